@@ -1,0 +1,1 @@
+"""What came out: tables, ranking and fronts, out of an experiment's records alone."""

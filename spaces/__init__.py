@@ -1,0 +1,1 @@
+"""What may be tried: functions that turn an optuna.Trial into a TrialConfig."""

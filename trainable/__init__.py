@@ -1,0 +1,4 @@
+"""One trial of alpha-scheduled pruning: the network, its gates, the schedules, the training, its records.
+
+Importing the package imports no torch: spaces and analysis use the light modules (config, schedules, records) alone.
+"""

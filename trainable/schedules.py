@@ -1,0 +1,171 @@
+"""How alpha falls from 1 to 0: one class a family, each with just its own parameters.
+
+Alpha stands still for a stage. Stage j = 1 ... J trains at alpha(u = j / (J + 1)); what follows stage J is the cut
+to 0. So no stage is spent at 1, where nothing changes, or at 0, where the pruned network does the same work cheaper.
+As functions of u in [0, 1] all families start at 1, never rise and end at exactly 0.
+"""
+
+import math
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Schedule:
+    """What every family offers: alpha over the course of the alpha phase."""
+
+    def alpha(self, u: float) -> float:
+        """Alpha at the fraction u in [0, 1] of the alpha phase; 1 at u = 0, exactly 0 at u = 1."""
+        raise NotImplementedError
+
+    def stages(self, count: int) -> tuple[float, ...]:
+        """Alpha of each of at most `count` stages, every one in (0, 1); what follows the last is the cut to 0.
+
+        A family may need fewer stages than it is given (multiplicative, piecewise, one_shot): the phase ends early.
+        """
+        alphas = (self.alpha(stage / (count + 1)) for stage in range(1, count + 1))
+        # A steep curve can round to 0 (or, barely begun, to 1): 0 is the cut and not a stage.
+        return tuple(alpha for alpha in alphas if alpha > 0)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Exponential(Schedule):
+    """alpha(u) = (e^(-k u) - e^(-k)) / (1 - e^(-k)) with the rate k in [1, 8]: steep first, then a long tail."""
+
+    rate: Annotated[float, Field(ge=1, le=8)] = 3.0
+    family: Literal["exponential"] = "exponential"
+
+    def alpha(self, u: float) -> float:
+        # expm1 keeps the digits that the difference of two near exponentials would lose.
+        return math.exp(-self.rate * u) * math.expm1(-self.rate * (1 - u)) / math.expm1(-self.rate)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Multiplicative(Schedule):
+    """alpha = m^j in stage j with the rate m in [0.5, 0.95]; the cut to 0 once alpha would be below alpha_min.
+
+    It is the one family that is not stretched over the stages it is given: with few stages it is cut from higher up.
+    """
+
+    rate: Annotated[float, Field(ge=0.5, le=0.95)] = 0.7
+    alpha_min: Annotated[float, Field(ge=1e-3, le=5e-2)] = 1e-2
+    family: Literal["multiplicative"] = "multiplicative"
+
+    def alpha(self, u: float) -> float:
+        """The curve of a phase that is just long enough to reach alpha_min, as a function of its fraction u."""
+        return self.alpha_min**u if u < 1 else 0.0
+
+    def stages(self, count: int) -> tuple[float, ...]:
+        alphas = (self.rate**stage for stage in range(1, count + 1))
+        return tuple(alpha for alpha in alphas if alpha >= self.alpha_min)
+
+
+@dataclass(frozen=True, config=STRICT)
+class TimeBased(Schedule):
+    """alpha(u) = (1 / (1 + d u) - 1 / (1 + d)) / (1 - 1 / (1 + d)) = (1 - u) / (1 + d u), the rate d in [1, 50]."""
+
+    rate: Annotated[float, Field(ge=1, le=50)] = 10.0
+    family: Literal["time_based"] = "time_based"
+
+    def alpha(self, u: float) -> float:
+        return (1 - u) / (1 + self.rate * u)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Polynomial(Schedule):
+    """alpha(u) = (1 - u)^p, the rate p in [1, 4]: 1 is linear, 3 the cubic of Zhu & Gupta (2017)."""
+
+    rate: Annotated[float, Field(ge=1, le=4)] = 3.0
+    family: Literal["polynomial"] = "polynomial"
+
+    def alpha(self, u: float) -> float:
+        return float((1 - u) ** self.rate)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Cosine(Schedule):
+    """alpha(u) = (1 + cos(pi u)) / 2: flat at both ends."""
+
+    family: Literal["cosine"] = "cosine"
+
+    def alpha(self, u: float) -> float:
+        # cos(pi u / 2)^2 is the same function without the cancellation near u = 1; there pi is not exact.
+        return math.cos(math.pi * u / 2) ** 2 if u < 1 else 0.0
+
+
+@dataclass(frozen=True, config=STRICT)
+class OneShot(Schedule):
+    """0 from the start: the cut without a fade, which every other family has to beat."""
+
+    family: Literal["one_shot"] = "one_shot"
+
+    def alpha(self, u: float) -> float:
+        return 1.0 if u <= 0 else 0.0
+
+
+@dataclass(frozen=True, config=STRICT)
+class Segment:
+    """A piece of a piecewise schedule, unscaled, its time t = 1, 2, ... in stages since the piece began.
+
+    From the alpha a at which it begins: a e^(-k t) (exponential), a m^t (multiplicative) or a / (1 + d t)
+    (time_based), down to `ends_at`, which is its last stage. Rates: k > 0, 0 < m < 1, d > 0.
+    """
+
+    family: Literal["exponential", "multiplicative", "time_based"]
+    rate: Annotated[float, Field(gt=0)]
+    ends_at: Annotated[float, Field(gt=0, lt=1)]
+
+    def __post_init__(self) -> None:
+        if self.family == "multiplicative" and self.rate >= 1:
+            raise ValueError(f"`rate < 1` must hold for a multiplicative segment, but got rate={self.rate}")
+
+    def stages(self, start: float, limit: int) -> list[float]:
+        """Alpha of the segment's stages from `start` > ends_at, at most `limit` of them."""
+        alphas: list[float] = []
+        while len(alphas) < limit and (not alphas or alphas[-1] > self.ends_at):
+            t = len(alphas) + 1
+            factor = {
+                "exponential": math.exp(-self.rate * t),
+                "multiplicative": self.rate**t,
+                "time_based": 1 / (1 + self.rate * t),
+            }[self.family]
+            alphas.append(max(start * factor, self.ends_at))
+        return alphas
+
+
+@dataclass(frozen=True, config=STRICT)
+class Piecewise(Schedule):
+    """Segments one after another, each from the alpha at which the one before it ended; then the cut to 0."""
+
+    segments: Annotated[tuple[Segment, ...], Field(min_length=1)] = field(
+        default=(Segment("exponential", 0.05, 0.4), Segment("exponential", 0.5, 0.018))
+    )
+    family: Literal["piecewise"] = "piecewise"
+
+    def __post_init__(self) -> None:
+        ends = [segment.ends_at for segment in self.segments]
+        if any(later >= earlier for earlier, later in zip(ends, ends[1:], strict=False)):
+            raise ValueError(f"`ends_at` must fall from segment to segment, but got {ends}")
+
+    def alpha(self, u: float) -> float:
+        """The stages of an unlimited phase, as a step function of its fraction u."""
+        if u >= 1:
+            return 0.0
+        alphas = (1.0, *self.stages(10**6))
+        return alphas[int(u * len(alphas))]
+
+    def stages(self, count: int) -> tuple[float, ...]:
+        alphas: list[float] = []
+        for segment in self.segments:
+            alphas += segment.stages(alphas[-1] if alphas else 1.0, count - len(alphas))
+        return tuple(alphas)
+
+
+AlphaSchedule = Annotated[
+    Exponential | Multiplicative | TimeBased | Polynomial | Cosine | OneShot | Piecewise,
+    Field(discriminator="family"),
+]
