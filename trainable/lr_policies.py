@@ -37,7 +37,7 @@ class CosineAnnealing:
 
 @dataclass(frozen=True, config=STRICT)
 class CosineRestarts:
-    """CosineAnnealingWarmRestarts: from the peak to 0 in `period_epochs`, then again, each time `period_factor` longer."""
+    """CosineAnnealingWarmRestarts: from the peak to 0 in `period_epochs`, then in `period_factor` times that, etc."""
 
     peak: Rate = 0.05
     period_epochs: Epochs = 4
@@ -48,7 +48,7 @@ class CosineRestarts:
 
 @dataclass(frozen=True, config=STRICT)
 class OneCycle:
-    """OneCycleLR (Smith & Topin 2018): up to the peak in the first `rise` of the phase, down to almost 0 in the rest."""
+    """OneCycleLR (Smith & Topin 2018): up to the peak in the first `rise` of the phase, then down to 0."""
 
     peak: Rate = 0.05
     rise: Annotated[float, Field(gt=0, lt=1)] = 0.3

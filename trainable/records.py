@@ -89,11 +89,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def keep_rows(path: Path, epochs: int) -> None:
-    """Cuts a .jsonl file back to the rows of the first `epochs` epochs, torn lines included, if it holds more."""
-    rows = [row for row in read_rows(path) if row["epoch"] <= epochs]
-    text = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-    if path.exists() and path.read_bytes() != text:
+def replace_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Makes `path` hold just `rows`: what lies behind them, torn lines included, goes."""
+    text = b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows)
+    if (path.read_bytes() if path.exists() else b"") != text:
         replace_file(path, lambda file: file.write(text))
 
 
@@ -102,7 +101,8 @@ class TrialRecord:
     """trial.json: what a trial is and how it stands.
 
     control: one_shot, random_channels or from_scratch; None for what the study asked for. params, distributions: what
-    the study asked, from which it is rebuilt. attempt: how often the trial was started. host, device: where it ran last.
+    the study asked, from which it is rebuilt. attempt: how often the trial was started, 0 for not yet. host, device:
+    where it ran last, as `hostname:pid` and `cpu` or the GPU's name.
     cut: what removing the channels gave: epoch (the last of the alpha phase), widths, channels, parameters, macs,
     val_loss and val_accuracy behind it, before retraining, and difference (of the outputs, relative).
     error: why it failed. Times are UTC, ISO 8601.

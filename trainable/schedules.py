@@ -7,6 +7,7 @@ As functions of u in [0, 1] all families start at 1, never rise and end at exact
 
 import math
 from dataclasses import field
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -148,7 +149,7 @@ class Piecewise(Schedule):
 
     def __post_init__(self) -> None:
         ends = [segment.ends_at for segment in self.segments]
-        if any(later >= earlier for earlier, later in zip(ends, ends[1:], strict=False)):
+        if any(later >= earlier for earlier, later in pairwise(ends)):
             raise ValueError(f"`ends_at` must fall from segment to segment, but got {ends}")
 
     def alpha(self, u: float) -> float:

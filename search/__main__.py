@@ -1,0 +1,5 @@
+"""`python -m search` is `alphaprune`."""
+
+from search.cli import main
+
+main()

@@ -1,0 +1,125 @@
+"""The Ray cluster of a search: connected to or started, and asked whether it can do what is wanted."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search.settings import Resources
+from trainable.config import DenseConfig
+from trainable.data import Data
+from trainable.records import read_rows
+
+# Four trials of a full-width VGG16 fit a GPU of 16 GB.
+DEFAULT_GPUS_PER_TRIAL = 0.25
+
+
+@dataclass(frozen=True)
+class Share:
+    """What each trial gets, and how many run at once."""
+
+    cpus: int
+    gpus: float
+    concurrency: int
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """A connection to the Ray cluster at `address`, or to one started here on this machine and shut down behind.
+
+    Raises:
+        ValueError: if there is no cluster at the address.
+    """
+    # Read by ray: plain output, no logger files, no usage report; with 0 GPUs asked, a trial is to see none.
+    for name, value in {
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+        "TUNE_RESULT_BUFFER_LENGTH": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    try:
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level="error",
+            configure_logging=True,
+            include_dashboard=False if address is None else None,
+        )
+    except ConnectionError as error:
+        raise ValueError(f"--address must be that of a running Ray cluster, but {address!r} does not answer") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def share(resources: Resources) -> Share:
+    """What each trial of a search gets of the connected cluster.
+
+    Raises:
+        ValueError: if no node of the cluster can run even one trial, saying what it has.
+    """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return share_of([(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes], resources)
+
+
+def share_of(nodes: list[tuple[float, float]], resources: Resources) -> Share:
+    """`share` for a cluster whose nodes have (CPUs, GPUs)."""
+    cpus, gpus = resources.cpus_per_trial, resources.gpus_per_trial
+    most_cpus, most_gpus = (max(each) for each in zip(*nodes, strict=True))
+    if gpus is None:
+        gpus = DEFAULT_GPUS_PER_TRIAL if most_gpus else 0.0
+    if gpus > most_gpus:
+        has = f"at most {most_gpus:g} GPUs a node" if most_gpus else "no GPU; leave it out, or give 0"
+        raise ValueError(f"--gpus-per-trial must be what a node of the cluster has, but got {gpus:g}, and it has {has}")
+    if gpus > 1 and gpus != int(gpus):
+        raise ValueError(f"--gpus-per-trial must be at most 1 or a whole number, but got {gpus:g}")
+    if cpus > most_cpus:
+        raise ValueError(
+            f"resources.cpus_per_trial must be what a node of the cluster has, at most {most_cpus:g}, but got {cpus}"
+        )
+    fits = sum(min(int(node_cpus // cpus), _packed(node_gpus, gpus)) for node_cpus, node_gpus in nodes)
+    return Share(cpus, gpus, min(fits, resources.concurrency or fits))
+
+
+def _packed(node_gpus: float, gpus: float) -> int:
+    """Trials that a node's GPUs hold; a fraction never spans two GPUs."""
+    if gpus == 0:
+        return 10**6
+    return int(node_gpus) * int(1 / gpus + 1e-9) if gpus <= 1 else int(node_gpus // gpus)
+
+
+def train_dense_remotely(
+    config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[dict[str, Any]], None]
+) -> None:
+    """Trains the dense network on the best node of the connected cluster; the rows are read from its records."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus, cpus = max((node.get("GPU", 0.0), node.get("CPU", 0.0)) for node in nodes)
+    task = ray.remote(_train_dense).options(num_cpus=int(cpus), num_gpus=min(1, int(gpus)))
+    running = task.remote(config, ray.put(data), str(folder), int(cpus))
+    seen = 0
+    done: list[Any] = []
+    while not done:
+        done, _ = ray.wait([running], timeout=0.5)
+        rows = read_rows(folder / "epochs.jsonl")
+        for row in rows[seen:]:
+            on_epoch(row)
+        seen = max(seen, len(rows))
+    ray.get(running)
+
+
+def _train_dense(config: DenseConfig, data: Data, folder: str, threads: int) -> None:
+    from trainable.dense import train_dense
+
+    train_dense(config, data, Path(folder), threads=threads)

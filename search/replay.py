@@ -1,0 +1,46 @@
+"""A recorded trial computed again, for looking into it and for checking that it can be."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from search.settings import resolve
+from trainable.config import trial_config
+from trainable.data import load_data
+from trainable.dense import load_dense
+from trainable.records import ExperimentFolder, read_json
+from trainable.trial import Trial
+
+
+def replay(storage: Path, name: str, number: int, *, data: str | None) -> Iterator[dict[str, Any]]:
+    """The rows of trial `number` as they are computed anew, epoch by epoch; nothing is written.
+
+    Args:
+        storage, name: where the experiment is.
+        number: of the trial.
+        data: where its data is now, None for where it was.
+
+    Raises:
+        ValueError: if there is no such trial, or the data is not what the experiment was run on.
+    """
+    folder = ExperimentFolder.find(storage, name)
+    experiment = read_json(folder.record_path)
+    settings = resolve(experiment["settings"])
+    try:
+        record = folder.trial(number).read()
+    except FileNotFoundError as error:
+        numbers = [int(trial.path.name) for trial in folder.trials()]
+        there = f"0 to {max(numbers)}" if numbers else "none"
+        raise ValueError(f"NUMBER must be that of a trial of {name!r} ({there}), but got {number}") from error
+    loaded = load_data(replace(settings.data, source=data) if data else settings.data)
+    if loaded.fingerprint != experiment["data"]["fingerprint"]:
+        raise ValueError(f"--data must be the data of {name!r}, but {settings.data.source!r} now has other content")
+    dense = load_dense(folder.dense)
+    trial = Trial(trial_config(record.config), loaded, dense, threads=settings.resources.cpus_per_trial)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        while not trial.finished:
+            yield trial.run_epoch()
+
+    return rows()

@@ -1,0 +1,155 @@
+"""The shipped space: which alpha schedule, which learning-rate policy, which channels, and the rates of all three.
+
+It is conditional: a trial is asked for the parameters of the family and the policy it drew, and for no others.
+Parameters are named like the path of the field they set; those of one branch carry its name as well
+(`alpha.exponential.rate`, `lr.plateau.patience`), so that no name ever has two distributions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any
+
+import optuna
+
+from trainable.config import TrialConfig
+from trainable.lr_policies import CosineAnnealing, CosineRestarts, LRPolicy, OneCycle, Plateau
+from trainable.schedules import AlphaSchedule, Cosine, Exponential, Multiplicative, Polynomial, TimeBased
+
+FAMILIES = ("exponential", "multiplicative", "time_based", "polynomial", "cosine")
+POLICIES = ("plateau", "cosine", "cosine_restarts", "one_cycle")
+CRITERIA = ("l1", "l2", "bn_scale", "taylor")
+SCOPES = ("uniform", "global")
+
+ALPHA_FRACTION = (0.1, 0.6)
+BASE = TrialConfig()
+
+
+def alpha_pruning(
+    trial: optuna.Trial,
+    base: TrialConfig = BASE,
+    *,
+    families: Sequence[str] = FAMILIES,
+    policies: Sequence[str] = POLICIES,
+    amounts: Sequence[float] = (0.5, 0.75),
+    criteria: Sequence[str] = CRITERIA,
+    scopes: Sequence[str] = SCOPES,
+) -> TrialConfig:
+    """`base` with another alpha schedule, learning-rate policy and choice of channels.
+
+    Seed, epochs, epochs_per_alpha, batch size, momentum, round_to, `of` and gate stay what `base` says. Each option
+    lists what may be drawn, the amounts (fractions in (0, 1)) as a choice too, so that every one has its control;
+    where a list names one thing, the trial is not asked for it.
+
+    The warm-up is not searched: it is base's (the policy's default where base's policy has none), but at most a third
+    of the retrain phase. Every trial has at least one alpha stage.
+
+    Raises ValueError when an option is empty, repeats itself or names something else, and when `base` is too short
+    for an alpha phase.
+    """
+    _named("families", families, FAMILIES)
+    _named("policies", policies, POLICIES)
+    _named("criteria", criteria, CRITERIA)
+    _named("scopes", scopes, SCOPES)
+    _listed("amounts", amounts)
+    for amount in amounts:
+        if not (isinstance(amount, int | float) and 0 < amount < 1):
+            raise ValueError(
+                f"`amounts` must be fractions in (0, 1), but got {amount!r}; "
+                f"0.75 dooms three quarters of the {base.pruning.of}"
+            )
+    shortest, longest = ALPHA_FRACTION
+    one_stage = base.epochs_per_alpha / base.epochs
+    if one_stage > longest:
+        raise ValueError(
+            f"`epochs_per_alpha <= {longest} * epochs` must hold, or no trial has an alpha phase, but got "
+            f"epochs_per_alpha={base.epochs_per_alpha} and epochs={base.epochs}; raise epochs"
+        )
+
+    config = replace(
+        base,
+        alpha=_schedule(trial, _choice(trial, "alpha.family", families)),
+        alpha_fraction=trial.suggest_float("alpha_fraction", max(shortest, one_stage), longest),
+        alpha_lr=trial.suggest_float("alpha_lr", 1e-3, 5e-2, log=True),
+        pruning=replace(
+            base.pruning,
+            amount=_choice(trial, "pruning.amount", amounts),
+            criterion=_choice(trial, "pruning.criterion", criteria),
+            scope=_choice(trial, "pruning.scope", scopes),
+        ),
+        optimizer=replace(
+            base.optimizer,
+            weight_decay=trial.suggest_float("optimizer.weight_decay", 1e-4, 5e-3, log=True),
+            label_smoothing=trial.suggest_float("optimizer.label_smoothing", 0, 0.1),
+        ),
+    )
+    # Last, because the warm-up depends on what the alpha phase leaves to retrain.
+    return replace(config, lr=_lr_policy(trial, _choice(trial, "lr.policy", policies), config))
+
+
+def _schedule(trial: optuna.Trial, family: str) -> AlphaSchedule:
+    match family:
+        case "exponential":
+            return Exponential(rate=trial.suggest_float("alpha.exponential.rate", 1, 8, log=True))
+        case "multiplicative":
+            return Multiplicative(
+                rate=trial.suggest_float("alpha.multiplicative.rate", 0.5, 0.95),
+                alpha_min=trial.suggest_float("alpha.multiplicative.alpha_min", 1e-3, 5e-2, log=True),
+            )
+        case "time_based":
+            return TimeBased(rate=trial.suggest_float("alpha.time_based.rate", 1, 50, log=True))
+        case "polynomial":
+            return Polynomial(rate=trial.suggest_float("alpha.polynomial.rate", 1, 4))
+        case "cosine":
+            return Cosine()
+    raise AssertionError(family)
+
+
+def _lr_policy(trial: optuna.Trial, policy: str, config: TrialConfig) -> LRPolicy:
+    """The policy, whose warm-up and rhythm fit the epochs of `config` (whose own lr is still base's)."""
+    peak = trial.suggest_float("lr.peak", 3e-3, 0.2, log=True)
+    warmup = min(getattr(config.lr, "warmup_epochs", Plateau.warmup_epochs), config.retrain_epochs // 3)
+    match policy:
+        case "plateau":
+            return Plateau(
+                peak=peak,
+                factor=trial.suggest_float("lr.plateau.factor", 0.1, 0.5),
+                patience=trial.suggest_int("lr.plateau.patience", 1, min(10, max(1, config.epochs // 6))),
+                warmup_epochs=warmup,
+            )
+        case "cosine":
+            return CosineAnnealing(peak=peak, warmup_epochs=warmup)
+        case "cosine_restarts":
+            # The first period fits behind the warm-up of the shortest retrain phase there can be, about 0.27 epochs.
+            longest = max(1, config.epochs // 4)
+            shortest = min(longest, max(2, config.epochs // 12))
+            return CosineRestarts(
+                peak=peak,
+                period_epochs=trial.suggest_int("lr.cosine_restarts.period_epochs", shortest, longest, log=True),
+                period_factor=trial.suggest_int("lr.cosine_restarts.period_factor", 1, 2),
+                warmup_epochs=warmup,
+            )
+        case "one_cycle":
+            return OneCycle(peak=peak, rise=trial.suggest_float("lr.one_cycle.rise", 0.1, 0.5))
+    raise AssertionError(policy)
+
+
+def _choice(trial: optuna.Trial, name: str, choices: Sequence[Any]) -> Any:
+    """What the trial draws of `choices`; one alone is no question."""
+    return choices[0] if len(choices) == 1 else trial.suggest_categorical(name, choices)
+
+
+def _named(option: str, names: Sequence[str], known: Sequence[str]) -> None:
+    _listed(option, names)
+    for name in names:
+        if name not in known:
+            near = get_close_matches(str(name), known, n=1, cutoff=0)[0]
+            raise ValueError(f"`{option}` must be of {', '.join(known)}, but got {name!r}; the nearest is {near!r}")
+
+
+def _listed(option: str, values: Sequence[object]) -> None:
+    # Options come from a settings file, where a lone value is easily written for a list of one.
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise ValueError(f"`{option}` must be a list, but got {values!r}; write [{values!r}]")
+    if not values or any(values.count(value) > 1 for value in values):
+        raise ValueError(f"`{option}` must name one thing or more, each once, but got {list(values)}")

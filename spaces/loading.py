@@ -1,0 +1,123 @@
+"""Finds the space that a preset names, `package.module:function`; what cannot work is refused before a trial starts."""
+
+import importlib
+import inspect
+import pickle
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import optuna
+
+from trainable.config import TrialConfig
+
+
+@dataclass(frozen=True)
+class Space:
+    """A space with its options, called with what differs from trial to trial; pickles by the function's name."""
+
+    name: str
+    function: Callable[..., TrialConfig]
+    options: dict[str, Any]
+    takes_base: bool
+
+    def __call__(self, trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
+        """What the space makes of `trial`; raises ValueError when that is no TrialConfig."""
+        options = {**self.options, "base": base} if self.takes_base else self.options
+        config = self.function(trial, **options)
+        if not isinstance(config, TrialConfig):
+            raise ValueError(
+                f"space {self.name!r} must return a TrialConfig, but returned a {type(config).__name__}; "
+                "e.g. `return dataclasses.replace(base, alpha=...)`"
+            )
+        return config
+
+
+def load_space(name: str, options: dict[str, Any]) -> Space:
+    """The space that a preset names `package.module:function`, called with (trial, base).
+
+    The module may also lie in the current folder. The function takes the trial, `base` if it has a parameter of that
+    name, and `options` by keyword. Raises ValueError, of one line, when the name leads to no function that workers
+    can import, or the function does not take just these options.
+    """
+    module_name, _, function_name = name.partition(":")
+    if not all(part.isidentifier() for part in [*module_name.split("."), function_name]):
+        raise ValueError(f"a space is named package.module:function, but got {name!r}; e.g. 'my_space:space'")
+    module = _module(module_name, name)
+    function = _function(module, function_name, name)
+
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY:
+        raise ValueError(
+            f"space {name!r} must take the optuna.Trial first, but takes nothing; write `def space(trial)`"
+        )
+    keywords = [
+        parameter
+        for parameter in parameters[1:]
+        if parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    ]
+    takes_any = parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
+    known = [parameter.name for parameter in keywords if parameter.name != "base"]
+    for option in options:
+        # The trial and the base are the search's to give, also to a function that takes anything.
+        if option not in known and not (takes_any and option not in ("base", parameters[0].name)):
+            raise ValueError(f"space {name!r} takes no option {option!r}; {_nearest(option, known)}")
+    for parameter in keywords:
+        if parameter.default is parameter.empty and parameter.name not in ("base", *options):
+            raise ValueError(
+                f"space {name!r} needs {parameter.name!r}, which its options do not give; give it, or a default "
+                "(the preset's TrialConfig goes to a parameter named 'base')"
+            )
+    return Space(name, function, dict(options), any(parameter.name == "base" for parameter in keywords))
+
+
+def _module(module_name: str, name: str) -> ModuleType:
+    # As `python -m` does, so that a space can lie beside the preset; but last, so that nothing installed is hidden by
+    # a file there. It stays, for what the module imports later on and for unpickling.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        return importlib.import_module(module_name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
+            raise ValueError(
+                f"space {name!r}: {_line(error)}, neither installed nor in {here}; mend the name or go to its folder"
+            ) from error
+        raise ValueError(f"space {name!r}: importing {module_name} raised {_line(error)}; mend it there") from error
+
+
+def _function(module: ModuleType, function_name: str, name: str) -> Callable[..., TrialConfig]:
+    # The file is named because an installed module may have been found where one's own was meant.
+    where = getattr(module, "__file__", None) or module.__name__
+    if not hasattr(module, function_name):
+        known = [
+            key
+            for key, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == module.__name__ and not key.startswith("_")
+        ]
+        raise ValueError(f"space {name!r}: {where} has no {function_name!r}; {_nearest(function_name, known)}")
+    function: Callable[..., TrialConfig] = getattr(module, function_name)
+    if not callable(function):
+        raise ValueError(f"space {name!r} must be a function, but is {function!r} in {where}; name a function")
+    try:
+        pickle.dumps(function)
+    except Exception as error:
+        raise ValueError(
+            f"space {name!r} must be importable by workers, but is a lambda or local in {where}; "
+            f"write `def {function_name}(trial)` at the module's top level"
+        ) from error
+    return function
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, n=1, cutoff=0)
+    return f"the nearest is {near[0]!r}" if near else "it has none"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,0 +1,141 @@
+"""The dense network: trained once, kept, and found again by a hash of the data, the network and the recipe."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainable.batches import Images
+from trainable.config import DenseConfig, as_json
+from trainable.data import Data
+from trainable.learning_rate import LearningRate
+from trainable.lr_policies import OneCycle
+from trainable.network import VGG16, channels, dense_widths, initialised, macs, parameters, placed
+from trainable.records import append_row, now, read_json, write_json
+from trainable.training import DivergedError, default_device, evaluate, prepare_device, sgd, train_epoch
+from trainable.weights import load_pruned, save_network
+
+
+@dataclass(frozen=True)
+class Dense:
+    """The dense network on the CPU, and its metrics (dense.json)."""
+
+    network: VGG16
+    metrics: dict[str, Any]
+
+
+def dense_hash(config: DenseConfig, fingerprint: str) -> str:
+    """What a dense network is found again by: 16 hex digits of data, network and recipe."""
+    recipe = json.dumps([as_json(config), fingerprint], sort_keys=True)
+    return hashlib.sha256(recipe.encode()).hexdigest()[:16]
+
+
+def train_dense(
+    config: DenseConfig,
+    data: Data,
+    folder: Path,
+    *,
+    threads: int,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> None:
+    """Trains the dense network with one-cycle SGD and writes it to `folder`, dense.json last.
+
+    Args:
+        config: width and recipe.
+        data: its training split is trained on, its validation split is measured after each epoch.
+        folder: gets epochs.jsonl, arch.json, model.safetensors and dense.json.
+        threads: of the CPU.
+        on_epoch: sees each row as it is written.
+
+    Raises:
+        DivergedError: if the loss is no longer finite, with the epoch, the loss and the learning rate.
+    """
+    device = default_device()
+    prepare_device(device, threads)
+    train, validation = Images(data.train, data, device), Images(data.validation, data, device)
+    network = placed(initialised(dense_widths(config.width), data.classes, config.seed), device)
+    optimizer = sgd(network, config.optimizer, config.peak)
+    steps = train.steps(config.optimizer.batch_size)
+    learning_rate = LearningRate(optimizer, OneCycle(peak=config.peak), epochs=config.epochs, steps=steps)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "epochs.jsonl").unlink(missing_ok=True)
+    seconds, row = 0.0, {}
+    for epoch in range(1, config.epochs + 1):
+        began = time.perf_counter()
+        batches = train.augmented(config.optimizer.batch_size, seed=config.seed, epoch=epoch)
+        try:
+            trained = train_epoch(
+                network, optimizer, learning_rate, batches, label_smoothing=config.optimizer.label_smoothing
+            )
+            validated = evaluate(network, validation)
+        except DivergedError as error:
+            raise DivergedError(f"the dense network, epoch {epoch}: {error}; lower dense.peak") from error
+        row = {
+            "epoch": epoch,
+            "lr": trained.lr,
+            "train_loss": trained.loss,
+            "train_accuracy": trained.accuracy,
+            "val_loss": validated.loss,
+            "val_accuracy": validated.accuracy,
+            "epoch_seconds": time.perf_counter() - began,
+        }
+        seconds += row["epoch_seconds"]
+        append_row(folder / "epochs.jsonl", row)
+        on_epoch(row)
+    save_network(network, folder, mean=data.mean, std=data.std)
+    widths, classes = network.widths, network.classes
+    write_json(
+        folder / "dense.json",
+        {
+            "hash": dense_hash(config, data.fingerprint),
+            "epochs": config.epochs,
+            **{name: row[name] for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")},
+            "widths": list(widths),
+            "channels": channels(widths, classes),
+            "parameters": parameters(widths, classes),
+            "macs": macs(widths, classes),
+            "seconds": seconds,
+            "device": device_name(device),
+            "threads": threads,
+            "created": now(),
+        },
+    )
+
+
+def find_dense(storage: Path, wanted: str) -> Path | None:
+    """The folder of a whole dense network with the hash `wanted` in any experiment of `storage`."""
+    for path in sorted(storage.glob("*/dense/dense.json")):
+        try:
+            if read_json(path).get("hash") == wanted:
+                load_pruned(path.parent)
+                return path.parent
+        except ValueError:
+            continue  # a damaged one of another experiment: it will be trained again
+    return None
+
+
+def copy_dense(source: Path, target: Path) -> None:
+    """Takes over another experiment's dense network, dense.json last, since where it is the network is whole."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("epochs.jsonl", "arch.json", "model.safetensors", "dense.json"):
+        shutil.copy2(source / name, target / f".{name}")
+        (target / f".{name}").replace(target / name)
+
+
+def load_dense(folder: Path) -> Dense:
+    """The dense network in `folder`; raises ValueError naming the file where it is not whole."""
+    try:
+        return Dense(load_pruned(folder), read_json(folder / "dense.json"))
+    except OSError as error:
+        raise ValueError(f"{str(folder)!r} holds no whole dense network: {error}") from error
+
+
+def device_name(device: torch.device) -> str:
+    """The device as records name it: `cpu`, or the GPU's product name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,0 +1,142 @@
+"""One epoch of training, one pass of evaluation: the same for the dense network, a gated one and a pruned one.
+
+Nothing in here asks the device for a value before its end, so a GPU's queue never runs dry.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainable.batches import Images
+from trainable.config import Optimizer
+from trainable.learning_rate import LearningRate
+from trainable.network import VGG16
+
+# Batches enough that the statistics of a cumulative average no longer move; more only takes longer.
+RECALIBRATION_BATCHES = 10
+
+
+class DivergedError(RuntimeError):
+    """A loss is no longer a number."""
+
+
+class Trained(NamedTuple):
+    """Means over one epoch's images; lr is the mean over its batches."""
+
+    loss: float
+    accuracy: float
+    lr: float
+
+
+class Evaluated(NamedTuple):
+    """Means over a split: cross-entropy, and the fraction that is classified right."""
+
+    loss: float
+    accuracy: float
+
+
+def default_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def prepare_device(device: torch.device, threads: int) -> None:
+    """Settings of the process: what makes CUDA fast, and the CPU's numbers repeatable (they depend on its threads)."""
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = device.type == "cuda"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 where it is fast: on CUDA."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
+def sgd(network: nn.Module, config: Optimizer, lr: float) -> torch.optim.SGD:
+    """SGD with Nesterov momentum; weight decay on matrices and filters, not on biases and batch normalisation."""
+    parameters = list(network.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, nesterov=True)
+
+
+def train_epoch(
+    network: VGG16,
+    optimizer: torch.optim.Optimizer,
+    learning_rate: LearningRate,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    label_smoothing: float,
+) -> Trained:
+    """Trains on `batches` once.
+
+    Raises:
+        DivergedError: if the mean loss is NaN or infinite, naming it and the epoch's learning rate.
+    """
+    device = network.classifier.weight.device
+    network.train()
+    loss_sum, right = torch.zeros((), device=device), torch.zeros((), device=device, dtype=torch.long)
+    images = steps = 0
+    lr_sum = 0.0
+    for inputs, labels in batches:
+        with autocast(device):
+            logits = network(inputs)
+            loss = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        lr_sum, steps, images = lr_sum + learning_rate.now, steps + 1, images + len(labels)
+        learning_rate.after_batch()
+        loss_sum += loss.detach() * len(labels)
+        right += (logits.detach().argmax(1) == labels).sum()
+    trained = Trained(loss_sum.item() / images, right.item() / images, lr_sum / steps)
+    _check_finite("training", trained.loss, trained.lr)
+    return trained
+
+
+def evaluate(network: VGG16, images: Images) -> Evaluated:
+    """Loss and accuracy on a whole split, as `network` is used (eval mode, which it is left in).
+
+    Raises:
+        DivergedError: if the loss is NaN or infinite.
+    """
+    device = network.classifier.weight.device
+    network.eval()
+    loss_sum, right = torch.zeros((), device=device), torch.zeros((), device=device, dtype=torch.long)
+    with torch.inference_mode(), autocast(device):
+        for inputs, labels in images.plain():
+            logits = network(inputs).float()
+            loss_sum += functional.cross_entropy(logits, labels, reduction="sum")
+            right += (logits.argmax(1) == labels).sum()
+    evaluated = Evaluated(loss_sum.item() / len(images), right.item() / len(images))
+    _check_finite("validation", evaluated.loss)
+    return evaluated
+
+
+def recalibrate(network: VGG16, images: Images, batch_size: int) -> None:
+    """Sets the batch-norm statistics to the average over the first batches of `images`, not augmented.
+
+    Channels that went shifted the statistics of every layer behind them; without this a cut says nothing.
+    """
+    device = network.classifier.weight.device
+    norms = [norm for _, norm in network.layers()]
+    momenta = [norm.momentum for norm in norms]
+    network.train()
+    with torch.no_grad(), autocast(device):
+        batches = images.plain(batch_size, most=RECALIBRATION_BATCHES * batch_size)
+        for number, (inputs, _) in enumerate(batches, start=1):
+            for norm in norms:
+                norm.momentum = 1 / number  # the cumulative average, told here so that no device has to be asked
+            network(inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def _check_finite(split: str, loss: float, lr: float | None = None) -> None:
+    if not abs(loss) < float("inf"):
+        raise DivergedError(f"the {split} loss is {loss}" + (f" at learning rate {lr:.4g}" if lr is not None else ""))

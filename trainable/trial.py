@@ -1,0 +1,235 @@
+"""One trial: from the dense network through the alpha phase, the cut and the retrain phase, an epoch at a time."""
+
+import copy
+import time
+from typing import Any
+
+from trainable.batches import Images
+from trainable.config import TrialConfig, as_json, trial_config
+from trainable.criteria import score
+from trainable.data import Data
+from trainable.dense import Dense
+from trainable.gates import GatedVGG16
+from trainable.learning_rate import LearningRate
+from trainable.masks import choose, widths_of
+from trainable.network import COSTS, VGG16, initialised, placed, sparsities
+from trainable.removal import relative_difference, remove
+from trainable.training import (
+    DivergedError,
+    Evaluated,
+    default_device,
+    evaluate,
+    prepare_device,
+    recalibrate,
+    sgd,
+    train_epoch,
+)
+
+# The first-order Taylor criterion needs gradients of a sample, not of the whole split.
+TAYLOR_BATCHES = 10
+# Removal changes the order of the sums alone: what differs by more is a defect. float32, relative to the largest logit.
+REMOVAL_TOLERANCE = 1e-4
+
+
+class Trial:
+    """A trial and where it stands.
+
+    The same config, data and dense network give the same rows, to the bit on the CPU at the same number of threads,
+    also when it is saved after any epoch (state_dict) and goes on in a new object (load_state_dict).
+
+    Attributes:
+        config: what the trial is.
+        epoch: epochs done.
+        rows: a row an epoch, as method.md lists them; plain numbers and strings.
+        cut: what removing the channels gave, None before it (records.TrialRecord.cut).
+        network: the gated network in the alpha phase, the pruned one in the retrain phase.
+        device: where it trains, CUDA if there is one.
+    """
+
+    def __init__(self, config: TrialConfig, data: Data, dense: Dense, *, threads: int = 1) -> None:
+        """Chooses the doomed channels and puts the gates on.
+
+        Args:
+            config: of the trial.
+            data: its training and validation splits are used.
+            dense: the trained dense network of the same data; it stays as it is.
+            threads: CPU threads, set for the whole process; the last bits of all numbers depend on it.
+
+        Raises:
+            ValueError: if the channels cannot be cut that far.
+        """
+        self.config = config
+        self.device = default_device()
+        prepare_device(self.device, threads)
+        self.train, self.validation = (Images(split, data, self.device) for split in (data.train, data.validation))
+        self.epoch = 0
+        self.rows: list[dict[str, Any]] = []
+        self.cut: dict[str, Any] | None = None
+        network = placed(copy.deepcopy(dense.network), self.device)
+        pruning, batch_size = config.pruning, config.optimizer.batch_size
+        scores = score(
+            network,
+            pruning.criterion,
+            batches=self.train.plain(batch_size, most=TAYLOR_BATCHES * batch_size),
+            seed=config.seed,
+        )
+        self.masks = choose(scores, pruning, data.classes)
+        self._alphas = config.alphas
+        self._dense_widths = network.widths
+        self.network: VGG16 = GatedVGG16(network, self.masks, pruning.gate)
+        self._start_phase()
+
+    @property
+    def finished(self) -> bool:
+        return self.epoch >= self.config.epochs
+
+    @property
+    def phase(self) -> str:
+        """The phase of the next epoch: `alpha` or `retrain`."""
+        return "alpha" if self.epoch < len(self._alphas) else "retrain"
+
+    def run_epoch(self) -> dict[str, Any]:
+        """Trains one epoch and returns its row, which is also appended to `rows`.
+
+        Raises:
+            DivergedError: if a loss is no longer finite, with the epoch, the loss and the learning rate.
+        """
+        assert not self.finished, "the trial has had all its epochs"
+        began = time.perf_counter()
+        number = self.epoch + 1
+        try:
+            row = {"epoch": number, **self._train_and_measure(number)}
+        except DivergedError as error:
+            raise DivergedError(f"epoch {number}: {error}") from error
+        row["epoch_seconds"] = time.perf_counter() - began
+        self.rows.append(row)
+        self.epoch = number
+        return row
+
+    def _train_and_measure(self, number: int) -> dict[str, Any]:
+        config, phase = self.config, self.phase
+        if phase == "alpha":
+            alpha = self._alphas[self.epoch]
+            assert isinstance(self.network, GatedVGG16)
+            self.network.set_alpha(alpha)
+        else:
+            alpha = 0.0
+            if self.cut is None:
+                self._make_cut()
+        batch_size = config.optimizer.batch_size
+        began = time.perf_counter()
+        trained = train_epoch(
+            self.network,
+            self._optimizer,
+            self._learning_rate,
+            self.train.augmented(batch_size, seed=config.seed, epoch=number),
+            label_smoothing=config.optimizer.label_smoothing,
+        )
+        seconds = time.perf_counter() - began
+        validated = evaluate(self.network, self.validation)
+        self._learning_rate.after_epoch(
+            val_loss=validated.loss, val_accuracy=validated.accuracy, steps=self.train.steps(batch_size)
+        )
+        projected = validated if phase == "retrain" else self._project()[1]
+        return {
+            "phase": phase,
+            "alpha": alpha,
+            "lr": trained.lr,
+            "train_loss": trained.loss,
+            "train_accuracy": trained.accuracy,
+            "val_loss": validated.loss,
+            "val_accuracy": validated.accuracy,
+            "pruned_val_accuracy": projected.accuracy,
+            **sparsities(widths_of(self.masks), self._dense_widths, self.network.classes),
+            "images_per_second": len(self.train) / seconds,
+        }
+
+    def _project(self) -> tuple[VGG16, Evaluated]:
+        """The network that the cut made now would give, recalibrated, and how it does; the gated one stays as it is."""
+        assert isinstance(self.network, GatedVGG16)
+        self.network.set_alpha(0)  # whoever trains next sets it anew
+        pruned = remove(self.network)
+        recalibrate(pruned, self.train, self.config.optimizer.batch_size)
+        return pruned, evaluate(pruned, self.validation)
+
+    def _make_cut(self) -> None:
+        """Removes the doomed channels, checks the smaller network against the gated one, and starts to retrain it."""
+        gated = self.network
+        assert isinstance(gated, GatedVGG16)
+        widths, classes = widths_of(self.masks), gated.classes
+        measured: dict[str, float | None] = {"val_loss": None, "val_accuracy": None, "difference": None}
+        if self.config.initial == "random":
+            self.network = placed(initialised(widths, classes, self.config.seed), self.device)
+        else:
+            sample, _ = next(self.validation.plain(32))
+            difference = relative_difference(gated, remove(gated), sample)
+            if self.config.pruning.gate == "bn_output" and not difference <= REMOVAL_TOLERANCE:
+                raise AssertionError(f"removal changed the network's output by {difference:.2g}")
+            self.network, at_cut = self._project()
+            measured = {"val_loss": at_cut.loss, "val_accuracy": at_cut.accuracy, "difference": difference}
+        costs = {name: cost(widths, classes) for name, cost in COSTS.items()}
+        self.cut = {"epoch": self.epoch, "widths": list(widths), **costs, **measured}
+        self._start_phase()
+
+    def _start_phase(self) -> None:
+        """A new optimizer, and the learning rate from the beginning of the phase that is next."""
+        config = self.config
+        retraining = self.cut is not None
+        self._optimizer = sgd(self.network, config.optimizer, config.alpha_lr)
+        self._learning_rate = LearningRate(
+            self._optimizer,
+            config.lr if retraining else None,
+            epochs=config.retrain_epochs if retraining else len(self._alphas),
+            steps=self.train.steps(config.optimizer.batch_size),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the trial has become: tensors, numbers, strings, lists and dicts only."""
+        return {
+            "config": as_json(self.config),
+            "epoch": self.epoch,
+            "rows": list(self.rows),
+            "cut": self.cut,
+            "masks": self.masks,
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "learning_rate": self._learning_rate.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from where `state` was taken, with the gates, masks and weights in it.
+
+        A state of another config is taken up as a scheduler that clones trials wants it: the network, the epochs and
+        the rows are the state's; the schedule from here on, the optimizer and its learning rate are this config's.
+
+        Raises:
+            ValueError: if the state's network or epochs do not fit this config.
+        """
+        own = state["config"] == as_json(self.config)
+        if not own:
+            _check_clonable(trial_config(state["config"]), self.config, state)
+        self.epoch, self.rows, self.cut = state["epoch"], list(state["rows"]), state["cut"]
+        self.masks = list(state["masks"])
+        if self.cut is not None:
+            self.network = placed(VGG16(self.cut["widths"], self.network.classes), self.device)
+        self.network.load_state_dict(state["network"])
+        if isinstance(self.network, GatedVGG16):
+            self.network.masks = self.masks
+        self._start_phase()
+        if own:
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._learning_rate.load_state_dict(state["learning_rate"])
+
+
+def _check_clonable(theirs: TrialConfig, ours: TrialConfig, state: dict[str, Any]) -> None:
+    """Raises ValueError if a trial of config `ours` cannot go on from a `state` of config `theirs`."""
+    if theirs.pruning.gate != ours.pruning.gate:
+        raise ValueError(
+            f"`pruning.gate` must be that of the checkpoint, {theirs.pruning.gate!r}, but got {ours.pruning.gate!r}"
+        )
+    behind, alpha_epochs = state["cut"] is not None, len(ours.alphas)
+    if (state["epoch"] < alpha_epochs) if behind else (state["epoch"] > alpha_epochs):
+        raise ValueError(
+            f"a checkpoint {'behind' if behind else 'before'} the cut, of epoch {state['epoch']}, does not fit an "
+            f"alpha phase of {alpha_epochs} epochs; keep alpha_fraction and the schedule's length as they were"
+        )
