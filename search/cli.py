@@ -1,7 +1,8 @@
-"""The command line. Data goes to stdout, people's messages to stderr; what is wrong with a request is one line, exit 2."""
+"""The command line. Data goes to stdout, messages to stderr; a request that cannot be met is one line, exit 2."""
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,8 @@ from rich.console import Console
 
 import analysis
 from analysis.status import status as status_of
+from analysis.status import to_json as status_json
+from analysis.status_view import status_view
 from analysis.table import ranking_table, to_csv, to_json
 from search.settings import Controls, Settings, Space, read_preset, resolve
 
@@ -139,9 +142,9 @@ def status(
     """What is done and what is running, while it runs or after."""
     found = status_of(_load(storage, name))
     if form is StatusFormat.json:
-        typer.echo(json.dumps(found.as_json(), allow_nan=False))
+        typer.echo(status_json(found))
     else:
-        _stdout().print(found.render())
+        _stdout().print(status_view(found))
 
 
 @app.command()
@@ -165,10 +168,15 @@ def rank(
 
 def _run(settings: Settings, preset: str, name: str | None, storage: Path, *, local: bool, address: str | None) -> None:
     # Imported here: torch and ray take seconds that `rank` and `status` should not.
+    import optuna
+
     from search.experiment import Where, new_folder
     from search.experiment import run as run_experiment
     from trainable.training import DivergedError
 
+    # Optuna announces each study, and that grouping the parameters of a conditional space is experimental.
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     with refusing():
         folder = new_folder(storage, preset, name)
     try:

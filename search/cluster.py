@@ -1,5 +1,6 @@
 """The Ray cluster of a search: connected to or started, and asked whether it can do what is wanted."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ def connected(address: str | None) -> Iterator[None]:
         ray.init(
             address=address or "local",
             log_to_driver=False,
-            logging_level="error",
+            logging_level=logging.ERROR,
             configure_logging=True,
             include_dashboard=False if address is None else None,
         )
@@ -66,16 +67,21 @@ def share(resources: Resources) -> Share:
     Raises:
         ValueError: if no node of the cluster can run even one trial, saying what it has.
     """
+    return share_of(nodes(), resources)
+
+
+def nodes() -> list[tuple[float, float]]:
+    """The living nodes of the connected cluster, each as (CPUs, GPUs)."""
     import ray
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return share_of([(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes], resources)
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive]
 
 
-def share_of(nodes: list[tuple[float, float]], resources: Resources) -> Share:
-    """`share` for a cluster whose nodes have (CPUs, GPUs)."""
+def share_of(having: list[tuple[float, float]], resources: Resources) -> Share:
+    """`share` for a cluster whose nodes are `having` (CPUs, GPUs)."""
     cpus, gpus = resources.cpus_per_trial, resources.gpus_per_trial
-    most_cpus, most_gpus = (max(each) for each in zip(*nodes, strict=True))
+    most_cpus, most_gpus = (max(each) for each in zip(*having, strict=True))
     if gpus is None:
         gpus = DEFAULT_GPUS_PER_TRIAL if most_gpus else 0.0
     if gpus > most_gpus:
@@ -87,7 +93,7 @@ def share_of(nodes: list[tuple[float, float]], resources: Resources) -> Share:
         raise ValueError(
             f"resources.cpus_per_trial must be what a node of the cluster has, at most {most_cpus:g}, but got {cpus}"
         )
-    fits = sum(min(int(node_cpus // cpus), _packed(node_gpus, gpus)) for node_cpus, node_gpus in nodes)
+    fits = sum(min(int(node_cpus // cpus), _packed(node_gpus, gpus)) for node_cpus, node_gpus in having)
     return Share(cpus, gpus, min(fits, resources.concurrency or fits))
 
 
@@ -104,8 +110,7 @@ def train_dense_remotely(
     """Trains the dense network on the best node of the connected cluster; the rows are read from its records."""
     import ray
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    gpus, cpus = max((node.get("GPU", 0.0), node.get("CPU", 0.0)) for node in nodes)
+    gpus, cpus = max((gpus, cpus) for cpus, gpus in nodes())
     task = ray.remote(_train_dense).options(num_cpus=int(cpus), num_gpus=min(1, int(gpus)))
     running = task.remote(config, ray.put(data), str(folder), int(cpus))
     seen = 0

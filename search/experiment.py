@@ -1,5 +1,6 @@
 """An experiment from its settings to its ranking: checked whole before anything starts, then run."""
 
+import os
 import platform
 import tempfile
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import optuna
 import torch
@@ -18,7 +20,7 @@ from search.progress import SearchProgress
 from search.settings import Settings, as_settings_json
 from search.study import Search, control_configs
 from spaces.loading import load_space
-from trainable.config import TrialConfig
+from trainable.config import DenseConfig, TrialConfig
 from trainable.data import Data, load_data
 from trainable.dense import copy_dense, dense_hash, find_dense, train_dense
 from trainable.masks import choose
@@ -147,7 +149,8 @@ def _search(
             if found != folder.dense:
                 copy_dense(found, folder.dense)
         else:
-            _train_dense(settings, folder, where, data, progress)
+            train = _train_dense_here if where.local else cluster.train_dense_remotely
+            train(settings.dense, data, folder.dense, progress.dense_epoch)
         if where.local:
             run_local(search, stopping, folder, data, progress, threads=share.cpus)
         else:
@@ -163,3 +166,9 @@ def _search(
                 gpus=share.gpus,
                 concurrency=share.concurrency,
             )
+
+
+def _train_dense_here(
+    config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[dict[str, Any]], None]
+) -> None:
+    train_dense(config, data, folder, threads=os.cpu_count() or 1, on_epoch=on_epoch)

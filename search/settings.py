@@ -1,4 +1,4 @@
-"""The settings of an experiment: a preset or a TOML file, overridden by the command line, resolved and checked whole."""
+"""The settings of an experiment: a preset or a TOML file, overridden by the command line, and checked whole."""
 
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -40,8 +40,8 @@ class Controls:
 class EarlyStopping:
     """Asynchronous successive halving on pruned_val_accuracy, never of controls.
 
-    The first rung is at `first` (in (0, 1)) of a trial's epochs; from rung to rung 1 / `reduction` of the trials goes on
-    and the epochs grow by `reduction`. Gentle by default: accuracy foretells the end badly before a third of the epochs.
+    The first rung is at `first` (in (0, 1)) of a trial's epochs; from rung to rung 1 / `reduction` of the trials goes
+    on and the epochs grow by `reduction`. Gentle by default: before a third of the epochs accuracy foretells little.
     """
 
     enabled: bool = True
@@ -61,7 +61,10 @@ class SearchSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class Resources:
-    """What a trial gets. gpus_per_trial: None is a quarter where there are GPUs, else 0. concurrency: None is all fit."""
+    """What a trial gets.
+
+    gpus_per_trial: None is a quarter where there are GPUs, else none. concurrency: None is as many as fit.
+    """
 
     cpus_per_trial: Annotated[int, Field(ge=1)] = 1
     gpus_per_trial: Annotated[float, Field(ge=0)] | None = None

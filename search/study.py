@@ -6,7 +6,7 @@ records. So a first start, an interrupted search and an extended one are the sam
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
@@ -18,7 +18,11 @@ from trainable.records import ExperimentFolder, TrialRecord
 from trainable.schedules import OneShot
 
 SpaceFunction = Callable[[optuna.Trial, TrialConfig], TrialConfig]
-DIRECTIONS = {"pruned_val_accuracy": "maximize", "macs": "minimize", "parameters": "minimize"}
+DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
+    "pruned_val_accuracy": "maximize",
+    "macs": "minimize",
+    "parameters": "minimize",
+}
 
 
 def control_configs(settings: Settings) -> Iterator[tuple[ControlKind, TrialConfig]]:
@@ -28,8 +32,8 @@ def control_configs(settings: Settings) -> Iterator[tuple[ControlKind, TrialConf
             pruning = replace(settings.trial.pruning, amount=amount)
             if kind == "random_channels":
                 pruning = replace(pruning, criterion="random")
-            initial = "random" if kind == "from_scratch" else "dense"
-            yield kind, replace(settings.trial, alpha=OneShot(), pruning=pruning, initial=initial)
+            control = replace(settings.trial, alpha=OneShot(), pruning=pruning)
+            yield kind, replace(control, initial="random") if kind == "from_scratch" else control
 
 
 class Search:
@@ -94,7 +98,7 @@ class Search:
         """Puts a recorded trial into the study: ended ones as they ended, the others as running."""
         self._studied[record.number] = len(self.study.trials)
         if record.state == "running":
-            state, values, intermediate = TrialState.RUNNING, None, {}
+            state, values, intermediate = TrialState.RUNNING, None, dict[int, float]()
         else:
             state, values, intermediate = self._outcome(record)
         self.study.add_trial(
@@ -115,9 +119,9 @@ class Search:
         """
         objectives = self._settings.search.objectives
         rows = self._folder.trial(record.number).rows()
-        intermediate = {}
+        intermediate: dict[int, float] = {}
         if objectives == ("pruned_val_accuracy",):
-            intermediate = {row["epoch"]: row["pruned_val_accuracy"] for row in rows}
+            intermediate |= {row["epoch"]: row["pruned_val_accuracy"] for row in rows}
         if record.state != "complete" or not rows or record.cut is None:
             state = TrialState.PRUNED if record.state == "stopped" else TrialState.FAIL
             return state, None, intermediate

@@ -70,7 +70,14 @@ def _number(trial: TuneTrial) -> int:
     return int(trial.config["number"])
 
 
-class _Searcher(Searcher):
+class _Forgotten:
+    """Tune pickles its parts now and then, to remember them; nothing of them is ever read back."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Searcher(_Forgotten, Searcher):
     """Hands the trials of a Search to Tune."""
 
     def __init__(self, search: Search, folder: ExperimentFolder) -> None:
@@ -78,7 +85,7 @@ class _Searcher(Searcher):
         self._search, self._folder = search, folder
         self._numbers: dict[str, int] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> Any:
         number = self._search.next()
         if number is None:
             return str(Searcher.FINISHED)
@@ -105,11 +112,11 @@ class _Searcher(Searcher):
         raise NotImplementedError("the search is rebuilt from the experiment's records")
 
 
-class _Scheduler(FIFOScheduler):
+class _Scheduler(_Forgotten, FIFOScheduler):
     """Stops the trials that SuccessiveHalving stops; controls run to their end."""
 
     def __init__(self, stopping: SuccessiveHalving) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._stopping = stopping
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
@@ -119,7 +126,7 @@ class _Scheduler(FIFOScheduler):
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
 
-class _Reporter(tune.Callback):
+class _Reporter(_Forgotten, tune.Callback):
     """Tells the progress display what happens."""
 
     def __init__(self, progress: SearchProgress) -> None:

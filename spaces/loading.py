@@ -51,10 +51,8 @@ def load_space(name: str, options: dict[str, Any]) -> Space:
     function = _function(module, function_name, name)
 
     parameters = list(inspect.signature(function).parameters.values())
-    if not parameters or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY:
-        raise ValueError(
-            f"space {name!r} must take the optuna.Trial first, but takes nothing; write `def space(trial)`"
-        )
+    if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
+        raise ValueError(f"space {name!r} must take the optuna.Trial first, but takes none; write `def space(trial)`")
     keywords = [
         parameter
         for parameter in parameters[1:]

@@ -72,12 +72,21 @@ class TrialConfig:
                 "`alpha.family == 'one_shot'` must hold for initial='random' (an untrained network has nothing to "
                 f"fade out), but got alpha.family={self.alpha.family!r}"
             )
+        if self.alpha.family != "one_shot" and self.alpha_fraction > 0 and self._stages == 0:
+            raise ValueError(
+                "`epochs_per_alpha <= alpha_fraction * epochs < epochs` must hold, or alpha has no stage, but got "
+                f"epochs_per_alpha={self.epochs_per_alpha}, alpha_fraction={self.alpha_fraction} and "
+                f"epochs={self.epochs}; for no alpha phase say alpha_fraction=0 or alpha.family='one_shot'"
+            )
 
     @property
     def alphas(self) -> tuple[float, ...]:
         """Alpha of each epoch of the alpha phase, every one in (0, 1]; at least one epoch is left to retrain."""
-        stages = min(round(self.alpha_fraction * self.epochs), self.epochs - 1) // self.epochs_per_alpha
-        return tuple(alpha for alpha in self.alpha.stages(stages) for _ in range(self.epochs_per_alpha))
+        return tuple(alpha for alpha in self.alpha.stages(self._stages) for _ in range(self.epochs_per_alpha))
+
+    @property
+    def _stages(self) -> int:
+        return min(round(self.alpha_fraction * self.epochs), self.epochs - 1) // self.epochs_per_alpha
 
     @property
     def retrain_epochs(self) -> int:

@@ -117,7 +117,7 @@ class Segment:
     """
 
     family: Literal["exponential", "multiplicative", "time_based"]
-    rate: Annotated[float, Field(gt=0)]
+    rate: Annotated[float, Field(ge=1e-6)]
     ends_at: Annotated[float, Field(gt=0, lt=1)]
 
     def __post_init__(self) -> None:
@@ -128,14 +128,19 @@ class Segment:
         """Alpha of the segment's stages from `start` > ends_at, at most `limit` of them."""
         alphas: list[float] = []
         while len(alphas) < limit and (not alphas or alphas[-1] > self.ends_at):
-            t = len(alphas) + 1
-            factor = {
-                "exponential": math.exp(-self.rate * t),
-                "multiplicative": self.rate**t,
-                "time_based": 1 / (1 + self.rate * t),
-            }[self.family]
-            alphas.append(max(start * factor, self.ends_at))
+            alpha = start * self._factor(len(alphas) + 1)
+            # What rounding leaves above the end (0.1 ** 3 > 0.001) is the end and not one more stage.
+            alphas.append(alpha if alpha > self.ends_at * (1 + 1e-9) else self.ends_at)
         return alphas
+
+    def _factor(self, t: int) -> float:
+        match self.family:
+            case "exponential":
+                return math.exp(-self.rate * t)
+            case "multiplicative":
+                return float(self.rate**t)
+            case "time_based":
+                return 1 / (1 + self.rate * t)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -157,7 +162,8 @@ class Piecewise(Schedule):
         if u >= 1:
             return 0.0
         alphas = (1.0, *self.stages(10**6))
-        return alphas[int(u * len(alphas))]
+        # Stage j begins at j / len(alphas), which may round to just below it.
+        return alphas[min(int(u * len(alphas) + 1e-9), len(alphas) - 1)]
 
     def stages(self, count: int) -> tuple[float, ...]:
         alphas: list[float] = []

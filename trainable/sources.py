@@ -166,8 +166,8 @@ def _decode(encoded: Sequence[bytes | Path], place: Callable[[int], str]) -> Ima
 
 
 def _threads(encoded: Sequence[bytes | Path]) -> int:
-    # Pillow decodes without the GIL but opens with it. At 32x32 opening is most of the time, and threads that wait for
-    # one another made it half as slow again (on 2 cores; 256x256 nearly twice as fast). Files also wait for the disk.
+    # Pillow decodes without the GIL but opens with it, and at 32x32 opening is most of the time: on 2 shared cores two
+    # threads were mostly slower than one, by up to a half, at 256x256 about 1.6 times as fast. Files wait for disks.
     sizes = [len(image) for image in encoded if isinstance(image, bytes)]
     return 1 if sizes and np.mean(sizes) < SMALL_BYTES else min(8, os.cpu_count() or 1)
 
@@ -182,7 +182,7 @@ def _pixels(encoded: bytes | Path) -> Images:
 
 
 def _line(error: Exception) -> str:
-    """What the error says in one line; Pillow's for a foreign format would name an object in memory."""
+    """What the error says in one line; Pillow's own for this case names an object in memory."""
     if isinstance(error, UnidentifiedImageError):
-        return "it is of no image format known to Pillow"
+        return "it is damaged or of a format unknown to Pillow"
     return " ".join(str(error).split()) or type(error).__name__

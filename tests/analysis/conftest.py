@@ -1,0 +1,94 @@
+"""Experiments of a few trials, written as the trials themselves write them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainable.config import Pruning, TrialConfig, as_json
+from trainable.lr_policies import CosineAnnealing, LRPolicy
+from trainable.records import ExperimentFolder, State, TrialFolder, TrialRecord, append_row, write_json
+from trainable.schedules import AlphaSchedule, Exponential
+
+DENSE = {"val_accuracy": 0.94, "macs": 1000, "parameters": 500}
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Writes one experiment. Accuracy and MAC sparsity of trial n follow from n where they are not given."""
+
+    folder: ExperimentFolder
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+    def experiment(self, trials: int = 4, epochs: int = 3) -> "Builder":
+        self.path.mkdir(parents=True, exist_ok=True)
+        settings = {"search": {"trials": trials}, "trial": {"epochs": epochs}}
+        write_json(self.folder.record_path, {"name": self.path.name, "preset": "quickstart", "settings": settings})
+        return self
+
+    def dense(self, **values: Any) -> "Builder":
+        self.folder.dense.mkdir(exist_ok=True)
+        write_json(self.folder.dense / "dense.json", {"hash": "0", **DENSE, **values})
+        return self
+
+    def trial(
+        self,
+        number: int,
+        *,
+        control: str | None = None,
+        state: State = "complete",
+        accuracies: Sequence[float | None] = (0.5, 0.8, 0.9),
+        sparsity: float | None = 0.75,
+        alpha: AlphaSchedule | None = None,
+        lr: LRPolicy | None = None,
+        epochs: int = 3,
+        **record: Any,
+    ) -> TrialFolder:
+        """A trial with a row for each of `accuracies`: the first in the alpha phase, the cut behind it."""
+        trial = self.folder.trial(number)
+        config = TrialConfig(
+            epochs=epochs, alpha=alpha or Exponential(), lr=lr or CosineAnnealing(), pruning=Pruning(amount=0.7)
+        )
+        cut = {"epoch": 1, "macs": 250, "parameters": 100, "val_accuracy": 0.6} if sparsity is not None else None
+        record = {
+            "cut": cut,
+            "attempt": 1,
+            "host": "node",
+            "device": "cpu",
+            "started": "2026-01-02T03:04:05.678+00:00",
+        } | record
+        trial.write(TrialRecord(number, as_json(config), control=control, state=state, **record))
+        for epoch, accuracy in enumerate(accuracies, start=1):
+            append_row(trial.rows_path, row(epoch, accuracy, sparsity))
+        return trial
+
+
+def row(epoch: int, accuracy: float | None, sparsity: float | None) -> dict[str, Any]:
+    alpha_phase = epoch == 1
+    return {
+        "epoch": epoch,
+        "phase": "alpha" if alpha_phase else "retrain",
+        "alpha": 0.3 if alpha_phase else 0,
+        "lr": 0.1 / 3,
+        "train_loss": 1.5,
+        "train_accuracy": 0.7,
+        "val_loss": None,
+        "val_accuracy": 0.85,
+        "pruned_val_accuracy": accuracy,
+        "channel_sparsity": 0.5,
+        "parameter_sparsity": 0.8,
+        "mac_sparsity": sparsity,
+        "images_per_second": 1234.5,
+        "epoch_seconds": 2.25,
+    }
+
+
+@pytest.fixture
+def builder(tmp_path: Path) -> Builder:
+    """An experiment without trials, its dense network trained."""
+    return Builder(ExperimentFolder(tmp_path / "demo")).experiment().dense()

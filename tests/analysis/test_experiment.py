@@ -1,0 +1,324 @@
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import analysis
+from trainable.lr_policies import StagnationRestart
+from trainable.records import append_row, write_json
+from trainable.schedules import Cosine, OneShot, Piecewise, TimeBased
+
+
+def test_what_the_records_say_is_in_the_frames(builder: Any) -> None:
+    builder.trial(0, control="one_shot", alpha=OneShot(), accuracies=(0.4, 0.6, 0.7))
+    builder.trial(1, alpha=TimeBased(rate=12.5), lr=StagnationRestart())
+
+    experiment = analysis.load(builder.path)
+
+    assert experiment.name == "demo"
+    assert experiment.settings["search"]["trials"] == 4
+    assert experiment.dense is not None
+    assert experiment.dense["val_accuracy"] == 0.94
+    assert experiment.problems == []
+    assert experiment.trials.index.tolist() == [0, 1]
+    assert experiment.controls.index.tolist() == [0]
+    trial = experiment.trials.loc[1].to_dict()
+    assert (
+        trial
+        | {
+            "state": "complete",
+            "family": "time_based",
+            "rate": 12.5,
+            "policy": "stagnation_restart",
+            "epochs_done": 3,
+            "pruned_val_accuracy": 0.9,
+            "val_accuracy": 0.85,
+            "accuracy_at_cut": 0.6,
+            "mac_sparsity": 0.75,
+            "parameter_sparsity": 0.8,
+            "channel_sparsity": 0.5,
+            "macs": 250.0,
+            "parameters": 100.0,
+            "seconds": 6.75,
+            "attempt": 1,
+            "host": "node",
+            "device": "cpu",
+            "alpha.rate": 12.5,
+            "alpha.family": "time_based",
+            "lr.rates": "[0.001, 0.01, 0.1]",
+            "pruning.amount": 0.7,
+            "optimizer.weight_decay": 5e-4,
+            "epochs": 3,
+            "started": pd.Timestamp("2026-01-02T03:04:05.678Z"),
+        }
+        == trial
+    )
+    assert trial["accuracy_drop"] == pytest.approx(0.04)
+    assert pd.isna(trial["control"])
+    assert pd.isna(trial["error"])
+    assert pd.isna(trial["finished"])
+    assert math.isnan(experiment.trials.loc[0, "rate"])
+    assert math.isnan(experiment.trials.loc[1, "lr.peak"])
+
+
+def test_epochs_hold_every_row(builder: Any) -> None:
+    builder.trial(1)
+    builder.trial(0, accuracies=(0.1, 0.2))
+    epochs = analysis.load(builder.path).epochs
+    assert epochs["number"].tolist() == [0, 0, 1, 1, 1]
+    assert epochs["epoch"].tolist() == [1, 2, 1, 2, 3]
+    assert epochs["phase"].tolist() == ["alpha", "retrain", "alpha", "retrain", "retrain"]
+    assert epochs["pruned_val_accuracy"].tolist() == [0.1, 0.2, 0.5, 0.8, 0.9]
+    assert epochs["lr"].tolist() == [0.1 / 3] * 5
+    assert epochs["alpha"].tolist() == [0.3, 0.0, 0.3, 0.0, 0.0]
+    assert epochs["val_loss"].isna().all()
+
+
+def test_macs_and_parameters_follow_from_the_dense_network_before_the_cut(builder: Any) -> None:
+    builder.trial(0, state="running", accuracies=(0.5,), cut=None)
+    trial = analysis.load(builder.path).trials.loc[0]
+    assert trial["macs"] == pytest.approx(1000 * (1 - 0.75))
+    assert trial["parameters"] == pytest.approx(500 * (1 - 0.8))
+    assert math.isnan(trial["accuracy_at_cut"])
+
+
+def test_trials_are_in_the_order_of_their_numbers(builder: Any) -> None:
+    for number in (100_000, 7, 99_999):
+        builder.trial(number)
+    experiment = analysis.load(builder.path)
+    assert experiment.trials.index.tolist() == [7, 99_999, 100_000]
+    assert experiment.epochs["number"].drop_duplicates().tolist() == [7, 99_999, 100_000]
+
+
+def test_an_empty_experiment_has_the_columns_of_a_full_one(builder: Any) -> None:
+    empty = analysis.load(builder.path)
+    builder.trial(0, alpha=Cosine())
+    full = analysis.load(builder.path)
+    fixed = list(empty.trials.columns)
+    assert fixed == list(full.trials.columns)[: len(fixed)]
+    assert empty.trials.dtypes.to_dict() == full.trials[fixed].dtypes.to_dict()
+    assert empty.epochs.dtypes.to_dict() == full.epochs.dtypes.to_dict()
+    assert (len(empty.trials), len(empty.epochs), len(empty.rank()), len(empty.pareto())) == (0, 0, 0, 0)
+    assert len(full.rank()) == 1
+
+
+def test_a_schedule_of_segments_is_kept_as_text(builder: Any) -> None:
+    builder.trial(0, alpha=Piecewise())
+    trial = analysis.load(builder.path).trials.loc[0]
+    assert trial["family"] == "piecewise"
+    assert math.isnan(trial["rate"])
+    assert '"ends_at": 0.4' in trial["alpha.segments"]
+
+
+def test_without_a_dense_network_what_compares_with_it_is_unknown(builder: Any) -> None:
+    (builder.folder.dense / "dense.json").unlink()
+    builder.trial(0, cut=None)
+    experiment = analysis.load(builder.path)
+    assert experiment.dense is None
+    assert experiment.problems == []
+    assert experiment.trials.loc[0, ["accuracy_drop", "macs", "parameters"]].isna().all()
+    assert experiment.trials.loc[0, "pruned_val_accuracy"] == 0.9
+
+
+def test_a_trial_that_has_no_row_yet(builder: Any) -> None:
+    builder.trial(0, state="running", accuracies=(), cut=None)
+    experiment = analysis.load(builder.path)
+    trial = experiment.trials.loc[0]
+    assert (trial["epochs_done"], trial["seconds"]) == (0, 0.0)
+    assert trial[["pruned_val_accuracy", "mac_sparsity", "macs"]].isna().all()
+    assert experiment.problems == []
+
+
+def test_a_folder_without_experiment_is_said_to_be_none(tmp_path: Path, builder: Any) -> None:
+    with pytest.raises(ValueError, match=r"holds no experiment.*choose one of those in it: demo$"):
+        analysis.load(tmp_path)
+    with pytest.raises(ValueError, match=r"nowhere' holds no experiment.*`alphaprune run` makes one$"):
+        analysis.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "3", "{}", '{"name": 1, "settings": {}}', '{"name": "a"}', "", "[" * 100_000, "\x00\xff"]
+)
+def test_a_foreign_experiment_json_is_a_value_error_of_one_line(builder: Any, text: str) -> None:
+    builder.folder.record_path.write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"experiment\.json") as caught:
+        analysis.load(builder.path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "", "{", "[" * 100_000, '{"val_accuracy": "high", "macs": 1000, "parameters": true}']
+)
+def test_a_foreign_dense_json_is_a_problem(builder: Any, text: str) -> None:
+    builder.trial(0, cut=None)
+    (builder.folder.dense / "dense.json").write_text(text)
+    experiment = analysis.load(builder.path)
+    assert experiment.problems
+    assert all(problem.startswith("dense/dense.json ") for problem in experiment.problems)
+    assert math.isnan(experiment.trials.loc[0, "accuracy_drop"])
+
+
+def foreign_records() -> list[Any]:
+    good: dict[str, Any] = {"number": 0, "config": {}, "state": "complete"}
+    return [
+        [],
+        {},
+        good | {"number": "0"},
+        good | {"number": True},
+        good | {"config": []},
+        good | {"state": "done"},
+        good | {"cut": 3},
+        good | {"error": ["x"]},
+    ]
+
+
+@pytest.mark.parametrize("record", foreign_records())
+def test_a_foreign_trial_json_is_a_problem_and_costs_only_that_trial(builder: Any, record: Any) -> None:
+    write_json(builder.trial(0).record_path, record)
+    builder.trial(1)
+    experiment = analysis.load(builder.path)
+    assert experiment.trials.index.tolist() == [1]
+    assert set(experiment.epochs["number"]) == {1}
+    [problem] = experiment.problems
+    assert problem.startswith("trials/00000/trial.json is damaged: ")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"alpha": 3, "lr": None, "epochs": "many"},
+        {"alpha": {"family": 1, "rate": "fast"}, "state": "x", "number": 7},
+        {"alpha": {"rate": 10**400, "segments": [[]]}, "a": {"b": {}}},
+    ],
+)
+def test_a_foreign_configuration_leaves_its_columns_unknown(builder: Any, config: dict[str, Any]) -> None:
+    write_json(builder.trial(0).record_path, {"number": 0, "config": config, "state": "complete"})
+    builder.trial(1)
+    trials = analysis.load(builder.path).trials
+    assert trials["state"].tolist() == ["complete", "complete"]
+    assert pd.isna(trials.loc[0, "family"])
+    assert math.isnan(trials.loc[0, "rate"])
+    assert trials.loc[1, "family"] == "exponential"
+    assert trials.columns.is_unique
+
+
+def test_a_configuration_cannot_take_the_place_of_an_outcome(builder: Any) -> None:
+    write_json(builder.trial(0).record_path, {"number": 0, "config": {"host": "x"}, "state": "complete"})
+    trials = analysis.load(builder.path).trials
+    assert pd.isna(trials.loc[0, "host"])
+    assert trials.loc[0, "config.host"] == "x"
+
+
+def test_a_trial_folder_without_a_record_is_a_problem(builder: Any) -> None:
+    builder.trial(0).record_path.unlink()
+    (builder.path / "trials" / "00007").write_text("a file")
+    experiment = analysis.load(builder.path)
+    assert len(experiment.trials) == 0
+    assert experiment.problems == [
+        "trials/00000/trial.json is missing",
+        "trials/00007/trial.json cannot be read: Not a directory",
+    ]
+
+
+def test_a_copy_of_a_trial_is_not_read_as_another(builder: Any) -> None:
+    trial = builder.trial(3)
+    trial.path.rename(trial.path.with_name("00004"))
+    builder.trial(3)
+    experiment = analysis.load(builder.path)
+    assert experiment.trials.index.tolist() == [3]
+    assert experiment.problems == ["trials/00004/trial.json is of trial 3, whose folder is 00003; it is left out"]
+
+
+def test_rows_that_are_no_file_are_a_problem(builder: Any) -> None:
+    rows = builder.trial(0, state="running").rows_path
+    rows.unlink()
+    rows.mkdir()
+    experiment = analysis.load(builder.path)
+    assert experiment.problems == ["trials/00000/epochs.jsonl cannot be read: Is a directory"]
+    assert experiment.trials.loc[0, "epochs_done"] == 0
+
+
+def test_a_complete_trial_whose_last_row_is_lost_has_no_outcome(builder: Any) -> None:
+    builder.trial(0, accuracies=(0.5, 0.99))
+    builder.trial(1)
+    experiment = analysis.load(builder.path)
+    assert experiment.trials.loc[0, ["pruned_val_accuracy", "val_accuracy", "mac_sparsity"]].isna().all()
+    assert experiment.rank().index.tolist() == [1, 0]
+    assert experiment.pareto().index.tolist() == [1]
+    [problem] = experiment.problems
+    assert problem.startswith("trials/00000/epochs.jsonl ends at epoch 2 of 3 ")
+
+
+def test_epochs_that_do_not_follow_one_another_are_a_problem(builder: Any) -> None:
+    trial = builder.trial(0)
+    append_row(trial.rows_path, {"epoch": 3, "phase": "retrain"})
+    builder.trial(1)
+    assert analysis.load(builder.path).problems == ["trials/00000/epochs.jsonl: epoch 3 follows epoch 3"]
+
+
+def test_a_time_that_is_none_is_a_problem(builder: Any) -> None:
+    builder.trial(0, finished="yesterday")
+    experiment = analysis.load(builder.path)
+    assert experiment.problems == ["trials/00000/trial.json: 'yesterday' is no time"]
+    assert pd.isna(experiment.trials.loc[0, "finished"])
+
+
+def test_problems_cannot_steer_a_terminal(builder: Any) -> None:
+    builder.trial(0, finished="\x1b[2J\nred")
+    [problem] = analysis.load(builder.path).problems
+    assert problem.isprintable()
+
+
+@pytest.mark.parametrize("name", ["dense/dense.json", "trials/00001/trial.json", "trials/00001/epochs.jsonl"])
+def test_a_file_cut_short_anywhere_is_a_problem_and_no_traceback(builder: Any, name: str) -> None:
+    builder.trial(0)
+    builder.trial(1)
+    path = builder.path / name
+    whole = path.read_bytes()
+    text = whole.removesuffix(b"\n")
+    for length in [*range(0, len(text), max(1, len(text) // 50)), len(text) - 1]:
+        path.write_bytes(text[:length])
+        experiment = analysis.load(builder.path)
+        assert [problem for problem in experiment.problems if problem.startswith(name)], length
+        assert experiment.trials.loc[0, "pruned_val_accuracy"] == 0.9
+        assert len(experiment.rank()) == len(experiment.trials)
+    path.write_bytes(text)
+    assert analysis.load(builder.path).problems == []
+
+
+def test_an_experiment_json_cut_short_anywhere_is_a_value_error(builder: Any) -> None:
+    path = builder.folder.record_path
+    text = path.read_bytes().removesuffix(b"\n")
+    for length in range(len(text)):
+        path.write_bytes(text[:length])
+        with pytest.raises(ValueError, match=r"experiment\.json is damaged"):
+            analysis.load(builder.path)
+
+
+def test_reading_writes_nothing(builder: Any) -> None:
+    trial = builder.trial(0)
+    builder.trial(1)
+    trial.rows_path.write_bytes(trial.rows_path.read_bytes()[:-5])
+
+    def snapshot() -> dict[Path, tuple[int, int]]:
+        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in builder.path.rglob("*")}
+
+    before = snapshot()
+    analysis.load(builder.path).rank()
+    assert snapshot() == before
+
+
+def test_importing_is_light() -> None:
+    code = (
+        "import sys, analysis, analysis.table, analysis.status_view\n"
+        "print(*{'ray', 'torch', 'torchvision', 'optuna', 'plotly', 'sklearn'} & set(sys.modules))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(analysis.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,211 @@
+"""The shipped space: whatever it draws is a sensible trial, and it asks for nothing that the trial does not use."""
+
+import json
+from functools import reduce
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import FixedTrial, create_trial
+
+from spaces.alpha_pruning import CRITERIA, FAMILIES, POLICIES, SCOPES, alpha_pruning
+from trainable.config import Optimizer, Pruning, TrialConfig, as_json, trial_config
+from trainable.lr_policies import CosineAnnealing, OneCycle, StagnationRestart
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+ALWAYS = {
+    *("alpha.family", "alpha_fraction", "alpha_lr", "lr.policy", "lr.peak"),
+    *("pruning.amount", "pruning.criterion", "pruning.scope"),
+    *("optimizer.weight_decay", "optimizer.label_smoothing"),
+}
+OF_FAMILY = {
+    "exponential": {"alpha.exponential.rate"},
+    "multiplicative": {"alpha.multiplicative.rate", "alpha.multiplicative.alpha_min"},
+    "time_based": {"alpha.time_based.rate"},
+    "polynomial": {"alpha.polynomial.rate"},
+    "cosine": set(),
+}
+OF_POLICY = {
+    "plateau": {"lr.plateau.factor", "lr.plateau.patience"},
+    "cosine": set(),
+    "cosine_restarts": {"lr.cosine_restarts.period_epochs", "lr.cosine_restarts.period_factor"},
+    "one_cycle": {"lr.one_cycle.rise"},
+}
+
+
+def study_of(sampler: BaseSampler) -> optuna.Study:
+    return optuna.create_study(sampler=sampler, direction="maximize")
+
+
+def check(trial: optuna.Trial, config: TrialConfig) -> None:
+    """The trial was asked for just what its config uses, and its config says what the trial was given."""
+    branches = (config.alpha.family, config.lr.policy)
+    assert set(trial.params) == ALWAYS | OF_FAMILY[branches[0]] | OF_POLICY[branches[1]]
+    for name, value in trial.params.items():
+        path = [part for part in name.split(".") if part not in branches]
+        assert reduce(getattr, path, config) == value, name
+    assert trial_config(as_json(config)) == config
+
+
+@given(seed=st.integers(0, 2**32 - 1), epochs=st.integers(2, 300), epochs_per_alpha=st.integers(1, 20))
+@settings(max_examples=200, deadline=None)
+def test_every_sample_is_a_sensible_trial(seed: int, epochs: int, epochs_per_alpha: int) -> None:
+    base = TrialConfig(epochs=max(epochs, 2 * epochs_per_alpha), epochs_per_alpha=epochs_per_alpha)
+    trial = study_of(RandomSampler(seed=seed)).ask()
+    config = alpha_pruning(trial, base)
+
+    check(trial, config)
+    assert len(config.alphas) >= epochs_per_alpha
+    warmup = getattr(config.lr, "warmup_epochs", 0)
+    assert 3 * warmup <= config.retrain_epochs
+    if config.lr.policy == "cosine_restarts":
+        assert config.lr.period_epochs <= config.retrain_epochs - warmup
+
+
+def test_the_first_restart_fits_behind_the_warmup_of_the_shortest_retrain_phase() -> None:
+    params = {
+        **{"alpha.family": "cosine", "alpha_fraction": 0.6, "alpha_lr": 0.01, "lr.policy": "cosine_restarts"},
+        **{"lr.peak": 0.05, "lr.cosine_restarts.period_factor": 1},
+        **{"pruning.amount": 0.5, "pruning.criterion": "l1", "pruning.scope": "global"},
+        **{"optimizer.weight_decay": 5e-4, "optimizer.label_smoothing": 0.0},
+    }
+    for epochs in range(2, 301):
+        longest = max(1, epochs // 4)
+        trial = FixedTrial({**params, "lr.cosine_restarts.period_epochs": longest})
+        config = alpha_pruning(trial, TrialConfig(epochs=epochs, lr=CosineAnnealing(warmup_epochs=100)))
+        assert trial.distributions["lr.cosine_restarts.period_epochs"].high == longest
+        assert config.lr.warmup_epochs == config.retrain_epochs // 3
+        assert config.lr.warmup_epochs + longest <= config.retrain_epochs, epochs
+
+
+def test_every_branch_and_choice_is_drawn_and_no_name_has_two_distributions() -> None:
+    study = study_of(RandomSampler(seed=1))
+    drawn, distributions = set(), set()
+    for _ in range(200):
+        trial = study.ask()
+        config = alpha_pruning(trial)
+        pruning = config.pruning
+        drawn |= {("family", config.alpha.family), ("policy", config.lr.policy), ("amount", pruning.amount)}
+        drawn |= {("criterion", pruning.criterion), ("scope", pruning.scope)}
+        distributions |= {(name, distribution_to_json(one)) for name, one in trial.distributions.items()}
+    assert drawn == {
+        *(("family", family) for family in FAMILIES),
+        *(("policy", policy) for policy in POLICIES),
+        *(("amount", amount) for amount in (0.5, 0.75)),
+        *(("criterion", criterion) for criterion in CRITERIA),
+        *(("scope", scope) for scope in SCOPES),
+    }
+    assert len(distributions) == len({name for name, _ in distributions})
+
+
+def test_tpe_learns_from_it() -> None:
+    study = study_of(TPESampler(seed=2, n_startup_trials=10))
+    for _ in range(40):
+        trial = study.ask()
+        config = alpha_pruning(trial)
+        check(trial, config)
+        study.tell(trial, config.alpha_fraction + (config.alpha.family == "polynomial"))
+    late = [trial.params["alpha.family"] for trial in study.trials[20:]]
+    assert late.count("polynomial") > len(late) / 2
+
+
+@pytest.mark.parametrize("sampler", [RandomSampler, TPESampler])
+def test_a_seed_gives_the_same_trials(sampler: type[BaseSampler]) -> None:
+    def configs(seed: int) -> list[TrialConfig]:
+        study = study_of(sampler(seed=seed))
+        return [alpha_pruning(study.ask()) for _ in range(8)]
+
+    assert configs(3) == configs(3)
+    assert configs(3) != configs(4)
+
+
+def test_what_a_record_keeps_of_a_trial_gives_the_same_config() -> None:
+    study = study_of(RandomSampler(seed=5))
+    for number in range(30):
+        trial = study.ask()
+        config = alpha_pruning(trial)
+        assert alpha_pruning(FixedTrial(trial.params)) == config
+        params = json.loads(json.dumps(trial.params))
+        distributions = {name: distribution_to_json(one) for name, one in trial.distributions.items()}
+        frozen = create_trial(
+            value=number,
+            params=params,
+            distributions={name: json_to_distribution(text) for name, text in distributions.items()},
+        )
+        assert alpha_pruning(frozen) == config
+
+
+def test_what_is_not_searched_stays_as_base_says() -> None:
+    base = TrialConfig(
+        seed=7,
+        epochs=40,
+        epochs_per_alpha=2,
+        pruning=Pruning(of="parameters", round_to=16, gate="conv_weight"),
+        optimizer=Optimizer(momentum=0.8, batch_size=64),
+    )
+    config = alpha_pruning(study_of(RandomSampler(seed=0)).ask(), base)
+    assert (config.seed, config.epochs, config.epochs_per_alpha, config.initial) == (7, 40, 2, "dense")
+    assert (config.pruning.of, config.pruning.round_to, config.pruning.gate) == ("parameters", 16, "conv_weight")
+    assert (config.optimizer.momentum, config.optimizer.batch_size) == (0.8, 64)
+
+
+@pytest.mark.parametrize(
+    ("lr", "warmup"), [(CosineAnnealing(warmup_epochs=5), 5), (OneCycle(), 3), (StagnationRestart(), 3)]
+)
+def test_the_warmup_is_that_of_base_or_the_default(lr: object, warmup: int) -> None:
+    trial = study_of(RandomSampler(seed=0)).ask()
+    config = alpha_pruning(trial, TrialConfig(epochs=100, lr=lr), policies=["plateau"])
+    assert config.lr.warmup_epochs == warmup
+
+
+def test_one_choice_is_no_question() -> None:
+    trial = study_of(RandomSampler(seed=0)).ask()
+    config = alpha_pruning(
+        trial, families=["cosine"], policies=["cosine"], amounts=[0.6], criteria=["l2"], scopes=["uniform"]
+    )
+    assert set(trial.params) == {
+        *("alpha_fraction", "alpha_lr", "lr.peak", "optimizer.weight_decay", "optimizer.label_smoothing")
+    }
+    assert (config.alpha.family, config.lr.policy) == ("cosine", "cosine")
+    assert config.pruning == Pruning(amount=0.6, criterion="l2", scope="uniform")
+
+
+def test_only_what_the_options_list_is_drawn() -> None:
+    study = study_of(RandomSampler(seed=0))
+    configs = [
+        alpha_pruning(study.ask(), families=["cosine", "exponential"], amounts=[0.5, 0.6, 0.9]) for _ in range(30)
+    ]
+    assert {config.alpha.family for config in configs} == {"cosine", "exponential"}
+    assert {config.pruning.amount for config in configs} == {0.5, 0.6, 0.9}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"families": ["cosine", "exponentail"]}, "`families` must be of .*, but got 'exponentail'; .* 'exponential'"),
+        ({"families": ["one_shot"]}, "`families` must be of exponential, multiplicative, .*, but got 'one_shot'"),
+        ({"policies": ["cosine_restart"]}, "`policies` .* got 'cosine_restart'; the nearest is 'cosine_restarts'"),
+        ({"criteria": ["bnscale"]}, "`criteria` .* got 'bnscale'; the nearest is 'bn_scale'"),
+        ({"scopes": ["local"]}, "`scopes` must be of uniform, global, but got 'local'"),
+        ({"scopes": "global"}, r"`scopes` must be a list, but got 'global'; write \['global'\]"),
+        ({"amounts": 0.5}, r"`amounts` must be a list, but got 0.5; write \[0.5\]"),
+        ({"amounts": [0.5, 1.0]}, r"`amounts` must be fractions in \(0, 1\), but got 1.0"),
+        ({"amounts": ["half"]}, r"`amounts` must be fractions in \(0, 1\), but got 'half'"),
+        ({"amounts": []}, r"`amounts` must name one thing or more, each once, but got \[\]"),
+        ({"criteria": ["l1", "l1"]}, r"`criteria` must name one thing or more, each once, but got \['l1', 'l1'\]"),
+    ],
+)
+def test_options_that_name_something_else_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        alpha_pruning(study_of(RandomSampler(seed=0)).ask(), **options)
+
+
+@pytest.mark.parametrize(("epochs", "epochs_per_alpha"), [(1, 1), (18, 100)])
+def test_a_base_without_room_for_an_alpha_phase_is_refused(epochs: int, epochs_per_alpha: int) -> None:
+    base = TrialConfig(epochs=epochs, epochs_per_alpha=epochs_per_alpha)
+    with pytest.raises(ValueError, match=r"`epochs_per_alpha <= 0.6 \* epochs` must hold.*epochs=\d+; raise epochs"):
+        alpha_pruning(study_of(RandomSampler(seed=0)).ask(), base)
