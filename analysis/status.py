@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -91,12 +92,11 @@ def status(experiment: Experiment, at: datetime | None = None) -> Status:
     trials = experiment.trials
     is_control = trials["control"].notna()
     ranked = experiment.rank(by="pruned_val_accuracy")
-    asked = number_of(experiment.settings.get("search"), "trials")
     return Status(
         name=experiment.name,
         dense_val_accuracy=_known(number_of(experiment.dense, "val_accuracy")),
         controls=_counts(trials[is_control], None),
-        trials=_counts(trials[~is_control], None if math.isnan(asked) else int(asked)),
+        trials=_counts(trials[~is_control], _whole(number_of(experiment.settings.get("search"), "trials"))),
         running=_running(experiment, at or datetime.now(UTC)),
         best=_best(ranked),
         front_size=int(ranked["on_front"].sum()),
@@ -119,26 +119,31 @@ def _running(experiment: Experiment, at: datetime) -> tuple[Running, ...]:
     running = []
     for number, trial in _rows(experiment.trials[experiment.trials["state"] == "running"]):
         row = rows.get(number, {})
-        since = trial["started"]
-        if row:
-            since = datetime.fromtimestamp(folder.trial(number).rows_path.stat().st_mtime, UTC)
-        epochs = _known(trial.get("epochs"))
+        since = _written(folder.trial(number).rows_path) if row else None
+        since = since or _known(trial["started"])
         running.append(
             Running(
                 number=number,
                 control=_known(trial["control"]),
                 epoch=int(trial["epochs_done"]),
-                epochs=None if epochs is None else int(epochs),
+                epochs=_whole(number_of(trial, "epochs")),
                 phase=row.get("phase"),
                 alpha=_known(row.get("alpha")),
                 pruned_val_accuracy=_known(row.get("pruned_val_accuracy")),
                 host=_known(trial["host"]),
                 device=_known(trial["device"]),
                 # Clocks of other machines may be ahead.
-                seconds_since_row=None if pd.isna(since) else max(0.0, (at - since).total_seconds()),
+                seconds_since_row=None if since is None else max(0.0, (at - since).total_seconds()),
             )
         )
     return tuple(running)
+
+
+def _written(path: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return None
 
 
 def _best(ranked: pd.DataFrame) -> Best | None:
@@ -166,6 +171,10 @@ def _rows(frame: pd.DataFrame) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _known(value: Any) -> Any:
     return None if value is None or pd.isna(value) else value
+
+
+def _whole(value: float) -> int | None:
+    return None if math.isnan(value) else int(value)
 
 
 def _first_line(error: Any) -> str:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.status import Best, Counts, Running, Status
+from analysis.table import shrinkable
 from analysis.text import UNKNOWN, percent, printable
 
 LONGEST_LIST = 10
@@ -36,7 +37,9 @@ def _headline(status: Status) -> Text:
 
 
 def _counts_table(status: Status) -> Table:
-    table = _table("", "planned", "complete", "running", "stopped", "failed")
+    table = Table("", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for header in ("planned", "complete", "running", "stopped", "failed"):
+        table.add_column(header, justify="right")
     _add_counts(table, "controls", status.controls)
     _add_counts(table, "trials", status.trials)
     return table
@@ -49,17 +52,21 @@ def _add_counts(table: Table, name: str, counts: Counts) -> None:
 
 
 def _running_table(running: Sequence[Running]) -> Table:
-    table = _table("running", "epoch", "phase", "alpha", "accuracy %", "last row", "host", "device")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for header in ("running", "epoch", "phase", "alpha", "acc. %", "last row"):
+        table.add_column(header, no_wrap=True)
+    table.add_column("host")
+    table.add_column("device")
     for trial in running[:LONGEST_LIST]:
         table.add_row(
-            _who("", trial.number, trial.control).strip(),
+            _who("trial", trial.number, trial.control),
             f"{trial.epoch}/{UNKNOWN if trial.epochs is None else trial.epochs}",
             trial.phase or "not begun",
             UNKNOWN if trial.alpha is None else f"{trial.alpha:.3g}",
             UNKNOWN if trial.pruned_val_accuracy is None else percent(trial.pruned_val_accuracy, 2),
             _age(trial.seconds_since_row),
-            Text(printable(trial.host or UNKNOWN)),
-            Text(printable(trial.device or UNKNOWN)),
+            shrinkable(trial.host or UNKNOWN),
+            shrinkable(trial.device or UNKNOWN),
         )
     if len(running) > LONGEST_LIST:
         table.caption = f"and {len(running) - LONGEST_LIST} more"
@@ -87,10 +94,3 @@ def _age(seconds: float | None) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit} ago"
     return f"{seconds:.0f} s ago"
-
-
-def _table(*headers: str) -> Table:
-    table = Table(*headers, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in table.columns:
-        column.no_wrap, column.overflow = True, "ellipsis"
-    return table

@@ -43,8 +43,8 @@ def ranking_table(frame: pd.DataFrame, dense: dict[str, Any] | None) -> Table:
         table.add_row(
             str(trial["rank"]),
             str(number),
-            _shrinkable(_schedule(trial)),
-            _shrinkable(_text(trial["policy"])),
+            shrinkable(_schedule(trial)),
+            shrinkable(_text(trial["policy"])),
             percent(trial["mac_sparsity"], 1),
             percent(trial["parameter_sparsity"], 1),
             percent(trial["channel_sparsity"], 1),
@@ -55,6 +55,11 @@ def ranking_table(frame: pd.DataFrame, dense: dict[str, Any] | None) -> Table:
             style="yellow" if is_control else "bold" if trial["on_front"] else None,
         )
     return table
+
+
+def shrinkable(text: str) -> Text:
+    """A table's cell that is cut short instead of wrapped where its column, which may wrap, gets too narrow."""
+    return Text(printable(text), no_wrap=True, overflow="ellipsis")
 
 
 def to_csv(frame: pd.DataFrame) -> str:
@@ -87,10 +92,6 @@ def _schedule(trial: "pd.Series[Any]") -> str:
     if isinstance(trial["control"], str):
         return f"control: {trial['control']}"
     return _text(trial["family"]) + ("" if pd.isna(trial["rate"]) else f" {trial['rate']:.3g}")
-
-
-def _shrinkable(text: str) -> Text:
-    return Text(printable(text), no_wrap=True, overflow="ellipsis")
 
 
 def _text(value: Any) -> str:

@@ -54,6 +54,8 @@ def read_record(folder: TrialFolder) -> TrialRecord:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(key) for key in first["loc"])
         raise ValueError(f"is damaged: {place + ': ' if place else ''}{first['msg']}") from None
+    if max(abs(record.number), abs(record.attempt)) >= 2**63:
+        raise ValueError("is damaged: number and attempt must be less than 2**63")
     if folder.path.name != f"{record.number:05}":
         raise ValueError(f"is of trial {record.number}, whose folder is {record.number:05}; it is left out")
     return record

@@ -56,11 +56,14 @@ def new_folder(storage: Path, preset: str, name: str | None) -> ExperimentFolder
 
 
 def check_writable(storage: Path) -> None:
-    """Raises ValueError if no experiment can be written to `storage`, which is made if there is none."""
+    """Raises ValueError if no experiment can be written to `storage`; leaves no folder that was not there."""
+    new = not storage.exists()
     try:
         storage.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=storage) as probe:
             probe.write(b"probe")
+        if new:
+            storage.rmdir()
     except OSError as error:
         reason = f"{error.strerror or error}"
         raise ValueError(f"--storage must be a folder that can be written, but {str(storage)!r}: {reason}") from error

@@ -101,6 +101,8 @@ class Search:
             state, values, intermediate = TrialState.RUNNING, None, dict[int, float]()
         else:
             state, values, intermediate = self._outcome(record)
+            if state is TrialState.PRUNED and intermediate:
+                values = [intermediate[max(intermediate)]]  # as study.tell makes it of the last report
         self.study.add_trial(
             create_trial(
                 state=state,

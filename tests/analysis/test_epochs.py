@@ -30,7 +30,7 @@ def frame_values(files: list[Rows], problems: list[str]) -> list[list[object]]:
     return [[None if value != value else value for value in row] for row in frame.itertuples(index=False, name=None)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(rows, max_size=4), max_size=4))
 def test_every_row_of_every_trial_is_there_to_the_last_digit(trials: list[list[dict[str, float | None]]]) -> None:
     files = [Rows(number, f"{number}", text_of(lines)) for number, lines in enumerate(trials)]
@@ -40,7 +40,7 @@ def test_every_row_of_every_trial_is_there_to_the_last_digit(trials: list[list[d
     assert all(" follows epoch " in problem for problem in problems)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(rows, min_size=1, max_size=4), st.data())
 def test_damage_anywhere_costs_the_rows_from_there_on(
     lines: list[dict[str, float | None]], data: st.DataObject
@@ -104,7 +104,7 @@ def test_what_is_not_finite_is_unknown_and_no_damage(value: bytes) -> None:
     assert problems == []
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(lines=st.lists(rows, min_size=1, max_size=3), length=st.integers(0, 400))
 def test_a_torn_file_gives_the_rows_the_trial_itself_resumes_from(
     tmp_path_factory: pytest.TempPathFactory, lines: list[dict[str, float | None]], length: int

@@ -173,6 +173,8 @@ def foreign_records() -> list[Any]:
         good | {"config": []},
         good | {"state": "done"},
         good | {"cut": 3},
+        good | {"attempt": 2**63},
+        good | {"number": -(2**63)},
         good | {"error": ["x"]},
     ]
 
@@ -282,7 +284,7 @@ def test_a_file_cut_short_anywhere_is_a_problem_and_no_traceback(builder: Any, n
     path = builder.path / name
     whole = path.read_bytes()
     text = whole.removesuffix(b"\n")
-    for length in [*range(0, len(text), max(1, len(text) // 50)), len(text) - 1]:
+    for length in [*range(0, len(text), max(1, len(text) // 20)), len(text) - 1]:
         path.write_bytes(text[:length])
         experiment = analysis.load(builder.path)
         assert [problem for problem in experiment.problems if problem.startswith(name)], length

@@ -80,6 +80,14 @@ def test_settings_that_do_not_say_how_many_trials(builder: Any, settings: dict[s
     assert status(analysis.load(builder.path), AT).trials.planned is None
 
 
+def test_a_foreign_configuration_that_does_not_say_how_many_epochs(builder: Any) -> None:
+    trial = builder.trial(0, state="running")
+    write_json(trial.record_path, {"number": 0, "state": "running", "config": {"epochs": "many"}})
+    [running] = status(analysis.load(builder.path), AT).running
+    assert (running.epoch, running.epochs) == (3, None)
+    assert "3/-" in shown(builder.path)
+
+
 def test_a_complete_trial_of_unknown_outcome_is_not_the_best(builder: Any) -> None:
     builder.trial(0, accuracies=(0.99,))
     found = status(analysis.load(builder.path), AT)
@@ -119,8 +127,8 @@ def test_what_a_person_reads(half_way: Any) -> None:
     assert cells[0] == ["demo", "dense", "network:", "94.00", "%"]
     assert ["controls", "-", "1", "0", "0", "0"] in cells
     assert ["trials", "4", "1", "2", "1", "1"] in cells
-    assert ["4", "1/3", "alpha", "0.3", "50.00", "12", "s", "ago", "node", "cpu"] in cells
-    assert ["5", "0/3", "not", "begun", "-", "-", "-", "-", "-"] in cells
+    assert ["trial", "4", "1/3", "alpha", "0.3", "50.00", "12", "s", "ago", "node", "cpu"] in cells
+    assert ["trial", "5", "0/3", "not", "begun", "-", "-", "-", "-", "-"] in cells
     assert "best so far: trial 1, 95.00 %, 1.00 points above dense, 75.0 % of the MACs cut; 1 on the front" in text
     assert "trial 3 failed: RuntimeError: out of memory" in text
     assert "problem: trials/00001/epochs.jsonl: line 4 is torn; it is left out" in text

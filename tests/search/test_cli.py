@@ -1,0 +1,169 @@
+"""The command line as a person meets it: what cannot work is one line on stderr, exit 2, and nothing is started."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from search.cli import app
+
+
+def alphaprune(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(result: Result, *words: str) -> None:
+    assert result.exit_code == 2, result.output
+    *_, line = result.stderr.strip().splitlines()
+    assert line.startswith("alphaprune: ")
+    for word in words:
+        assert word in line
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+
+
+def parquet(folder: Path, *, columns: dict[str, list[object]] | None = None, broken: int | None = None) -> Path:
+    def png(row: int) -> bytes:
+        buffer = io.BytesIO()
+        Image.new("RGB", (32, 32), (row, 0, 0)).save(buffer, "png")
+        return buffer.getvalue()[:20] if row == broken else buffer.getvalue()
+
+    folder.mkdir()
+    table = columns or {
+        "img": [{"bytes": png(row), "path": ""} for row in range(40)],
+        "label": [row % 2 for row in range(40)],
+    }
+    for split in ("train", "test"):
+        pq.write_table(pa.table(table), folder / f"{split}.parquet")
+    return folder
+
+
+def test_an_unknown_preset(tmp_path: Path) -> None:
+    refused(alphaprune("run", "quikstart", "--storage", tmp_path), "'quikstart'", "did you mean 'quickstart'")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("trial.pruning.amout=0.5", ["did you mean 'trial.pruning.amount'"]),
+        ("trial.alpha.rate=9", ["trial.alpha.rate", "less than or equal to 8", "9"]),
+        ("space.function=nowhere:space", ["nowhere"]),
+        ("space.function=spaces.alpha_pruning:alpha_prunning", ["has no 'alpha_prunning'", "nearest is 'alpha_pruning'"]),
+        ("space.options.amunts=[0.5]", ["amunts", "amounts"]),
+        ("space.options.amounts=[1.5]", ["amount", "1.5"]),
+        ("controls.amounts=[0.9999]", ["pruning.amount", "at most", "0.9999"]),
+        ("data.images=100000", ["100000"]),
+    ],
+)
+@pytest.mark.parametrize("how", [[], ["--local"]])
+def test_wrong_settings(tmp_path: Path, override: str, words: list[str], how: list[str]) -> None:
+    refused(alphaprune("run", "quickstart", "--set", override, "--storage", tmp_path / "r", *how), *words)
+    assert not (tmp_path / "r").exists()
+
+
+def test_wrong_flags(tmp_path: Path) -> None:
+    for flag, value, words in [
+        ("--trials", "-1", "search.trials"),
+        ("--width", "0", "dense.width"),
+        ("--concurrency", "0", "resources.concurrency"),
+        ("--gpus-per-trial", "-1", "resources.gpus_per_trial"),
+        ("--name", "a/b", "--name"),
+        ("--name", "..", "--name"),
+    ]:
+        refused(alphaprune("run", "quickstart", flag, value, "--storage", tmp_path), words)
+    assert alphaprune("run", "quickstart", "--trails", "3").exit_code == 2
+    assert alphaprune("run").exit_code == 2
+
+
+def test_data_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    storage = tmp_path / "r"
+    for source, word in [("nowhere", "nowhere"), (tmp_path / "empty", "train.parquet")]:
+        refused(alphaprune("run", "quickstart", "--data", source, "--storage", storage), word)
+    lacking = parquet(tmp_path / "lacking", columns={"image": [b""], "label": [0]})
+    refused(alphaprune("run", "quickstart", "--data", lacking, "--storage", storage), "img", "image")
+    corrupt = parquet(tmp_path / "corrupt", broken=17)
+    refused(alphaprune("run", "quickstart", "--data", corrupt, "--storage", storage), "train.parquet", "row 17")
+    assert not list(storage.glob("*"))
+
+
+def test_cifar10_without_a_network_says_what_to_do_instead(tmp_path: Path) -> None:
+    # A proxy that refuses at once is no network on any machine.
+    environment = {
+        **os.environ,
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "https_proxy": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "search", "run", "cifar10-small", "--storage", tmp_path / "r"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert "--data" in last
+    assert "train.parquet" in last
+    assert str(tmp_path / "cache") in last
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_storage_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused(alphaprune("run", "quickstart", "--storage", tmp_path / "file" / "in"), "--storage", "in")
+    refused(alphaprune("run", "quickstart", "--storage", tmp_path / "file"), "--storage")
+    refused(alphaprune("run", "quickstart", "--storage", "/proc/nowhere"), "--storage")
+
+
+def test_a_name_that_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    refused(alphaprune("run", "quickstart", "--name", "mine", "--storage", tmp_path), "--name", "mine")
+
+
+def test_commands_on_an_experiment_that_is_not_there(tmp_path: Path) -> None:
+    for command in (["rank", "none"], ["status", "none"], ["trial", "none", "3"]):
+        refused(alphaprune(*command, "--storage", tmp_path), "none", "alphaprune run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "experiment.json").write_text("{}")
+    refused(alphaprune("rank", "none", "--storage", tmp_path), "there are: other")
+    refused(alphaprune("trial", "other", "--storage", tmp_path), "NUMBER")
+
+
+def test_help_names_every_command() -> None:
+    shown = alphaprune("--help")
+    assert shown.exit_code == 0
+    for command in ("run", "trial", "status", "rank"):
+        assert re.search(rf"^  {command}\b", shown.stdout, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_more_gpus_than_there_are(tmp_path: Path) -> None:
+    result = alphaprune("run", "quickstart", "--gpus-per-trial", "64", "--storage", tmp_path / "r")
+    refused(result, "--gpus-per-trial", "64")
+    assert not list(tmp_path.glob("r/*"))
+
+
+@pytest.mark.slow
+def test_an_address_where_nobody_answers(tmp_path: Path) -> None:
+    refused(alphaprune("run", "quickstart", "--address", "127.0.0.1:9", "--storage", tmp_path / "r"), "127.0.0.1:9")
+    assert not list(tmp_path.glob("r/*"))
+
+
+def test_json_of_status_is_nothing_but_json(tmp_path: Path) -> None:
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / "experiment.json").write_text(json.dumps({"name": "e", "settings": {}}))
+    result = alphaprune("status", "e", "--storage", tmp_path, "--format", "json")
+    assert result.exit_code == 0
+    assert isinstance(json.loads(result.stdout), dict)

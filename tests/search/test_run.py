@@ -1,0 +1,169 @@
+"""Whole searches on small data, by Ray Tune and in one process. Real trials, real processes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner, Result
+
+from search.cli import app
+from trainable.records import ExperimentFolder, read_json
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+TIMES = {"epoch_seconds", "images_per_second"}
+
+
+def alphaprune(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, (result.stderr, result.exception)
+    return result
+
+
+def rows_of(folder: ExperimentFolder) -> dict[int, list[dict[str, Any]]]:
+    return {
+        trial.read().number: [{k: v for k, v in row.items() if k not in TIMES} for row in trial.rows()]
+        for trial in folder.trials()
+    }
+
+
+def untimed(line: str) -> dict[str, Any]:
+    return {k: v for k, v in json.loads(line).items() if k not in TIMES}
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("storage")
+
+
+@pytest.fixture(scope="module")
+def settings(storage: Path) -> Path:
+    from conftest import TINY  # type: ignore[import-not-found]
+
+    path = storage / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def clustered(storage: Path, settings: Path) -> tuple[ExperimentFolder, Result]:
+    # One trial at a time, so that the study asks as it does in one process.
+    result = alphaprune("run", settings, "--storage", storage, "--name", "tune", "--concurrency", "1")
+    return ExperimentFolder(storage / "tune"), result
+
+
+@pytest.fixture(scope="module")
+def local(storage: Path, settings: Path, clustered: tuple[ExperimentFolder, Result]) -> tuple[ExperimentFolder, Result]:
+    result = alphaprune("run", settings, "--storage", storage, "--name", "local", "--local")
+    return ExperimentFolder(storage / "local"), result
+
+
+def test_a_search_leaves_a_whole_experiment(clustered: tuple[ExperimentFolder, Result]) -> None:
+    folder, result = clustered
+    records = [trial.read() for trial in folder.trials()]
+    assert [record.number for record in records] == list(range(6))
+    assert [record.control for record in records] == ["one_shot", "random_channels", "from_scratch", None, None, None]
+    assert {record.state for record in records} == {"complete"}
+    assert {record.attempt for record in records} == {1}
+    for trial in folder.trials():
+        assert [row["epoch"] for row in trial.rows()] == [1, 2, 3]
+        assert (trial.model / "model.safetensors").is_file()
+        assert trial.checkpoints() == []
+    experiment = read_json(folder.record_path)
+    assert experiment["settings"]["trial"]["epochs"] == 3
+    assert experiment["data"]["train_images"] == 150
+    assert (folder.dense / "dense.json").is_file()
+    assert not (folder.path / ".tune").exists()
+    for words in ("control: one_shot", "control: from_scratch", "dense"):
+        assert words in result.stdout
+    assert "of 6 trials" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_same_trials_have_the_same_rows_in_one_process(
+    clustered: tuple[ExperimentFolder, Result], local: tuple[ExperimentFolder, Result]
+) -> None:
+    assert rows_of(local[0]) == rows_of(clustered[0])
+    assert all(len(rows) == 3 for rows in rows_of(local[0]).values())
+    assert "the dense network is there already" in local[1].stderr
+
+
+def test_a_recorded_trial_is_computed_again(storage: Path, clustered: tuple[ExperimentFolder, Result]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in clustered[0].path.rglob("*")}
+    shown = alphaprune("trial", "tune", 4, "--storage", storage)
+    assert [untimed(line) for line in shown.stdout.splitlines()] == rows_of(clustered[0])[4]
+    assert {path: path.stat().st_mtime_ns for path in clustered[0].path.rglob("*")} == before
+    assert "0 to 5" in alphaprune("trial", "tune", 99, "--storage", storage, code=2).stderr
+    wrong = alphaprune("trial", "tune", 4, "--storage", storage, "--data", "nowhere", code=2)
+    assert "nowhere" in wrong.stderr
+
+
+@pytest.mark.parametrize("name", ["tune", "local"])
+def test_rank_and_status_read_both(storage: Path, local: object, name: str) -> None:
+    ranked = json.loads(alphaprune("rank", name, "--storage", storage, "--format", "json").stdout)
+    assert sorted(row["number"] for row in ranked) == list(range(6))
+    assert any(row["on_front"] for row in ranked)
+    csv = alphaprune("rank", name, "--storage", storage, "--format", "csv", "--top", 2).stdout
+    assert len(csv.strip().splitlines()) == 3
+    assert "complete" in alphaprune("status", name, "--storage", storage).stdout
+    where = alphaprune("rank", name, "--storage", storage, "--where", "control == 'one_shot'", "--format", "json")
+    assert [row["number"] for row in json.loads(where.stdout)] == [0]
+    assert "did you mean" in alphaprune("rank", name, "--storage", storage, "--by", "acuracy", code=2).stderr
+
+
+def test_one_trial_of_a_file_is_an_experiment_of_its_own(storage: Path, settings: Path, local: object) -> None:
+    alphaprune("trial", settings, "--storage", storage, "--name", "single")
+    folder = ExperimentFolder(storage / "single")
+    (record,) = [trial.read() for trial in folder.trials()]
+    assert record.control is None
+    assert record.config == read_json(folder.record_path)["settings"]["trial"]
+
+
+def test_trials_that_lose_are_stopped_and_say_so(storage: Path, settings: Path, local: object) -> None:
+    stop = ["--set", "search.early_stopping.enabled=true", "--set", "search.early_stopping.first=0.3"]
+    alphaprune("run", settings, "--storage", storage, "--name", "stopping", "--trials", 8, *stop)
+    records = {trial.read().number: trial.read() for trial in ExperimentFolder(storage / "stopping").trials()}
+    assert {records[number].state for number in range(3)} == {"complete"}  # controls run to their end
+    stopped = [record for record in records.values() if record.state == "stopped"]
+    assert stopped
+    for record in stopped:
+        trial = ExperimentFolder(storage / "stopping").trial(record.number)
+        assert len(trial.rows()) < 3
+        assert record.finished
+        assert trial.checkpoints() == []
+        assert not trial.model.exists()
+
+
+@pytest.mark.parametrize("how", [["--local"], []])
+def test_a_diverging_trial_fails_and_the_search_goes_on(
+    storage: Path, settings: Path, local: object, tmp_path: Path, how: list[str]
+) -> None:
+    """The dense network is found again by its hash, so a search can be given one that no trial survives."""
+    sick = tmp_path / "sick"
+    dense = sick / "dense"
+    dense.mkdir(parents=True)
+    for file in (storage / "tune" / "dense").iterdir():
+        (dense / file.name).write_bytes(file.read_bytes())
+    weights = load_file(dense / "model.safetensors")
+    save_file(
+        {**weights, "classifier.weight": torch.full_like(weights["classifier.weight"], torch.inf)},
+        dense / "model.safetensors",
+    )
+    result = alphaprune("run", settings, "--storage", tmp_path, "--name", "run", "--trials", 1, *how)
+    records = [trial.read() for trial in ExperimentFolder(tmp_path / "run").trials()]
+    # What does not begin with the dense network is not hurt.
+    assert [record.state for record in records] == ["failed", "failed", "complete", "failed"]
+    assert records[0].error is not None
+    assert "epoch 1" in records[0].error
+    assert "learning rate" in records[0].error
+    assert "trial 0 failed" in result.stderr
+
+    none = alphaprune(
+        *("run", settings, "--storage", tmp_path, "--name", "none", "--trials", 1),
+        *("--set", "controls.kinds=['one_shot']", *how),
+        code=1,
+    )
+    assert "no trial completed" in none.stderr

@@ -1,0 +1,91 @@
+"""Settings resolve from presets and overrides, and what is wrong is said in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from search.settings import as_settings_json, nearest, presets, read_preset, resolve
+
+
+@pytest.mark.parametrize("preset", ["quickstart", "cifar10", "cifar10-small"])
+def test_shipped_presets_resolve_and_come_back_from_json(preset: str) -> None:
+    assert preset in presets()
+    settings = resolve(read_preset(preset))
+    assert resolve(as_settings_json(settings)) == settings
+
+
+def test_each_amount_that_is_searched_has_its_controls() -> None:
+    for preset in presets():
+        settings = resolve(read_preset(preset))
+        if preset != "cifar10-small":  # there the controls are too dear for each
+            assert set(settings.space.options["amounts"]) == set(settings.controls.amounts)
+
+
+def test_a_toml_file_is_a_preset(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[trial]\nepochs = 7\n")
+    assert resolve(read_preset(str(path))).trial.epochs == 7
+
+
+def test_overrides_are_toml_values_or_bare_words() -> None:
+    settings = resolve(
+        {}, ["trial.epochs=9", "data.source=some/folder", "controls.kinds=['one_shot']", "trial.pruning.amount=0.6"]
+    )
+    assert settings.trial.epochs == 9
+    assert settings.data.source == "some/folder"
+    assert settings.controls.kinds == ("one_shot",)
+    assert settings.trial.pruning.amount == 0.6
+
+
+def test_another_family_starts_from_its_own_defaults() -> None:
+    settings = resolve({}, ["trial.alpha.rate=4", "trial.alpha.family=multiplicative", "trial.alpha.alpha_min=0.02"])
+    assert (settings.trial.alpha.family, settings.trial.alpha.rate) == ("multiplicative", 0.7)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("trial.alpha.rate=20", ["trial.alpha.rate", "less than or equal to 8", "20"]),
+        ("trial.alpha.rate=0.5", ["trial.alpha.rate", "greater than or equal to 1", "0.5"]),
+        ("trial.pruning.amout=0.5", ["trial.pruning.amout", "did you mean 'trial.pruning.amount'"]),
+        ("serach.trials=3", ["serach.trials", "did you mean 'search.trials'"]),
+        ("trials=3", ["unknown setting 'trials'", "did you mean 'search.trials'"]),
+        ("trial.alpha.family=expnential", ["trial.alpha.family", "exponential", "'expnential'"]),
+        ("trial.lr.policy=step", ["trial.lr.policy", "cosine_restarts", "'step'"]),
+        ("trial.epochs=many", ["trial.epochs", "integer", "'many'"]),
+        ("trial.epochs=0", ["trial.epochs", "greater than or equal to 1", "0"]),
+        ("trial.initial=random", ["one_shot", "exponential"]),
+        ("controls.amounts=[2.0]", ["controls.amounts", "less than 1", "2.0"]),
+        ("trial.optimizer.momentum=nan", ["trial.optimizer.momentum", "finite", "nan"]),
+        ("search.objectives=['accuracy']", ["search.objectives", "pruned_val_accuracy", "'accuracy'"]),
+        ("resources", ["section.key=value", "'resources'"]),
+        ("=3", ["section.key=value", "'=3'"]),
+    ],
+)
+def test_what_is_wrong_is_named(override: str, says: list[str]) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  the message is what is looked at
+        resolve(read_preset("quickstart"), [override])
+    message = str(caught.value)
+    assert "\n" not in message
+    for words in says:
+        assert words in message
+
+
+def test_a_schedule_without_its_family_is_asked_for_it() -> None:
+    with pytest.raises(ValueError, match=r"trial\.alpha\.family must be one of exponential, .* but got none"):
+        resolve({"trial": {"alpha": {"rate": 3}}})
+
+
+def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="did you mean 'quickstart'"):
+        read_preset("quickstrat")
+    with pytest.raises(ValueError, match="TOML file that exists"):
+        read_preset(str(tmp_path / "none.toml"))
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[trial\n")
+    with pytest.raises(ValueError, match="not valid TOML"):
+        read_preset(str(broken))
+
+
+def test_nothing_is_proposed_where_nothing_is_near() -> None:
+    assert nearest("xyzzy", ["trial.epochs", "search.trials"]) is None

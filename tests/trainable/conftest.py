@@ -1,0 +1,89 @@
+"""Tiny real things: images that can be learnt in a few epochs, a dense network trained on them, a trial of seconds."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from trainable.config import DenseConfig, Optimizer, Pruning, TrialConfig
+from trainable.data import Data, Split
+from trainable.dense import Dense, load_dense, train_dense
+
+CLASSES = 4
+MEASURED = ("epoch_seconds", "images_per_second")  # by a clock, and so never the same twice
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _split(rng: np.random.Generator, patterns: np.ndarray[Any, Any], count: int) -> Split:
+    labels = np.arange(count) % len(patterns)
+    images = patterns[labels] + rng.normal(0, 40, (count, 32, 32, 3))
+    split = Split(images.clip(0, 255).astype(np.uint8), labels)
+    for array in (split.images, split.labels):
+        array.setflags(write=False)
+    return split
+
+
+@pytest.fixture(scope="session")
+def make_data() -> Callable[..., Data]:
+    """Data of any size: each class a coarse colour pattern under noise."""
+
+    def make(train: int = 60, validation: int = 40, *, pad: int = 2, flip: bool = True, seed: int = 0) -> Data:
+        patterns = np.random.default_rng(0).integers(0, 256, (CLASSES, 4, 4, 3)).repeat(8, 1).repeat(8, 2)
+        rng = np.random.default_rng((seed, 1))
+        splits = [_split(rng, patterns, count) for count in (train, validation, 20)]
+        pixels = splits[0].images.reshape(-1, 3) / 255
+        red, green, blue = (float(mean) for mean in pixels.mean(0))
+        stds = tuple(float(std) for std in pixels.std(0))
+        return Data("tiny", CLASSES, *splits, pad, flip, (red, green, blue), stds, f"{train} {validation} {seed}")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def data(make_data: Callable[..., Data]) -> Data:
+    """60 images to train on, 40 to validate with."""
+    return make_data()
+
+
+@pytest.fixture(scope="session")
+def dense_config() -> DenseConfig:
+    """VGG16 at a sixteenth of its width, 58,000 parameters."""
+    return DenseConfig(width=1 / 16, epochs=6, peak=0.02, optimizer=Optimizer(batch_size=12))
+
+
+@pytest.fixture(scope="session")
+def dense_folder(dense_config: DenseConfig, data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where train_dense put the dense network; not to be changed."""
+    folder = tmp_path_factory.mktemp("experiment") / "dense"
+    train_dense(dense_config, data, folder, threads=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dense(dense_folder: Path) -> Dense:
+    return load_dense(dense_folder)
+
+
+@pytest.fixture(scope="session")
+def small() -> Callable[..., TrialConfig]:
+    """A trial of 5 epochs, two of them in the alpha phase, with whatever is given changed."""
+
+    def config(**changed: Any) -> TrialConfig:
+        pruning = Pruning(amount=0.5, round_to=1)
+        values = {"epochs": 5, "alpha_fraction": 0.4, "pruning": pruning, "optimizer": Optimizer(batch_size=20)}
+        return TrialConfig(**(values | changed))
+
+    return config
+
+
+@pytest.fixture(scope="session")
+def timeless() -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+    """Rows without what a clock measured: those must be the same to the bit."""
+    return lambda rows: [{name: value for name, value in row.items() if name not in MEASURED} for row in rows]
