@@ -53,7 +53,7 @@ def epochs_frame(files: list[Rows], problems: list[str]) -> pd.DataFrame:
     if table is None:
         texts = [_whole_lines(file, text, problems) for file, text in zip(files, texts, strict=True)]
         table = _parse(texts)
-    assert table is not None
+    assert table is not None  # what _whole_lines wrote is sound
     frame: pd.DataFrame = table.to_pandas()
     frame[list(MEASURES)] = frame[list(MEASURES)].where(np.isfinite)
     counts = [text.count(b"\n") for text in texts]
@@ -136,8 +136,8 @@ def _short(value: Any) -> str:
 
 
 def _check_order(frame: pd.DataFrame, names: dict[int, str], problems: list[str]) -> None:
-    """An epoch twice, or one that is missing, makes the sums over a trial's rows wrong."""
+    """Says once a trial where an epoch is missing or is there twice: sums over its rows are wrong."""
     number, epoch = frame["number"].to_numpy(), frame["epoch"].to_numpy()
-    broken = (number[1:] == number[:-1]) & (epoch[1:] != epoch[:-1] + 1)
-    for index in np.flatnonzero(broken):
+    broken = np.flatnonzero((number[1:] == number[:-1]) & (epoch[1:] != epoch[:-1] + 1))
+    for index in broken[np.unique(number[broken], return_index=True)[1]]:
         problems.append(f"{names[int(number[index])]}: epoch {epoch[index + 1]} follows epoch {epoch[index]}")

@@ -1,5 +1,7 @@
 """An experiment as its records tell it: finished, running, interrupted or damaged. Nothing is written."""
 
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ import pandas as pd
 from analysis import ranking
 from analysis.epochs import Rows, epochs_frame
 from analysis.text import printable
-from analysis.trials import number_of, read_bytes, read_record, trials_frame
+from analysis.trials import number_of, read_record, trials_frame
 from trainable.records import ExperimentFolder, TrialFolder, TrialRecord, read_json
 
 
@@ -64,15 +66,17 @@ def load(path: str | Path) -> Experiment:
     dense = _dense(folder, problems)
     records: list[TrialRecord] = []
     rows: list[Rows] = []
-    for trial in sorted(folder.trials(), key=_by_number):
-        files = f"trials/{trial.path.name}"
+    for trial in folder.trials():
         try:
             # The record first: a trial that ends in between must not look complete without its last row.
-            records.append(read_record(trial))
-        except (ValueError, OSError) as error:
-            problems.append(f"{files}/trial.json {_reason(error)}")
+            found = read_record(trial)
+        except ValueError as error:
+            problems.append(_short(folder, error))
             continue
-        rows.append(Rows(records[-1].number, f"{files}/epochs.jsonl", _rows_text(trial, problems)))
+        records.append(found)
+        name = f"trials/{trial.path.name}"
+        problems += [f"{name}/trial.json: {problem}" for problem in found.problems]
+        rows.append(Rows(found.number, f"{name}/epochs.jsonl", _rows_text(trial, problems)))
     epochs = epochs_frame(rows, problems)
     trials = trials_frame(records, epochs, dense, problems)
     return Experiment(folder.path, record, dense, trials, epochs, [printable(problem) for problem in problems])
@@ -83,11 +87,15 @@ def _experiment_record(folder: ExperimentFolder) -> dict[str, Any]:
     try:
         if not folder.record_path.is_file():
             names = sorted(path.parent.name for path in folder.path.glob("*/experiment.json"))
-            hint = f"choose one of those in it: {', '.join(names)}" if names else "`alphaprune run` makes one"
+            hint = (
+                f"choose one of those in it: {printable(', '.join(names))}" if names else "`alphaprune run` makes one"
+            )
             raise ValueError(f"{where!r} holds no experiment: there is no experiment.json in it; {hint}")
         record = read_json(folder.record_path)
-    except (OSError, RecursionError) as error:
-        raise ValueError(f"{where!r} cannot be read: experiment.json {_reason(error)}") from error
+    except OSError as error:
+        raise ValueError(f"{where!r} cannot be read: {error.strerror}") from error
+    except RecursionError as error:
+        raise ValueError(f"{folder.record_path} is damaged: nested too deep") from error
     if not isinstance(record.get("name"), str) or not isinstance(record.get("settings"), dict):
         raise ValueError(
             f"{where!r} holds no experiment: its experiment.json has no `name` and `settings`; "
@@ -97,37 +105,35 @@ def _experiment_record(folder: ExperimentFolder) -> dict[str, Any]:
 
 
 def _dense(folder: ExperimentFolder, problems: list[str]) -> dict[str, Any] | None:
-    path = folder.dense / "dense.json"
     try:
-        dense = read_json(path)
+        dense = read_json(folder.dense / "dense.json")
     except FileNotFoundError:
         return None
-    except (ValueError, OSError, RecursionError) as error:
-        problems.append(f"dense/dense.json {_reason(error).removeprefix(f'{path} ')}")
+    except OSError as error:
+        problems.append(f"dense/dense.json cannot be read: {error.strerror}")
+        return None
+    except RecursionError:
+        problems.append("dense/dense.json is damaged: nested too deep")
+        return None
+    except ValueError as error:
+        problems.append(_short(folder, error))
         return None
     for key in ("val_accuracy", "macs", "parameters"):
-        value = number_of(dense, key)
-        if value != value:
+        if math.isnan(number_of(dense, key)):
             problems.append(f"dense/dense.json has no number `{key}`; what is compared with it is unknown")
     return dense
 
 
-def _by_number(trial: TrialFolder) -> tuple[int, str]:
-    """Sorts trial 99999 before 100000."""
-    return len(trial.path.name), trial.path.name
-
-
 def _rows_text(trial: TrialFolder, problems: list[str]) -> bytes:
     try:
-        return read_bytes(trial.rows_path)
+        return trial.rows_path.read_bytes()
     except FileNotFoundError:
         return b""
     except OSError as error:
-        problems.append(f"trials/{trial.path.name}/epochs.jsonl {_reason(error)}")
+        problems.append(f"trials/{trial.path.name}/epochs.jsonl cannot be read: {error.strerror}")
         return b""
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"cannot be read: {error.strerror}"
-    return "is damaged: nested too deep" if isinstance(error, RecursionError) else str(error)
+def _short(folder: ExperimentFolder, error: ValueError) -> str:
+    """What trainable.records says of a file, the file named as seen from the experiment."""
+    return str(error).removeprefix(f"{folder.path}{os.sep}")

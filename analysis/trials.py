@@ -20,44 +20,24 @@ Accuracies and sparsities are fractions in [0, 1]; what is not known is NaN (NaT
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Iterable
 from itertools import compress
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import TypeAdapter, ValidationError
 
 from analysis.epochs import MEASURES
 from trainable.records import TrialFolder, TrialRecord
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's bytes, without the buffer that makes reading a thousand small files half as fast again."""
-    with path.open("rb", buffering=0) as file:
-        return file.read()
-
-
-@cache
-def _parser() -> Callable[..., TrialRecord]:
-    return TypeAdapter(TrialRecord).validate_json
-
-
 def read_record(folder: TrialFolder) -> TrialRecord:
-    """The trial's record, its fields' types checked; raises ValueError or OSError, in one line, where there is none."""
-    try:
-        record = _parser()(read_bytes(folder.record_path), strict=True)
-    except FileNotFoundError:
-        raise ValueError("is missing") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(str(key) for key in first["loc"])
-        raise ValueError(f"is damaged: {place + ': ' if place else ''}{first['msg']}") from None
-    if max(abs(record.number), abs(record.attempt)) >= 2**63:
-        raise ValueError("is damaged: number and attempt must be less than 2**63")
+    """The trial's record; raises ValueError, in one line, where it is damaged, missing or that of another trial."""
+    record = folder.read()
+    # trials/12 and trials/00012 would both be trial 12.
     if folder.path.name != f"{record.number:05}":
-        raise ValueError(f"is of trial {record.number}, whose folder is {record.number:05}; it is left out")
+        raise ValueError(f"{folder.record_path} is left out: trial {record.number} is in {record.number:05}")
+    if max(record.number, abs(record.attempt)) >= 2**63:
+        raise ValueError(f"{folder.record_path} is damaged: number and attempt must be less than 2**63")
     return record
 
 

@@ -40,7 +40,7 @@ _QUOTED_OR_BACKTICKED = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|`([
 
 
 def rows_where(frame: pd.DataFrame, condition: str) -> "pd.Series[bool]":
-    """Which rows of `frame` fit the condition; what is unknown (NaN) fits `!=` and `== None` only.
+    """Which rows of `frame` fit the condition; what is unknown (NaN) equals None and nothing else.
 
     Columns and the index by their names; numbers, texts, True, False, None and lists of them; comparisons, in, and, or,
     not (also &, |, ~) and + - * / // %. Raises ValueError, in one line, for everything else, for unknown columns

@@ -62,7 +62,7 @@ class Builder:
             "device": "cpu",
             "started": "2026-01-02T03:04:05.678+00:00",
         } | record
-        trial.write(TrialRecord(number, as_json(config), control=control, state=state, **record))
+        trial.create(TrialRecord(number, as_json(config), control=control, state=state, **record))
         for epoch, accuracy in enumerate(accuracies, start=1):
             append_row(trial.rows_path, row(epoch, accuracy, sparsity))
         return trial

@@ -95,6 +95,15 @@ def test_what_is_wrong_with_a_line_is_said(line: bytes, why: str) -> None:
     assert problem.endswith(f"; it and the {behind} behind it are left out")
 
 
+def test_a_line_of_two_rows_does_not_make_up_for_a_row_of_two_lines() -> None:
+    one, two = b'{"epoch": 1, "phase": "alpha"}', b'{"epoch": 2, "phase":\n"alpha"}'
+    problems: list[str] = []
+    assert frame_values([Rows(0, "0", one + one + b"\n"), Rows(1, "1", one + b"\n" + two + b"\n")], problems) == [
+        [1, 1, "alpha", *[None] * len(MEASURES)]
+    ]
+    assert [problem.partition(" is damaged")[0] for problem in problems] == ["1: line 2", "0: line 1"]
+
+
 @pytest.mark.parametrize("value", [b"NaN", b"-Infinity", b"1e999", b"1" + b"0" * 400, b"null"])
 def test_what_is_not_finite_is_unknown_and_no_damage(value: bytes) -> None:
     problems: list[str] = []

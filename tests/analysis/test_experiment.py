@@ -174,7 +174,7 @@ def foreign_records() -> list[Any]:
         good | {"state": "done"},
         good | {"cut": 3},
         good | {"attempt": 2**63},
-        good | {"number": -(2**63)},
+        good | {"problems": "x"},
         good | {"error": ["x"]},
     ]
 
@@ -229,12 +229,21 @@ def test_a_trial_folder_without_a_record_is_a_problem(builder: Any) -> None:
 
 
 def test_a_copy_of_a_trial_is_not_read_as_another(builder: Any) -> None:
-    trial = builder.trial(3)
-    trial.path.rename(trial.path.with_name("00004"))
+    for copy in ("00004", "3"):
+        trial = builder.trial(3)
+        trial.path.rename(trial.path.with_name(copy))
     builder.trial(3)
     experiment = analysis.load(builder.path)
     assert experiment.trials.index.tolist() == [3]
-    assert experiment.problems == ["trials/00004/trial.json is of trial 3, whose folder is 00003; it is left out"]
+    assert sorted(experiment.problems) == [
+        "trials/00004/trial.json is damaged: it is of trial 3",
+        "trials/3/trial.json is left out: trial 3 is in 00003",
+    ]
+
+
+def test_what_went_wrong_in_a_trial_is_a_problem(builder: Any) -> None:
+    builder.trial(0, problems=["the folder of logs could not be made"])
+    assert analysis.load(builder.path).problems == ["trials/00000/trial.json: the folder of logs could not be made"]
 
 
 def test_rows_that_are_no_file_are_a_problem(builder: Any) -> None:
@@ -260,8 +269,13 @@ def test_a_complete_trial_whose_last_row_is_lost_has_no_outcome(builder: Any) ->
 def test_epochs_that_do_not_follow_one_another_are_a_problem(builder: Any) -> None:
     trial = builder.trial(0)
     append_row(trial.rows_path, {"epoch": 3, "phase": "retrain"})
+    append_row(trial.rows_path, {"epoch": 3, "phase": "retrain"})
     builder.trial(1)
-    assert analysis.load(builder.path).problems == ["trials/00000/epochs.jsonl: epoch 3 follows epoch 3"]
+    append_row(builder.trial(2).rows_path, {"epoch": 5, "phase": "retrain"})
+    assert analysis.load(builder.path).problems == [
+        "trials/00000/epochs.jsonl: epoch 3 follows epoch 3",
+        "trials/00002/epochs.jsonl: epoch 5 follows epoch 3",
+    ]
 
 
 def test_a_time_that_is_none_is_a_problem(builder: Any) -> None:
@@ -272,9 +286,8 @@ def test_a_time_that_is_none_is_a_problem(builder: Any) -> None:
 
 
 def test_problems_cannot_steer_a_terminal(builder: Any) -> None:
-    builder.trial(0, finished="\x1b[2J\nred")
-    [problem] = analysis.load(builder.path).problems
-    assert problem.isprintable()
+    builder.trial(0, problems=["\x1b[2J\nred"])
+    assert analysis.load(builder.path).problems == ["trials/00000/trial.json: �[2J red"]
 
 
 @pytest.mark.parametrize("name", ["dense/dense.json", "trials/00001/trial.json", "trials/00001/epochs.jsonl"])

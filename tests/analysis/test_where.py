@@ -49,6 +49,8 @@ FRAME = pd.DataFrame(
         ('created >= "2026-01-02"', [1, 2]),
         ("flip == True", [0, 2]),
         ("flip", [0, 2]),
+        ("macs is 300", [1]),
+        ('family == "\\d"', []),
         ("mixed == 1", [0]),
         ("mac_sparsity / 0 > 1", [0, 1, 2]),
         (" macs > 0\n", [0, 1, 2, 3]),
@@ -57,6 +59,7 @@ FRAME = pd.DataFrame(
         ("not " * 100 + "macs > 200", [0, 1, 3]),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_the_rows_that_fit(condition: str, rows: list[int]) -> None:
     assert FRAME.index[rows_where(FRAME, condition)].tolist() == rows
 
