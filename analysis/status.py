@@ -79,6 +79,7 @@ class Status:
     name: str
     dense_val_accuracy: float | None
     controls: Counts
+    branches: Counts
     trials: Counts
     running: tuple[Running, ...]
     best: Best | None
@@ -90,13 +91,17 @@ class Status:
 def status(experiment: Experiment, at: datetime | None = None) -> Status:
     """How the experiment stood when it was loaded; `at` (now by default) is when to count seconds from."""
     trials = experiment.trials
-    is_control = trials["control"].notna()
+    is_control, is_branch = trials["control"].notna(), trials["parent"].notna()
+    planned = experiment.settings.get("controls")
     ranked = experiment.rank(by="pruned_val_accuracy")
     return Status(
         name=experiment.name,
         dense_val_accuracy=_known(number_of(experiment.dense, "val_accuracy")),
-        controls=_counts(trials[is_control], None),
-        trials=_counts(trials[~is_control], _whole(number_of(experiment.settings.get("search"), "trials"))),
+        controls=_counts(trials[is_control], _product(planned, ("kinds", "amounts"))),
+        branches=_counts(trials[is_branch], None),
+        trials=_counts(
+            trials[~is_control & ~is_branch], _whole(number_of(experiment.settings.get("search"), "trials"))
+        ),
         running=_running(experiment, at or datetime.now(UTC)),
         best=_best(ranked),
         front_size=int(ranked["on_front"].sum()),
@@ -156,6 +161,13 @@ def _best(ranked: pd.DataFrame) -> Best | None:
             mac_sparsity=_known(trial["mac_sparsity"]),
         )
     return None
+
+
+def _product(settings: Any, keys: tuple[str, ...]) -> int | None:
+    """How many combinations of the lists under `keys` there are; None where the settings do not say."""
+    lists = [settings.get(key) for key in keys] if isinstance(settings, dict) else []
+    sizes = [len(each) for each in lists if isinstance(each, list)]
+    return math.prod(sizes) if len(sizes) == len(keys) else None
 
 
 def _counts(trials: pd.DataFrame, planned: int | None) -> Counts:

@@ -42,6 +42,8 @@ def _counts_table(status: Status) -> Table:
         table.add_column(header, justify="right")
     _add_counts(table, "controls", status.controls)
     _add_counts(table, "trials", status.trials)
+    if any((status.branches.complete, status.branches.running, status.branches.stopped, status.branches.failed)):
+        _add_counts(table, "branches", status.branches)
     return table
 
 

@@ -91,7 +91,8 @@ def _json_value(value: Any) -> Any:
 def _schedule(trial: "pd.Series[Any]") -> str:
     if isinstance(trial["control"], str):
         return f"control: {trial['control']}"
-    return _text(trial["family"]) + ("" if pd.isna(trial["rate"]) else f" {trial['rate']:.3g}")
+    schedule = _text(trial["family"]) + ("" if pd.isna(trial["rate"]) else f" {trial['rate']:.3g}")
+    return schedule if pd.isna(trial["parent"]) else f"{schedule}, from {trial['parent']:.0f}"
 
 
 def _text(value: Any) -> str:

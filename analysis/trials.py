@@ -3,7 +3,7 @@
 Accuracies and sparsities are fractions in [0, 1]; what is not known is NaN (NaT for times).
 
     number                                the index
-    control, state                        control is NaN for what the study asked for
+    control, parent, state                NaN, NaN for what the study asked for; parent is what a branch goes on from
     family, rate, policy                  alpha.family, alpha.rate (NaN where the family has none), lr.policy
     epochs_done                           the last epoch that has a row, 0 where none has
     pruned_val_accuracy, val_accuracy     of the last epoch
@@ -76,6 +76,7 @@ def trials_frame(
 
     columns = {
         "control": texts(record.control for record in records),
+        "parent": numbers(number_of(record.parent, "number") for record in records),
         "state": texts(record.state for record in records),
         "family": texts(_text_of(record.config.get("alpha"), "family") for record in records),
         "rate": numbers(number_of(record.config.get("alpha"), "rate") for record in records),

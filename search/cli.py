@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
 import analysis
@@ -18,7 +19,9 @@ from analysis.status import status as status_of
 from analysis.status import to_json as status_json
 from analysis.status_view import status_view
 from analysis.table import ranking_table, to_csv, to_json
-from search.settings import Controls, Settings, Space, read_preset, resolve
+from search.interruption import Interruption, interruptible, seconds
+from search.settings import Controls, Settings, Space, explain, read_preset, resolve
+from trainable.records import ExperimentFolder
 
 app = typer.Typer(
     name="alphaprune",
@@ -44,12 +47,22 @@ class StatusFormat(StrEnum):
 Storage = Annotated[Path, typer.Option(help="Folder that experiments are in.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the experiment in --storage.", show_default=False)]
 Set = Annotated[list[str], typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeatable.")]
+Address = Annotated[str | None, typer.Option(help="Address of a running Ray cluster; else one is started.")]
+Local = Annotated[bool, typer.Option("--local", help="In this process, one trial after another.")]
+TimeBudget = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="Stop after e.g. 90s, 30m, 12h; `resume` goes on.")
+]
 DEFAULT_STORAGE = Path("ray_results")
 
 
 def main() -> None:
     """The entry point."""
-    app()
+    try:
+        with interruptible():
+            app()
+    except Interruption as error:
+        say(f"alphaprune: {error}")
+        sys.exit(error.code)
 
 
 def say(text: str) -> None:
@@ -63,7 +76,8 @@ def refusing() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        say(f"alphaprune: {' '.join(str(error).split())}")
+        text = explain(error) if isinstance(error, ValidationError) else str(error)
+        say(f"alphaprune: {' '.join(text.split())}")
         raise typer.Exit(2) from error
 
 
@@ -76,8 +90,9 @@ def run(
     width: Annotated[float | None, typer.Option(help="Width of the dense network, 1 is the published one.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Most trials at once; by default all that fit.")] = None,
     gpus_per_trial: Annotated[float | None, typer.Option(help="GPUs of a trial, may be a fraction.")] = None,
-    address: Annotated[str | None, typer.Option(help="Address of a running Ray cluster; else one is started.")] = None,
-    local: Annotated[bool, typer.Option("--local", help="In this process, one trial after another.")] = False,
+    address: Address = None,
+    local: Local = False,
+    time_budget: TimeBudget = None,
     overrides: Set = [],  # noqa: B006  typer reads the default and makes a new list
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -92,7 +107,7 @@ def run(
     with refusing():
         values = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
         settings = resolve(read_preset(preset), [*overrides, *values])
-    _run(settings, preset, name, storage, local=local, address=address)
+    _run(settings, preset, name, storage, local=local, address=address, time_budget=time_budget)
 
 
 @app.command()
@@ -130,7 +145,7 @@ def trial(
         controls=Controls(kinds=()),
         search=replace(settings.search, trials=1),
     )
-    _run(alone, target, name, storage, local=True, address=None)
+    _run(alone, target, name, storage, local=True)
 
 
 @app.command()
@@ -166,41 +181,121 @@ def rank(
         typer.echo((to_json if form is Format.json else to_csv)(ranked), nl=False)
 
 
-def _run(settings: Settings, preset: str, name: str | None, storage: Path, *, local: bool, address: str | None) -> None:
-    # Imported here: torch and ray take seconds that `rank` and `status` should not.
-    import optuna
+@app.command()
+def resume(
+    name: Name,
+    trials: Annotated[int | None, typer.Option(help="Extend the search to so many trials.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed trials again.")] = False,
+    data: Annotated[str | None, typer.Option(help="Where the data is, if elsewhere than recorded.")] = None,
+    address: Address = None,
+    local: Local = False,
+    time_budget: TimeBudget = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Go on with an interrupted experiment, or with a finished one and more trials."""
+    from search.experiment import Where
+    from search.experiment import resume as resume_experiment
 
+    with refusing():
+        folder = ExperimentFolder.find(storage, name)
+        budget = seconds(time_budget) if time_budget else None
+    with _ending(folder, budget), refusing():
+        where = Where(local, address)
+        resume_experiment(folder, where, trials=trials, data=data, retry_failed=retry_failed, say=say)
+    _print_ranking(folder)
+
+
+@app.command()
+def branch(
+    name: Name,
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="The trial to start from.", show_default=False)],
+    at_alpha: Annotated[float, typer.Option(help="At its first epoch with alpha at or below this.")],
+    overrides: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Other than in that trial, e.g. alpha.rate=2.")
+    ] = [],  # noqa: B006
+    later: Annotated[bool, typer.Option("--later", help="Only record it; `resume` runs it.")] = False,
+    data: Annotated[str | None, typer.Option(help="Where the data is, if elsewhere than recorded.")] = None,
+    address: Address = None,
+    local: Local = False,
+    time_budget: TimeBudget = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """A new trial from another's checkpoint with other settings; then goes on like `resume`."""
+    from search.branching import branch as record_branch
+    from search.driver_lock import driving
+
+    with refusing():
+        folder = ExperimentFolder.find(storage, name)
+        with driving(folder):
+            new = record_branch(folder, number, at_alpha=at_alpha, overrides=overrides)
+    say(f"trial {new} branches from trial {number}")
+    if not later:
+        resume(name, data=data, address=address, local=local, time_budget=time_budget, storage=storage)
+
+
+def _run(
+    settings: Settings,
+    preset: str,
+    name: str | None,
+    storage: Path,
+    *,
+    local: bool,
+    address: str | None = None,
+    time_budget: str | None = None,
+) -> None:
+    # Imported here: torch and ray take seconds that `rank` and `status` should not.
     from search.experiment import Where, new_folder
     from search.experiment import run as run_experiment
+
+    with refusing():
+        budget = seconds(time_budget) if time_budget else None
+        folder = new_folder(storage, preset, name)
+    with _ending(folder, budget), refusing():
+        where = Where(local, address)
+        run_experiment(settings, folder, where, preset=preset, say=say)
+    _print_ranking(folder)
+
+
+@contextmanager
+def _ending(folder: ExperimentFolder, time_budget: float | None) -> Iterator[None]:
+    """Stops what runs inside when it is told to, or its budget of seconds is spent; says how to go on with it."""
+    import optuna
+
+    from search.experiment import HopelessError
     from trainable.training import DivergedError
 
     # Optuna announces each study, and that grouping the parameters of a conditional space is experimental.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    with refusing():
-        folder = new_folder(storage, preset, name)
     try:
-        run_experiment(settings, folder, Where(local, address), preset=preset, say=say)
-    except DivergedError as error:
+        with interruptible(time_budget):
+            yield
+    except (DivergedError, HopelessError) as error:
         say(f"alphaprune: {error}")
         raise typer.Exit(1) from error
-    except ValueError:
-        if folder.record_path.exists():
-            raise  # it had started, so it is not the request that is wrong
-        with refusing():
-            raise
-    experiment = _load(storage, folder.path.name)
+    except Interruption as error:
+        say(f"alphaprune: {error}")
+        if not folder.record_path.exists():
+            say("nothing had been started")
+            raise typer.Exit(error.code) from error
+        if error.code == 0:
+            _print_ranking(folder, empty_is_failure=False)
+        elsewhere = "" if folder.path.parent == DEFAULT_STORAGE else f" --storage {folder.path.parent}"
+        say(f"alphaprune resume {folder.path.name}{elsewhere}")
+        raise typer.Exit(error.code) from error
+
+
+def _print_ranking(folder: ExperimentFolder, *, empty_is_failure: bool = True) -> None:
+    experiment = _load(folder.path.parent, folder.path.name)
     ranked = experiment.rank()
     _stdout().print(ranking_table(ranked, experiment.dense))
     say(f"experiment: {folder.path}")
-    if ranked.empty:
+    if ranked.empty and empty_is_failure:
         say("alphaprune: no trial completed; `alphaprune status` shows why")
         raise typer.Exit(1)
 
 
 def _load(storage: Path, name: str) -> analysis.Experiment:
-    from trainable.records import ExperimentFolder
-
     with refusing():
         experiment = analysis.load(ExperimentFolder.find(storage, name).path)
     for problem in experiment.problems:

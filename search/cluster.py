@@ -19,11 +19,12 @@ DEFAULT_GPUS_PER_TRIAL = 0.25
 
 @dataclass(frozen=True)
 class Share:
-    """What each trial gets, and how many run at once."""
+    """What each trial gets, and how many run at once: as many as the nodes hold, but never more than `most`."""
 
     cpus: int
     gpus: float
     concurrency: int
+    most: int | None = None
 
 
 @contextmanager
@@ -93,8 +94,18 @@ def share_of(having: list[tuple[float, float]], resources: Resources) -> Share:
         raise ValueError(
             f"resources.cpus_per_trial must be what a node of the cluster has, at most {most_cpus:g}, but got {cpus}"
         )
-    fits = sum(min(int(node_cpus // cpus), _packed(node_gpus, gpus)) for node_cpus, node_gpus in having)
-    return Share(cpus, gpus, min(fits, resources.concurrency or fits))
+    fits = _held(having, cpus, gpus)
+    return Share(cpus, gpus, min(fits, resources.concurrency or fits), resources.concurrency)
+
+
+def capacity(share: Share) -> int:
+    """How many trials the living nodes of the connected cluster hold now, at most `share.most`."""
+    fits = _held(nodes(), share.cpus, share.gpus)
+    return min(fits, share.most or fits)
+
+
+def _held(having: list[tuple[float, float]], cpus: int, gpus: float) -> int:
+    return sum(min(int(node_cpus // cpus), _packed(node_gpus, gpus)) for node_cpus, node_gpus in having)
 
 
 def _packed(node_gpus: float, gpus: float) -> int:

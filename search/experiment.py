@@ -3,9 +3,9 @@
 import os
 import platform
 import tempfile
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,20 @@ import optuna
 import torch
 
 from search import cluster
+from search.driver_lock import driving
 from search.early_stopping import SuccessiveHalving
+from search.interruption import catch_signals, full_disk_interrupts
 from search.local import run_local
 from search.progress import SearchProgress
-from search.settings import Settings, as_settings_json
+from search.settings import Settings, as_settings_json, resolve
 from search.study import Search, control_configs
 from spaces.loading import load_space
 from trainable.config import DenseConfig, TrialConfig
 from trainable.data import Data, load_data
-from trainable.dense import copy_dense, dense_hash, find_dense, train_dense
+from trainable.dense import copy_dense, dense_hash, find_dense, load_dense, train_dense
 from trainable.masks import choose
 from trainable.network import dense_widths
-from trainable.records import ExperimentFolder, now, write_json
+from trainable.records import ExperimentFolder, now, read_json, write_json
 
 VERSIONS = ("alphaprune", "torch", "torchvision", "ray", "optuna", "numpy")
 
@@ -89,7 +91,14 @@ def check_settings(settings: Settings) -> Callable[[optuna.Trial, TrialConfig], 
     return space
 
 
-def run(settings: Settings, folder: ExperimentFolder, where: Where, *, preset: str, say: Callable[[str], None]) -> None:
+def run(
+    settings: Settings,
+    folder: ExperimentFolder,
+    where: Where,
+    *,
+    preset: str,
+    say: Callable[[str], None],
+) -> None:
     """Runs a new experiment: the dense network, the controls, the search.
 
     Args:
@@ -101,15 +110,86 @@ def run(settings: Settings, folder: ExperimentFolder, where: Where, *, preset: s
 
     Raises:
         ValueError: if anything is wrong with settings, data or cluster; nothing has then been started or written.
+        HopelessError: if all trials fail.
+        Interruption: if it has to stop before its end; `resume` goes on.
     """
+    if Path(settings.data.source).is_dir():  # it may be resumed from another folder
+        settings = replace(settings, data=replace(settings.data, source=str(Path(settings.data.source).resolve())))
     space = check_settings(settings)
-    say(f"reading {settings.data.source}")
-    data = load_data(settings.data)
-    with nullcontext() if where.local else cluster.connected(where.address):
-        resources = settings.resources
-        share = cluster.Share(resources.cpus_per_trial, 0, 1) if where.local else cluster.share(resources)
+    data = _read(settings, say)
+    with _connected(where, settings) as share:
         _create(folder, settings, data, preset)
-        _search(settings, folder, where, space, data, share)
+        with driving(folder):
+            _search(settings, folder, where, space, data, share)
+
+
+def resume(
+    folder: ExperimentFolder,
+    where: Where,
+    *,
+    trials: int | None,
+    data: str | None,
+    retry_failed: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Goes on with an experiment from its records: interrupted, finished (then extended by `trials`) or not begun.
+
+    Args:
+        folder: of the experiment.
+        where: this process or a cluster, whatever it was before.
+        trials: the new number of trials besides the controls, None for what it was.
+        data: where the data is now, None for where it was.
+        retry_failed: failed trials are tried again, from their newest checkpoints.
+        say: takes a line for people.
+
+    Raises: as run.
+    """
+    record = read_json(folder.record_path)
+    settings = recorded_settings(folder, record)
+    asked = settings.search.trials
+    if trials is not None and trials < asked:
+        raise ValueError(f"--trials must be at least the {asked} that {folder.path.name!r} has, but got {trials}")
+    if trials is not None:
+        settings = replace(settings, search=replace(settings.search, trials=trials))
+    space = check_settings(settings)
+    loaded = _read(replace(settings, data=replace(settings.data, source=data)) if data else settings, say)
+    if loaded.fingerprint != record["data"]["fingerprint"]:
+        raise ValueError(f"--data must be what {folder.path.name!r} was begun on, but {loaded.name!r} has other images")
+    with driving(folder), _connected(where, settings) as share:
+        if settings.search.trials != asked:
+            write_json(folder.record_path, {**record, "settings": as_settings_json(settings)})
+        for trial in folder.trials() if retry_failed else ():
+            with suppress(ValueError):  # a damaged one is named later
+                if trial.read().state == "failed":
+                    trial.again()
+        _search(settings, folder, where, space, loaded, share)
+
+
+def recorded_settings(folder: ExperimentFolder, record: dict[str, Any]) -> Settings:
+    """The settings in an experiment.json; raises ValueError naming the file if they are not what they should be."""
+    try:
+        return resolve(record["settings"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder.record_path} is damaged: {error}") from error
+
+
+class HopelessError(RuntimeError):
+    """All trials failed."""
+
+
+def _read(settings: Settings, say: Callable[[str], None]) -> Data:
+    say(f"reading {settings.data.source}")
+    return load_data(settings.data)
+
+
+@contextmanager
+def _connected(where: Where, settings: Settings) -> Iterator[cluster.Share]:
+    if where.local:
+        yield cluster.Share(settings.resources.cpus_per_trial, 0, 1)
+    else:
+        with cluster.connected(where.address):
+            catch_signals()
+            yield cluster.share(settings.resources)
 
 
 def _create(folder: ExperimentFolder, settings: Settings, data: Data, preset: str) -> None:
@@ -142,33 +222,59 @@ def _search(
     data: Data,
     share: cluster.Share,
 ) -> None:
-    found = find_dense(folder.path.parent, dense_hash(settings.dense, data.fingerprint))
+    """The one path of a first start, a resume and an extension: what is left is done, by the records."""
     search = Search(folder, settings, space)
-    stopping = SuccessiveHalving(settings.search.early_stopping, epochs=settings.trial.epochs)
-    dense_epochs = 0 if found else settings.dense.epochs
-    with SearchProgress(folder, settings, planned=search.planned, dense_epochs=dense_epochs) as progress:
-        if found:
-            progress.say(f"the dense network is there already: {found}")
-            if found != folder.dense:
-                copy_dense(found, folder.dense)
+    stopping = SuccessiveHalving(
+        settings.search.early_stopping, objectives=settings.search.objectives, epochs=settings.trial.epochs
+    )
+    for record in search.recorded:
+        if record.asked:
+            stopping.remember(record.number, folder.trial(record.number).rows())
+    dense = _whole_dense(settings, folder, data)
+    dense_epochs = 0 if dense else settings.dense.epochs
+    with (
+        _running(),
+        SearchProgress(folder, settings, planned=search.planned, dense_epochs=dense_epochs) as progress,
+    ):
+        for problem in search.problems:
+            progress.say(f"alphaprune: {problem}; the trial is left alone")
+        if dense:
+            progress.say(f"the dense network is there already: {dense}")
+            if dense != folder.dense:
+                copy_dense(dense, folder.dense)
         else:
             train = _train_dense_here if where.local else cluster.train_dense_remotely
-            train(settings.dense, data, folder.dense, progress.dense_epoch)
+            with full_disk_interrupts():
+                train(settings.dense, data, folder.dense, progress.dense_epoch)
         if where.local:
-            run_local(search, stopping, folder, data, progress, threads=share.cpus)
+            run_local(search, stopping, folder, settings, data, progress)
         else:
             from search.tune_run import run_on_cluster
 
-            run_on_cluster(
-                search,
-                stopping,
-                folder,
-                data,
-                progress,
-                threads=share.cpus,
-                gpus=share.gpus,
-                concurrency=share.concurrency,
-            )
+            run_on_cluster(search, stopping, folder, settings, data, progress, share)
+    if search.hopeless is not None:
+        raise HopelessError(f"all trials failed, so the search ends here: {search.hopeless}")
+
+
+@contextmanager
+def _running() -> Iterator[None]:
+    """What goes wrong from here on is not the fault of what was asked for."""
+    try:
+        yield
+    except ValueError as error:
+        raise RuntimeError("the search ran into a defect") from error
+
+
+def _whole_dense(settings: Settings, folder: ExperimentFolder, data: Data) -> Path | None:
+    """Where the dense network is, in this experiment or another; None if it has to be trained.
+
+    Raises:
+        ValueError: if the experiment has one that is damaged: what its trials began with cannot be replaced unasked.
+    """
+    if (folder.dense / "dense.json").exists():
+        load_dense(folder.dense)
+        return folder.dense
+    return find_dense(folder.path.parent, dense_hash(settings.dense, data.fingerprint))
 
 
 def _train_dense_here(

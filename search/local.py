@@ -1,40 +1,59 @@
 """The same search in this process: no cluster, one trial after another, for debugging and tests."""
 
-from pathlib import Path
-
 from search.early_stopping import SuccessiveHalving
+from search.interruption import full_disk_interrupts
 from search.progress import SearchProgress
+from search.settings import Settings
 from search.study import Search
 from trainable.data import Data
-from trainable.dense import load_dense
-from trainable.recorded import RecordedTrial
-from trainable.records import ExperimentFolder
-from trainable.training import DivergedError
+from trainable.dense import Dense, load_dense
+from trainable.recorded import RecordedTrial, stop
+from trainable.records import ExperimentFolder, TrialFolder
+from trainable.training import TrialError
 
 
 def run_local(
     search: Search,
     stopping: SuccessiveHalving,
     folder: ExperimentFolder,
+    settings: Settings,
     data: Data,
     progress: SearchProgress,
-    *,
-    threads: int,
 ) -> None:
     """Runs what `search` hands out until there is no more, and tells it how each trial ended."""
-    dense = load_dense(Path(folder.dense))
-    while (number := search.next()) is not None:
-        files = folder.trial(number)
-        control = files.read().control is not None
+    dense = load_dense(folder.dense)
+    with full_disk_interrupts():
+        while (number := search.next()) is not None:
+            run_trial(folder.trial(number), stopping, settings, data, dense, progress)
+            search.tell(number)
+            progress.ended(number)
+
+
+def run_trial(
+    files: TrialFolder,
+    stopping: SuccessiveHalving,
+    settings: Settings,
+    data: Data,
+    dense: Dense,
+    progress: SearchProgress,
+) -> None:
+    """Runs one trial to its end, as its record has it; what crashes is tried again, as often as a cluster would."""
+    threads, keep = settings.resources.cpus_per_trial, settings.search.keep_at_alpha
+    stoppable = files.read().asked
+    for failures in range(settings.search.max_failures + 1):
         try:
-            trial = RecordedTrial(files, data, dense, threads=threads)
+            trial = RecordedTrial(files, data, dense, threads=threads, keep_at_alpha=keep)
             while not trial.finished:
                 row = trial.step()
                 progress.epoch()
-                if not control and not stopping.goes_on(number, row["epoch"], row["pruned_val_accuracy"]):
-                    files.end("stopped")
+                if stoppable and not stopping.goes_on(files.number, row):
+                    stop(files, keep)
                     break
-        except (ValueError, DivergedError) as error:
-            files.end("failed", str(error))
-        search.tell(number)
-        progress.ended(number)
+            return
+        except (ValueError, TrialError):
+            return  # recorded as failed, and would fail again
+        except OSError:
+            raise  # the storage's trouble and not the trial's
+        except Exception as error:
+            if failures == settings.search.max_failures:
+                files.end("failed", f"{type(error).__name__}: {error}")

@@ -26,16 +26,21 @@ class SearchProgress:
         self._console = Console(stderr=True, highlight=False)
         self._folder, self._planned, self._dense_epochs = folder, planned, dense_epochs
         self._epochs_each = settings.trial.epochs
-        self._epochs_left = planned * self._epochs_each
-        self._ended, self._best = 0, ""
-        self._best_accuracy = -1.0
+        self._epochs = self._epochs_left = planned * self._epochs_each
+        self._ended, self._best, self._best_accuracy, self._waiting = 0, "", -1.0, 0
         for trial in folder.trials():
-            record, rows = trial.read(), trial.rows()
+            try:
+                record, rows = trial.read(), trial.rows()
+            except ValueError:
+                continue  # Search names it
+            own = _own_epochs(record)
+            self._epochs += own - self._epochs_each
+            self._epochs_left += own - self._epochs_each
             if record.state == "running":
-                self._epochs_left -= len(rows)
+                self._epochs_left -= max(0, len(rows) - _begun(record))
             else:
                 self._count_end(record, rows)
-                self._epochs_left -= self._epochs_each
+                self._epochs_left -= own
         self._epochs_at_start = self._epochs_left
         self._began = time.monotonic()
         self._bar: Progress | None = None
@@ -78,7 +83,7 @@ class SearchProgress:
         """Trial `number` has ended, as its record says."""
         folder = self._folder.trial(number)
         record, rows = folder.read(), folder.rows()
-        self._epochs_left -= self._epochs_each - len(rows)
+        self._epochs_left -= _own_epochs(record) - max(0, len(rows) - _begun(record))
         self._count_end(record, rows)
         text = f"trial {number} {record.state}: {describe(record)}"
         if record.error:
@@ -91,6 +96,15 @@ class SearchProgress:
         self.say(text if self._bar is not None else f"{text} ({self._state()})")
         self._update()
 
+    def waiting(self, waiting: int) -> None:
+        """Says, once when it changes, that so many trials wait for nodes that were lost or are taken."""
+        if waiting != self._waiting:
+            self._waiting = waiting
+            if waiting:
+                self.say(f"waiting for resources: the cluster has no room for {waiting} trials that were running")
+            else:
+                self.say("the cluster has room again")
+
     def _count_end(self, record: TrialRecord, rows: list[dict[str, Any]]) -> None:
         self._ended += 1
         if record.state == "complete" and rows and rows[-1]["pruned_val_accuracy"] > self._best_accuracy:
@@ -98,8 +112,8 @@ class SearchProgress:
             self._best = f"best {self._best_accuracy:.4f} (trial {record.number})"
 
     def _state(self) -> str:
-        done = self._planned * self._epochs_each - self._epochs_left
-        parts = [f"{self._ended} of {self._planned} trials", f"{done} of {self._planned * self._epochs_each} epochs"]
+        done = self._epochs - self._epochs_left
+        parts = [f"{self._ended} of {self._planned} trials", f"{done} of {self._epochs} epochs"]
         if self._best:
             parts.append(self._best)
         run = self._epochs_at_start - self._epochs_left
@@ -109,12 +123,11 @@ class SearchProgress:
 
     def _update(self) -> None:
         if self._bar is not None:
-            total = self._planned * self._epochs_each
             self._bar.update(
                 self._task,
                 description="trials",
-                completed=total - self._epochs_left,
-                total=total,
+                completed=self._epochs - self._epochs_left,
+                total=self._epochs,
                 state=self._state(),
             )
 
@@ -125,7 +138,17 @@ def describe(record: TrialRecord) -> str:
         return f"control {record.control}"
     alpha, lr = record.config["alpha"], record.config["lr"]
     rate = f" {alpha['rate']:.3g}" if "rate" in alpha else ""
-    return f"{alpha['family']}{rate}, {lr['policy']}"
+    origin = f", branch of {record.parent['number']}" if record.parent else ""
+    return f"{alpha['family']}{rate}, {lr['policy']}{origin}"
+
+
+def _begun(record: TrialRecord) -> int:
+    """Epochs that another trial did before this one branched from it."""
+    return len(record.config["begun"])
+
+
+def _own_epochs(record: TrialRecord) -> int:
+    return int(record.config["epochs"]) - _begun(record)
 
 
 def _duration(seconds: float) -> str:

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from search.settings import resolve
+from search.branching import find_trial
+from search.experiment import recorded_settings
 from trainable.config import trial_config
 from trainable.data import load_data
 from trainable.dense import load_dense
@@ -26,13 +27,10 @@ def replay(storage: Path, name: str, number: int, *, data: str | None) -> Iterat
     """
     folder = ExperimentFolder.find(storage, name)
     experiment = read_json(folder.record_path)
-    settings = resolve(experiment["settings"])
-    try:
-        record = folder.trial(number).read()
-    except FileNotFoundError as error:
-        numbers = [int(trial.path.name) for trial in folder.trials()]
-        there = f"0 to {max(numbers)}" if numbers else "none"
-        raise ValueError(f"NUMBER must be that of a trial of {name!r} ({there}), but got {number}") from error
+    settings = recorded_settings(folder, experiment)
+    record = find_trial(folder, number).read()
+    if record.parent is not None:
+        raise ValueError(f"NUMBER must not be a branch, which starts from a checkpoint of its own, but got {number}")
     loaded = load_data(replace(settings.data, source=data) if data else settings.data)
     if loaded.fingerprint != experiment["data"]["fingerprint"]:
         raise ValueError(f"--data must be the data of {name!r}, but {settings.data.source!r} now has other content")

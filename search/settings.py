@@ -51,11 +51,17 @@ class EarlyStopping:
 
 @dataclass(frozen=True, config=STRICT)
 class SearchSettings:
-    """How many trials besides the controls, what the study optimises (accuracy up, costs down), and its seed."""
+    """How many trials besides the controls, what the study optimises (accuracy up, costs down), and its seed.
+
+    max_failures: how often a trial that crashed is started again, from its newest checkpoint.
+    keep_at_alpha: the checkpoint of a trial's first epoch at or below each of these alphas is kept, to branch from.
+    """
 
     trials: Annotated[int, Field(ge=0)] = 50
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1)] = ("pruned_val_accuracy", "macs")
     seed: Seed = 0
+    max_failures: Annotated[int, Field(ge=0)] = 2
+    keep_at_alpha: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
 
 
@@ -153,7 +159,9 @@ def _put(tree: dict[str, Any], override: str) -> None:
         raise ValueError(f"--set takes section.key=value, but got {override!r}")
     *sections, key = path.split(".")
     for section in sections:
-        tree = tree.get(section) if isinstance(tree.get(section), dict) else _unknown(path)  # type: ignore[assignment]
+        if not isinstance(tree.get(section), dict):
+            raise ValueError(_unknown(path))
+        tree = tree[section]
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -163,28 +171,33 @@ def _put(tree: dict[str, Any], override: str) -> None:
     tree[key] = value
 
 
-def _unknown(path: str) -> Any:
+def _unknown(path: str) -> str:
     hint = nearest(path, list(_paths(Settings)))
-    raise ValueError(f"unknown setting {path!r}" + (f"; did you mean {hint!r}?" if hint else ""))
+    return f"unknown setting {path!r}" + (f"; did you mean {hint!r}?" if hint else "")
 
 
 def _checked(values: dict[str, Any]) -> Settings:
     try:
         return _SETTINGS.validate_python(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        tags = {*_tags("trial.alpha"), *_tags("trial.lr")}
-        path = ".".join(str(part) for part in first["loc"] if part not in tags)
-        if first["type"] == "unexpected_keyword_argument":
-            _unknown(path)
-        if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
-            tag = first["ctx"]["discriminator"].strip("'")
-            got = f"{first['ctx']['tag']!r}" if "tag" in first["ctx"] else "none"
-            raise ValueError(f"{path}.{tag} must be one of {', '.join(_tags(path))}, but got {got}") from error
-        rule = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
-        rule = rule[:1].lower() + rule[1:]
-        got = "" if first["type"] == "value_error" else f", but got {first['input']!r}"
-        raise ValueError(f"{path} {rule}{got}" if path else f"{rule}{got}") from error
+        raise ValueError(explain(error)) from error
+
+
+def explain(error: ValidationError) -> str:
+    """What is wrong with a configuration, in one line: the first key that is unknown or value that breaks a rule."""
+    first = error.errors()[0]
+    tags = {*_tags("trial.alpha"), *_tags("trial.lr")}
+    path = ".".join(str(part) for part in first["loc"] if part not in tags)
+    if first["type"] == "unexpected_keyword_argument":
+        return _unknown(path)
+    if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        tag = first["ctx"]["discriminator"].strip("'")
+        got = f"{first['ctx']['tag']!r}" if "tag" in first["ctx"] else "none"
+        return f"{path}.{tag} must be one of {', '.join(_tags(path))}, but got {got}"
+    rule = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    rule = rule[:1].lower() + rule[1:]
+    got = "" if first["type"] == "value_error" else f", but got {first['input']!r}"
+    return f"{path} {rule}{got}" if path else f"{rule}{got}"
 
 
 def _tags(path: str) -> list[str]:

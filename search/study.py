@@ -4,7 +4,7 @@ Every trial's record is written before the trial starts, with what the study ask
 records. So a first start, an interrupted search and an extended one are the same thing here.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -13,8 +13,8 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import TrialState, create_trial
 
 from search.settings import ControlKind, SearchSettings, Settings
-from trainable.config import TrialConfig, as_json
-from trainable.records import ExperimentFolder, TrialRecord
+from trainable.config import TrialConfig, as_json, trial_config
+from trainable.records import ExperimentFolder, TrialFolder, TrialRecord
 from trainable.schedules import OneShot
 
 SpaceFunction = Callable[[optuna.Trial, TrialConfig], TrialConfig]
@@ -36,8 +36,19 @@ def control_configs(settings: Settings) -> Iterator[tuple[ControlKind, TrialConf
             yield kind, replace(control, initial="random") if kind == "from_scratch" else control
 
 
+# So many trials that all failed are no accident: the search ends rather than burn its budget.
+HOPELESS = 4
+
+
 class Search:
-    """Hands out trials and learns how they ended."""
+    """Hands out trials and learns how they ended.
+
+    Attributes:
+        study: made of the records.
+        recorded: the records there were at the start.
+        problems: trials that cannot be read, a line each; they are left alone, and their numbers are not used again.
+        hopeless: the common error when all trials that ended have failed; nothing is handed out then.
+    """
 
     def __init__(self, folder: ExperimentFolder, settings: Settings, space: SpaceFunction) -> None:
         """Takes up the search that `folder` records: what has ended is told to the study, what has not runs again.
@@ -49,45 +60,73 @@ class Search:
         """
         self._folder, self._settings, self._space = folder, settings, space
         self._controls = list(control_configs(settings))
-        records = [trial.read() for trial in folder.trials()]
-        self.study = new_study(settings.search, asked=len(records))
+        self.problems: list[str] = []
+        self.hopeless: str | None = None
+        self._ended: dict[int, TrialRecord] = {}
         self._studied: dict[int, int] = {}  # the study's trial of each trial's number
+        self.recorded = records = list(self._readable(folder.trials()))
+        numbers = {trial.number for trial in folder.trials()}
+        self._branches = sum(record.parent is not None for record in records)
+        self.study = new_study(settings.search, asked=len(numbers))
         for record in records:
-            if record.control is None:
+            if record.asked:
                 self._remember(record)
-        self._unfinished = [record.number for record in records if record.state == "running"]
-        self._next = max((record.number for record in records), default=-1) + 1
+            if record.state != "running":
+                self._note_end(record)
+        self._waiting = [record.number for record in records if record.state == "running"]
+        self._waiting += [number for number in range(len(self._controls)) if number not in numbers]
+        self._next = max([len(self._controls) - 1, *numbers]) + 1
 
     @property
     def planned(self) -> int:
-        """Trials in all, controls included."""
-        return len(self._controls) + self._settings.search.trials
+        """Trials in all, controls and branches included."""
+        return len(self._controls) + self._settings.search.trials + self._branches
 
     def next(self) -> int | None:
         """The number of a trial to run now, its record written; None when there are no more."""
-        if self._unfinished:
-            return self._unfinished.pop(0)
+        if self.hopeless is not None:
+            return None
+        if self._waiting:
+            number = self._waiting.pop(0)
+            if not self._folder.trial(number).path.exists():
+                kind, config = self._controls[number]
+                self._folder.trial(number).create(TrialRecord(number, as_json(config), control=kind))
+            return number
         number = self._next
         if number >= self.planned:
             return None
         self._next += 1
-        if number < len(self._controls):
-            kind, config = self._controls[number]
-            record = TrialRecord(number, as_json(config), control=kind)
-        else:
-            trial = self.study.ask()
-            self._studied[number] = trial.number
-            config = self._space(trial, self._settings.trial)
-            asked = {name: distribution_to_json(each) for name, each in trial.distributions.items()}
-            record = TrialRecord(number, as_json(config), params=trial.params, distributions=asked)
-        self._folder.trial(number).write(record)
+        trial = self.study.ask()
+        self._studied[number] = trial.number
+        config = self._space(trial, self._settings.trial)
+        asked = {name: distribution_to_json(each) for name, each in trial.distributions.items()}
+        record = TrialRecord(number, as_json(config), params=trial.params, distributions=asked)
+        self._folder.trial(number).create(record)
         return number
 
+    def _readable(self, folders: Iterable[TrialFolder]) -> Iterator[TrialRecord]:
+        for folder in folders:
+            try:
+                record = folder.read()
+                trial_config(record.config)
+                yield record
+            except ValueError as error:
+                reason = " ".join(str(error).split())
+                self.problems.append(reason if str(folder.path) in reason else f"{folder.record_path}: {reason}")
+
+    def _note_end(self, record: TrialRecord) -> None:
+        self._ended[record.number] = record
+        failed = [each.error or "no error recorded" for each in self._ended.values() if each.state == "failed"]
+        if len(failed) == len(self._ended) >= min(HOPELESS, self.planned):
+            self.hopeless = max(failed, key=failed.count)
+
     def tell(self, number: int) -> None:
-        """Tells the study how trial `number` ended, as its records have it; nothing where it was a control."""
+        """Learns how trial `number` ended, as its records have it; the study is told what it asked for."""
+        record = self._folder.trial(number).read()
+        self._note_end(record)
         if number not in self._studied:
             return
-        state, values, intermediate = self._outcome(self._folder.trial(number).read())
+        state, values, intermediate = self._outcome(record)
         frozen = self.study.trials[self._studied[number]]
         live = optuna.Trial(self.study, frozen._trial_id)
         for epoch, value in intermediate.items():

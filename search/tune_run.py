@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 from typing import Any
 
 from ray import tune
@@ -9,59 +10,69 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from search.cluster import Share, capacity
 from search.early_stopping import SuccessiveHalving
+from search.interruption import Interruption, full_disk_interrupts, no_space
 from search.progress import SearchProgress
+from search.settings import Settings
 from search.study import Search
 from trainable.data import Data
-from trainable.ray_trainable import AlphaPruning
+from trainable.ray_trainable import NO_SPACE, AlphaPruning
+from trainable.recorded import stop
 from trainable.records import ExperimentFolder
 
-# How often a trial whose process died is started again, from its newest checkpoint.
-MAX_FAILURES = 2
+# How often it is looked whether the cluster still holds the trials that run.
+LOOK_SECONDS = 5.0
 
 
 def run_on_cluster(
     search: Search,
     stopping: SuccessiveHalving,
     folder: ExperimentFolder,
+    settings: Settings,
     data: Data,
     progress: SearchProgress,
-    *,
-    threads: int,
-    gpus: float,
-    concurrency: int,
+    share: Share,
 ) -> None:
     """Runs what `search` hands out on the connected Ray cluster until there is no more.
 
     Args:
-        search, stopping, folder, data, progress: as in run_local.
-        threads: CPUs of a trial.
-        gpus: of a trial, may be a fraction.
-        concurrency: most trials at once.
+        search, stopping, folder, settings, data, progress: as in run_local.
+        share: what each trial gets of the cluster.
+
+    Raises:
+        Interruption: if the storage is full.
     """
     # Tune complains about each trial that failed and about missing loggers; both are in the records.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = folder.path / ".tune"  # on the storage that all nodes share
-    trainable = tune.with_parameters(AlphaPruning, data=data, dense=str(folder.dense), threads=threads)
+    trainable = tune.with_parameters(
+        AlphaPruning,
+        data=data,
+        dense=str(folder.dense.resolve()),
+        threads=share.cpus,
+        keep_at_alpha=settings.search.keep_at_alpha,
+    )
+    searcher = _Searcher(search, folder, settings, share)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": threads, "gpu": gpus}),
+        tune.with_resources(trainable, {"cpu": share.cpus, "gpu": share.gpus}),
         tune_config=tune.TuneConfig(
-            search_alg=_Searcher(search, folder),
+            search_alg=searcher,
             scheduler=_Scheduler(stopping),
             num_samples=-1,
-            max_concurrent_trials=concurrency,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name="run",
             storage_path=str(scratch.resolve()),
-            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-            callbacks=[_Reporter(progress)],
+            failure_config=tune.FailureConfig(max_failures=settings.search.max_failures),
+            callbacks=[_Reporter(progress, searcher)],
             verbose=0,
         ),
     )
     try:
-        tuner.fit()
+        with full_disk_interrupts():
+            tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -80,30 +91,43 @@ class _Forgotten:
 class _Searcher(_Forgotten, Searcher):
     """Hands the trials of a Search to Tune."""
 
-    def __init__(self, search: Search, folder: ExperimentFolder) -> None:
+    def __init__(self, search: Search, folder: ExperimentFolder, settings: Settings, share: Share) -> None:
         super().__init__(metric=None, mode=None)
-        self._search, self._folder = search, folder
-        self._numbers: dict[str, int] = {}
+        self._search, self._folder, self._settings, self._share = search, folder, settings, share
+        self._running: dict[str, int] = {}  # numbers by Tune's own ids
+
+    @property
+    def without_room(self) -> int:
+        """How many trials that run, or did, the living nodes have no room for."""
+        return max(0, len(self._running) - capacity(self._share))
 
     def suggest(self, trial_id: str) -> Any:
-        number = self._search.next()
-        if number is None:
-            return str(Searcher.FINISHED)
-        self._numbers[trial_id] = number
-        files = self._folder.trial(number)
-        control = files.read().control is not None
-        return {"number": number, "control": control, "folder": str(files.path.resolve())}
+        # Asked for as late as possible: a study that is asked for trials that only wait learns nothing in between.
+        # The cluster is counted each time, since nodes join and leave.
+        if len(self._running) >= max(1, capacity(self._share)):
+            return None
+        with full_disk_interrupts():
+            number = self._search.next()
+            if number is None:
+                return str(Searcher.FINISHED)
+            self._running[trial_id] = number
+            files = self._folder.trial(number)
+            return {"number": number, "asked": files.read().asked, "folder": str(files.path.resolve())}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Completes the record where the trial could not do it itself, and tells the study."""
-        number = self._numbers[trial_id]
+        number = self._running.pop(trial_id)
+        if result and result.get("state") == NO_SPACE:
+            raise Interruption(no_space(result["error"]), 1)
         files = self._folder.trial(number)
-        if files.read().state == "running":
-            if error:
-                files.end("failed", files.read().error or f"its process died {MAX_FAILURES + 1} times")
-            else:
-                files.end("stopped")
-        self._search.tell(number)
+        with full_disk_interrupts():
+            record = files.read()
+            if record.state == "running" and error:
+                times = self._settings.search.max_failures + 1
+                files.end("failed", record.error or f"its process died {times} times; its host may say why")
+            elif record.state == "running":
+                stop(files, self._settings.search.keep_at_alpha)
+            self._search.tell(number)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the records have it."""
@@ -120,17 +144,23 @@ class _Scheduler(_Forgotten, FIFOScheduler):
         self._stopping = stopping
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
-        if trial.config["control"] or "pruned_val_accuracy" not in result:
+        if not trial.config["asked"] or "pruned_val_accuracy" not in result or result["done"]:
             return str(TrialScheduler.CONTINUE)
-        goes_on = self._stopping.goes_on(_number(trial), result["epoch"], result["pruned_val_accuracy"])
+        goes_on = self._stopping.goes_on(_number(trial), result)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
 
 class _Reporter(_Forgotten, tune.Callback):
     """Tells the progress display what happens."""
 
-    def __init__(self, progress: SearchProgress) -> None:
-        self._progress = progress
+    def __init__(self, progress: SearchProgress, searcher: _Searcher) -> None:
+        self._progress, self._searcher = progress, searcher
+        self._looked = 0.0
+
+    def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._progress.waiting(self._searcher.without_room)
 
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any

@@ -69,9 +69,10 @@ class Images:
             yield self._normalised(crop), self.labels[chosen]
 
     def plain(self, batch_size: int = EVALUATION_BATCH, *, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """The images as they are and in their order, the first `most` of them if given, in batches as above."""
-        for start in range(0, len(self) if most is None else min(most, len(self)), batch_size):
-            chosen = slice(start, start + batch_size)
+        """The images as they are and in their order, the first `most` of them if given; the last batch may be small."""
+        end = len(self) if most is None else min(most, len(self))
+        for start in range(0, end, batch_size):
+            chosen = slice(start, min(start + batch_size, end))
             yield self._normalised(self.pixels[chosen]), self.labels[chosen]
 
     def _normalised(self, pixels: Tensor) -> Tensor:

@@ -53,6 +53,8 @@ class TrialConfig:
         (constant) learning rate. lr: the policy of the retrain phase, which starts anew behind the cut.
     initial: `dense` goes on from the dense network; `random` trains the pruned network from scratch (a control, whose
         schedule must be one_shot).
+    begun: of a branch, alpha of each epoch that another trial had done before; the schedule goes on from the last of
+        them over the stages that are left, and the learning-rate policy begins anew.
     """
 
     seed: Seed = 0
@@ -65,6 +67,7 @@ class TrialConfig:
     pruning: Pruning = field(default_factory=Pruning)
     optimizer: Optimizer = field(default_factory=Optimizer)
     initial: Literal["dense", "random"] = "dense"
+    begun: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
 
     def __post_init__(self) -> None:
         if self.initial == "random" and self.alpha.family != "one_shot":
@@ -72,7 +75,12 @@ class TrialConfig:
                 "`alpha.family == 'one_shot'` must hold for initial='random' (an untrained network has nothing to "
                 f"fade out), but got alpha.family={self.alpha.family!r}"
             )
-        if self.alpha.family != "one_shot" and self.alpha_fraction > 0 and self._stages == 0:
+        if len(self.begun) >= self.epochs:
+            raise ValueError(
+                f"`epochs` must leave a branch some to run behind the {len(self.begun)} that were done before it, but "
+                f"got epochs={self.epochs}"
+            )
+        if self.alpha.family != "one_shot" and self.alpha_fraction > 0 and self._stages == 0 and not self.begun:
             raise ValueError(
                 "`epochs_per_alpha <= alpha_fraction * epochs < epochs` must hold, or alpha has no stage, but got "
                 f"epochs_per_alpha={self.epochs_per_alpha}, alpha_fraction={self.alpha_fraction} and "
@@ -82,7 +90,12 @@ class TrialConfig:
     @property
     def alphas(self) -> tuple[float, ...]:
         """Alpha of each epoch of the alpha phase, every one in (0, 1]; at least one epoch is left to retrain."""
-        return tuple(alpha for alpha in self.alpha.stages(self._stages) for _ in range(self.epochs_per_alpha))
+        done = tuple(alpha for alpha in self.begun if alpha > 0)
+        if len(done) < len(self.begun):  # branched behind the cut
+            return done
+        left = max(0, self._stages - len(done) // self.epochs_per_alpha)
+        stages = self.alpha.stages(left, done[-1] if done else 1.0)
+        return done + tuple(alpha for alpha in stages for _ in range(self.epochs_per_alpha))
 
     @property
     def _stages(self) -> int:
@@ -90,8 +103,8 @@ class TrialConfig:
 
     @property
     def retrain_epochs(self) -> int:
-        """Epochs behind the cut; what an early end of the alpha phase leaves over goes to them."""
-        return self.epochs - len(self.alphas)
+        """Epochs of its own behind the cut; what an early end of the alpha phase leaves over goes to them."""
+        return self.epochs - max(len(self.alphas), len(self.begun))
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 import torch
 
 from trainable.batches import Images
+from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import DenseConfig, as_json
 from trainable.data import Data
 from trainable.learning_rate import LearningRate
 from trainable.lr_policies import OneCycle
 from trainable.network import VGG16, channels, dense_widths, initialised, macs, parameters, placed
-from trainable.records import append_row, now, read_json, write_json
+from trainable.records import append_row, now, read_json, replace_rows, write_json
 from trainable.training import DivergedError, default_device, evaluate, prepare_device, sgd, train_epoch
 from trainable.weights import load_pruned, save_network
 
@@ -46,10 +48,12 @@ def train_dense(
 ) -> None:
     """Trains the dense network with one-cycle SGD and writes it to `folder`, dense.json last.
 
+    Goes on from the folder's checkpoint, if there is a whole one: to the same network, to the bit on the CPU.
+
     Args:
         config: width and recipe.
         data: its training split is trained on, its validation split is measured after each epoch.
-        folder: gets epochs.jsonl, arch.json, model.safetensors and dense.json.
+        folder: gets epochs.jsonl, arch.json, model.safetensors and dense.json; checkpoint.pt meanwhile.
         threads: of the CPU.
         on_epoch: sees each row as it is written.
 
@@ -64,9 +68,18 @@ def train_dense(
     steps = train.steps(config.optimizer.batch_size)
     learning_rate = LearningRate(optimizer, OneCycle(peak=config.peak), epochs=config.epochs, steps=steps)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "epochs.jsonl").unlink(missing_ok=True)
-    seconds, row = 0.0, {}
-    for epoch in range(1, config.epochs + 1):
+    wanted, checkpoint = dense_hash(config, data.fingerprint), folder / "checkpoint.pt"
+    rows: list[dict[str, Any]] = []
+    if checkpoint.exists():
+        with suppress(ValueError):  # a damaged one: from the beginning, which gives the same
+            state = read_checkpoint(checkpoint, device)
+            if state["hash"] == wanted:
+                network.load_state_dict(state["network"])
+                optimizer.load_state_dict(state["optimizer"])
+                learning_rate.load_state_dict(state["learning_rate"])
+                rows = state["rows"]
+    replace_rows(folder / "epochs.jsonl", rows)
+    for epoch in range(len(rows) + 1, config.epochs + 1):
         began = time.perf_counter()
         batches = train.augmented(config.optimizer.batch_size, seed=config.seed, epoch=epoch)
         try:
@@ -85,27 +98,36 @@ def train_dense(
             "val_accuracy": validated.accuracy,
             "epoch_seconds": time.perf_counter() - began,
         }
-        seconds += row["epoch_seconds"]
+        rows.append(row)
         append_row(folder / "epochs.jsonl", row)
+        state = {
+            "hash": wanted,
+            "rows": rows,
+            "network": network.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "learning_rate": learning_rate.state_dict(),
+        }
+        write_checkpoint(checkpoint, state)
         on_epoch(row)
     save_network(network, folder, mean=data.mean, std=data.std)
     widths, classes = network.widths, network.classes
     write_json(
         folder / "dense.json",
         {
-            "hash": dense_hash(config, data.fingerprint),
+            "hash": wanted,
             "epochs": config.epochs,
-            **{name: row[name] for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")},
+            **{name: rows[-1][name] for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")},
             "widths": list(widths),
             "channels": channels(widths, classes),
             "parameters": parameters(widths, classes),
             "macs": macs(widths, classes),
-            "seconds": seconds,
+            "seconds": sum(row["epoch_seconds"] for row in rows),
             "device": device_name(device),
             "threads": threads,
             "created": now(),
         },
     )
+    checkpoint.unlink()
 
 
 def find_dense(storage: Path, wanted: str) -> Path | None:

@@ -50,9 +50,10 @@ class LearningRate:
         total = epochs * steps
         match policy:
             case OneCycle():
-                # PyTorch divides by (rise * total - 1): a phase of two or three batches gets a rise of two.
-                rise = min(max(policy.rise, 2 / total), 1.0)
-                self._a_batch = OneCycleLR(optimizer, policy.peak, total, pct_start=rise, cycle_momentum=False)
+                # PyTorch divides by the batches of the rise and of the fall less 1: a cycle has three at least.
+                cycle = max(total, 3)
+                rise = max(policy.rise, 2 / cycle)
+                self._a_batch = OneCycleLR(optimizer, policy.peak, cycle, pct_start=rise, cycle_momentum=False)
             case CosineAnnealing():
                 warmup = _warmup_steps(policy, epochs, steps)
                 self._a_batch = _behind_warmup(CosineAnnealingLR(optimizer, total - warmup), warmup)

@@ -29,6 +29,7 @@ def choose(scores: Sequence[Tensor], pruning: Pruning, classes: int) -> list[Ten
     """
     dense = [len(layer) for layer in scores]
     cost = COSTS[pruning.of]
+    total = cost(dense, classes)
     widths_of = _uniform(dense) if pruning.scope == "uniform" else _global(scores)
 
     def widths(step: int) -> list[int]:
@@ -36,11 +37,12 @@ def choose(scores: Sequence[Tensor], pruning: Pruning, classes: int) -> list[Ten
         return [min(width, ceil(kept / least) * least) for kept, width in zip(widths_of(step), dense, strict=True)]
 
     def reached(step: int) -> bool:
-        return cost(widths(step), classes) <= (1 - pruning.amount) * cost(dense, classes)
+        # 1 - 0.9 is a little less than 0.1, and a cut of just the amount is enough.
+        return cost(widths(step), classes) <= (1 - pruning.amount) * total * (1 + 1e-12)
 
     low, high = 0, sum(dense)  # more steps never keep more channels, so the first that reaches the amount is bisected
     if not reached(high):
-        most = 1 - cost(widths(high), classes) / cost(dense, classes)
+        most = (total - cost(widths(high), classes)) * 10_000 // total / 10_000  # not rounded up: it can be asked for
         raise ValueError(
             f"pruning.amount must be at most {most:.4f} of the {pruning.of} with scope={pruning.scope!r} and "
             f"round_to={pruning.round_to} at this width, but got {pruning.amount}; lower it, or round_to"

@@ -1,20 +1,25 @@
 """The Ray Tune trainable. The one module of this package that imports ray."""
 
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from ray import tune
 
-from trainable.config import TrialConfig, trial_config
+from trainable.checkpoints import read_checkpoint, write_checkpoint
+from trainable.config import trial_config
 from trainable.data import Data
 from trainable.dense import Dense, load_dense
 from trainable.recorded import RecordedTrial
-from trainable.records import TrialFolder, replace_file
-from trainable.training import DivergedError
+from trainable.records import FencedError, TrialFolder
+from trainable.training import TrialError
 from trainable.trial import Trial
 
 CHECKPOINT = "trial.pt"
+# The state of a result that no record has: the storage is full, and the driver has to stop the search.
+NO_SPACE = "no_space"
 
 
 class AlphaPruning(tune.Trainable):
@@ -29,13 +34,19 @@ class AlphaPruning(tune.Trainable):
       records and checkpoints there by itself (RecordedTrial). A step that fails returns `state="failed"` and is done.
     """
 
-    _trial: Trial
-    _recorded: RecordedTrial | None
     _dense: Dense
-    _refused: str | None
+    _plain: Trial | None
+    _recorded: RecordedTrial | None
+    _answer: dict[str, Any] | None
 
     def setup(
-        self, config: dict[str, Any], *, data: Data | None = None, dense: str | Path = "", threads: int = 1
+        self,
+        config: dict[str, Any],
+        *,
+        data: Data | None = None,
+        dense: str | Path = "",
+        threads: int = 1,
+        keep_at_alpha: Sequence[float] = (),
     ) -> None:
         """Takes up the trial.
 
@@ -44,9 +55,10 @@ class AlphaPruning(tune.Trainable):
             data: from load_data; Ray's object store shares it between the trials of a node.
             dense: the folder of the dense network.
             threads: CPU threads of the trial.
+            keep_at_alpha: as in RecordedTrial.
         """
         assert data is not None, "use tune.with_parameters(AlphaPruning, data=..., dense=...)"
-        self._data, self._threads = data, threads
+        self._data, self._threads, self._keep = data, threads, keep_at_alpha
         self._dense = load_dense(Path(dense))
         self._take_up(config)
 
@@ -56,40 +68,53 @@ class AlphaPruning(tune.Trainable):
         return True
 
     def _take_up(self, config: dict[str, Any]) -> None:
-        self._recorded = self._refused = None
-        if "folder" in config:
-            folder = TrialFolder(Path(config["folder"]))
+        self._recorded = self._plain = self._answer = None
+        if "folder" not in config:
+            self._plain = Trial(trial_config(config), self._data, self._dense, threads=self._threads)
+            return
+        folder = TrialFolder(Path(config["folder"]))
+        with self._answering(epoch=0):
             try:
-                self._recorded = RecordedTrial(folder, self._data, self._dense, threads=self._threads)
-            except ValueError as error:  # to start it again would end the same
-                self._refused = str(error)
-            else:
-                self._trial = self._recorded.trial
-        else:
-            own: TrialConfig = trial_config(config)
-            self._trial = Trial(own, self._data, self._dense, threads=self._threads)
+                self._recorded = RecordedTrial(
+                    folder, self._data, self._dense, threads=self._threads, keep_at_alpha=self._keep
+                )
+            except FencedError:  # it ended, and a crash kept that from being reported
+                self._answer = {"epoch": 0, "state": folder.read().state, "done": True}
+
+    @contextmanager
+    def _answering(self, *, epoch: int) -> Iterator[None]:
+        """What must not be tried again becomes the answer of the next step."""
+        try:
+            yield
+        except (ValueError, TrialError) as error:
+            self._answer = {"epoch": epoch, "state": "failed", "error": str(error), "done": True}
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self._answer = {"epoch": epoch, "state": NO_SPACE, "error": str(error), "done": True}
+
+    @property
+    def _trial(self) -> Trial:
+        trial = self._plain if self._recorded is None else self._recorded.trial
+        assert trial is not None
+        return trial
 
     def step(self) -> dict[str, Any]:
         """One epoch; the row of method.md, and `done`."""
-        if self._refused is not None:
-            return {"epoch": 0, "state": "failed", "error": self._refused, "done": True}
-        if self._trial.finished:  # set up again after its last epoch, which a crash kept from being reported
-            return {**self._trial.rows[-1], "state": "complete", "done": True}
-        if self._recorded is None:
-            return {**self._trial.run_epoch(), "done": self._trial.finished}
-        try:
-            row = self._recorded.step()
-        except DivergedError as error:
-            return {"epoch": self._trial.epoch, "state": "failed", "error": str(error), "done": True}
-        done = self._trial.finished
-        return {**row, "state": "complete" if done else "running", "done": done}
+        if self._plain is not None:
+            return {**self._plain.run_epoch(), "done": self._plain.finished}
+        if self._recorded is not None and self._answer is None:
+            with self._answering(epoch=self._trial.epoch):
+                row = self._recorded.step()
+                done = self._trial.finished
+                return {**row, "state": "complete" if done else "running", "done": done}
+        assert self._answer is not None
+        return self._answer
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Writes all of the trial but the data into the folder."""
-        state = self._trial.state_dict()
-        replace_file(Path(checkpoint_dir) / CHECKPOINT, lambda file: torch.save(state, file))
+        write_checkpoint(Path(checkpoint_dir) / CHECKPOINT, self._trial.state_dict())
 
     def load_checkpoint(self, checkpoint_dir: Any) -> None:
         """Goes on from what save_checkpoint wrote, here or elsewhere."""
-        path = Path(checkpoint_dir) / CHECKPOINT
-        self._trial.load_state_dict(torch.load(path, map_location=self._trial.device, weights_only=True))
+        self._trial.load_state_dict(read_checkpoint(Path(checkpoint_dir) / CHECKPOINT, self._trial.device))

@@ -1,17 +1,20 @@
 """A trial that keeps its records: it goes on from its newest whole checkpoint, or starts."""
 
+import gc
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import trial_config
 from trainable.data import Data
 from trainable.dense import Dense, device_name
-from trainable.records import TrialFolder, append_row, now, replace_file, replace_rows
-from trainable.training import DivergedError
+from trainable.records import TrialFolder, append_row, now, replace_rows
+from trainable.training import TrialError, default_device
 from trainable.trial import Trial
 from trainable.weights import save_network
 
@@ -21,36 +24,31 @@ KEPT_CHECKPOINTS = 2
 class RecordedTrial:
     """Runs the trial of a folder. First start, restart after a crash and resume are one path: the constructor."""
 
-    def __init__(self, folder: TrialFolder, data: Data, dense: Dense, *, threads: int = 1) -> None:
-        """Takes up the trial that `folder` records, behind its newest whole checkpoint.
+    def __init__(
+        self,
+        folder: TrialFolder,
+        data: Data,
+        dense: Dense,
+        *,
+        threads: int = 1,
+        keep_at_alpha: Sequence[float] = (),
+    ) -> None:
+        """Takes the next attempt at the trial that `folder` records, behind its newest whole checkpoint.
 
         Args:
             folder: holds the trial.json that whoever asked for the trial wrote.
             data, dense, threads: as in Trial.
+            keep_at_alpha: the checkpoint of the first epoch at or below each of these alphas outlives the trial.
 
         Raises:
             ValueError: if the channels cannot be cut that far; the trial is recorded as failed.
+            FencedError: if the trial has ended.
         """
-        self._folder, self._data = folder, data
-        record = folder.read()
-        try:
-            self.trial = Trial(trial_config(record.config), data, dense, threads=threads)
-        except ValueError as error:
-            folder.end("failed", str(error))
-            raise
-        self._record = replace(
-            record,
-            state="running",
-            attempt=record.attempt + 1,
-            host=f"{socket.gethostname()}:{os.getpid()}",
-            device=device_name(self.trial.device),
-            error=None,
-            started=record.started or now(),
-            finished=None,
-        )
-        self._resume()
-        self._record = replace(self._record, cut=self.trial.cut)
-        folder.write(self._record)
+        self._folder, self._data, self._dense = folder, data, dense
+        self._threads, self._keep = threads, keep_at_alpha
+        self._record = folder.begin(f"{socket.gethostname()}:{os.getpid()}", device_name(default_device()))
+        self._out_of_memory = False
+        self.trial = self._take_up()
 
     @property
     def finished(self) -> bool:
@@ -60,39 +58,104 @@ class RecordedTrial:
         """Runs one epoch, records it, and returns its row.
 
         Raises:
-            DivergedError: if a loss is no longer finite; the trial is recorded as failed.
+            TrialError: if a loss is no longer finite, or the GPU's memory is not enough, also after it was freed and
+                the epoch tried again; the trial is recorded as failed.
+            FencedError: if somebody else has the trial now; nothing was written.
             Exception: anything else is noted in the record, and whoever runs the trial decides whether to try again.
         """
-        trial, folder = self.trial, self._folder
         try:
-            row = trial.run_epoch()
-        except DivergedError as error:
-            folder.end("failed", str(error))
+            row = self.trial.run_epoch()
+        except TrialError as error:
+            self._fail(str(error))
             raise
+        except torch.OutOfMemoryError as error:
+            short = f"epoch {self.trial.epoch + 1}: out of GPU memory: {error}"
         except Exception as error:
-            folder.write(replace(self._record, error=f"{type(error).__name__}: {error}"))
+            with self._folder.fenced(self._record.attempt) as record:
+                self._folder.write(replace(record, error=f"{type(error).__name__}: {error}"))
             raise
-        if trial.cut != self._record.cut:
-            self._record = replace(self._record, cut=trial.cut)
-            folder.write(self._record)
-        # The row first: a checkpoint holds all rows up to it, so what a crash leaves too many is cut back by _resume.
-        append_row(folder.rows_path, row)
-        if trial.finished:
-            save_network(trial.network, folder.model, mean=self._data.mean, std=self._data.std)
-            folder.end("complete")
         else:
-            state = trial.state_dict()
-            replace_file(folder.checkpoint(trial.epoch), lambda file: torch.save(state, file))
-            for old in folder.checkpoints()[KEPT_CHECKPOINTS:]:
-                old.unlink(missing_ok=True)
-        return row
+            self._write(row)
+            return row
+        # Out here the error, whose traceback holds the tensors, is gone, and what it held can be freed.
+        if self._out_of_memory:
+            advice = "lower trial.optimizer.batch_size or dense.width, or give more of a GPU by --gpus-per-trial"
+            self._fail(f"{short}; {advice}")
+            raise TrialError(f"{short}; {advice}")
+        self._out_of_memory = True
+        del self.trial
+        gc.collect()
+        torch.cuda.empty_cache()
+        self.trial = self._take_up()
+        return self.step()
 
-    def _resume(self) -> None:
-        for checkpoint in self._folder.checkpoints():
-            try:
-                state = torch.load(checkpoint, map_location=self.trial.device, weights_only=True)
-            except Exception:  # torn: torch and pickle raise whatever the bytes lead them to; the older one serves
-                continue
-            self.trial.load_state_dict(state)
-            break
-        replace_rows(self._folder.rows_path, self.trial.rows)
+    def _take_up(self) -> Trial:
+        """The trial behind its newest whole checkpoint, the rows as that has them."""
+        folder, attempt = self._folder, self._record.attempt
+        problems = []
+        try:
+            config = trial_config(self._record.config)
+            trial = Trial(config, self._data, self._dense, threads=self._threads)
+            for checkpoint in folder.checkpoints():
+                try:
+                    trial.load_state_dict(read_checkpoint(checkpoint, trial.device))
+                    break
+                except ValueError as error:
+                    problems.append(f"attempt {attempt} began further back, because {error}")
+            if trial.epoch < len(config.begun):
+                raise ValueError(f"the checkpoint that it branches from is gone: {'; '.join(problems) or 'no file'}")
+        except ValueError as error:
+            self._fail(str(error))
+            raise
+        with folder.fenced(attempt) as record:
+            replace_rows(folder.rows_path, trial.rows)
+            if problems or trial.cut != record.cut:
+                folder.write(replace(record, cut=trial.cut, problems=[*record.problems, *problems]))
+            for checkpoint in folder.checkpoints():
+                if folder.epoch_of(checkpoint) > trial.epoch:  # damaged; it would count as newer than those to come
+                    checkpoint.unlink(missing_ok=True)
+            for aside in folder.path.glob(".*.*"):  # what a killed writer left
+                aside.unlink(missing_ok=True)
+        return trial
+
+    def _write(self, row: dict[str, Any]) -> None:
+        trial, folder = self.trial, self._folder
+        # Under the fence as a whole: the row and what belongs to it are one attempt's.
+        with folder.fenced(self._record.attempt) as record:
+            if trial.cut != record.cut:
+                record = replace(record, cut=trial.cut)
+                folder.write(record)
+            # The row first: a checkpoint holds all rows up to it, so what a crash leaves too many is cut back.
+            append_row(folder.rows_path, row)
+            if not trial.finished or trial.epoch in kept_epochs(trial.rows, self._keep):
+                write_checkpoint(folder.checkpoint(trial.epoch), trial.state_dict())
+            if trial.finished:
+                save_network(trial.network, folder.model, mean=self._data.mean, std=self._data.std)
+                folder.write(replace(record, state="complete", finished=now()))
+            drop_checkpoints(folder, trial.rows, self._keep, newest=0 if trial.finished else KEPT_CHECKPOINTS)
+
+    def _fail(self, error: str) -> None:
+        with self._folder.fenced(self._record.attempt) as record:
+            self._folder.write(replace(record, state="failed", error=error, finished=now()))
+
+
+def stop(folder: TrialFolder, keep_at_alpha: Sequence[float] = ()) -> None:
+    """Records that the driver stopped the trial; of its checkpoints only those to be kept are left."""
+    folder.end("stopped")
+    drop_checkpoints(folder, folder.rows(), keep_at_alpha, newest=0)
+
+
+def kept_epochs(rows: Sequence[dict[str, Any]], keep_at_alpha: Sequence[float]) -> dict[int, float]:
+    """The epochs whose checkpoints are kept, each with the alpha it was kept for: the first at or below it."""
+    first = {alpha: next((row["epoch"] for row in rows if row["alpha"] <= alpha), None) for alpha in keep_at_alpha}
+    return {epoch: alpha for alpha, epoch in first.items() if epoch is not None}
+
+
+def drop_checkpoints(
+    folder: TrialFolder, rows: Sequence[dict[str, Any]], keep_at_alpha: Sequence[float], *, newest: int
+) -> None:
+    """Removes all checkpoints but the newest and those to be kept."""
+    kept = kept_epochs(rows, keep_at_alpha)
+    for checkpoint in folder.checkpoints()[newest:]:
+        if folder.epoch_of(checkpoint) not in kept:
+            checkpoint.unlink(missing_ok=True)

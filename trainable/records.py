@@ -6,20 +6,26 @@
       trials/00012/
         trial.json             what the trial is and how it stands (TrialRecord)
         epochs.jsonl           a row an epoch
-        checkpoint-00007.pt    the newest two
+        checkpoint-00007.pt    the newest two, and those asked to be kept
         model/                 arch.json and model.safetensors of the pruned network
 
-A file is replaced whole (written aside, flushed, renamed) or appended to by a line. Imports neither torch nor ray.
+A file is replaced whole (written aside, flushed, renamed) or appended to by a line. A trial's files are written under
+its newest attempt only (TrialFolder.fenced). Imports neither torch nor ray.
 """
 
+import fcntl
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Self
+
+from pydantic import TypeAdapter, ValidationError
 
 State = Literal["running", "complete", "stopped", "failed"]
 
@@ -105,7 +111,7 @@ class TrialRecord:
     where it ran last, as `hostname:pid` and `cpu` or the GPU's name.
     cut: what removing the channels gave: epoch (the last of the alpha phase), widths, channels, parameters, macs,
     val_loss and val_accuracy behind it, before retraining, and difference (of the outputs, relative).
-    error: why it failed. Times are UTC, ISO 8601.
+    error: why it failed. problems: what else went wrong, a line each. Times are UTC, ISO 8601.
     """
 
     number: int
@@ -120,9 +126,22 @@ class TrialRecord:
     device: str | None = None
     cut: dict[str, Any] | None = None
     error: str | None = None
+    problems: list[str] = field(default_factory=list)
     created: str = field(default_factory=now)
     started: str | None = None
     finished: str | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether the study asked for the trial: it is no control and no branch. No other is ever stopped early."""
+        return self.control is None and self.parent is None
+
+
+_RECORD = TypeAdapter(TrialRecord)
+
+
+class FencedError(RuntimeError):
+    """Somebody else has the trial now."""
 
 
 @dataclass(frozen=True)
@@ -143,22 +162,86 @@ class TrialFolder:
     def model(self) -> Path:
         return self.path / "model"
 
+    @property
+    def number(self) -> int:
+        """The trial's number, as its folder's name has it."""
+        return int(self.path.name)
+
     def read(self) -> TrialRecord:
-        """The trial's record; raises FileNotFoundError, or ValueError naming the file when it is damaged."""
+        """The trial's record, its fields' types checked; raises ValueError, in one line, where it is not whole."""
         try:
-            return TrialRecord(**read_json(self.record_path))
-        except TypeError as error:
-            raise ValueError(f"{self.record_path} is damaged: {error}") from error
+            record = _RECORD.validate_json(self.record_path.read_bytes(), strict=True)
+        except FileNotFoundError as error:
+            raise ValueError(f"{self.record_path} is missing") from error
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            place = ".".join(str(key) for key in first["loc"])
+            raise ValueError(f"{self.record_path} is damaged: {place}{': ' if place else ''}{first['msg']}") from error
+        except OSError as error:
+            raise ValueError(f"{self.record_path} cannot be read: {error.strerror}") from error
+        if record.number != self.number:
+            raise ValueError(f"{self.record_path} is damaged: it is of trial {record.number}")
+        return record
+
+    def create(self, record: TrialRecord, checkpoint: Path | None = None) -> None:
+        """Makes the folder with its record, and a copy of `checkpoint` to start from, all at once or not at all."""
+        aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
+        aside.mkdir(parents=True)
+        if checkpoint is not None:
+            shutil.copyfile(checkpoint, aside / checkpoint.name)
+        write_json(aside / self.record_path.name, asdict(record))
+        aside.rename(self.path)
 
     def write(self, record: TrialRecord) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.record_path, asdict(record))
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else changes the trial meanwhile, on this machine or another that the storage's locks reach."""
+        with (self.path / ".lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def begin(self, host: str, device: str) -> TrialRecord:
+        """Takes the next attempt at a trial that has not ended; whoever had the one before can write no more."""
+        with self.locked():
+            record = self.read()
+            if record.state != "running":
+                raise FencedError(f"{self.path} is {record.state}, so that nobody may go on with it")
+            began = replace(
+                record,
+                attempt=record.attempt + 1,
+                host=host,
+                device=device,
+                error=None,
+                started=record.started or now(),
+            )
+            self.write(began)
+        return began
+
+    @contextmanager
+    def fenced(self, attempt: int) -> Iterator[TrialRecord]:
+        """The record, for a write under `attempt`; raises FencedError if there is a newer one or the trial has ended.
+
+        A worker that outlived its driver would otherwise overwrite what its successor does.
+        """
+        with self.locked():
+            record = self.read()
+            if record.attempt != attempt or record.state != "running":
+                raise FencedError(
+                    f"{self.path} is {record.state} in attempt {record.attempt}, so attempt {attempt} may not write"
+                )
+            yield record
+
     def end(self, state: State, error: str | None = None) -> None:
-        """Records how the trial ended; its checkpoints have served."""
-        self.write(replace(self.read(), state=state, error=error, finished=now()))
-        for checkpoint in self.checkpoints():
-            checkpoint.unlink(missing_ok=True)
+        """Records how the trial ended, as the driver has it."""
+        with self.locked():
+            self.write(replace(self.read(), state=state, error=error, finished=now()))
+
+    def again(self) -> None:
+        """Makes an ended trial one that has not ended."""
+        with self.locked():
+            self.write(replace(self.read(), state="running", error=None, finished=None))
 
     def rows(self) -> list[dict[str, Any]]:
         return read_rows(self.rows_path)
@@ -168,7 +251,13 @@ class TrialFolder:
 
     def checkpoints(self) -> list[Path]:
         """The trial's checkpoints, newest first."""
-        return sorted(self.path.glob("checkpoint-*.pt"), reverse=True)
+        return sorted(self.path.glob("checkpoint-*.pt"), key=self.epoch_of, reverse=True)
+
+    @staticmethod
+    def epoch_of(checkpoint: Path) -> int:
+        """The epoch behind which a checkpoint was taken; -1 for a file that is not named like one."""
+        digits = checkpoint.stem.removeprefix("checkpoint-")
+        return int(digits) if digits.isdecimal() else -1
 
 
 @dataclass(frozen=True)
@@ -200,5 +289,6 @@ class ExperimentFolder:
 
     def trials(self) -> Iterator[TrialFolder]:
         """The folders of all trials, in the order of their numbers."""
-        for path in sorted((self.path / "trials").glob("[0-9]*")):
-            yield TrialFolder(path)
+        names = [path.name for path in (self.path / "trials").glob("[0-9]*") if path.name.isdecimal()]
+        for name in sorted(names, key=int):
+            yield TrialFolder(self.path / "trials" / name)

@@ -45,13 +45,13 @@ def relative_difference(network: GatedVGG16, pruned: VGG16, images: Tensor) -> f
 
     Both are left as they were. 1e-5 or less is rounding.
     """
-    alpha, training = network.alpha.clone(), network.training
+    alpha, training = network.alpha.clone(), (network.training, pruned.training)
     try:
         network.set_alpha(0)
         with torch.no_grad():
             expected, got = network.eval()(images), pruned.eval()(images)
     finally:
         network.alpha.copy_(alpha)
-        network.train(training)
-        pruned.train(training)
+        network.train(training[0])
+        pruned.train(training[1])
     return float((expected - got).abs().max() / expected.abs().max())

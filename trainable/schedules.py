@@ -23,12 +23,13 @@ class Schedule:
         """Alpha at the fraction u in [0, 1] of the alpha phase; 1 at u = 0, exactly 0 at u = 1."""
         raise NotImplementedError
 
-    def stages(self, count: int) -> tuple[float, ...]:
+    def stages(self, count: int, start: float = 1.0) -> tuple[float, ...]:
         """Alpha of each of at most `count` stages, every one in (0, 1); what follows the last is the cut to 0.
 
         A family may need fewer stages than it is given (multiplicative, piecewise, one_shot): the phase ends early.
+        `start` in (0, 1] is the alpha that the schedule goes on from, of a branch; 1 is the dense network.
         """
-        alphas = (self.alpha(stage / (count + 1)) for stage in range(1, count + 1))
+        alphas = (start * self.alpha(stage / (count + 1)) for stage in range(1, count + 1))
         # A steep curve can round to 0 (or, barely begun, to 1): 0 is the cut and not a stage.
         return tuple(alpha for alpha in alphas if alpha > 0)
 
@@ -60,8 +61,8 @@ class Multiplicative(Schedule):
         """The curve of a phase that is just long enough to reach alpha_min, as a function of its fraction u."""
         return self.alpha_min**u if u < 1 else 0.0
 
-    def stages(self, count: int) -> tuple[float, ...]:
-        alphas = (self.rate**stage for stage in range(1, count + 1))
+    def stages(self, count: int, start: float = 1.0) -> tuple[float, ...]:
+        alphas = (start * self.rate**stage for stage in range(1, count + 1))
         return tuple(alpha for alpha in alphas if alpha >= self.alpha_min)
 
 
@@ -165,10 +166,11 @@ class Piecewise(Schedule):
         # Stage j begins at j / len(alphas), which may round to just below it.
         return alphas[min(int(u * len(alphas) + 1e-9), len(alphas) - 1)]
 
-    def stages(self, count: int) -> tuple[float, ...]:
+    def stages(self, count: int, start: float = 1.0) -> tuple[float, ...]:
         alphas: list[float] = []
         for segment in self.segments:
-            alphas += segment.stages(alphas[-1] if alphas else 1.0, count - len(alphas))
+            if segment.ends_at < start:
+                alphas += segment.stages(alphas[-1] if alphas else start, count - len(alphas))
         return tuple(alphas)
 
 

@@ -19,7 +19,11 @@ from trainable.network import VGG16
 RECALIBRATION_BATCHES = 10
 
 
-class DivergedError(RuntimeError):
+class TrialError(RuntimeError):
+    """The trial has failed, and to try it again would end the same."""
+
+
+class DivergedError(TrialError):
     """A loss is no longer a number."""
 
 

@@ -210,8 +210,12 @@ class Trial:
             _check_clonable(trial_config(state["config"]), self.config, state)
         self.epoch, self.rows, self.cut = state["epoch"], list(state["rows"]), state["cut"]
         self.masks = list(state["masks"])
+        classes = self.network.classes
         if self.cut is not None:
-            self.network = placed(VGG16(self.cut["widths"], self.network.classes), self.device)
+            self.network = placed(VGG16(self.cut["widths"], classes), self.device)
+        elif not isinstance(self.network, GatedVGG16):  # this trial is behind its cut already
+            whole = placed(VGG16(self._dense_widths, classes), self.device)
+            self.network = GatedVGG16(whole, self.masks, self.config.pruning.gate)
         self.network.load_state_dict(state["network"])
         if isinstance(self.network, GatedVGG16):
             self.network.masks = self.masks

@@ -1,9 +1,9 @@
 """A network on disk, without pickle: arch.json (what it is) and model.safetensors (its weights)."""
 
-import json
+import hashlib
 from pathlib import Path
 
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 
 from trainable.network import VGG16
 from trainable.records import read_json, replace_file, write_json
@@ -16,9 +16,17 @@ def save_network(network: VGG16, folder: Path, *, mean: tuple[float, ...], std: 
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    replace_file(folder / "model.safetensors", lambda file: file.write(save(tensors)))
-    arch = {"network": "vgg16_bn", "widths": network.widths, "classes": network.classes, "mean": mean, "std": std}
-    write_json(folder / "arch.json", json.loads(json.dumps(arch)))
+    content = save(tensors)
+    replace_file(folder / "model.safetensors", lambda file: file.write(content))
+    arch = {
+        "network": "vgg16_bn",
+        "widths": list(network.widths),
+        "classes": network.classes,
+        "mean": list(mean),
+        "std": list(std),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    write_json(folder / "arch.json", arch)
 
 
 def load_pruned(folder: str | Path) -> VGG16:
@@ -30,8 +38,11 @@ def load_pruned(folder: str | Path) -> VGG16:
     folder = Path(folder)
     try:
         arch = read_json(folder / "arch.json")
+        content = (folder / "model.safetensors").read_bytes()
+        if hashlib.sha256(content).hexdigest() != arch["sha256"]:
+            raise ValueError(f"{folder / 'model.safetensors'} is damaged: arch.json has another digest of it")
         network = VGG16(arch["widths"], arch["classes"])
-        network.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{str(folder)!r} holds no whole network: {error}") from error
+        network.load_state_dict(load(content))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{str(folder)!r} holds no whole network: {error!r}") from error
     return network.eval()

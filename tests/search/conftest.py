@@ -1,37 +1,9 @@
-"""A search that takes seconds: 200 digits, VGG16 at a sixteenth of its width, three epochs a trial."""
+"""What the tests of the search share."""
 
 from pathlib import Path
 
 import pytest
-
-TINY = """
-[data]
-source = "digits"
-images = 200
-validation_fraction = 0.25
-
-[dense]
-width = 0.0625
-epochs = 2
-optimizer = { batch_size = 32 }
-
-[trial]
-epochs = 3
-alpha_fraction = 0.34
-optimizer = { batch_size = 32 }
-lr = { policy = "cosine", warmup_epochs = 0 }
-pruning = { amount = 0.5, round_to = 1 }
-
-[space.options]
-amounts = [0.5]
-
-[controls]
-amounts = [0.5]
-
-[search]
-trials = 3
-early_stopping = { enabled = false }
-"""
+from searches import TINY
 
 
 @pytest.fixture

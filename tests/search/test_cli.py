@@ -57,7 +57,10 @@ def test_an_unknown_preset(tmp_path: Path) -> None:
         ("trial.pruning.amout=0.5", ["did you mean 'trial.pruning.amount'"]),
         ("trial.alpha.rate=9", ["trial.alpha.rate", "less than or equal to 8", "9"]),
         ("space.function=nowhere:space", ["nowhere"]),
-        ("space.function=spaces.alpha_pruning:alpha_prunning", ["has no 'alpha_prunning'", "nearest is 'alpha_pruning'"]),
+        (
+            "space.function=spaces.alpha_pruning:alpha_prunning",
+            ["has no 'alpha_prunning'", "nearest is 'alpha_pruning'"],
+        ),
         ("space.options.amunts=[0.5]", ["amunts", "amounts"]),
         ("space.options.amounts=[1.5]", ["amount", "1.5"]),
         ("controls.amounts=[0.9999]", ["pruning.amount", "at most", "0.9999"]),

@@ -10,7 +10,7 @@ from search.settings import Resources
     ("nodes", "asked", "given"),
     [
         ([(2, 0)], Resources(), Share(1, 0, 2)),
-        ([(2, 0)], Resources(concurrency=1), Share(1, 0, 1)),
+        ([(2, 0)], Resources(concurrency=1), Share(1, 0, 1, most=1)),
         ([(2, 0)], Resources(cpus_per_trial=2), Share(2, 0, 1)),
         ([(16, 1)], Resources(), Share(1, 0.25, 4)),
         ([(16, 1)], Resources(gpus_per_trial=0), Share(1, 0, 16)),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from searches import TINY
 from typer.testing import CliRunner, Result
 
 from search.cli import app
@@ -41,8 +42,6 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def settings(storage: Path) -> Path:
-    from conftest import TINY  # type: ignore[import-not-found]
-
     path = storage / "tiny.toml"
     path.write_text(TINY)
     return path

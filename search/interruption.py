@@ -1,0 +1,86 @@
+"""What ends a search before its end: a signal, a spent time budget, a full disk. All is recorded, to go on later."""
+
+import errno
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+
+class Interruption(BaseException):
+    """Stops the search at once; no `except Exception` on the way may keep it.
+
+    Attributes:
+        code: the exit code.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+
+
+@contextmanager
+def interruptible(time_budget: float | None = None) -> Iterator[None]:
+    """Meanwhile SIGINT, SIGTERM and the end of `time_budget` (seconds) raise Interruption in the main thread.
+
+    A second signal ends the process on the spot: everything that counts is on the disk.
+    """
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    catch_signals()
+    if time_budget is not None:
+        signal.setitimer(signal.ITIMER_REAL, time_budget)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def catch_signals() -> None:
+    """Takes the signals again, which ray takes for itself when it is imported."""
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda again, frame: os._exit(128 + again))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    if number == signal.SIGALRM:
+        raise Interruption("the time budget is spent", 0)
+    raise Interruption(f"interrupted by {signal.Signals(number).name}", 128 + number)
+
+
+@contextmanager
+def full_disk_interrupts() -> Iterator[None]:
+    """Turns the error of a full disk or quota into an Interruption."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        raise Interruption(no_space(str(error)), 1) from error
+
+
+def is_full_disk(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def no_space(error: str) -> str:
+    """What people are told of a full disk."""
+    return f"no space is left on the storage; make room, then go on ({error})"
+
+
+def seconds(duration: str) -> float:
+    """The seconds in `90`, `90s`, `30m`, `12h` or `2d`; raises ValueError for anything else or nothing."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", duration.strip())
+    if match is None or float(match[1]) == 0:
+        raise ValueError(f"--time-budget must be a duration like 90s, 30m, 12h or 2d, but got {duration!r}")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]

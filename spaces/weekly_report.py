@@ -1,0 +1,46 @@
+"""The weekly report's story: its piecewise schedule, the jump to 0 and its learning rates, at both places of the gate.
+
+alpha = e^(-k t) with k = 0.05 until alpha = 0.4, then k = 0.5 until 0.018; then 0, retrained at 0.001, and whenever
+that stagnates at 0.01 and 0.1. All lengths follow from the preset's one setting, `trial.epochs`: half of them go to the
+26 stages of alpha, as many epochs each as fit (the report's "at most 100" would be 5,200 in all).
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+import optuna
+
+from trainable.config import TrialConfig
+from trainable.lr_policies import StagnationRestart
+from trainable.schedules import Piecewise
+
+GATES: tuple[Literal["bn_output", "conv_weight"], ...] = ("bn_output", "conv_weight")
+# Piecewise's own default is the report's schedule.
+SCHEDULE = Piecewise()
+STAGES = len(SCHEDULE.stages(10_000))
+RATES = (0.001, 0.01, 0.1)
+
+
+def weekly_report(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
+    """`base` with the report's schedule and learning rates; the gate's place alternates from trial to trial.
+
+    Raises:
+        ValueError: if base.epochs leaves no epoch for each of the stages and as many behind them.
+    """
+    epochs_per_alpha = base.epochs // 2 // STAGES
+    if not epochs_per_alpha:
+        raise ValueError(
+            f"trial.epochs must be at least {2 * STAGES}, an epoch for each of the {STAGES} stages of alpha and as "
+            f"many behind them, but got {base.epochs}"
+        )
+    alpha_epochs = STAGES * epochs_per_alpha
+    # A third of what is left for each rate, but for the epochs in which it still improves.
+    patience = max(1, (base.epochs - alpha_epochs) // (4 * len(RATES)))
+    return replace(
+        base,
+        alpha=SCHEDULE,
+        alpha_fraction=alpha_epochs / base.epochs,
+        epochs_per_alpha=epochs_per_alpha,
+        lr=StagnationRestart(rates=RATES, patience=patience),
+        pruning=replace(base.pruning, gate=GATES[trial.number % len(GATES)]),
+    )

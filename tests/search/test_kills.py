@@ -1,0 +1,179 @@
+"""Whatever is killed, whenever: after `resume` the records are those of a search that nothing befell."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from searches import (
+    SETTINGS,
+    alive,
+    check_nothing_is_computed_twice,
+    check_whole,
+    ended,
+    run,
+    start,
+    wait_for,
+    worker_pids,
+)
+
+from trainable.records import ExperimentFolder
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+KILLS = 7
+TRIALS = 11  # 3 controls and 8
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    path = tmp_path / "search.toml"
+    path.write_text(SETTINGS)
+    return path
+
+
+def epochs_done(folder: ExperimentFolder) -> int:
+    return sum(len(trial.rows()) for trial in folder.trials())
+
+
+def finish(folder: ExperimentFolder, *how: str) -> None:
+    result = run("resume", folder.path.name, "--storage", folder.path.parent, *how)
+    assert result.returncode == 0, result.stderr
+    check_whole(folder, trials=TRIALS)
+
+
+@pytest.mark.parametrize(
+    ("seed", "how", "signals"),
+    [
+        (1, [], [signal.SIGKILL]),
+        (2, [], [signal.SIGTERM, signal.SIGINT]),
+        (3, ["--local"], [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]),
+    ],
+    ids=["cluster-killed", "cluster-interrupted", "local"],
+)
+def test_the_driver_dies(
+    tmp_path: Path, settings: Path, seed: int, how: list[str], signals: list[signal.Signals]
+) -> None:
+    draw = random.Random(seed)
+    folder = ExperimentFolder(tmp_path / "search")
+    for kill in range(KILLS):
+        command = ["resume", "search"] if folder.record_path.exists() else ["run", str(settings)]
+        log = tmp_path / f"log-{kill}"
+        before = {trial.number: trial.read().config for trial in folder.trials()}
+        driver = start(*command, "--storage", tmp_path, *how, log=log)
+        with ended(driver):
+            # Every third at any moment since the start of the process, the others once an epoch has been recorded.
+            if kill % 3:
+                done = epochs_done(folder)
+                wait_for(lambda done=done: epochs_done(folder) > done, what="an epoch")  # type: ignore[misc]
+                time.sleep(draw.uniform(0, 2))
+            else:
+                time.sleep(draw.uniform(2, 10))
+            assert driver.poll() is None, log.read_text()
+            workers = worker_pids(folder)
+            number = signals[kill % len(signals)]
+            driver.send_signal(number)
+            code = driver.wait(timeout=60)
+            # Workers that lost their driver stop by themselves.
+            wait_for(lambda w=workers: not any(alive(pid) for pid in w.values()), seconds=30, what="workers to stop")  # type: ignore[misc]
+        if number == signal.SIGKILL:
+            assert code == -signal.SIGKILL
+        else:
+            assert code == 128 + number, log.read_text()
+            last = log.read_text().strip().splitlines()[-1]
+            resume = f"alphaprune resume search --storage {tmp_path}"
+            assert last == (resume if folder.record_path.exists() else "nothing had been started")
+            assert "Traceback" not in log.read_text()
+        check_nothing_is_computed_twice(folder)
+        for old, config in before.items():
+            assert folder.trial(old).read().config == config
+    finish(folder, *how)
+
+
+def test_workers_die(tmp_path: Path, settings: Path) -> None:
+    draw = random.Random(4)
+    folder = ExperimentFolder(tmp_path / "search")
+    log = tmp_path / "log"
+    driver = start("run", settings, "--storage", tmp_path, log=log)
+    killed: list[int] = []
+    with ended(driver):
+        while len(killed) < 5:
+            pids = wait_for(lambda: {n: p for n, p in worker_pids(folder).items() if alive(p)}, what="a worker")
+            number, pid = draw.choice(sorted(pids.items()))
+            # Not one trial more often than it is started again.
+            if killed.count(number) < 2 and folder.trial(number).rows():
+                os.kill(pid, signal.SIGKILL)
+                killed.append(number)
+                wait_for(lambda pid=pid: not alive(pid), what="its death")  # type: ignore[misc]
+            time.sleep(draw.uniform(0, 1.5))
+        assert driver.wait(timeout=240) == 0, log.read_text()
+    check_whole(folder, trials=TRIALS)
+    attempts = {trial.number: trial.read().attempt for trial in folder.trials()}
+    assert all(attempts[number] >= 1 + killed.count(number) for number in killed)
+
+
+def test_a_trial_whose_worker_always_dies_fails_and_is_tried_again_on_request(tmp_path: Path, settings: Path) -> None:
+    folder = ExperimentFolder(tmp_path / "search")
+    log = tmp_path / "log"
+    few = ["--set", "search.trials=1", "--set", "search.max_failures=1", "--concurrency", "1"]
+    driver = start("run", settings, "--storage", tmp_path, *few, log=log)
+    with ended(driver):
+        for _ in range(2):
+            pid = wait_for(lambda: worker_pids(folder).get(1) if folder.trial(1).rows() else None, what="trial 1")
+            os.kill(pid, signal.SIGKILL)
+            wait_for(lambda pid=pid: worker_pids(folder).get(1) != pid, what="what follows")  # type: ignore[misc]
+        assert driver.wait(timeout=240) == 0, log.read_text()
+    record = folder.trial(1).read()
+    assert record.state == "failed"
+    assert record.error is not None
+    assert "process died 2 times" in record.error
+    assert "trial 1 failed" in log.read_text()
+    assert [trial.read().state for trial in folder.trials()] == ["complete", "failed", "complete", "complete"]
+    rows = len(folder.trial(1).rows())
+    result = run("resume", "search", "--storage", tmp_path, "--retry-failed")
+    assert result.returncode == 0, result.stderr
+    assert rows > 0
+    check_whole(folder, trials=4)
+
+
+def test_a_spent_time_budget_ends_well(tmp_path: Path, settings: Path) -> None:
+    folder = ExperimentFolder(tmp_path / "search")
+    result = run("run", settings, "--storage", tmp_path, "--time-budget", "14s")
+    assert result.returncode == 0, result.stderr
+    assert "time budget" in result.stderr
+    assert result.stderr.strip().splitlines()[-1] == f"alphaprune resume search --storage {tmp_path}"
+    check_nothing_is_computed_twice(folder)
+    finish(folder)
+
+
+def test_a_second_driver_is_refused(tmp_path: Path, settings: Path) -> None:
+    folder = ExperimentFolder(tmp_path / "search")
+    driver = start("run", settings, "--storage", tmp_path, "--local", log=tmp_path / "log")
+    with ended(driver):
+        wait_for(lambda: epochs_done(folder), what="an epoch")
+        for how in ([], ["--local"]):
+            result = run("resume", "search", "--storage", tmp_path, *how)
+            assert result.returncode == 2
+            assert f"process {driver.pid} on " in result.stderr
+        branch = run("branch", "search", 0, "--at-alpha", "0.5", "--storage", tmp_path)
+        assert branch.returncode == 2
+        assert f"process {driver.pid} on " in branch.stderr
+        driver.kill()
+        driver.wait()
+    finish(folder, "--local")
+
+
+def test_early_stopping_goes_on_where_it_was(tmp_path: Path, settings: Path) -> None:
+    """Stopped trials stay stopped, and the rungs know them."""
+    folder = ExperimentFolder(tmp_path / "search")
+    stop = ["--set", "search.early_stopping.enabled=true", "--set", "search.early_stopping.first=0.3"]
+    result = run("run", settings, "--storage", tmp_path, "--local", *stop)
+    assert result.returncode == 0, result.stderr
+    stopped = [trial.number for trial in folder.trials() if trial.read().state == "stopped"]
+    assert stopped
+    result = run("resume", "search", "--storage", tmp_path, "--local", "--trials", "12")
+    assert result.returncode == 0, result.stderr
+    assert [n for n in stopped if folder.trial(n).read().state != "stopped"] == []
+    check_whole(folder, trials=15)

@@ -1,0 +1,188 @@
+"""Searches that take seconds, drivers in processes of their own, and what must hold after all that befell them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from optuna.trial import TrialState
+
+from search.experiment import recorded_settings
+from search.study import Search
+from spaces.loading import load_space
+from trainable.checkpoints import read_checkpoint
+from trainable.config import trial_config
+from trainable.data import load_data
+from trainable.dense import load_dense
+from trainable.records import ExperimentFolder, TrialFolder, read_json
+from trainable.trial import Trial
+
+TIMES = {"epoch_seconds", "images_per_second"}
+# Two hundred digits, VGG16 at a sixteenth of its width, three epochs a trial.
+TINY = """
+[data]
+source = "digits"
+images = 200
+validation_fraction = 0.25
+
+[dense]
+width = 0.0625
+epochs = 2
+optimizer = { batch_size = 32 }
+
+[trial]
+epochs = 3
+alpha_fraction = 0.34
+optimizer = { batch_size = 32 }
+lr = { policy = "cosine", warmup_epochs = 0 }
+pruning = { amount = 0.5, round_to = 1 }
+
+[space.options]
+amounts = [0.5]
+
+[controls]
+amounts = [0.5]
+
+[search]
+trials = 3
+early_stopping = { enabled = false }
+"""
+# A search of some twenty seconds on one core: long enough to be hit in each of its phases.
+SETTINGS = """
+[data]
+source = "digits"
+images = 300
+validation_fraction = 0.25
+
+[dense]
+width = 0.0625
+epochs = 4
+optimizer = { batch_size = 32 }
+
+[trial]
+epochs = 8
+alpha_fraction = 0.4
+optimizer = { batch_size = 32 }
+lr = { policy = "cosine", warmup_epochs = 1 }
+pruning = { amount = 0.5, round_to = 1 }
+
+[space.options]
+amounts = [0.5, 0.75]
+
+[controls]
+amounts = [0.5]
+
+[search]
+trials = 8
+early_stopping = { enabled = false }
+"""
+
+
+def start(*arguments: object, log: Path) -> "subprocess.Popen[bytes]":
+    """`alphaprune ARGUMENTS` in a process group of its own, its output appended to `log`."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "search", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def run(*arguments: object, timeout: float = 240) -> "subprocess.CompletedProcess[str]":
+    """`alphaprune ARGUMENTS` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "search", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def wait_for(condition: Any, *, seconds: float = 120, what: str = "") -> Any:
+    """Waits until `condition()` is true, and returns what it gave."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds} s in vain for {what or condition}")
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+@contextmanager
+def ended(driver: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Nothing of the driver's process group is left behind, whatever the test did."""
+    try:
+        yield
+    finally:
+        if driver.poll() is None:
+            os.killpg(driver.pid, signal.SIGKILL)
+            driver.wait()
+
+
+def untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+def worker_pids(folder: ExperimentFolder) -> dict[int, int]:
+    """Process id of the worker of each trial that runs, by the trial's number."""
+    records = [trial.read() for trial in folder.trials()]
+    return {r.number: int(r.host.rsplit(":", 1)[1]) for r in records if r.state == "running" and r.host}
+
+
+def check_nothing_is_computed_twice(folder: ExperimentFolder) -> None:
+    """At most the last row of a trial has no checkpoint that holds it: one epoch is computed again."""
+    for trial in folder.trials():
+        if trial.read().state == "running":
+            assert len(trial.rows()) - _safe_epochs(trial) <= 1, trial.path
+
+
+def _safe_epochs(trial: TrialFolder) -> int:
+    for checkpoint in trial.checkpoints():
+        try:
+            return len(read_checkpoint(checkpoint, torch.device("cpu"))["rows"])
+        except ValueError:
+            continue
+    return 0
+
+
+def check_whole(folder: ExperimentFolder, *, trials: int) -> None:
+    """All trials are there, none twice, all have ended, and their rows are those of undisturbed ones."""
+    experiment = read_json(folder.record_path)
+    settings = recorded_settings(folder, experiment)
+    records = [trial.read() for trial in folder.trials()]
+    assert [record.number for record in records] == list(range(trials))
+    assert {record.state for record in records} <= {"complete", "stopped"}
+    configs = [json.dumps(record.config, sort_keys=True) for record in records if record.asked]
+    assert len(set(configs)) == len(configs)
+    data, dense = load_data(settings.data), load_dense(folder.dense)
+    for record in records:
+        rows = folder.trial(record.number).rows()
+        undisturbed = Trial(trial_config(record.config), data, dense, threads=settings.resources.cpus_per_trial)
+        for _ in rows:
+            undisturbed.run_epoch()
+        assert untimed(rows) == untimed(undisturbed.rows), f"trial {record.number}"
+        assert (len(rows) == record.config["epochs"]) == (record.state == "complete")
+    search = Search(folder, settings, load_space(settings.space.function, settings.space.options))
+    assert not search.problems
+    assert search.next() is None
+    assert {trial.state for trial in search.study.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
+    assert len(search.study.trials) == sum(record.asked for record in records)

@@ -1,0 +1,39 @@
+"""Checkpoint files: a SHA-256 digest, then what torch.save wrote; so a torn or damaged one is known for what it is."""
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainable.records import replace_file
+
+DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Replaces `path` by `state` (tensors, numbers, strings, lists and dicts)."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    payload = buffer.getbuffer()
+
+    def write(file: Any) -> None:
+        file.write(hashlib.sha256(payload).digest())
+        file.write(payload)
+
+    replace_file(path, write)
+
+
+def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """The state in `path`, its tensors on `device`; nothing is unpickled but tensors and plain values.
+
+    Raises:
+        ValueError: if the file is not whole, naming it.
+    """
+    content = memoryview(path.read_bytes())
+    digest, payload = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    if hashlib.sha256(payload).digest() != digest:
+        raise ValueError(f"{path} is damaged: its content does not have its digest")
+    state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+    return state
