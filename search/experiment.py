@@ -27,6 +27,7 @@ from trainable.data import Data, load_data
 from trainable.dense import copy_dense, dense_hash, find_dense, load_dense, train_dense
 from trainable.masks import choose
 from trainable.network import dense_widths
+from trainable.recorded import stop
 from trainable.records import ExperimentFolder, now, read_json, write_json
 
 VERSIONS = ("alphaprune", "torch", "torchvision", "ray", "optuna", "numpy")
@@ -223,13 +224,8 @@ def _search(
     share: cluster.Share,
 ) -> None:
     """The one path of a first start, a resume and an extension: what is left is done, by the records."""
+    stopping = _stopping(settings, folder)
     search = Search(folder, settings, space)
-    stopping = SuccessiveHalving(
-        settings.search.early_stopping, objectives=settings.search.objectives, epochs=settings.trial.epochs
-    )
-    for record in search.recorded:
-        if record.asked:
-            stopping.remember(record.number, folder.trial(record.number).rows())
     dense = _whole_dense(settings, folder, data)
     dense_epochs = 0 if dense else settings.dense.epochs
     with (
@@ -254,6 +250,24 @@ def _search(
             run_on_cluster(search, stopping, folder, settings, data, progress, share)
     if search.hopeless is not None:
         raise HopelessError(f"all trials failed, so the search ends here: {search.hopeless}")
+
+
+def _stopping(settings: Settings, folder: ExperimentFolder) -> SuccessiveHalving:
+    """The early stopping as the records have it; a stop that a crash kept from being recorded is made up for."""
+    search = settings.search
+    stopping = SuccessiveHalving(search.early_stopping, objectives=search.objectives, epochs=settings.trial.epochs)
+    undecided = []
+    for trial in folder.trials():
+        with suppress(ValueError):  # Search names a damaged one
+            record, rows = trial.read(), trial.rows()
+            if record.asked:
+                stopping.remember(record.number, rows)
+            if record.asked and record.state == "running" and rows:
+                undecided.append((trial, rows[-1]))
+    for trial, row in undecided:
+        if not stopping.goes_on(trial.number, row):
+            stop(trial, search.keep_at_alpha)
+    return stopping
 
 
 @contextmanager

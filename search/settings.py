@@ -38,7 +38,7 @@ class Controls:
 
 @dataclass(frozen=True, config=STRICT)
 class EarlyStopping:
-    """Asynchronous successive halving on pruned_val_accuracy, never of controls.
+    """Asynchronous successive halving on the search's objectives (MO-ASHA where there are several), never of controls.
 
     The first rung is at `first` (in (0, 1)) of a trial's epochs; from rung to rung 1 / `reduction` of the trials goes
     on and the epochs grow by `reduction`. Gentle by default: before a third of the epochs accuracy foretells little.

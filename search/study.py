@@ -45,7 +45,6 @@ class Search:
 
     Attributes:
         study: made of the records.
-        recorded: the records there were at the start.
         problems: trials that cannot be read, a line each; they are left alone, and their numbers are not used again.
         hopeless: the common error when all trials that ended have failed; nothing is handed out then.
     """
@@ -64,7 +63,7 @@ class Search:
         self.hopeless: str | None = None
         self._ended: dict[int, TrialRecord] = {}
         self._studied: dict[int, int] = {}  # the study's trial of each trial's number
-        self.recorded = records = list(self._readable(folder.trials()))
+        records = list(self._readable(folder.trials()))
         numbers = {trial.number for trial in folder.trials()}
         self._branches = sum(record.parent is not None for record in records)
         self.study = new_study(settings.search, asked=len(numbers))

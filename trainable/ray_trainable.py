@@ -102,7 +102,8 @@ class AlphaPruning(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """One epoch; the row of method.md, and `done`."""
         if self._plain is not None:
-            return {**self._plain.run_epoch(), "done": self._plain.finished}
+            trial = self._plain  # one restored behind its last epoch has nothing left to run
+            return {**(trial.rows[-1] if trial.finished else trial.run_epoch()), "done": trial.finished}
         if self._recorded is not None and self._answer is None:
             with self._answering(epoch=self._trial.epoch):
                 row = self._recorded.step()

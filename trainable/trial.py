@@ -1,6 +1,7 @@
 """One trial: from the dense network through the alpha phase, the cut and the retrain phase, an epoch at a time."""
 
 import copy
+import math
 import time
 from typing import Any
 
@@ -163,6 +164,8 @@ class Trial:
         else:
             sample, _ = next(self.validation.plain(32))
             difference = relative_difference(gated, remove(gated), sample)
+            if not math.isfinite(difference):
+                raise DivergedError("the network's output is no longer finite at the cut")
             if self.config.pruning.gate == "bn_output" and not difference <= REMOVAL_TOLERANCE:
                 raise AssertionError(f"removal changed the network's output by {difference:.2g}")
             self.network, at_cut = self._project()

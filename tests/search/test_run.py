@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from searches import TINY
 from typer.testing import CliRunner, Result
 
 from search.cli import app
+from trainable.dense import copy_dense
 from trainable.records import ExperimentFolder, read_json
+from trainable.weights import load_pruned, save_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -141,23 +142,17 @@ def test_a_diverging_trial_fails_and_the_search_goes_on(
     storage: Path, settings: Path, local: object, tmp_path: Path, how: list[str]
 ) -> None:
     """The dense network is found again by its hash, so a search can be given one that no trial survives."""
-    sick = tmp_path / "sick"
-    dense = sick / "dense"
-    dense.mkdir(parents=True)
-    for file in (storage / "tune" / "dense").iterdir():
-        (dense / file.name).write_bytes(file.read_bytes())
-    weights = load_file(dense / "model.safetensors")
-    save_file(
-        {**weights, "classifier.weight": torch.full_like(weights["classifier.weight"], torch.inf)},
-        dense / "model.safetensors",
-    )
+    dense = tmp_path / "sick" / "dense"
+    copy_dense(storage / "tune" / "dense", dense)
+    network = load_pruned(dense)
+    torch.nn.init.constant_(network.classifier.weight, torch.inf)
+    save_network(network, dense, mean=(0.5,) * 3, std=(0.5,) * 3)
     result = alphaprune("run", settings, "--storage", tmp_path, "--name", "run", "--trials", 1, *how)
     records = [trial.read() for trial in ExperimentFolder(tmp_path / "run").trials()]
     # What does not begin with the dense network is not hurt.
     assert [record.state for record in records] == ["failed", "failed", "complete", "failed"]
-    assert records[0].error is not None
-    assert "epoch 1" in records[0].error
-    assert "learning rate" in records[0].error
+    assert "epoch 1: the network's output is no longer finite" in (records[0].error or "")
+    assert "epoch 1: the training loss is nan at learning rate" in (records[3].error or "")
     assert "trial 0 failed" in result.stderr
 
     none = alphaprune(
@@ -165,4 +160,4 @@ def test_a_diverging_trial_fails_and_the_search_goes_on(
         *("--set", "controls.kinds=['one_shot']", *how),
         code=1,
     )
-    assert "no trial completed" in none.stderr
+    assert "all trials failed, so the search ends here: epoch 1" in none.stderr
