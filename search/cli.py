@@ -21,6 +21,8 @@ from analysis.status_view import status_view
 from analysis.table import ranking_table, to_csv, to_json
 from search.interruption import Interruption, interruptible, seconds
 from search.settings import Controls, Settings, Space, explain, read_preset, resolve
+from search.storage import new_folder
+from trainable.errors import TrialError
 from trainable.records import ExperimentFolder
 
 app = typer.Typer(
@@ -193,13 +195,13 @@ def resume(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Go on with an interrupted experiment, or with a finished one and more trials."""
-    from search.experiment import Where
-    from search.experiment import resume as resume_experiment
-
     with refusing():
         folder = ExperimentFolder.find(storage, name)
         budget = seconds(time_budget) if time_budget else None
     with _ending(folder, budget), refusing():
+        from search.experiment import Where
+        from search.experiment import resume as resume_experiment
+
         where = Where(local, address)
         resume_experiment(folder, where, trials=trials, data=data, retry_failed=retry_failed, say=say)
     _print_ranking(folder)
@@ -243,14 +245,14 @@ def _run(
     address: str | None = None,
     time_budget: str | None = None,
 ) -> None:
-    # Imported here: torch and ray take seconds that `rank` and `status` should not.
-    from search.experiment import Where, new_folder
-    from search.experiment import run as run_experiment
-
     with refusing():
         budget = seconds(time_budget) if time_budget else None
         folder = new_folder(storage, preset, name)
     with _ending(folder, budget), refusing():
+        # Imported here: torch takes seconds that `rank` and `status` should not.
+        from search.experiment import Where
+        from search.experiment import run as run_experiment
+
         where = Where(local, address)
         run_experiment(settings, folder, where, preset=preset, say=say)
     _print_ranking(folder)
@@ -259,18 +261,15 @@ def _run(
 @contextmanager
 def _ending(folder: ExperimentFolder, time_budget: float | None) -> Iterator[None]:
     """Stops what runs inside when it is told to, or its budget of seconds is spent; says how to go on with it."""
-    import optuna
-
-    from search.experiment import HopelessError
-    from trainable.training import DivergedError
-
-    # Optuna announces each study, and that grouping the parameters of a conditional space is experimental.
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     try:
         with interruptible(time_budget):
+            import optuna
+
+            # Optuna announces each study, and that grouping a conditional space's parameters is experimental.
+            optuna.logging.set_verbosity(optuna.logging.WARNING)
+            warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
             yield
-    except (DivergedError, HopelessError) as error:
+    except TrialError as error:
         say(f"alphaprune: {error}")
         raise typer.Exit(1) from error
     except Interruption as error:

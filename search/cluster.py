@@ -2,19 +2,43 @@
 
 import logging
 import os
+import secrets
+import shutil
+import socket
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
+
 from search.settings import Resources
 from trainable.config import DenseConfig
 from trainable.data import Data
-from trainable.records import read_rows
+from trainable.records import read_rows, replace_file
 
 # Four trials of a full-width VGG16 fit a GPU of 16 GB.
 DEFAULT_GPUS_PER_TRIAL = 0.25
+# Ray counts GPUs in ten-thousandths and cuts off the rest.
+LEAST_GPUS_PER_TRIAL = 1e-4
+# An address that nobody listens at. Ray would try for 13 minutes.
+ADDRESS_SECONDS = 5
+# A node that starts a worker on a busy disk takes its time; one whose mount hangs never comes back.
+STORAGE_SECONDS = 30
+DENSE_ATTEMPTS = 3
+
+# Read by ray here and in what it starts: plain output, no logger files, every row at once, no usage report.
+_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_RESULT_BUFFER_LENGTH": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+# Read by ray in the worker: a trial that gets no GPU is to see none.
+_WORKER_ENVIRONMENT = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
 
 
 @dataclass(frozen=True)
@@ -31,35 +55,100 @@ class Share:
 def connected(address: str | None) -> Iterator[None]:
     """A connection to the Ray cluster at `address`, or to one started here on this machine and shut down behind.
 
-    Raises:
-        ValueError: if there is no cluster at the address.
-    """
-    # Read by ray: plain output, no logger files, no usage report; with 0 GPUs asked, a trial is to see none.
-    for name, value in {
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-        "TUNE_RESULT_BUFFER_LENGTH": "1",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
-    }.items():
-        os.environ.setdefault(name, value)
-    import ray
+    Args:
+        address: host:port of a cluster that this machine is a node of; `auto` for RAY_ADDRESS or the one cluster that
+            it is a node of; None starts one, whatever RAY_ADDRESS or an earlier cluster's files say.
 
+    Raises:
+        ValueError: if there is no cluster at the address, or it does not let this process in.
+    """
+    if address is not None:
+        _check_address(address)
+    # Ray prints what befalls its nodes to stdout, which is for data.
+    with _environment({**_ENVIRONMENT, **_WORKER_ENVIRONMENT}), redirect_stdout(sys.stderr):
+        import ray
+
+        options: dict[str, Any] = {"address": "local", "include_dashboard": False}
+        if address is not None:  # its workers have their node's environment, not this process's
+            options = {"address": address, "runtime_env": {"env_vars": _WORKER_ENVIRONMENT}}
+        try:
+            # One attempt: the address has answered, so a second would fail as the first.
+            with _environment({} if address is None else {"RAY_gcs_server_port_wait_time_s": "1"}):
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+        except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+            if address is None:
+                raise
+            raise ValueError(f"{_ADDRESS}, but {address!r} {_refusal(error)}") from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+_ADDRESS = "--address must be host:port of a Ray cluster that this machine is a node of, or auto"
+
+
+def _check_address(address: str) -> None:
+    """Raises ValueError if ray.init could not connect to `address`, in seconds."""
+    here = _clusters_here()
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "")
+        if not address and len(here) == 1:
+            return
+        if not address:
+            found = f"several: {', '.join(sorted(here))}; give one" if here else "none; `ray start` makes it one"
+            raise ValueError(f"{_ADDRESS}, but it is a node of {found}")
+    if "://" in address:
+        raise ValueError(f"{_ADDRESS}, but got {address!r}; Ray's client is not supported, run alphaprune on a node")
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"{_ADDRESS}, but got {address!r}")
     try:
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-            include_dashboard=False if address is None else None,
-        )
-    except ConnectionError as error:
-        raise ValueError(f"--address must be that of a running Ray cluster, but {address!r} does not answer") from error
+        with socket.create_connection((host.strip("[]"), int(port)), ADDRESS_SECONDS) as connection:
+            answers = "RAY_USE_TLS" in os.environ or _speaks_http2(connection)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{_ADDRESS}, but nothing answers at {address!r}: {reason}") from error
+    if not answers:
+        raise ValueError(f"{_ADDRESS}, but what listens at {address!r} is none; `ray start` prints it, port 6379 or so")
+    if not here:
+        raise ValueError(f"{_ADDRESS}, but no Ray runs here; `ray start --address={address}` makes it a node")
+
+
+def _clusters_here() -> set[str]:
+    """The addresses of the clusters that this machine is a node of; by its raylets, as ray itself looks for them."""
+    flag = "--gcs-address="
+    raylets = (each.info for each in psutil.process_iter(["name", "cmdline"]) if each.info["name"] == "raylet")
+    return {part.removeprefix(flag) for each in raylets for part in each["cmdline"] or () if part.startswith(flag)}
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Whether the other side is gRPC: to a preface and empty settings (RFC 9113, 3.4) it answers its settings."""
+    settings = b"\x04"
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + settings + bytes(5))
+    return connection.recv(9)[3:4] == settings
+
+
+def _refusal(error: Exception) -> str:
+    """Why the cluster that answers refuses the connection, and what to do."""
+    text = f"{error} {error.__cause__ or ''}"
+    if "authentication token" in text.lower():
+        return "wants its token: set RAY_AUTH_MODE=token and have the head's ~/.ray/auth_token here (docs/cluster.md)"
+    if "No node info" in text:
+        return "has no node on this machine; `ray start --address` makes it one"
+    return f"refuses: {' '.join(str(error).split())}"
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """`values` as environment variables, where they are not set already."""
+    new = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(new)
     try:
         yield
     finally:
-        ray.shutdown()
+        for name in new:
+            os.environ.pop(name, None)
 
 
 def share(resources: Resources) -> Share:
@@ -71,12 +160,18 @@ def share(resources: Resources) -> Share:
     return share_of(nodes(), resources)
 
 
+def capacity(share: Share) -> int:
+    """How many trials the living nodes of the connected cluster hold now, at most `share.most`; may be 0.
+
+    Nodes that join or are lost count at once; what others run on the cluster does not. Takes about a millisecond.
+    """
+    fits = _held(nodes(), share.cpus, share.gpus)
+    return fits if share.most is None else min(fits, share.most)
+
+
 def nodes() -> list[tuple[float, float]]:
     """The living nodes of the connected cluster, each as (CPUs, GPUs)."""
-    import ray
-
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    return [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive]
+    return [_resources(node) for node in _alive()]
 
 
 def share_of(having: list[tuple[float, float]], resources: Resources) -> Share:
@@ -90,18 +185,19 @@ def share_of(having: list[tuple[float, float]], resources: Resources) -> Share:
         raise ValueError(f"--gpus-per-trial must be what a node of the cluster has, but got {gpus:g}, and it has {has}")
     if gpus > 1 and gpus != int(gpus):
         raise ValueError(f"--gpus-per-trial must be at most 1 or a whole number, but got {gpus:g}")
+    if 0 < gpus < LEAST_GPUS_PER_TRIAL:
+        raise ValueError(f"--gpus-per-trial must be 0 or at least {LEAST_GPUS_PER_TRIAL:g}, but got {gpus:g}")
     if cpus > most_cpus:
         raise ValueError(
             f"resources.cpus_per_trial must be what a node of the cluster has, at most {most_cpus:g}, but got {cpus}"
         )
     fits = _held(having, cpus, gpus)
+    if not fits:
+        raise ValueError(
+            f"a trial must fit on one node, but none has both resources.cpus_per_trial={cpus} and "
+            f"--gpus-per-trial={gpus:g}; lower one of them"
+        )
     return Share(cpus, gpus, min(fits, resources.concurrency or fits), resources.concurrency)
-
-
-def capacity(share: Share) -> int:
-    """How many trials the living nodes of the connected cluster hold now, at most `share.most`."""
-    fits = _held(nodes(), share.cpus, share.gpus)
-    return min(fits, share.most or fits)
 
 
 def _held(having: list[tuple[float, float]], cpus: int, gpus: float) -> int:
@@ -115,15 +211,120 @@ def _packed(node_gpus: float, gpus: float) -> int:
     return int(node_gpus) * int(1 / gpus + 1e-9) if gpus <= 1 else int(node_gpus // gpus)
 
 
+def _alive() -> list[dict[str, Any]]:
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def _resources(node: dict[str, Any]) -> tuple[float, float]:
+    return node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0)
+
+
+def check_storage(folder: Path, *, timeout_seconds: float = STORAGE_SECONDS) -> None:
+    """Writes to `folder` here and reads it back on every node of the connected cluster, and the other way round.
+
+    Args:
+        folder: exists here. What is written is removed again.
+        timeout_seconds: for all nodes together, which are asked at the same time.
+
+    Raises:
+        ValueError: naming a node that has another folder there or none, cannot write to it, lacks this package, or
+            does not answer in time.
+    """
+    import ray
+
+    probe = folder.resolve() / f".probe-{secrets.token_hex(8)}"
+    probe.mkdir()
+    try:
+        token = secrets.token_hex(8)
+        replace_file(probe / "driver", lambda file: file.write(token.encode()))
+        tasks = {_task(_write_probe, node, num_cpus=0).remote(str(probe), node["NodeID"]): node for node in _alive()}
+        _, late = ray.wait(list(tasks), num_returns=len(tasks), timeout=timeout_seconds)
+        for task in late:
+            ray.cancel(task, force=True)
+        for task, node in tasks.items():
+            name = f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+            if task in late:
+                raise ValueError(
+                    f"all nodes of the cluster must reach --storage, but {name} did not within {timeout_seconds:g} s; "
+                    f"see whether {str(folder)!r} hangs there, or `ray stop` it"
+                )
+            try:
+                read, written = _result(task)
+                problem = "" if (read, (probe / node["NodeID"]).read_text()) == (token, written) else "another file"
+            except OSError as error:
+                problem = error.strerror or str(error)
+            except Exception as error:
+                last = str(error).strip().splitlines()[-1]
+                raise ValueError(
+                    f"all nodes of the cluster must have alphaprune installed as it is here, but {name}: {last}"
+                ) from error
+            if problem:
+                raise ValueError(
+                    "--storage must be on a file system that all nodes of the cluster share, at the same path, but "
+                    f"{str(folder)!r} is not the same here and on {name}: {problem}"
+                )
+    finally:
+        shutil.rmtree(probe, ignore_errors=True)
+
+
+def _write_probe(folder: str, name: str) -> tuple[str, str]:
+    """On a node: what it reads of what the driver wrote, and what it wrote for the driver to read."""
+    token = secrets.token_hex(8)
+    read = Path(folder, "driver").read_text()
+    replace_file(Path(folder, name), lambda file: file.write(token.encode()))
+    return read, token
+
+
+def _task(function: Callable[..., Any], node: dict[str, Any], **options: Any) -> Any:
+    """`function` as a task of just this node, which fails at once if the node is lost."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    return ray.remote(function).options(scheduling_strategy=there, max_retries=0, **options)
+
+
+def _result(task: Any) -> Any:
+    """What a task returned; what it raised is raised as it was there."""
+    import ray
+
+    try:
+        return ray.get(task)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+
+
 def train_dense_remotely(
     config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[dict[str, Any]], None]
 ) -> None:
-    """Trains the dense network on the best node of the connected cluster; the rows are read from its records."""
+    """Trains the dense network on the best node of the connected cluster; the rows are read from its records.
+
+    It gets a GPU where there is one, else all CPUs of its node, and waits until they are free. If its node is lost or
+    its process dies it begins again, at most DENSE_ATTEMPTS times in all.
+
+    Raises: what train_dense raises there; ray.exceptions.RayError if the last attempt died, too.
+    """
     import ray
 
-    gpus, cpus = max((gpus, cpus) for cpus, gpus in nodes())
-    task = ray.remote(_train_dense).options(num_cpus=int(cpus), num_gpus=min(1, int(gpus)))
-    running = task.remote(config, ray.put(data), str(folder), int(cpus))
+    shared = ray.put(data)
+    for attempt in range(1, DENSE_ATTEMPTS + 1):
+        node = max(_alive(), key=lambda node: (_resources(node)[1] > 0, _resources(node)[0]))
+        cpus, gpus = _resources(node)
+        threads = 1 if gpus else max(1, int(cpus))
+        task = _task(_train_dense, node, num_cpus=threads, num_gpus=min(1, int(gpus)))
+        try:
+            _follow(task.remote(config, shared, str(folder.resolve()), threads), folder, on_epoch)
+            return
+        except ray.exceptions.RayError:
+            if attempt == DENSE_ATTEMPTS:
+                raise
+
+
+def _follow(running: Any, folder: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
+    import ray
+
     seen = 0
     done: list[Any] = []
     while not done:
@@ -132,7 +333,7 @@ def train_dense_remotely(
         for row in rows[seen:]:
             on_epoch(row)
         seen = max(seen, len(rows))
-    ray.get(running)
+    _result(running)
 
 
 def _train_dense(config: DenseConfig, data: Data, folder: str, threads: int) -> None:

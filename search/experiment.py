@@ -2,9 +2,9 @@
 
 import os
 import platform
-import tempfile
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 from search import cluster
 from search.driver_lock import driving
 from search.early_stopping import SuccessiveHalving
-from search.interruption import catch_signals, full_disk_interrupts
+from search.interruption import Interruption, catch_signals, full_disk_interrupts
 from search.local import run_local
 from search.progress import SearchProgress
 from search.settings import Settings, as_settings_json, resolve
@@ -25,6 +25,7 @@ from spaces.loading import load_space
 from trainable.config import DenseConfig, TrialConfig
 from trainable.data import Data, load_data
 from trainable.dense import copy_dense, dense_hash, find_dense, load_dense, train_dense
+from trainable.errors import TrialError
 from trainable.masks import choose
 from trainable.network import dense_widths
 from trainable.recorded import stop
@@ -39,37 +40,6 @@ class Where:
 
     local: bool = False
     address: str | None = None
-
-
-def new_folder(storage: Path, preset: str, name: str | None) -> ExperimentFolder:
-    """The folder of a new experiment, not yet made: `name`, or the preset's name with the next free number.
-
-    Raises:
-        ValueError: if there is an experiment of that name, or nothing can be written there.
-    """
-    stem = name or Path(preset).stem
-    if not stem or Path(stem).name != stem or stem.startswith("."):
-        raise ValueError(f"--name must be the name of a folder in --storage, but got {name!r}")
-    candidates = [stem] if name else [stem, *(f"{stem}-{number}" for number in range(2, 10_000))]
-    free = next((each for each in candidates if not (storage / each).exists()), None)
-    if free is None:
-        raise ValueError(f"--name must be new, but {str(storage / stem)!r} exists; choose another or remove it")
-    check_writable(storage)
-    return ExperimentFolder(storage / free)
-
-
-def check_writable(storage: Path) -> None:
-    """Raises ValueError if no experiment can be written to `storage`; leaves no folder that was not there."""
-    new = not storage.exists()
-    try:
-        storage.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=storage) as probe:
-            probe.write(b"probe")
-        if new:
-            storage.rmdir()
-    except OSError as error:
-        reason = f"{error.strerror or error}"
-        raise ValueError(f"--storage must be a folder that can be written, but {str(storage)!r}: {reason}") from error
 
 
 def check_settings(settings: Settings) -> Callable[[optuna.Trial, TrialConfig], TrialConfig]:
@@ -174,7 +144,7 @@ def recorded_settings(folder: ExperimentFolder, record: dict[str, Any]) -> Setti
         raise ValueError(f"{folder.record_path} is damaged: {error}") from error
 
 
-class HopelessError(RuntimeError):
+class HopelessError(TrialError):
     """All trials failed."""
 
 
@@ -188,7 +158,11 @@ def _connected(where: Where, settings: Settings) -> Iterator[cluster.Share]:
     if where.local:
         yield cluster.Share(settings.resources.cpus_per_trial, 0, 1)
     else:
-        with cluster.connected(where.address):
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(cluster.connected(where.address))
+            except SystemExit as error:  # ray's own answer to SIGTERM while it starts
+                raise Interruption("interrupted by SIGTERM", 128 + signal.SIGTERM) from error
             catch_signals()
             yield cluster.share(settings.resources)
 

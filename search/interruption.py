@@ -10,8 +10,10 @@ from types import FrameType
 from typing import NoReturn
 
 
-class Interruption(BaseException):
-    """Stops the search at once; no `except Exception` on the way may keep it.
+class Interruption(KeyboardInterrupt):
+    """Stops the search at once; no `except Exception` on the way keeps it.
+
+    It is a KeyboardInterrupt, since ray passes no other exception of a signal handler on through its C++ calls.
 
     Attributes:
         code: the exit code.
@@ -22,6 +24,7 @@ class Interruption(BaseException):
         self.code = code
 
 
+_caught: list[Interruption] = []
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
@@ -37,7 +40,16 @@ def interruptible(time_budget: float | None = None) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, time_budget)
     try:
         yield
+    except BaseException as error:
+        # On its way ray makes a bare KeyboardInterrupt of it, and typer an exit; the handler has noted what it was.
+        if _caught and not isinstance(error, Interruption):
+            raise _caught[-1] from None
+        raise
+    else:
+        if _caught:
+            raise _caught[-1]
     finally:
+        _caught.clear()
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -54,8 +66,10 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
         signal.signal(each, lambda again, frame: os._exit(128 + again))
     signal.setitimer(signal.ITIMER_REAL, 0)
     if number == signal.SIGALRM:
-        raise Interruption("the time budget is spent", 0)
-    raise Interruption(f"interrupted by {signal.Signals(number).name}", 128 + number)
+        _caught.append(Interruption("the time budget is spent", 0))
+    else:
+        _caught.append(Interruption(f"interrupted by {signal.Signals(number).name}", 128 + number))
+    raise _caught[-1]
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from search.settings import Settings
 from search.study import Search
 from trainable.data import Data
 from trainable.dense import Dense, load_dense
+from trainable.errors import TrialError
 from trainable.recorded import RecordedTrial, stop
 from trainable.records import ExperimentFolder, TrialFolder
-from trainable.training import TrialError
 
 
 def run_local(

@@ -1,6 +1,7 @@
 """The search on a Ray cluster. Tune places trials, shares GPUs and restarts what died; it remembers nothing."""
 
 import logging
+import os
 import shutil
 import time
 from typing import Any
@@ -45,6 +46,7 @@ def run_on_cluster(
     """
     # Tune complains about each trial that failed and about missing loggers; both are in the records.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # its own would end the run as if all were well
     scratch = folder.path / ".tune"  # on the storage that all nodes share
     trainable = tune.with_parameters(
         AlphaPruning,

@@ -3,6 +3,7 @@
 import hashlib
 import io
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -35,5 +36,8 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     digest, payload = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
     if hashlib.sha256(payload).digest() != digest:
         raise ValueError(f"{path} is damaged: its content does not have its digest")
-    state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+    except UnpicklingError as error:
+        raise ValueError(f"{path} is damaged: it holds more than tensors and plain values") from error
     return state

@@ -16,11 +16,12 @@ from trainable.batches import Images
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import DenseConfig, as_json
 from trainable.data import Data
+from trainable.errors import DivergedError
 from trainable.learning_rate import LearningRate
 from trainable.lr_policies import OneCycle
 from trainable.network import VGG16, channels, dense_widths, initialised, macs, parameters, placed
 from trainable.records import append_row, now, read_json, replace_rows, write_json
-from trainable.training import DivergedError, default_device, evaluate, prepare_device, sgd, train_epoch
+from trainable.training import default_device, evaluate, prepare_device, sgd, train_epoch
 from trainable.weights import load_pruned, save_network
 
 

@@ -12,9 +12,9 @@ from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import trial_config
 from trainable.data import Data
 from trainable.dense import Dense, load_dense
+from trainable.errors import TrialError
 from trainable.recorded import RecordedTrial
 from trainable.records import FencedError, TrialFolder
-from trainable.training import TrialError
 from trainable.trial import Trial
 
 CHECKPOINT = "trial.pt"

@@ -13,8 +13,9 @@ from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import trial_config
 from trainable.data import Data
 from trainable.dense import Dense, device_name
+from trainable.errors import TrialError
 from trainable.records import TrialFolder, append_row, now, replace_rows
-from trainable.training import TrialError, default_device
+from trainable.training import default_device
 from trainable.trial import Trial
 from trainable.weights import save_network
 

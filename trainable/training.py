@@ -12,19 +12,12 @@ from torch.nn import functional
 
 from trainable.batches import Images
 from trainable.config import Optimizer
+from trainable.errors import DivergedError
 from trainable.learning_rate import LearningRate
 from trainable.network import VGG16
 
 # Batches enough that the statistics of a cumulative average no longer move; more only takes longer.
 RECALIBRATION_BATCHES = 10
-
-
-class TrialError(RuntimeError):
-    """The trial has failed, and to try it again would end the same."""
-
-
-class DivergedError(TrialError):
-    """A loss is no longer a number."""
 
 
 class Trained(NamedTuple):

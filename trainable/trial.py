@@ -10,26 +10,19 @@ from trainable.config import TrialConfig, as_json, trial_config
 from trainable.criteria import score
 from trainable.data import Data
 from trainable.dense import Dense
+from trainable.errors import DivergedError
 from trainable.gates import GatedVGG16
 from trainable.learning_rate import LearningRate
 from trainable.masks import choose, widths_of
 from trainable.network import COSTS, VGG16, initialised, placed, sparsities
 from trainable.removal import relative_difference, remove
-from trainable.training import (
-    DivergedError,
-    Evaluated,
-    default_device,
-    evaluate,
-    prepare_device,
-    recalibrate,
-    sgd,
-    train_epoch,
-)
+from trainable.training import Evaluated, default_device, evaluate, prepare_device, recalibrate, sgd, train_epoch
 
 # The first-order Taylor criterion needs gradients of a sample, not of the whole split.
 TAYLOR_BATCHES = 10
-# Removal changes the order of the sums alone: what differs by more is a defect. float32, relative to the largest logit.
-REMOVAL_TOLERANCE = 1e-4
+# Removal changes the order of the sums alone, 1e-7 of the largest logit in float32. A GPU rounds that to TF32 before it
+# convolves, which makes up to 1e-3 of it; a defect is 0.1 or more.
+REMOVAL_TOLERANCE = 1e-2
 
 
 class Trial:

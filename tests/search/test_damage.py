@@ -1,0 +1,187 @@
+"""Files of an experiment cut short or overwritten anywhere: named, never replaced in silence, and the others go on."""
+
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from searches import SETTINGS, check_whole, untimed
+from typer.testing import CliRunner, Result
+
+import analysis
+from search.cli import app
+from trainable.config import as_json, trial_config
+from trainable.dense import load_dense
+from trainable.recorded import RecordedTrial
+from trainable.records import ExperimentFolder, TrialRecord, read_json
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
+
+SMALL = SETTINGS.replace("epochs = 8", "epochs = 4").replace("trials = 8", "trials = 2")
+
+
+def alphaprune(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
+    storage = tmp_path_factory.mktemp("storage")
+    (storage / "search.toml").write_text(SMALL)
+    result = alphaprune("run", storage / "search.toml", "--storage", storage, "--local")
+    assert result.exit_code == 0, result.output
+    return ExperimentFolder(storage / "search")
+
+
+@pytest.fixture(scope="module")
+def interrupted(finished: ExperimentFolder, tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
+    """As `finished`, but trial 4 is in the middle, with two checkpoints."""
+    from search.experiment import recorded_settings
+    from trainable.data import load_data
+
+    folder = ExperimentFolder(tmp_path_factory.mktemp("interrupted") / "search")
+    shutil.copytree(finished.path, folder.path)
+    settings = recorded_settings(folder, read_json(folder.record_path))
+    record = folder.trial(4).read()
+    shutil.rmtree(folder.trial(4).path)
+    asked = {"params": record.params, "distributions": record.distributions}
+    folder.trial(4).create(TrialRecord(4, as_json(trial_config(record.config)), **asked))  # type: ignore[arg-type]
+    trial = RecordedTrial(folder.trial(4), load_data(settings.data), load_dense(folder.dense))
+    trial.step()
+    trial.step()
+    assert len(folder.trial(4).checkpoints()) == 2
+    return folder
+
+
+@pytest.fixture
+def copy(interrupted: ExperimentFolder, tmp_path: Path) -> ExperimentFolder:
+    shutil.copytree(interrupted.path, tmp_path / "search")
+    return ExperimentFolder(tmp_path / "search")
+
+
+def damages(content: bytes, draw: random.Random) -> Iterator[bytes]:
+    """The content cut short, overwritten in part, and emptied."""
+    place = draw.randrange(len(content))
+    yield content[:place]
+    yield content[:place] + draw.randbytes(draw.randrange(1, 32)) + content[place + 1 :]
+    yield b""
+
+
+def assert_plain(result: Result) -> None:
+    """It worked or was refused; anything else is a defect."""
+    assert result.exit_code in (0, 1, 2), result.output
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    assert "Traceback" not in result.output
+
+
+def files(folder: ExperimentFolder) -> list[Path]:
+    return sorted(path for path in folder.path.rglob("*") if path.is_file() and path.stat().st_size)
+
+
+def test_status_and_rank_survive_any_damage(copy: ExperimentFolder) -> None:
+    draw = random.Random(5)
+    storage, cases = copy.path.parent, 0
+    whole = analysis.load(copy.path)
+    for path in files(copy):
+        if path.suffix in (".pt", ".safetensors") and "trials" in path.parts:
+            continue  # neither reads them
+        content = path.read_bytes()
+        for _ in range(4):
+            for damage in damages(content, draw):
+                path.write_bytes(damage)
+                cases += 1
+                results = [alphaprune(command, "search", "--storage", storage) for command in ("status", "rank")]
+                for result in results:
+                    assert_plain(result)
+                if damage == b"" and path.name in ("trial.json", "experiment.json", "dense.json"):
+                    assert path.name in results[0].stderr
+                if path != copy.record_path and results[0].exit_code == 0:
+                    others = analysis.load(copy.path).trials
+                    hurt = {int(part) for part in path.parts if part.isdecimal() and len(part) == 5}
+                    assert set(whole.trials.index) - hurt <= set(others.index)
+        path.write_bytes(content)
+    assert cases >= 200
+
+
+def test_resume_survives_any_damage(interrupted: ExperimentFolder, tmp_path: Path) -> None:
+    """What can be mended is (torn rows and checkpoints), what cannot is named, and no other trial is touched."""
+    draw = random.Random(6)
+    names = [path.relative_to(interrupted.path) for path in files(interrupted)]
+    for number in range(60):
+        folder = ExperimentFolder(tmp_path / str(number) / "search")
+        shutil.copytree(interrupted.path, folder.path)
+        name = names[number % len(names)] if number < len(names) else draw.choice(names)
+        path = folder.path / name
+        content = path.read_bytes()
+        damage = list(damages(content, draw))[number % 3]
+        path.write_bytes(damage)
+        result = alphaprune("resume", "search", "--storage", folder.path.parent, "--local")
+        assert_plain(result)
+        if (
+            name.name in ("experiment.json", "dense.json", "model.safetensors", "arch.json")
+            and "trials" not in name.parts
+        ):
+            if result.exit_code:
+                assert name.name in result.stderr
+                assert path.read_bytes() == damage  # not replaced by a fresh start
+            continue
+        assert result.exit_code == 0, (name, result.output)
+        hurt = name.parts[1] if name.parts[0] == "trials" else ""
+        for trial in folder.trials():
+            if trial.path.name == hurt and name.name == "trial.json":
+                problem = f"{trial.record_path}"
+                whole = trial.record_path.read_bytes() != damage or problem in result.stderr or _reads(trial)
+                assert whole, result.output
+                continue
+            record, before = trial.read(), interrupted.trial(trial.number)
+            assert record.state == "complete"
+            if trial.path.name != hurt and trial.number != 4:
+                assert trial.rows() == before.rows()
+        if hurt == "00004" and name.suffix == ".pt":
+            notes = folder.trial(4).read().problems
+            newest = interrupted.trial(4).checkpoints()[0].name
+            assert bool(notes) == (name.name == newest)
+            assert all(name.name in note for note in notes)
+        shutil.rmtree(folder.path.parent)
+
+
+def _reads(trial: object) -> bool:
+    try:
+        trial.read()  # type: ignore[attr-defined]
+    except ValueError:
+        return False
+    return True
+
+
+def test_the_interrupted_trial_comes_to_the_same_end(
+    copy: ExperimentFolder, finished: ExperimentFolder, tmp_path: Path
+) -> None:
+    newest = copy.trial(4).checkpoints()[0]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    result = alphaprune("resume", "search", "--storage", tmp_path, "--local")
+    assert result.exit_code == 0, result.output
+    assert untimed(copy.trial(4).rows()) == untimed(finished.trial(4).rows())
+    check_whole(copy, trials=5)
+    problems = analysis.load(copy.path).problems
+    assert any(newest.name in problem for problem in problems)
+
+
+def test_a_checkpoint_never_runs_code(copy: ExperimentFolder, tmp_path: Path) -> None:
+    """A pickle that would write a file when loaded is refused, also with a digest that fits."""
+    import hashlib
+    import io
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.write_text, (tmp_path / "evil", "was here"))
+
+    buffer = io.BytesIO()
+    torch.save({"config": Evil()}, buffer)
+    for checkpoint in copy.trial(4).checkpoints():
+        checkpoint.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+    result = alphaprune("resume", "search", "--storage", tmp_path, "--local")
+    assert_plain(result)
+    assert not (tmp_path / "evil").exists()
+    assert copy.trial(4).read().state == "complete"
