@@ -29,9 +29,12 @@ ADDRESS_SECONDS = 5
 STORAGE_SECONDS = 30
 DENSE_ATTEMPTS = 3
 
-# Read by ray here and in what it starts: plain output, no logger files, every row at once, no usage report.
+# Read by ray here and in what it starts: plain output, no logger files, every row at once, no usage report. Trials
+# start side by side and not one behind the other: how many there are at once is the searcher's business (capacity).
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_COLOR_PREFIX": "0",
+    "TUNE_MAX_PENDING_TRIALS_PG": "10000",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_RESULT_BUFFER_LENGTH": "1",
@@ -91,26 +94,28 @@ _ADDRESS = "--address must be host:port of a Ray cluster that this machine is a 
 def _check_address(address: str) -> None:
     """Raises ValueError if ray.init could not connect to `address`, in seconds."""
     here = _clusters_here()
+    got = repr(address)
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS", "")
+        got = f"{address!r} (RAY_ADDRESS)"
         if not address and len(here) == 1:
             return
         if not address:
             found = f"several: {', '.join(sorted(here))}; give one" if here else "none; `ray start` makes it one"
             raise ValueError(f"{_ADDRESS}, but it is a node of {found}")
     if "://" in address:
-        raise ValueError(f"{_ADDRESS}, but got {address!r}; Ray's client is not supported, run alphaprune on a node")
+        raise ValueError(f"{_ADDRESS}, but got {got}; Ray's client is not supported, run alphaprune on a node")
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
-        raise ValueError(f"{_ADDRESS}, but got {address!r}")
+        raise ValueError(f"{_ADDRESS}, but got {got}")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), ADDRESS_SECONDS) as connection:
             answers = "RAY_USE_TLS" in os.environ or _speaks_http2(connection)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{_ADDRESS}, but nothing answers at {address!r}: {reason}") from error
+        raise ValueError(f"{_ADDRESS}, but nothing answers at {got}: {reason}") from error
     if not answers:
-        raise ValueError(f"{_ADDRESS}, but what listens at {address!r} is none; `ray start` prints it, port 6379 or so")
+        raise ValueError(f"{_ADDRESS}, but what listens at {got} is none; `ray start` prints the address")
     if not here:
         raise ValueError(f"{_ADDRESS}, but no Ray runs here; `ray start --address={address}` makes it a node")
 
@@ -302,38 +307,33 @@ def train_dense_remotely(
     """Trains the dense network on the best node of the connected cluster; the rows are read from its records.
 
     It gets a GPU where there is one, else all CPUs of its node, and waits until they are free. If its node is lost or
-    its process dies it begins again, at most DENSE_ATTEMPTS times in all.
+    its process dies it goes on from its checkpoint, on what is then the best node, at most DENSE_ATTEMPTS times in all.
 
     Raises: what train_dense raises there; ray.exceptions.RayError if the last attempt died, too.
     """
     import ray
 
     shared = ray.put(data)
+    rows = read_rows(folder / "epochs.jsonl")
     for attempt in range(1, DENSE_ATTEMPTS + 1):
         node = max(_alive(), key=lambda node: (_resources(node)[1] > 0, _resources(node)[0]))
         cpus, gpus = _resources(node)
         threads = 1 if gpus else max(1, int(cpus))
         task = _task(_train_dense, node, num_cpus=threads, num_gpus=min(1, int(gpus)))
+        running = task.remote(config, shared, str(folder.resolve()), threads)
+        done: list[Any] = []
+        while not done:
+            done, _ = ray.wait([running], timeout=0.5)
+            seen = len(rows)  # of an attempt that goes on further back there may have been more
+            rows = read_rows(folder / "epochs.jsonl")
+            for row in rows[seen:]:
+                on_epoch(row)
         try:
-            _follow(task.remote(config, shared, str(folder.resolve()), threads), folder, on_epoch)
+            _result(running)
             return
         except ray.exceptions.RayError:
             if attempt == DENSE_ATTEMPTS:
                 raise
-
-
-def _follow(running: Any, folder: Path, on_epoch: Callable[[dict[str, Any]], None]) -> None:
-    import ray
-
-    seen = 0
-    done: list[Any] = []
-    while not done:
-        done, _ = ray.wait([running], timeout=0.5)
-        rows = read_rows(folder / "epochs.jsonl")
-        for row in rows[seen:]:
-            on_epoch(row)
-        seen = max(seen, len(rows))
-    _result(running)
 
 
 def _train_dense(config: DenseConfig, data: Data, folder: str, threads: int) -> None:

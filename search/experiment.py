@@ -18,6 +18,7 @@ from search.driver_lock import driving
 from search.early_stopping import SuccessiveHalving
 from search.interruption import Interruption, catch_signals, full_disk_interrupts
 from search.local import run_local
+from search.plan import check_disk, plan
 from search.progress import SearchProgress
 from search.settings import Settings, as_settings_json, resolve
 from search.study import Search, control_configs
@@ -89,6 +90,7 @@ def run(
     space = check_settings(settings)
     data = _read(settings, say)
     with _connected(where, settings) as share:
+        _announce(settings, folder, where, data, share, say)
         _create(folder, settings, data, preset)
         with driving(folder):
             _search(settings, folder, where, space, data, share)
@@ -127,6 +129,7 @@ def resume(
     if loaded.fingerprint != record["data"]["fingerprint"]:
         raise ValueError(f"--data must be what {folder.path.name!r} was begun on, but {loaded.name!r} has other images")
     with driving(folder), _connected(where, settings) as share:
+        _announce(settings, folder, where, loaded, share, say)
         if settings.search.trials != asked:
             write_json(folder.record_path, {**record, "settings": as_settings_json(settings)})
         for trial in folder.trials() if retry_failed else ():
@@ -224,6 +227,38 @@ def _search(
             run_on_cluster(search, stopping, folder, settings, data, progress, share)
     if search.hopeless is not None:
         raise HopelessError(f"all trials failed, so the search ends here: {search.hopeless}")
+
+
+def _announce(
+    settings: Settings,
+    folder: ExperimentFolder,
+    where: Where,
+    data: Data,
+    share: cluster.Share,
+    say: Callable[[str], None],
+) -> None:
+    """Says what is about to be done; raises ValueError if the storage has no room for it or a node does not see it."""
+    storage = folder.path.parent
+    branches = ended = 0
+    for trial in folder.trials():
+        with suppress(ValueError):  # Search names a damaged one
+            record = trial.read()
+            branches += record.parent is not None
+            ended += record.state != "running"
+    planned = plan(
+        [(float(os.cpu_count() or 1), 0.0)] if where.local else cluster.nodes(),
+        share,
+        settings,
+        classes=data.classes,
+        dense_epochs=0 if _whole_dense(settings, folder, data) else settings.dense.epochs,
+        trials_left=len(list(control_configs(settings))) + settings.search.trials + branches - ended,
+    )
+    for line in str(planned).splitlines():
+        say(line)
+    check_disk(planned, storage)
+    if not where.local:
+        storage.mkdir(parents=True, exist_ok=True)
+        cluster.check_storage(storage)
 
 
 def _stopping(settings: Settings, folder: ExperimentFolder) -> SuccessiveHalving:

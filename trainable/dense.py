@@ -87,7 +87,7 @@ def train_dense(
             trained = train_epoch(
                 network, optimizer, learning_rate, batches, label_smoothing=config.optimizer.label_smoothing
             )
-            validated = evaluate(network, validation)
+            validated = evaluate(network, validation, lr=trained.lr)
         except DivergedError as error:
             raise DivergedError(f"the dense network, epoch {epoch}: {error}; lower dense.peak") from error
         row = {

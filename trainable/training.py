@@ -96,11 +96,11 @@ def train_epoch(
     return trained
 
 
-def evaluate(network: VGG16, images: Images) -> Evaluated:
+def evaluate(network: VGG16, images: Images, *, lr: float | None = None) -> Evaluated:
     """Loss and accuracy on a whole split, as `network` is used (eval mode, which it is left in).
 
     Raises:
-        DivergedError: if the loss is NaN or infinite.
+        DivergedError: if the loss is NaN or infinite, naming it and `lr`, that of the epoch before, if given.
     """
     device = network.classifier.weight.device
     network.eval()
@@ -111,7 +111,7 @@ def evaluate(network: VGG16, images: Images) -> Evaluated:
             loss_sum += functional.cross_entropy(logits, labels, reduction="sum")
             right += (logits.argmax(1) == labels).sum()
     evaluated = Evaluated(loss_sum.item() / len(images), right.item() / len(images))
-    _check_finite("validation", evaluated.loss)
+    _check_finite("validation", evaluated.loss, lr)
     return evaluated
 
 

@@ -120,7 +120,7 @@ class Trial:
             label_smoothing=config.optimizer.label_smoothing,
         )
         seconds = time.perf_counter() - began
-        validated = evaluate(self.network, self.validation)
+        validated = evaluate(self.network, self.validation, lr=trained.lr)
         self._learning_rate.after_epoch(
             val_loss=validated.loss, val_accuracy=validated.accuracy, steps=self.train.steps(batch_size)
         )
@@ -201,7 +201,7 @@ class Trial:
         Raises:
             ValueError: if the state's network or epochs do not fit this config.
         """
-        own = state["config"] == as_json(self.config)
+        own = trial_config(state["config"]) == self.config
         if not own:
             _check_clonable(trial_config(state["config"]), self.config, state)
         self.epoch, self.rows, self.cut = state["epoch"], list(state["rows"]), state["cut"]

@@ -1,6 +1,7 @@
 """Tiny real things: images that can be learnt in a few epochs, a dense network trained on them, a trial of seconds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,19 @@ CLASSES = 4
 MEASURED = ("epoch_seconds", "images_per_second")  # by a clock, and so never the same twice
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+@contextmanager
+def on_the_cpu() -> Iterator[None]:
+    """Where the same is the same to the bit, also on a machine with a GPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        torch.set_num_threads(1)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _on_the_cpu() -> Iterator[None]:
+    with on_the_cpu():
+        yield
 
 
 def _split(rng: np.random.Generator, patterns: np.ndarray[Any, Any], count: int) -> Split:
@@ -34,7 +45,7 @@ def _split(rng: np.random.Generator, patterns: np.ndarray[Any, Any], count: int)
 def make_data() -> Callable[..., Data]:
     """Data of any size: each class a coarse colour pattern under noise."""
 
-    def make(train: int = 60, validation: int = 40, *, pad: int = 2, flip: bool = True, seed: int = 0) -> Data:
+    def make(train: int = 36, validation: int = 24, *, pad: int = 2, flip: bool = True, seed: int = 0) -> Data:
         patterns = np.random.default_rng(0).integers(0, 256, (CLASSES, 4, 4, 3)).repeat(8, 1).repeat(8, 2)
         rng = np.random.default_rng((seed, 1))
         splits = [_split(rng, patterns, count) for count in (train, validation, 20)]
@@ -48,7 +59,7 @@ def make_data() -> Callable[..., Data]:
 
 @pytest.fixture(scope="session")
 def data(make_data: Callable[..., Data]) -> Data:
-    """60 images to train on, 40 to validate with."""
+    """36 images to train on, 24 to validate with."""
     return make_data()
 
 
@@ -62,7 +73,8 @@ def dense_config() -> DenseConfig:
 def dense_folder(dense_config: DenseConfig, data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where train_dense put the dense network; not to be changed."""
     folder = tmp_path_factory.mktemp("experiment") / "dense"
-    train_dense(dense_config, data, folder, threads=1)
+    with on_the_cpu():
+        train_dense(dense_config, data, folder, threads=1)
     return folder
 
 
@@ -73,11 +85,11 @@ def dense(dense_folder: Path) -> Dense:
 
 @pytest.fixture(scope="session")
 def small() -> Callable[..., TrialConfig]:
-    """A trial of 5 epochs, two of them in the alpha phase, with whatever is given changed."""
+    """A trial of 5 epochs of 3 batches, two of them in the alpha phase, with whatever is given changed."""
 
     def config(**changed: Any) -> TrialConfig:
         pruning = Pruning(amount=0.5, round_to=1)
-        values = {"epochs": 5, "alpha_fraction": 0.4, "pruning": pruning, "optimizer": Optimizer(batch_size=20)}
+        values = {"epochs": 5, "alpha_fraction": 0.4, "pruning": pruning, "optimizer": Optimizer(batch_size=12)}
         return TrialConfig(**(values | changed))
 
     return config

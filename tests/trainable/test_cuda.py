@@ -1,0 +1,247 @@
+"""Trials on a GPU, and what of their way there can be checked on a CPU."""
+
+import copy
+import io
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from trainable import training
+from trainable.batches import Images
+from trainable.config import Optimizer, TrialConfig
+from trainable.data import Data
+from trainable.dense import Dense
+from trainable.gates import GatedVGG16
+from trainable.learning_rate import LearningRate
+from trainable.lr_policies import CosineAnnealing, CosineRestarts, LRPolicy, OneCycle, Plateau, StagnationRestart
+from trainable.network import VGG16, dense_widths, initialised, placed
+from trainable.removal import relative_difference, remove
+from trainable.training import autocast, recalibrate, sgd, train_epoch
+from trainable.trial import REMOVAL_TOLERANCE, Trial
+
+CPU = torch.device("cpu")
+CUDA = torch.device("cuda")
+is_available = torch.cuda.is_available  # as it is: conftest.py keeps all other tests on the CPU
+needs_cuda = pytest.mark.skipif(not is_available(), reason="needs a CUDA GPU")
+Batches = Iterator[tuple[Tensor, Tensor]]
+
+
+def half_doomed(network: VGG16) -> GatedVGG16:
+    masks = [torch.arange(width) % 2 == 0 for width in network.widths]
+    return GatedVGG16(network, masks, "bn_output")
+
+
+def train(network: VGG16, batches: Batches, *, policy: LRPolicy | None = None) -> None:
+    optimizer = sgd(network, Optimizer(), 0.01)
+    learning_rate = LearningRate(optimizer, policy, epochs=2, steps=3)
+    train_epoch(network, optimizer, learning_rate, batches, label_smoothing=0.1)
+
+
+# What makes the CPU wait until the GPU has got there: values and shapes that depend on data.
+WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique")
+
+
+class Waits(TorchDispatchMode):
+    """Notes each operation that waits for the device, before and after `over` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = False
+        self.within: list[str] = []
+        self.behind: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name in WAITING:
+            (self.behind if self.over else self.within).append(name)
+        return func(*args, **(kwargs or {}))
+
+    def watching(self, batches: Batches) -> Batches:
+        yield from batches
+        self.over = True
+
+
+@pytest.mark.parametrize(
+    "policy", [None, Plateau(), CosineAnnealing(), CosineRestarts(), OneCycle(), StagnationRestart()], ids=str
+)
+@pytest.mark.parametrize("gated", [True, False])
+def test_training_asks_the_device_for_nothing_before_its_end(
+    policy: LRPolicy | None, gated: bool, data: Data, dense: Dense
+) -> None:
+    network = half_doomed(dense.network) if gated else copy.deepcopy(dense.network)
+    images = Images(data.train, data, CPU)
+    waits = Waits()
+    with waits:
+        if isinstance(network, GatedVGG16):
+            network.set_alpha(0.3)
+        train(network, waits.watching(images.augmented(12, seed=0, epoch=1)), policy=policy)
+    assert waits.within == []
+    assert set(waits.behind) == {"_local_scalar_dense"}  # the loss and the accuracy
+
+
+def test_evaluation_asks_the_device_for_nothing_before_its_end(
+    data: Data, dense: Dense, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, waits = Images(data.train, data, CPU), Waits()
+    plain = images.plain
+    monkeypatch.setattr(images, "plain", lambda: waits.watching(plain(10)))
+    with waits:
+        training.evaluate(copy.deepcopy(dense.network), images)
+    assert waits.within == []
+    assert waits.behind == ["_local_scalar_dense"] * 2
+
+
+def test_recalibration_asks_the_device_for_nothing(data: Data, dense: Dense) -> None:
+    with Waits() as waits:
+        recalibrate(copy.deepcopy(dense.network), Images(data.train, data, CPU), 12)
+    assert waits.within == []
+
+
+def test_autocast_is_bfloat16_on_cuda_and_off_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    with autocast(CPU):
+        assert not torch.is_autocast_enabled("cpu")
+        assert torch.ones(2, 2).mm(torch.ones(2, 2)).dtype == torch.float32
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("torch.autocast", lambda *args, enabled: asked.append((*args, enabled)))
+    autocast(CUDA)
+    assert asked == [("cuda", torch.bfloat16, True)]
+
+
+@pytest.fixture
+def in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on CUDA, where all passes run in bfloat16; here on the CPU."""
+
+    def autocast(device: torch.device) -> AbstractContextManager[Any]:
+        return torch.autocast(device.type, torch.bfloat16)
+
+    monkeypatch.setattr(training, "autocast", autocast)
+
+
+@pytest.mark.usefixtures("in_bfloat16")
+@pytest.mark.parametrize("gate", ["bn_output", "conv_weight"])
+def test_a_trial_in_bfloat16_runs_through(
+    gate: Any, data: Data, dense: Dense, small: Callable[..., TrialConfig]
+) -> None:
+    config = small()
+    trial = Trial(small(pruning=type(config.pruning)(0.5, round_to=1, gate=gate)), data, dense)
+    seen: set[torch.dtype] = set()
+    trial.network.classifier.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    while not trial.finished:
+        row = trial.run_epoch()
+        assert math.isfinite(row["train_loss"] + row["val_loss"])
+    assert torch.bfloat16 in seen
+    # The weights, and what an optimizer adds to them, stay in single precision.
+    assert all(parameter.dtype == torch.float32 for parameter in trial.network.parameters())
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_smaller_network_gives_the_same_output_in_bfloat16(seed: int) -> None:
+    gated, images = trained_like(seed)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert relative_difference(gated, remove(gated), images) < 0.05
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_gpus_rounding_is_not_taken_for_a_defect(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TF32, in which a GPU convolves float32, keeps 10 bits of a number: its least errors grow to the rounding's."""
+    gated, images = trained_like(seed)
+    pruned, conv2d = remove(gated), functional.conv2d
+    exact = relative_difference(gated, pruned, images)
+    monkeypatch.setattr(functional, "conv2d", lambda x, weight, *rest: conv2d(in_tf32(x), in_tf32(weight), *rest))
+    rounded = relative_difference(gated, pruned, images)
+    assert exact < 1e-6 < 1e-5 < rounded < REMOVAL_TOLERANCE
+
+
+def in_tf32(x: Tensor) -> Tensor:
+    return ((x.contiguous().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+def trained_like(seed: int) -> tuple[GatedVGG16, Tensor]:
+    """A gated network of a quarter of the width whose norms are no longer as they were initialised, and images."""
+    network = initialised(dense_widths(0.25), 10, seed)
+    torch.manual_seed(seed)
+    images = torch.randn(16, 3, 32, 32)
+    with torch.no_grad():
+        for _, norm in network.layers():
+            nn.init.uniform_(norm.weight, 0.3, 1.5)
+            nn.init.normal_(norm.bias, 0, 0.3)
+        for _ in range(2):
+            network.train()(images)
+    return half_doomed(network.eval()), images
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
+
+
+@needs_cuda
+@pytest.mark.usefixtures("gpu")
+def test_a_trial_runs_on_cuda(data: Data, dense: Dense, small: Callable[..., TrialConfig]) -> None:
+    trial = Trial(small(), data, dense)
+    assert trial.device.type == "cuda"
+    seen: set[torch.dtype] = set()
+    trial.network.classifier.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    while not trial.finished:
+        row = trial.run_epoch()
+        assert math.isfinite(row["train_loss"] + row["val_loss"])
+    assert torch.bfloat16 in seen
+    assert all(parameter.device.type == "cuda" for parameter in trial.network.parameters())
+    assert trial.cut is not None
+    assert trial.cut["difference"] < REMOVAL_TOLERANCE
+    assert dense.network.classifier.weight.device.type == "cpu"
+
+
+@needs_cuda
+@pytest.mark.usefixtures("gpu")
+def test_the_smaller_network_gives_the_same_output_on_cuda() -> None:
+    gated, images = trained_like(0)
+    on_cuda = GatedVGG16(placed(VGG16(gated.widths, gated.classes), CUDA), gated.masks, "bn_output")
+    on_cuda.load_state_dict(gated.state_dict())
+    pruned, images = remove(on_cuda), images.cuda()
+    assert relative_difference(on_cuda, pruned, images) < REMOVAL_TOLERANCE
+    with autocast(CUDA):
+        assert relative_difference(on_cuda, pruned, images) < 0.05
+
+
+@needs_cuda
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_trial_goes_on_on_cuda(epochs: int, data: Data, dense: Dense, small: Callable[..., TrialConfig]) -> None:
+    trial = Trial(small(), data, dense)
+    for _ in range(epochs):
+        trial.run_epoch()
+    file = io.BytesIO()
+    torch.save(trial.state_dict(), file)
+    file.seek(0)
+    again = Trial(small(), data, dense)
+    again.load_state_dict(torch.load(file, map_location=again.device, weights_only=True))
+    assert again.run_epoch()["train_loss"] == pytest.approx(trial.run_epoch()["train_loss"], rel=0.05)
+    while not again.finished:
+        again.run_epoch()
+
+
+@needs_cuda
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("gated", [True, False])
+def test_the_gpus_queue_never_runs_dry(gated: bool, data: Data, dense: Dense) -> None:
+    """CUDA itself tells of whatever waits for it between the first batch and the last."""
+    network = placed(copy.deepcopy(dense.network), CUDA)
+    images = Images(data.train, data, CUDA)
+
+    def strict(batches: Batches) -> Batches:
+        try:
+            for batch in batches:
+                torch.cuda.set_sync_debug_mode("error")
+                yield batch
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    train(half_doomed(network) if gated else network, strict(images.augmented(12, seed=0, epoch=1)))

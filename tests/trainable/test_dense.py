@@ -1,0 +1,181 @@
+"""The dense network is trained once, found again by what it is made of, and taken over whole."""
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainable.batches import Images
+from trainable.config import DenseConfig, Optimizer
+from trainable.data import Data
+from trainable.dense import Dense, copy_dense, dense_hash, find_dense, load_dense, train_dense
+from trainable.errors import DivergedError
+from trainable.network import channels, dense_widths, macs, parameters
+from trainable.records import read_rows
+from trainable.training import evaluate
+
+FILES = {"epochs.jsonl", "arch.json", "model.safetensors", "dense.json"}
+ROW = {"epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "epoch_seconds"}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_what_is_written_is_what_the_network_is(dense_folder: Path, dense_config: DenseConfig, data: Data) -> None:
+    assert set(files(dense_folder)) == FILES
+    dense, rows = load_dense(dense_folder), read_rows(dense_folder / "epochs.jsonl")
+    assert [row["epoch"] for row in rows] == list(range(1, 7))
+    assert all(set(row) == ROW for row in rows)
+    widths, metrics = dense_widths(1 / 16), dense.metrics
+    assert dense.network.widths == widths == tuple(metrics["widths"])
+    assert (metrics["channels"], metrics["parameters"], metrics["macs"]) == (
+        channels(widths, 4),
+        parameters(widths, 4),
+        macs(widths, 4),
+    )
+    assert metrics["hash"] == dense_hash(dense_config, data.fingerprint)
+    assert metrics["epochs"] == 6
+    assert metrics["seconds"] == pytest.approx(sum(row["epoch_seconds"] for row in rows))
+    assert {name: metrics[name] for name in metrics if name in ROW} == {
+        name: rows[-1][name] for name in metrics if name in ROW
+    }
+    evaluated = evaluate(dense.network, Images(data.validation, data, torch.device("cpu")))
+    assert evaluated.accuracy == metrics["val_accuracy"] > 0.5
+    assert evaluated.loss == pytest.approx(metrics["val_loss"], rel=1e-5)
+
+
+def test_training_is_one_cycle(dense_folder: Path, dense_config: DenseConfig) -> None:
+    """Means of an epoch's three batches, 18 in all; up to the peak in the first three tenths, then down to 0."""
+
+    def cosine(start: float, end: float, t: float) -> float:
+        return end + (start - end) * (1 + math.cos(math.pi * t)) / 2
+
+    peak = dense_config.peak
+    rates = [cosine(peak / 25, peak, batch / 4.4) for batch in range(5)]
+    rates += [cosine(peak, peak / 25e4, (batch - 4.4) / 12.6) for batch in range(5, 18)]
+    means = [sum(rates[start : start + 3]) / 3 for start in range(0, 18, 3)]
+    assert [row["lr"] for row in read_rows(dense_folder / "epochs.jsonl")] == pytest.approx(means)
+
+
+def test_the_same_recipe_gives_the_same_network(
+    dense_folder: Path, dense_config: DenseConfig, data: Data, tmp_path: Path
+) -> None:
+    seen: list[dict[str, Any]] = []
+    train_dense(dense_config, data, tmp_path, threads=1, on_epoch=seen.append)
+    assert (tmp_path / "model.safetensors").read_bytes() == (dense_folder / "model.safetensors").read_bytes()
+    assert seen == read_rows(tmp_path / "epochs.jsonl")
+
+
+def test_an_interrupted_training_goes_on_to_the_same_network(
+    dense_folder: Path, dense_config: DenseConfig, data: Data, tmp_path: Path
+) -> None:
+    """Interrupted behind its second epoch, and again behind its last."""
+
+    def interrupt(row: dict[str, Any]) -> None:
+        if row["epoch"] in (2, 6):
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train_dense(dense_config, data, tmp_path, threads=1, on_epoch=interrupt)
+        assert not (tmp_path / "dense.json").exists()
+    seen: list[dict[str, Any]] = []
+    train_dense(dense_config, data, tmp_path, threads=1, on_epoch=seen.append)
+    assert seen == []
+    assert set(files(tmp_path)) == FILES
+    assert (tmp_path / "model.safetensors").read_bytes() == (dense_folder / "model.safetensors").read_bytes()
+    rows, whole = read_rows(tmp_path / "epochs.jsonl"), read_rows(dense_folder / "epochs.jsonl")
+    assert [row | {"epoch_seconds": 0} for row in rows] == [row | {"epoch_seconds": 0} for row in whole]
+
+
+@pytest.mark.parametrize("left", ["torn", "of another recipe"])
+def test_a_useless_checkpoint_is_not_gone_on_from(
+    left: str, dense_folder: Path, dense_config: DenseConfig, data: Data, tmp_path: Path
+) -> None:
+    def keep(row: dict[str, Any]) -> None:
+        if row["epoch"] == 1:
+            shutil.copy(tmp_path / "checkpoint.pt", tmp_path / "kept")
+
+    other = replace(dense_config, seed=1, epochs=1) if left == "of another recipe" else dense_config
+    train_dense(other, data, tmp_path, threads=1, on_epoch=keep)
+    content = (tmp_path / "kept").read_bytes()
+    (tmp_path / "kept").unlink()
+    (tmp_path / "checkpoint.pt").write_bytes(content[: len(content) // 2] if left == "torn" else content)
+    train_dense(dense_config, data, tmp_path, threads=1)
+    assert (tmp_path / "model.safetensors").read_bytes() == (dense_folder / "model.safetensors").read_bytes()
+    assert set(files(tmp_path)) == FILES
+
+
+def test_the_hash_is_of_data_network_and_recipe() -> None:
+    config = DenseConfig()
+    changed = [
+        replace(config, width=0.5),
+        replace(config, epochs=61),
+        replace(config, peak=0.2),
+        replace(config, seed=1),
+        replace(config, optimizer=Optimizer(weight_decay=1e-3)),
+    ]
+    hashes = [dense_hash(each, "data") for each in (config, *changed)] + [dense_hash(config, "other data")]
+    assert len(set(hashes)) == 7
+    assert hashes[0] == dense_hash(DenseConfig(), "data")
+    assert all(re.fullmatch("[0-9a-f]{16}", each) for each in hashes)
+
+
+@pytest.fixture
+def storage(dense_folder: Path, tmp_path: Path) -> Path:
+    for name in ("first", "second"):
+        shutil.copytree(dense_folder, tmp_path / name / "dense")
+    return tmp_path
+
+
+def test_a_dense_network_is_found_in_any_experiment(storage: Path, dense: Dense) -> None:
+    wanted = dense.metrics["hash"]
+    assert find_dense(storage, wanted) == storage / "first" / "dense"
+    assert find_dense(storage, "0" * 16) is None
+    assert find_dense(storage / "nowhere", wanted) is None
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "torn metrics": lambda folder: (folder / "dense.json").write_text('{"hash": '),
+    "no metrics": lambda folder: (folder / "dense.json").unlink(),
+    "torn weights": lambda folder: (folder / "model.safetensors").write_bytes(b"\x10" * 100),
+    "no weights": lambda folder: (folder / "model.safetensors").unlink(),
+    "torn arch": lambda folder: (folder / "arch.json").write_text("{"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_one_is_passed_over_and_not_loaded(
+    damage: Callable[[Path], object], storage: Path, dense: Dense
+) -> None:
+    damage(storage / "first" / "dense")
+    assert find_dense(storage, dense.metrics["hash"]) == storage / "second" / "dense"
+    with pytest.raises(ValueError, match=re.escape(str(storage / "first" / "dense"))):
+        load_dense(storage / "first" / "dense")
+    damage(storage / "second" / "dense")
+    assert find_dense(storage, dense.metrics["hash"]) is None
+
+
+def test_a_copy_is_the_same(dense_folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "dense"
+    copy_dense(dense_folder, target)
+    assert files(target) == files(dense_folder)
+    (target / "dense.json").write_text(json.dumps({"hash": "of another one"}))
+    copy_dense(dense_folder, target)
+    assert files(target) == files(dense_folder)
+
+
+def test_a_dense_network_that_diverges_says_where(dense_config: DenseConfig, data: Data, tmp_path: Path) -> None:
+    broken = replace(data, mean=(float("nan"),) * 3)
+    message = r"the dense network, epoch 1: the training loss is nan at learning rate 0\.0\d+; lower dense\.peak"
+    with pytest.raises(DivergedError, match=message):
+        train_dense(dense_config, broken, tmp_path, threads=1)
+    assert not (tmp_path / "dense.json").exists()

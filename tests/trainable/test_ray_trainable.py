@@ -1,0 +1,333 @@
+"""The Tune trainable keeps Tune's contract: saved, restored, moved, reused and cloned trials go on as they should."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import torch
+from ray import tune
+from ray.tune.schedulers import PopulationBasedTraining
+
+from trainable.config import Optimizer, Pruning, TrialConfig, as_json, trial_config
+from trainable.data import Data
+from trainable.dense import Dense
+from trainable.lr_policies import CosineAnnealing, Plateau
+from trainable.ray_trainable import AlphaPruning
+from trainable.records import TrialFolder, TrialRecord
+from trainable.schedules import Cosine
+from trainable.trial import Trial
+
+Rows = list[dict[str, Any]]
+Make = Callable[[dict[str, Any]], AlphaPruning]
+
+
+@pytest.fixture(scope="module")
+def few(make_data: Callable[..., Data]) -> Data:
+    return make_data(12, 8)
+
+
+@pytest.fixture(scope="module")
+def config(small: Callable[..., TrialConfig]) -> TrialConfig:
+    return small(lr=Plateau(peak=0.1, patience=0, warmup_epochs=1), optimizer=Optimizer(batch_size=6))
+
+
+@pytest.fixture(scope="module")
+def other(small: Callable[..., TrialConfig]) -> TrialConfig:
+    """Another config in everything that a trial is made of."""
+    return small(
+        seed=5,
+        alpha=Cosine(),
+        alpha_lr=0.02,
+        lr=CosineAnnealing(),
+        optimizer=Optimizer(batch_size=4, momentum=0.8, weight_decay=1e-3),
+        pruning=Pruning(amount=0.3, round_to=1, criterion="random", scope="uniform"),
+    )
+
+
+@pytest.fixture
+def make(few: Data, dense_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Makes a trainable as Tune does, without a Ray runtime, its log folder elsewhere than in the home folder."""
+    monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path / "logs"))
+    made = tune.with_parameters(AlphaPruning, data=few, dense=str(dense_folder))
+    return lambda config: made(config)
+
+
+@pytest.fixture(scope="module")
+def rows_of(
+    few: Data, dense: Dense, timeless: Callable[[Rows], Rows]
+) -> Callable[[TrialConfig | dict[str, Any]], Rows]:
+    """What a Trial without Tune gives."""
+
+    def run(config: TrialConfig | dict[str, Any]) -> Rows:
+        trial = Trial(config if isinstance(config, TrialConfig) else trial_config(config), few, dense)
+        while not trial.finished:
+            trial.run_epoch()
+        return timeless(trial.rows)
+
+    return run
+
+
+@pytest.fixture
+def results(timeless: Callable[[Rows], Rows]) -> Callable[..., Rows]:
+    """Trains up to so many epochs, but never beyond `done`; the rows in what Tune is told."""
+
+    def train(trainable: AlphaPruning, epochs: int = 100) -> Rows:
+        rows, columns = [], set()
+        while epochs > 0 and not (rows and rows[-1]["done"]):
+            rows.append(trainable.train())
+            columns = columns or set(rows[0]) & {"epoch", "phase", "alpha", "lr"} | {
+                name for name in rows[0] if name.startswith(("train_", "val_", "pruned_")) or "sparsity" in name
+            }
+            epochs -= 1
+        return [{name: row[name] for name in row if name in columns} for row in rows]
+
+    return train
+
+
+def test_it_gives_the_rows_of_the_trial(
+    make: Make, config: TrialConfig, results: Callable[..., Rows], rows_of: Callable[..., Rows]
+) -> None:
+    assert results(make(as_json(config))) == rows_of(config)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_a_saved_trial_goes_on_elsewhere(
+    epochs: int,
+    make: Make,
+    config: TrialConfig,
+    results: Callable[..., Rows],
+    rows_of: Callable[..., Rows],
+    tmp_path: Path,
+) -> None:
+    """The folder that save fills is all there is to it."""
+    trainable = make(as_json(config))
+    before = results(trainable, epochs)
+    trainable.save(str(tmp_path / "here"))
+    trainable.stop()
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    shutil.rmtree(tmp_path / "here")
+    restored = make(as_json(config))
+    restored.restore(str(tmp_path / "there"))
+    assert before + results(restored) == rows_of(config)
+
+
+def test_a_trial_is_restored_to_an_earlier_epoch(
+    make: Make, config: TrialConfig, results: Callable[..., Rows], rows_of: Callable[..., Rows], tmp_path: Path
+) -> None:
+    trainable = make(as_json(config))
+    results(trainable, 1)
+    trainable.save(str(tmp_path / "first"))
+    results(trainable, 3)
+    trainable.restore(str(tmp_path / "first"))
+    assert results(trainable) == rows_of(config)[1:]
+
+
+def test_a_trial_restored_behind_its_end_is_done(
+    make: Make, config: TrialConfig, results: Callable[..., Rows], rows_of: Callable[..., Rows], tmp_path: Path
+) -> None:
+    trainable = make(as_json(config))
+    results(trainable)
+    trainable.save(str(tmp_path / "last"))
+    restored = make(as_json(config))
+    restored.restore(str(tmp_path / "last"))
+    assert results(restored) == rows_of(config)[-1:]
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 4, 5])
+def test_a_reused_actor_owes_nothing_to_its_earlier_trial(
+    epochs: int,
+    make: Make,
+    config: TrialConfig,
+    other: TrialConfig,
+    results: Callable[..., Rows],
+    rows_of: Callable[..., Rows],
+) -> None:
+    """From before the first epoch, from the alpha phase, from the retrain phase, from a finished trial."""
+    trainable = make(as_json(other))
+    results(trainable, epochs)
+    assert trainable.reset(as_json(config)) is True
+    assert results(trainable) == rows_of(config)
+
+
+def test_a_reused_actor_takes_up_a_checkpoint(
+    make: Make,
+    config: TrialConfig,
+    other: TrialConfig,
+    results: Callable[..., Rows],
+    rows_of: Callable[..., Rows],
+    tmp_path: Path,
+) -> None:
+    """As Tune does where trials are paused and take turns."""
+    first, second = make(as_json(config)), make(as_json(other))
+    results(first, 1)
+    first.save(str(tmp_path / "saved"))
+    results(second, 4)
+    second.reset(as_json(config))
+    second.restore(str(tmp_path / "saved"))
+    assert results(second) == rows_of(config)[1:]
+
+
+def test_a_reused_actor_clones_a_trial(
+    make: Make, config: TrialConfig, other: TrialConfig, results: Callable[..., Rows], tmp_path: Path
+) -> None:
+    """As population-based training does: another's checkpoint under a config with other rates."""
+    donor, clone = make(as_json(config)), make(as_json(other))
+    rows = results(donor, 1)
+    donor.save(str(tmp_path / "saved"))
+    results(clone, 2)
+    clone.reset(as_json(config) | {"alpha_lr": 0.0123})
+    clone.restore(str(tmp_path / "saved"))
+    assert clone._trial.rows[0]["train_loss"] == rows[0]["train_loss"]
+    assert [(row["epoch"], row["alpha"]) for row in results(clone, 1)] == [(2, config.alphas[1])]
+    assert clone._trial.rows[1]["lr"] == pytest.approx(0.0123)
+
+
+def test_an_amount_that_cannot_be_reached_is_refused(make: Make, small: Callable[..., TrialConfig]) -> None:
+    with pytest.raises(ValueError, match=r"pruning\.amount must be at most"):
+        make(as_json(small(pruning=Pruning(amount=0.99))))
+
+
+def test_what_is_no_config_is_refused(make: Make) -> None:
+    with pytest.raises(ValueError, match="nonsense"):
+        make({"nonsense": 1})
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Callable[[int, TrialConfig], TrialFolder]:
+    """Asks for a trial that keeps records."""
+
+    def new(number: int, config: TrialConfig) -> TrialFolder:
+        folder = TrialFolder(tmp_path / "trials" / f"{number:05}")
+        folder.create(TrialRecord(number, as_json(config)))
+        return folder
+
+    return new
+
+
+def config_of(folder: TrialFolder) -> dict[str, Any]:
+    """With what a searcher may say besides."""
+    return {"folder": str(folder.path), "number": folder.number, "control": False}
+
+
+def test_the_trial_of_a_folder_keeps_its_records(
+    make: Make,
+    ask: Callable[[int, TrialConfig], TrialFolder],
+    config: TrialConfig,
+    results: Callable[..., Rows],
+    rows_of: Callable[..., Rows],
+    timeless: Callable[[Rows], Rows],
+) -> None:
+    folder = ask(1, config)
+    results(make(config_of(folder)), 2)  # and then its process dies
+    second = make(config_of(folder))
+    assert results(second) == rows_of(config)[2:]
+    assert timeless(folder.rows()) == rows_of(config)
+    record = folder.read()
+    assert (record.state, record.attempt) == ("complete", 2)
+
+
+def test_a_folder_tells_how_it_stands(
+    make: Make, ask: Callable[[int, TrialConfig], TrialFolder], config: TrialConfig
+) -> None:
+    folder = ask(1, config)
+    trainable = make(config_of(folder))
+    told = [trainable.train() for _ in range(5)]
+    assert [(each["state"], each["done"]) for each in told] == [("running", False)] * 4 + [("complete", True)]
+    # Set up again, as after a crash that kept the end from being told.
+    again = make(config_of(folder)).train()
+    assert (again["state"], again["done"]) == ("complete", True)
+    assert folder.read().attempt == 1
+
+
+@pytest.mark.parametrize("reason", ["refused", "diverged"])
+def test_a_folder_whose_trial_fails_says_so_and_frees_the_actor(
+    reason: str,
+    make: Make,
+    ask: Callable[[int, TrialConfig], TrialFolder],
+    config: TrialConfig,
+    small: Callable[..., TrialConfig],
+    results: Callable[..., Rows],
+    rows_of: Callable[..., Rows],
+) -> None:
+    failing = small(pruning=Pruning(amount=0.99)) if reason == "refused" else config
+    folder, after = ask(1, failing), ask(2, config)
+    trainable = make(config_of(folder))
+    if reason == "diverged":
+        trainable.train()
+        torch.nn.init.constant_(trainable._trial.network.classifier.weight, float("nan"))
+    told = trainable.train()
+    assert (told["state"], told["done"]) == ("failed", True)
+    expected = {"refused": "pruning.amount must be at most", "diverged": "epoch 2: the training loss is nan"}[reason]
+    assert expected in told["error"]
+    assert folder.read().error == told["error"]
+    trainable.reset(config_of(after))
+    assert results(trainable) == rows_of(config)
+    assert (folder.read().state, after.read().state) == ("failed", "complete")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        runtime_env={"env_vars": {"CUDA_VISIBLE_DEVICES": ""}},
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def fit(
+    cluster: None, few: Data, dense_folder: Path, tmp_path: Path, config: TrialConfig
+) -> Callable[..., tune.ResultGrid]:
+    """Runs a Tuner of the user's own over a space whose keys are a TrialConfig's."""
+
+    def run(space: dict[str, Any], **settings: Any) -> tune.ResultGrid:
+        trainable = tune.with_parameters(AlphaPruning, data=few, dense=str(dense_folder))
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": 1}),
+            param_space=as_json(config) | space,
+            tune_config=tune.TuneConfig(metric="val_loss", mode="min", **settings),
+            run_config=tune.RunConfig(name="own", storage_path=str(tmp_path), verbose=0),
+        )
+        return tuner.fit()
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_tuner_of_ones_own(
+    fit: Callable[..., tune.ResultGrid], rows_of: Callable[..., Rows], timeless: Callable[[Rows], Rows]
+) -> None:
+    """One actor, used by two trials one after the other."""
+    space = {"alpha": {"family": "exponential", "rate": tune.uniform(1, 8)}, "seed": tune.randint(0, 100)}
+    results = fit(space, num_samples=2, max_concurrent_trials=1, reuse_actors=True)
+    assert not results.errors
+    assert results[0].config["alpha"] != results[1].config["alpha"]
+    for result in results:
+        last = rows_of(result.config)[-1]
+        assert {name: result.metrics[name] for name in last} == last
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_clones_trials(fit: Callable[..., tune.ResultGrid]) -> None:
+    """The worse trial takes over the better one's network and rates, at the border of the phases and behind it."""
+    rates = {"alpha_lr": tune.loguniform(1e-3, 0.05), "lr": {"peak": tune.loguniform(1e-3, 0.05)}}
+    scheduler = PopulationBasedTraining(
+        time_attr="training_iteration",
+        perturbation_interval=2,
+        quantile_fraction=0.5,
+        synch=True,
+        hyperparam_mutations=rates,
+    )
+    results = fit({"alpha_lr": tune.grid_search([1e-3, 0.02])}, scheduler=scheduler, reuse_actors=True)
+    assert not results.errors
+    assert scheduler._num_perturbations >= 1  # a trial is not cloned before its checkpoint is there
+    assert [result.metrics["epoch"] for result in results] == [5, 5]
+    assert all(result.metrics["done"] for result in results)

@@ -1,0 +1,175 @@
+"""An epoch of training, an evaluation and a recalibration against plain loops; a loss that is no number stops it."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainable.batches import EVALUATION_BATCH, Images
+from trainable.config import Optimizer
+from trainable.data import Data
+from trainable.dense import Dense
+from trainable.errors import DivergedError
+from trainable.learning_rate import LearningRate
+from trainable.lr_policies import CosineAnnealing
+from trainable.network import VGG16, dense_widths, initialised
+from trainable.training import RECALIBRATION_BATCHES, Trained, evaluate, prepare_device, recalibrate, sgd, train_epoch
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def network(dense: Dense) -> VGG16:
+    return copy.deepcopy(dense.network)
+
+
+@pytest.fixture
+def images(make_data: Callable[..., Data]) -> Images:
+    data = make_data(60)
+    return Images(data.train, data, CPU)
+
+
+def train(
+    network: VGG16,
+    images: Images,
+    *,
+    lr: float,
+    epoch: int = 1,
+    smoothing: float = 0.0,
+    config: Optimizer | None = None,
+) -> Trained:
+    optimizer = sgd(network, config or Optimizer(), lr)
+    steady = LearningRate(optimizer, None, epochs=1, steps=images.steps(25))
+    return train_epoch(network, optimizer, steady, images.augmented(25, seed=0, epoch=epoch), label_smoothing=smoothing)
+
+
+def test_training_lowers_the_loss(images: Images) -> None:
+    network = initialised(dense_widths(1 / 16), 4, seed=0)
+    losses = [train(network, images, lr=0.02, epoch=epoch).loss for epoch in range(1, 9)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_what_an_epoch_returns_are_means_over_its_images(network: VGG16, images: Images, smoothing: float) -> None:
+    """At a learning rate of 0 the network stands still, so that a plain loop sees the same one."""
+    copied = copy.deepcopy(network).train()
+    losses, right = [], 0
+    for inputs, labels in images.augmented(25, seed=0, epoch=1):
+        logits = copied(inputs)
+        losses.append(functional.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing).detach())
+        right += int((logits.argmax(1) == labels).sum())
+    trained = train(network, images, lr=0, smoothing=smoothing)
+    assert trained.loss == pytest.approx(torch.cat(losses).mean().item(), rel=1e-5)
+    assert trained.accuracy == right / 60
+    assert 0.25 < trained.accuracy <= 1
+
+
+def test_the_learning_rate_of_an_epoch_is_the_mean_of_its_batches(network: VGG16, images: Images) -> None:
+    optimizer = sgd(network, Optimizer(), 0.5)
+    learning_rate = LearningRate(optimizer, CosineAnnealing(peak=0.01, warmup_epochs=0), epochs=1, steps=3)
+    trained = train_epoch(network, optimizer, learning_rate, images.augmented(25, seed=0, epoch=1), label_smoothing=0)
+    assert trained.lr == pytest.approx(0.01 * (1 + 0.75 + 0.25) / 3)
+    assert learning_rate.now == pytest.approx(0, abs=1e-9)
+
+
+def test_weight_decay_is_on_filters_and_matrices_alone(network: VGG16) -> None:
+    before = {name: parameter.clone() for name, parameter in network.named_parameters()}
+    optimizer = sgd(network, Optimizer(weight_decay=0.1, momentum=0.5), lr=0.1)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    shrunk = {name for name, parameter in network.named_parameters() if not torch.equal(parameter, before[name])}
+    matrices = {
+        f"{name}.weight" for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
+    }
+    assert shrunk == matrices
+    assert len(matrices) == 14
+    # Nesterov's first step is lr * (1 + momentum) times the gradient, here the decay alone.
+    for name in matrices:
+        torch.testing.assert_close(network.get_parameter(name), before[name] * (1 - 0.1 * 1.5 * 0.1))
+
+
+def test_momentum_is_nesterovs() -> None:
+    group = sgd(nn.Linear(2, 2), Optimizer(momentum=0.8), lr=0.1).param_groups[0]
+    assert (group["momentum"], group["nesterov"], group["lr"]) == (0.8, True, 0.1)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_training_loss_that_is_no_number_says_the_learning_rate(value: float, network: VGG16, images: Images) -> None:
+    nn.init.constant_(network.classifier.weight, value)
+    with pytest.raises(DivergedError, match=r"^the training loss is (nan|inf) at learning rate 0\.0123$"):
+        train(network, images, lr=0.0123)
+
+
+def test_too_large_a_learning_rate_is_found_out(network: VGG16, images: Images) -> None:
+    with pytest.raises(DivergedError, match=r"the training loss is (nan|inf) at learning rate 1e\+30"):
+        train(network, images, lr=1e30)
+
+
+def test_a_validation_loss_that_is_no_number_is_found_out(network: VGG16, images: Images) -> None:
+    nn.init.constant_(network.classifier.bias, float("nan"))
+    with pytest.raises(DivergedError, match=r"^the validation loss is nan$"):
+        evaluate(network, images)
+
+
+@pytest.mark.parametrize("count", [1, EVALUATION_BATCH, EVALUATION_BATCH + 9])
+def test_evaluation_is_a_plain_loop(count: int, network: VGG16, make_data: Callable[..., Data]) -> None:
+    """Also where the last batch is small, or the only one."""
+    data = make_data(train=count, validation=1)
+    images = Images(data.train, data, CPU)
+    losses, right = [], 0
+    network.eval()
+    with torch.no_grad():
+        for inputs, labels in images.plain(64):
+            logits = network(inputs)
+            losses.append(functional.cross_entropy(logits, labels, reduction="none"))
+            right += int((logits.argmax(1) == labels).sum())
+    before = copy.deepcopy(network.state_dict())
+    evaluated = evaluate(network.train(), images)
+    assert evaluated.loss == pytest.approx(torch.cat(losses).mean().item(), rel=1e-4)
+    assert evaluated.accuracy == right / count
+    assert not network.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("batch_size", [2, 16, 60])
+def test_recalibration_is_the_average_of_the_batches(batch_size: int, network: VGG16, images: Images) -> None:
+    """60 images are 30, 4 or 1 batches, of which the first RECALIBRATION_BATCHES are used."""
+    for _, norm in network.layers():
+        norm.momentum = 0.07
+        norm.running_mean.fill_(1e3)
+        norm.running_var.fill_(1e3)
+    parameters = [parameter.clone() for parameter in network.parameters()]
+    seen: list[list[Tensor]] = []
+    for _, norm in network.layers():
+        seen.append([])
+        norm.register_forward_pre_hook(lambda module, inputs, seen=seen[-1]: seen.append(inputs[0].clone()))
+    recalibrate(network, images, batch_size)
+    for (_, norm), batches in zip(network.layers(), seen, strict=True):
+        assert len(batches) == min(RECALIBRATION_BATCHES, -(-60 // batch_size))
+        mean = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
+        variance = torch.stack([batch.var((0, 2, 3)) for batch in batches]).mean(0)
+        torch.testing.assert_close(norm.running_mean, mean, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(norm.running_var, variance, rtol=1e-4, atol=1e-4)
+        assert norm.momentum == 0.07
+    assert all(torch.equal(*pair) for pair in zip(parameters, network.parameters(), strict=True))
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_recalibration_sees_the_first_images_as_they_are(network: VGG16, images: Images) -> None:
+    seen: list[Tensor] = []
+    network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
+    recalibrate(network, images, 4)
+    expected = [batch for batch, _ in images.plain(4)][:RECALIBRATION_BATCHES]
+    assert len(seen) == len(expected) == 10
+    assert all(torch.equal(*pair) for pair in zip(seen, expected, strict=True))
+
+
+def test_the_process_gets_its_threads() -> None:
+    before = torch.get_num_threads()
+    prepare_device(CPU, before + 1)
+    assert torch.get_num_threads() == before + 1
+    prepare_device(CPU, before)

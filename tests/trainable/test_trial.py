@@ -1,0 +1,290 @@
+"""A trial does what its config says, phase by phase, and its rows say what it did."""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from trainable.batches import Images
+from trainable.config import Optimizer, Pruning, TrialConfig
+from trainable.criteria import score
+from trainable.data import Data
+from trainable.dense import Dense
+from trainable.errors import DivergedError
+from trainable.gates import GatedVGG16
+from trainable.lr_policies import CosineAnnealing, StagnationRestart
+from trainable.masks import choose, widths_of
+from trainable.network import VGG16, dense_widths, initialised, macs, parameters
+from trainable.removal import remove
+from trainable.schedules import Cosine, Multiplicative, OneShot, Polynomial
+from trainable.training import Evaluated, evaluate, recalibrate
+from trainable.trial import Trial
+
+Rows = list[dict[str, Any]]
+# method.md, "What a trial reports after each epoch".
+KEYS = [
+    *("epoch", "phase", "alpha", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy"),
+    *("pruned_val_accuracy", "channel_sparsity", "parameter_sparsity", "mac_sparsity"),
+    *("images_per_second", "epoch_seconds"),
+]
+
+
+@pytest.fixture
+def run(data: Data, dense: Dense, small: Callable[..., TrialConfig]) -> Callable[..., Trial]:
+    """A trial of the small config with what is given changed, run to its end."""
+
+    def finished(**changed: Any) -> Trial:
+        trial = Trial(small(**changed), data, dense)
+        while not trial.finished:
+            trial.run_epoch()
+        return trial
+
+    return finished
+
+
+def column(trial: Trial, name: str) -> list[Any]:
+    return [row[name] for row in trial.rows]
+
+
+def steps(trial: Trial) -> Iterator[dict[str, Any]]:
+    while not trial.finished:
+        yield trial.run_epoch()
+
+
+def same_weights(one: VGG16, other: VGG16) -> bool:
+    return all(torch.equal(*pair) for pair in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_a_row_has_the_columns_of_the_method(run: Callable[..., Trial]) -> None:
+    trial = run()
+    assert all(sorted(row) == sorted(KEYS) for row in trial.rows)
+    for row in trial.rows:
+        assert all(type(value) in (int, float, str) for value in row.values())
+        for name in ("train_accuracy", "val_accuracy", "pruned_val_accuracy", "mac_sparsity"):
+            assert 0 <= row[name] <= 1
+        assert row["images_per_second"] > 0
+        assert row["epoch_seconds"] > 0
+
+
+def test_phases_alphas_and_rates_follow_the_config(run: Callable[..., Trial]) -> None:
+    trial = run(alpha=Polynomial(1), alpha_lr=0.003, lr=CosineAnnealing(peak=0.04, warmup_epochs=0))
+    assert column(trial, "epoch") == [1, 2, 3, 4, 5]
+    assert column(trial, "phase") == ["alpha", "alpha", "retrain", "retrain", "retrain"]
+    assert column(trial, "alpha") == pytest.approx([2 / 3, 1 / 3, 0, 0, 0])
+    # Means of three batches each of 0.04 (1 + cos(pi n / 9)) / 2.
+    rates = [0.003, 0.003, 0.038038247, 0.023333333, 0.0052950862]
+    assert column(trial, "lr") == pytest.approx(rates, rel=1e-6)
+
+
+def test_val_accuracy_is_at_todays_alpha_and_pruned_val_accuracy_is_that_of_a_cut_by_hand(
+    data: Data, dense: Dense, small: Callable[..., TrialConfig]
+) -> None:
+    trial = Trial(small(epochs=6, alpha_fraction=0.7, alpha_lr=0.003), data, dense)
+    images = Images(data.train, data, trial.device)
+    seen = []
+    for row in steps(trial):
+        if row["phase"] == "retrain":
+            assert row["pruned_val_accuracy"] == row["val_accuracy"]
+            continue
+        gated = copy.deepcopy(trial.network)
+        assert isinstance(gated, GatedVGG16)
+        gated.set_alpha(row["alpha"])
+        assert evaluate(gated, trial.validation) == (row["val_loss"], row["val_accuracy"])
+        pruned = remove(gated)
+        recalibrate(pruned, images, 12)
+        assert evaluate(pruned, trial.validation).accuracy == row["pruned_val_accuracy"]
+        seen.append((row["val_accuracy"], row["pruned_val_accuracy"]))
+    assert len(seen) == 4
+    assert any(now != pruned for now, pruned in seen)
+
+
+def test_the_projected_cut_does_not_disturb_the_training(
+    run: Callable[..., Trial], timeless: Callable[[Rows], Rows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = timeless(run().rows)
+    project = Trial._project
+
+    def only_at_the_cut(trial: Trial) -> tuple[VGG16, Evaluated]:
+        return project(trial) if trial.phase == "retrain" else (VGG16((1,) * 13, 4), Evaluated(0, -1))
+
+    monkeypatch.setattr(Trial, "_project", only_at_the_cut)
+    rows = timeless(run().rows)
+    assert [row.pop("pruned_val_accuracy") for row in rows][:2] == [-1, -1]
+    assert rows == [{name: row[name] for name in row if name != "pruned_val_accuracy"} for row in expected]
+
+
+def test_the_cut_makes_the_network_smaller(run: Callable[..., Trial]) -> None:
+    trial = run()
+    cut = trial.cut
+    assert cut is not None
+    assert type(trial.network) is VGG16
+    widths = trial.network.widths
+    assert list(widths) == cut["widths"] == list(widths_of(trial.masks))
+    assert sum(widths) == cut["channels"] < sum(dense_widths(1 / 16))
+    assert sum(p.numel() for p in trial.network.parameters()) == cut["parameters"] == parameters(widths, 4)
+    assert cut["macs"] == macs(widths, 4) <= macs(dense_widths(1 / 16), 4) / 2
+    assert cut["epoch"] == 2
+    assert 0 < cut["difference"] < 1e-5
+    # The cut that was made is the one that was foretold.
+    assert cut["val_accuracy"] == trial.rows[1]["pruned_val_accuracy"]
+    for row in trial.rows:
+        assert row["mac_sparsity"] == 1 - cut["macs"] / macs(dense_widths(1 / 16), 4) >= 0.5
+        assert row["parameter_sparsity"] == 1 - cut["parameters"] / parameters(dense_widths(1 / 16), 4)
+        assert row["channel_sparsity"] == 1 - cut["channels"] / sum(dense_widths(1 / 16))
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2", "bn_scale", "taylor", "random"])
+def test_the_doomed_channels_are_those_of_the_dense_network(
+    criterion: Any, data: Data, dense: Dense, small: Callable[..., TrialConfig]
+) -> None:
+    pruning = Pruning(amount=0.5, round_to=1, criterion=criterion, scope="uniform")
+    trial = Trial(small(pruning=pruning, seed=3), data, dense)
+    images = Images(data.train, data, trial.device)
+    expected = choose(score(dense.network, criterion, batches=images.plain(12), seed=3), pruning, 4)
+    assert all(torch.equal(*pair) for pair in zip(trial.masks, expected, strict=True))
+
+
+def test_one_shot_cuts_before_the_first_epoch(run: Callable[..., Trial], dense: Dense) -> None:
+    trial = run(alpha=OneShot())
+    assert column(trial, "phase") == ["retrain"] * 5
+    assert trial.cut is not None
+    assert trial.cut["epoch"] == 0
+    assert trial.cut["val_loss"] is not None
+
+
+def test_without_an_alpha_phase_it_is_one_shot(run: Callable[..., Trial], timeless: Callable[[Rows], Rows]) -> None:
+    assert timeless(run(alpha_fraction=0).rows) == timeless(run(alpha=OneShot()).rows)
+
+
+def test_random_channels_are_others_at_the_same_cost(run: Callable[..., Trial]) -> None:
+    trials = [
+        run(epochs=1, alpha=OneShot(), pruning=Pruning(0.5, round_to=1, scope="uniform", criterion=criterion))
+        for criterion in ("l1", "random")
+    ]
+    assert trials[0].cut["macs"] == trials[1].cut["macs"]
+    assert any(not torch.equal(*masks) for masks in zip(trials[0].masks, trials[1].masks, strict=True))
+
+
+def test_from_scratch_owes_the_dense_network_nothing_but_the_widths(
+    run: Callable[..., Trial],
+    data: Data,
+    dense: Dense,
+    small: Callable[..., TrialConfig],
+    timeless: Callable[[Rows], Rows],
+) -> None:
+    changed = {"alpha": OneShot(), "pruning": Pruning(0.5, round_to=1, criterion="random"), "initial": "random"}
+    trial = run(**changed)
+    assert trial.cut is not None
+    assert [trial.cut[name] for name in ("epoch", "val_loss", "val_accuracy", "difference")] == [0, None, None, None]
+    other = Dense(initialised(dense.network.widths, 4, seed=9), {})
+    again = Trial(small(**changed), data, other)
+    assert timeless(list(steps(again))) == timeless(trial.rows)
+    assert same_weights(again.network, trial.network)
+
+
+def test_alpha_stands_still_for_epochs_per_alpha(run: Callable[..., Trial]) -> None:
+    trial = run(epochs=6, alpha_fraction=0.85, epochs_per_alpha=2, alpha=Cosine())
+    assert column(trial, "alpha") == pytest.approx([0.75, 0.75, 0.25, 0.25, 0, 0])
+
+
+def test_an_early_end_of_the_alpha_phase_goes_to_retraining(run: Callable[..., Trial]) -> None:
+    """Four stages of the five that there is room for; the learning-rate policy stretches over what follows."""
+    trial = run(epochs=6, alpha_fraction=0.9, alpha=Multiplicative(0.5, 0.05), lr=CosineAnnealing(0.1, warmup_epochs=0))
+    assert column(trial, "alpha") == [0.5, 0.25, 0.125, 0.0625, 0, 0]
+    # Means of three batches each of 0.1 (1 + cos(pi n / 6)) / 2.
+    assert column(trial, "lr")[4:] == pytest.approx([0.0894337567, 0.0272329099], rel=1e-6)
+
+
+def test_stagnation_raises_the_rate_in_the_rows(run: Callable[..., Trial]) -> None:
+    trial = run(alpha_fraction=0, lr=StagnationRestart((1e-6, 2e-6, 3e-6), patience=1))
+    best, rates, rate = 0.0, [], 0
+    for accuracy in column(trial, "val_accuracy"):
+        rates.append((1e-6, 2e-6, 3e-6)[rate])
+        rate = min(rate + (accuracy <= best), 2)
+        best = max(best, accuracy)
+    assert column(trial, "lr") == pytest.approx(rates)
+    assert rates[-1] == 3e-6
+
+
+def test_the_gate_in_front_of_the_norm_runs_through(run: Callable[..., Trial]) -> None:
+    trial = run(pruning=Pruning(0.5, round_to=1, gate="conv_weight"))
+    assert trial.cut is not None
+    assert trial.cut["difference"] > 1e-3
+    assert type(trial.network) is VGG16
+    assert len(trial.rows) == 5
+
+
+def test_the_same_config_gives_the_same_rows_and_another_seed_others(
+    run: Callable[..., Trial], timeless: Callable[[Rows], Rows], dense: Dense
+) -> None:
+    before = copy.deepcopy(dense.network)
+    torch.manual_seed(1)
+    first = run()
+    torch.manual_seed(2)
+    again, other = run(), run(seed=1)
+    assert timeless(again.rows) == timeless(first.rows)
+    assert same_weights(again.network, first.network)
+    for name in ("train_loss", "val_loss"):
+        assert all(a != b for a, b in zip(column(first, name), column(other, name), strict=True))
+    assert same_weights(before, dense.network)
+    assert not dense.network.training
+
+
+def test_training_gets_better_in_the_end(run: Callable[..., Trial]) -> None:
+    trial = run(epochs=8, lr=CosineAnnealing(peak=0.02))
+    assert trial.rows[-1]["val_loss"] < trial.cut["val_loss"]
+    assert trial.rows[-1]["val_accuracy"] > 0.5
+
+
+def test_what_cannot_be_cut_is_refused(data: Data, dense: Dense, small: Callable[..., TrialConfig]) -> None:
+    with pytest.raises(ValueError, match=r"pruning\.amount must be at most 0\.\d+ of the macs .* but got 0\.99"):
+        Trial(small(pruning=Pruning(amount=0.99, round_to=8)), data, dense)
+
+
+def test_a_loss_that_is_no_number_is_told_with_epoch_and_rate(
+    data: Data, dense: Dense, small: Callable[..., TrialConfig]
+) -> None:
+    trial = Trial(small(alpha_lr=0.0123, lr=CosineAnnealing(0.5, warmup_epochs=0)), data, dense)
+    trial.run_epoch()
+    with torch.no_grad():
+        trial.network.classifier.weight.fill_(float("inf"))
+    with pytest.raises(DivergedError, match=r"^epoch 2: the training loss is nan at learning rate 0\.0123$"):
+        trial.run_epoch()
+    assert (trial.epoch, len(trial.rows)) == (1, 1)
+
+
+def test_a_loss_that_is_no_number_only_on_the_validation_images(
+    data: Data, dense: Dense, small: Callable[..., TrialConfig]
+) -> None:
+    trial = Trial(small(), data, dense)
+    for _, norm in trial.network.layers():
+        norm.running_mean.fill_(float("nan"))
+    with pytest.raises(DivergedError, match=r"^epoch 1: the validation loss is nan"):
+        trial.run_epoch()
+
+
+def test_a_defect_of_removal_is_not_passed_over(
+    data: Data, dense: Dense, small: Callable[..., TrialConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = Trial(small(alpha=OneShot()), data, dense)
+
+    def defective(network: GatedVGG16) -> VGG16:
+        pruned = remove(network)
+        with torch.no_grad():
+            pruned.classifier.bias[0] += 0.1
+        return pruned
+
+    monkeypatch.setattr("trainable.trial.remove", defective)
+    with pytest.raises(Exception, match="removal changed the network's output by"):
+        trial.run_epoch()
+
+
+def test_the_optimizer_is_the_configs_in_both_phases(
+    data: Data, dense: Dense, small: Callable[..., TrialConfig]
+) -> None:
+    trial = Trial(small(optimizer=Optimizer(batch_size=36, momentum=0.7, weight_decay=0.01)), data, dense)
+    groups = [trial.state_dict()["optimizer"]["param_groups"] for row in steps(trial) if row["epoch"] in (1, 5)]
+    assert [[group["momentum"] for group in each] for each in groups] == [[0.7, 0.7]] * 2
+    assert [[group["weight_decay"] for group in each] for each in groups] == [[0.01, 0.0]] * 2
