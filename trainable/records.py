@@ -23,9 +23,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Self
+from typing import Any, BinaryIO, ClassVar, Literal, Self
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 State = Literal["running", "complete", "stopped", "failed"]
 
@@ -113,6 +113,8 @@ class TrialRecord:
     val_loss and val_accuracy behind it, before retraining, and difference (of the outputs, relative).
     error: why it failed. problems: what else went wrong, a line each. Times are UTC, ISO 8601.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     number: int
     config: dict[str, Any]

@@ -1,10 +1,12 @@
 """What a trial gets of a cluster, from the cluster's nodes alone, and addresses that are none. No Ray runs here."""
 
+import fcntl
 import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -121,6 +123,19 @@ def test_auto_needs_one_cluster(monkeypatch: pytest.MonkeyPatch, here: set[str],
 def test_auto_takes_the_environments_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "nonsense")
     refuse("auto", r"'nonsense' \(RAY_ADDRESS\)")
+
+
+def test_what_a_node_finds_otherwise(tmp_path: Path) -> None:
+    """The driver's side and a node's side of check_storage, here in one process, where nothing hides."""
+    (tmp_path / "driver").write_text("token")
+    with (tmp_path / "driver").open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        same = cluster._probe(str(tmp_path), "node")
+    assert cluster._difference(same, "token", tmp_path / "node") == ""
+    assert "other contents" in cluster._difference(same, "another", tmp_path / "node")
+    assert "other contents" in cluster._difference(same, "token", tmp_path / "driver")
+    unlocked = cluster._probe(str(tmp_path), "node")
+    assert "lock" in cluster._difference(unlocked, "token", tmp_path / "node")
 
 
 def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

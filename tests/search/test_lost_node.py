@@ -1,4 +1,4 @@
-"""Two Ray nodes on this machine with fake GPUs: trials run on both; one node is lost, another joins, nothing is lost."""
+"""Two Ray nodes on this machine with fake GPUs: trials run on both; one is lost, another joins, nothing is lost."""
 
 from collections.abc import Iterator
 from pathlib import Path

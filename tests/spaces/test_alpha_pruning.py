@@ -54,7 +54,8 @@ def check(trial: optuna.Trial, config: TrialConfig) -> None:
 @given(seed=st.integers(0, 2**32 - 1), epochs=st.integers(2, 300), epochs_per_alpha=st.integers(1, 20))
 @settings(max_examples=200, deadline=None)
 def test_every_sample_is_a_sensible_trial(seed: int, epochs: int, epochs_per_alpha: int) -> None:
-    base = TrialConfig(epochs=max(epochs, 2 * epochs_per_alpha), epochs_per_alpha=epochs_per_alpha)
+    length = max(epochs, 2 * epochs_per_alpha)
+    base = TrialConfig(epochs=length, alpha_fraction=0.6, epochs_per_alpha=epochs_per_alpha)
     trial = study_of(RandomSampler(seed=seed)).ask()
     config = alpha_pruning(trial, base)
 
@@ -206,6 +207,6 @@ def test_options_that_name_something_else_are_refused(options: dict[str, object]
 
 @pytest.mark.parametrize(("epochs", "epochs_per_alpha"), [(1, 1), (18, 100)])
 def test_a_base_without_room_for_an_alpha_phase_is_refused(epochs: int, epochs_per_alpha: int) -> None:
-    base = TrialConfig(epochs=epochs, epochs_per_alpha=epochs_per_alpha)
+    base = TrialConfig(epochs=epochs, alpha_fraction=0, epochs_per_alpha=epochs_per_alpha)
     with pytest.raises(ValueError, match=r"`epochs_per_alpha <= 0.6 \* epochs` must hold.*epochs=\d+; raise epochs"):
         alpha_pruning(study_of(RandomSampler(seed=0)).ask(), base)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from trainable.config import DataConfig, DenseConfig, Optimizer, Pruning, TrialConfig, as_json, trial_config
@@ -57,8 +57,19 @@ POLICY = st.one_of(
     st.builds(OneCycle, LR, FRACTION),
     st.builds(StagnationRestart, st.lists(LR, min_size=1, max_size=4).map(tuple), EPOCHS),
 )
+
+
+def possible(**values: Any) -> TrialConfig:
+    try:
+        return TrialConfig(**values)
+    except ValueError as error:
+        if "alpha has no stage" not in str(error):
+            raise
+        reject()
+
+
 CONFIG = st.builds(
-    TrialConfig,
+    possible,
     seed=st.integers(0, 2**63 - 1),
     epochs=EPOCHS,
     alpha_fraction=st.floats(0, 1, exclude_max=True),
@@ -110,7 +121,7 @@ def test_the_phases_share_the_epochs(config: TrialConfig) -> None:
         ({"epochs": 12, "alpha_fraction": 0.25}, (0.75, 0.5, 0.25), 9),
         ({"epochs": 12, "alpha_fraction": 0.0}, (), 12),
         ({"epochs": 4, "alpha_fraction": 0.99}, (0.75, 0.5, 0.25), 1),
-        ({"epochs": 1, "alpha_fraction": 0.99}, (), 1),
+        ({"epochs": 1, "alpha_fraction": 0}, (), 1),
         # 9 epochs are two stages of 4; the one left over goes to the retrain phase.
         ({"epochs": 10, "alpha_fraction": 0.9, "epochs_per_alpha": 4}, (2 / 3,) * 4 + (1 / 3,) * 4, 2),
         ({"epochs": 12, "alpha_fraction": 0.25, "alpha": OneShot()}, (), 12),
@@ -207,3 +218,10 @@ def test_importing_it_imports_nothing_heavy() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("values", [{"epochs_per_alpha": 100}, {"epochs": 1, "alpha_fraction": 0.99}])
+def test_an_alpha_phase_without_a_stage_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"`epochs_per_alpha <= alpha_fraction \* epochs < epochs` must hold"):
+        TrialConfig(**values)
+    assert TrialConfig(**values, alpha=OneShot()).alphas == ()

@@ -13,6 +13,7 @@ import pytest
 
 from trainable.records import (
     ExperimentFolder,
+    FencedError,
     TrialFolder,
     TrialRecord,
     append_row,
@@ -197,13 +198,17 @@ FULL = TrialRecord(
 @pytest.mark.parametrize("record", [FULL, TrialRecord(number=0, config={})])
 def test_a_trial_record_comes_back_as_it_was(tmp_path: Path, record: TrialRecord) -> None:
     folder = ExperimentFolder(tmp_path).trial(record.number)
-    folder.write(record)
+    folder.create(record)
     assert folder.read() == record
 
 
 def test_a_damaged_trial_record_is_named(tmp_path: Path) -> None:
-    folder = TrialFolder(tmp_path)
-    with pytest.raises(FileNotFoundError):
+    folder = TrialFolder(tmp_path / "00012")
+    folder.path.mkdir()
+    with pytest.raises(ValueError, match=rf"^{folder.record_path} is missing$"):
+        folder.read()
+    folder.write(replace(FULL, number=13))
+    with pytest.raises(ValueError, match="is damaged: it is of trial 13"):
         folder.read()
     for values in ({**asdict(FULL), "nunber": 3}, {"number": 3}):
         folder.record_path.write_text(json.dumps(values))
@@ -211,28 +216,83 @@ def test_a_damaged_trial_record_is_named(tmp_path: Path) -> None:
             folder.read()
 
 
-def test_the_end_of_a_trial_is_recorded_and_its_checkpoints_go(tmp_path: Path) -> None:
-    folder = TrialFolder(tmp_path)
-    folder.write(replace(FULL, state="running", error=None, finished=None))
-    folder.checkpoint(7).write_bytes(b"")
-    folder.checkpoint(12).write_bytes(b"")
-    assert folder.checkpoints() == [tmp_path / "checkpoint-00012.pt", tmp_path / "checkpoint-00007.pt"]
-
+def test_the_end_of_a_trial_is_recorded(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path / "00012")
+    folder.create(replace(FULL, state="running", error=None, finished=None))
     folder.end("stopped")
     ended = folder.read()
     assert ended == replace(FULL, state="stopped", error=None, finished=ended.finished)
     assert ended.finished is not None
     assert ended.finished > ended.created
-    assert folder.checkpoints() == []
     folder.end("failed", "MemoryError")
     assert (folder.read().state, folder.read().error) == ("failed", "MemoryError")
+    folder.again()
+    assert folder.read() == replace(FULL, state="running", error=None, finished=None)
+
+
+def test_checkpoints_come_newest_first(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path / "00012")
+    folder.path.mkdir()
+    for epoch in (7, 12, 99_999, 100_000):
+        folder.checkpoint(epoch).write_bytes(b"")
+    (folder.path / "checkpoint-mine.pt").write_bytes(b"")
+    assert [folder.epoch_of(path) for path in folder.checkpoints()] == [100_000, 99_999, 12, 7, -1]
+
+
+def test_a_trial_is_made_all_at_once(tmp_path: Path) -> None:
+    experiment = ExperimentFolder(tmp_path)
+    checkpoint = tmp_path / "checkpoint-00003.pt"
+    checkpoint.write_bytes(b"weights")
+    experiment.trial(12).create(FULL, checkpoint)
+    assert experiment.trial(12).checkpoint(3).read_bytes() == b"weights"
+    with pytest.raises(OSError, match="not empty"):
+        experiment.trial(12).create(FULL)
+    with pytest.raises(FileNotFoundError):
+        experiment.trial(13).create(replace(FULL, number=13), tmp_path / "none.pt")
+    assert [folder.number for folder in experiment.trials()] == [12]
+
+
+def test_only_the_newest_attempt_may_write(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path / "00012")
+    folder.create(replace(FULL, state="running", attempt=0))
+    first = folder.begin("here:1", "cpu").attempt
+    with folder.fenced(first) as record:
+        assert (record.host, record.error) == ("here:1", None)
+    second = folder.begin("there:2", "cpu").attempt
+    assert (first, second) == (1, 2)
+    with pytest.raises(FencedError, match="running in attempt 2, so attempt 1 may not write"), folder.fenced(first):
+        raise AssertionError("the fence let a stale attempt in")
+    folder.end("stopped")
+    with pytest.raises(FencedError, match="is stopped"), folder.fenced(second):
+        raise AssertionError("the fence let an ended trial go on")
+    with pytest.raises(FencedError, match="is stopped"):
+        folder.begin("here:3", "cpu")
+
+
+def test_a_write_waits_for_the_one_that_has_the_lock(tmp_path: Path) -> None:
+    """The next attempt cannot begin in the middle of a write of the one before."""
+    folder = TrialFolder(tmp_path / "00012")
+    folder.create(replace(FULL, state="running", attempt=0))
+    attempt = folder.begin("here:1", "cpu").attempt
+    code = f"""
+from pathlib import Path
+from trainable.records import TrialFolder
+print(TrialFolder(Path({str(folder.path)!r})).begin("there:2", "cpu").attempt)
+"""
+    with folder.fenced(attempt):
+        other = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(timeout=3)
+        append_row(folder.rows_path, {"epoch": 1})
+        assert folder.read().attempt == attempt
+    assert other.communicate(timeout=60)[0].strip() == "2"
 
 
 def test_trials_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     experiment = ExperimentFolder(tmp_path)
     assert list(experiment.trials()) == []
     for number in (100, 12, 3):
-        experiment.trial(number).write(replace(FULL, number=number))
+        experiment.trial(number).create(replace(FULL, number=number))
     (tmp_path / "trials" / "notes").mkdir()
     assert [folder.read().number for folder in experiment.trials()] == [3, 12, 100]
     assert experiment.trial(12).path == tmp_path / "trials" / "00012"
@@ -251,6 +311,6 @@ def test_find_says_what_is_there(tmp_path: Path) -> None:
 
 
 def test_importing_it_imports_nothing_heavy() -> None:
-    code = "import sys, trainable.records; print({'torch', 'ray', 'optuna', 'pandas', 'pydantic'} & set(sys.modules))"
+    code = "import sys, trainable.records; print({'torch', 'ray', 'optuna', 'pandas', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
