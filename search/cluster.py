@@ -1,5 +1,6 @@
 """The Ray cluster of a search: connected to or started, and asked whether it can do what is wanted."""
 
+import fcntl
 import logging
 import os
 import secrets
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import psutil  # type: ignore[import-untyped]
 
@@ -23,10 +24,11 @@ from trainable.records import read_rows, replace_file
 DEFAULT_GPUS_PER_TRIAL = 0.25
 # Ray counts GPUs in ten-thousandths and cuts off the rest.
 LEAST_GPUS_PER_TRIAL = 1e-4
-# An address that nobody listens at. Ray would try for 13 minutes.
+# ray.init tries for 13 minutes where nobody answers.
 ADDRESS_SECONDS = 5
-# A node that starts a worker on a busy disk takes its time; one whose mount hangs never comes back.
-STORAGE_SECONDS = 30
+# A node that reads its Python from a cold disk takes its time; one whose mount hangs never comes back.
+STORAGE_SECONDS = 60
+# How often the dense network is begun or gone on with before its nodes are given up on.
 DENSE_ATTEMPTS = 3
 
 # Read by ray here and in what it starts: plain output, no logger files, every row at once, no usage report. Trials
@@ -42,6 +44,7 @@ _ENVIRONMENT = {
 }
 # Read by ray in the worker: a trial that gets no GPU is to see none.
 _WORKER_ENVIRONMENT = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
+_ADDRESS = "--address must be host:port of a Ray cluster that this machine is a node of, or auto"
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,6 @@ def connected(address: str | None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
-
-
-_ADDRESS = "--address must be host:port of a Ray cluster that this machine is a node of, or auto"
 
 
 def _check_address(address: str) -> None:
@@ -227,7 +227,9 @@ def _resources(node: dict[str, Any]) -> tuple[float, float]:
 
 
 def check_storage(folder: Path, *, timeout_seconds: float = STORAGE_SECONDS) -> None:
-    """Writes to `folder` here and reads it back on every node of the connected cluster, and the other way round.
+    """Writes to `folder` here and reads it on every node of the connected cluster, and the other way round.
+
+    That a node sees a lock that is held here is tried as well.
 
     Args:
         folder: exists here. What is written is removed again.
@@ -243,12 +245,14 @@ def check_storage(folder: Path, *, timeout_seconds: float = STORAGE_SECONDS) -> 
     probe.mkdir()
     try:
         token = secrets.token_hex(8)
-        replace_file(probe / "driver", lambda file: file.write(token.encode()))
-        tasks = {_task(_write_probe, node, num_cpus=0).remote(str(probe), node["NodeID"]): node for node in _alive()}
-        _, late = ray.wait(list(tasks), num_returns=len(tasks), timeout=timeout_seconds)
+        replace_file(probe / "driver", lambda own: own.write(token.encode()))
+        with (probe / "driver").open("r+") as file:
+            _lock(file, folder)
+            probes = {_task(_probe, node, num_cpus=0).remote(str(probe), node["NodeID"]): node for node in _alive()}
+            _, late = ray.wait(list(probes), num_returns=len(probes), timeout=timeout_seconds)
         for task in late:
             ray.cancel(task, force=True)
-        for task, node in tasks.items():
+        for task, node in probes.items():
             name = f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
             if task in late:
                 raise ValueError(
@@ -256,14 +260,13 @@ def check_storage(folder: Path, *, timeout_seconds: float = STORAGE_SECONDS) -> 
                     f"see whether {str(folder)!r} hangs there, or `ray stop` it"
                 )
             try:
-                read, written = _result(task)
-                problem = "" if (read, (probe / node["NodeID"]).read_text()) == (token, written) else "another file"
+                problem = _difference(_result(task), token, probe / node["NodeID"])
             except OSError as error:
                 problem = error.strerror or str(error)
             except Exception as error:
-                last = str(error).strip().splitlines()[-1]
+                last = f"{type(error).__name__}: {error}".strip().splitlines()[-1]
                 raise ValueError(
-                    f"all nodes of the cluster must have alphaprune installed as it is here, but {name}: {last}"
+                    f"all nodes of the cluster must run alphaprune, installed as it is here, but {name}: {last}"
                 ) from error
             if problem:
                 raise ValueError(
@@ -274,12 +277,42 @@ def check_storage(folder: Path, *, timeout_seconds: float = STORAGE_SECONDS) -> 
         shutil.rmtree(probe, ignore_errors=True)
 
 
-def _write_probe(folder: str, name: str) -> tuple[str, str]:
-    """On a node: what it reads of what the driver wrote, and what it wrote for the driver to read."""
-    token = secrets.token_hex(8)
-    read = Path(folder, "driver").read_text()
-    replace_file(Path(folder, name), lambda file: file.write(token.encode()))
-    return read, token
+def _lock(file: IO[str], folder: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        raise ValueError(
+            f"--storage must be on a file system that has locks (flock), but {str(folder)!r}: {error.strerror}"
+        ) from error
+
+
+class _Probed(NamedTuple):
+    """What a node read in the driver's file, whether that was locked for it, and what it wrote to its own."""
+
+    read: str
+    locked: bool
+    wrote: str
+
+
+def _probe(folder: str, name: str) -> _Probed:
+    """On a node: reads the driver's file in `folder` and writes one called `name`."""
+    wrote = secrets.token_hex(8)
+    with Path(folder, "driver").open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = False
+        except BlockingIOError:
+            locked = True
+        read = file.read()
+    replace_file(Path(folder, name), lambda own: own.write(wrote.encode()))
+    return _Probed(read, locked, wrote)
+
+
+def _difference(probed: _Probed, written: str, path: Path) -> str:
+    """What of the driver's `written` and of the node's file at `path` is not the same on both sides, if anything."""
+    if (probed.read, path.read_text()) != (written, probed.wrote):
+        return "a file has other contents"
+    return "" if probed.locked else "a lock (flock) is not seen on the other"
 
 
 def _task(function: Callable[..., Any], node: dict[str, Any], **options: Any) -> Any:

@@ -109,7 +109,7 @@ def test_a_node_without_the_package_is_refused(nodes: Cluster, tmp_path: Path) -
     package = Path(cluster.__file__).parent
     with (
         node_apart(nodes, f"mount -t tmpfs none {package}") as name,
-        pytest.raises(ValueError, match=f"alphaprune installed .* node {name} .*: ModuleNotFoundError"),
+        pytest.raises(ValueError, match=f"installed as it is here, but node {name} .*: ModuleNotFoundError"),
     ):
         cluster.check_storage(tmp_path)
 
