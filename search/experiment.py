@@ -256,7 +256,7 @@ def _announce(
     for line in str(planned).splitlines():
         say(line)
     check_disk(planned, storage)
-    if not where.local:
+    if where.address is not None:
         storage.mkdir(parents=True, exist_ok=True)
         cluster.check_storage(storage)
 
