@@ -3,10 +3,11 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from searches import SETTINGS, check_whole, run
+from searches import SETTINGS, check_whole, ended, run, start, wait_for
 
 from trainable.records import ExperimentFolder
 
@@ -15,12 +16,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of three megabytes."""
+    """A file system of twelve megabytes."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small tmpfs takes root")
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=False, capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", disk], check=False, capture_output=True
+    )
     if mounted.returncode:
         pytest.skip(f"a small tmpfs cannot be mounted here: {mounted.stderr!r}")
     yield disk
@@ -29,19 +32,39 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("how", [["--local"], []], ids=["local", "cluster"])
 def test_a_full_disk(small_disk: Path, tmp_path: Path, how: list[str]) -> None:
-    settings = tmp_path / "search.toml"
+    settings, log = tmp_path / "search.toml", tmp_path / "log"
     settings.write_text(SETTINGS.replace("trials = 8", "trials = 3"))
-    # What is left holds the dense network and a few trials, but not all of them.
-    ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(3 * 2**20 - 1_400_000))
-    result = run("run", settings, "--storage", small_disk, *how)
-    assert result.returncode == 1, result.stderr
-    assert "no space is left" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert result.stderr.strip().splitlines()[-1] == f"alphaprune resume search --storage {small_disk}"
+    folder = ExperimentFolder(small_disk / "search")
+    driver = start("run", settings, "--storage", small_disk, *how, log=log)
+    with ended(driver):
+        wait_for(lambda: any(trial.rows() for trial in folder.trials()), what="an epoch")
+        fill(small_disk / "ballast")
+        assert driver.wait(timeout=120) == 1, log.read_text()
+    text = log.read_text()
+    assert "no space is left" in text
+    assert "Traceback" not in text
+    assert text.strip().splitlines()[-1] == f"alphaprune resume search --storage {small_disk}"
     status = run("status", "search", "--storage", small_disk)
     assert status.returncode == 0, status.stderr
-    ballast.unlink()
+    (small_disk / "ballast").unlink()
     result = run("resume", "search", "--storage", small_disk, *how)
     assert result.returncode == 0, result.stderr
-    check_whole(ExperimentFolder(small_disk / "search"), trials=6)
+    check_whole(folder, trials=6)
+
+
+def fill(path: Path) -> None:
+    """Takes all the room there is, whatever else is written or removed meanwhile."""
+    with path.open("ab", buffering=0) as file:
+        for size in (2**20, 2**14, 2**12):
+            with suppress(OSError):
+                while file.write(bytes(size)) == size:
+                    pass
+
+
+def test_too_small_a_disk_is_refused_before_anything_starts(small_disk: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "search.toml"
+    settings.write_text(SETTINGS)
+    result = run("run", settings, "--storage", small_disk, "--local", "--width", "1")
+    assert result.returncode == 2, result.stderr
+    assert "--storage must have about" in result.stderr.splitlines()[-1]
+    assert list(small_disk.iterdir()) == []
