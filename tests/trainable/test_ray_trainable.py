@@ -9,7 +9,6 @@ import pytest
 import ray
 import torch
 from ray import tune
-from ray.tune.schedulers import PopulationBasedTraining
 
 from trainable.config import Optimizer, Pruning, TrialConfig, as_json, trial_config
 from trainable.data import Data
@@ -313,21 +312,3 @@ def test_a_tuner_of_ones_own(
     for result in results:
         last = rows_of(result.config)[-1]
         assert {name: result.metrics[name] for name in last} == last
-
-
-@pytest.mark.slow
-def test_a_scheduler_that_clones_trials(fit: Callable[..., tune.ResultGrid]) -> None:
-    """The worse trial takes over the better one's network and rates, at the border of the phases and behind it."""
-    rates = {"alpha_lr": tune.loguniform(1e-3, 0.05), "lr": {"peak": tune.loguniform(1e-3, 0.05)}}
-    scheduler = PopulationBasedTraining(
-        time_attr="training_iteration",
-        perturbation_interval=2,
-        quantile_fraction=0.5,
-        synch=True,
-        hyperparam_mutations=rates,
-    )
-    results = fit({"alpha_lr": tune.grid_search([1e-3, 0.02])}, scheduler=scheduler, reuse_actors=True)
-    assert not results.errors
-    assert scheduler._num_perturbations >= 1  # a trial is not cloned before its checkpoint is there
-    assert [result.metrics["epoch"] for result in results] == [5, 5]
-    assert all(result.metrics["done"] for result in results)
