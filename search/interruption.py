@@ -1,6 +1,5 @@
 """What ends a search before its end: a signal, a spent time budget, a full disk. All is recorded, to go on later."""
 
-import errno
 import os
 import re
 import signal
@@ -8,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
+
+from trainable.errors import is_full_disk
 
 
 class Interruption(KeyboardInterrupt):
@@ -81,10 +82,6 @@ def full_disk_interrupts() -> Iterator[None]:
         if not is_full_disk(error):
             raise
         raise Interruption(no_space(str(error)), 1) from error
-
-
-def is_full_disk(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def no_space(error: str) -> str:

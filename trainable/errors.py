@@ -1,5 +1,7 @@
 """What a trial can fail of. Imports no torch."""
 
+import errno
+
 
 class TrialError(RuntimeError):
     """The trial has failed, and to try it again would end the same."""
@@ -7,3 +9,8 @@ class TrialError(RuntimeError):
 
 class DivergedError(TrialError):
     """A loss is no longer a number."""
+
+
+def is_full_disk(error: OSError) -> bool:
+    """Whether a write failed for want of room, on the disk or in a quota."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

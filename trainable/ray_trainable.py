@@ -1,6 +1,5 @@
 """The Ray Tune trainable. The one module of this package that imports ray."""
 
-import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import trial_config
 from trainable.data import Data
 from trainable.dense import Dense, load_dense
-from trainable.errors import TrialError
+from trainable.errors import TrialError, is_full_disk
 from trainable.recorded import RecordedTrial
 from trainable.records import FencedError, TrialFolder
 from trainable.trial import Trial
@@ -89,7 +88,7 @@ class AlphaPruning(tune.Trainable):
         except (ValueError, TrialError) as error:
             self._answer = {"epoch": epoch, "state": "failed", "error": str(error), "done": True}
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not is_full_disk(error):
                 raise
             self._answer = {"epoch": epoch, "state": NO_SPACE, "error": str(error), "done": True}
 
