@@ -1,18 +1,21 @@
-# make demo   the quick search on scikit-learn's digits, and its ranking
-# make test   all tests, the fast ones first
-# make lint   ruff and mypy
+# make demo        the quick search on scikit-learn's digits, and its ranking
+# make test        the tests that take seconds
+# make test-slow   those of whole searches: kills, lost nodes, damage, full disks
+# make lint        ruff and mypy
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-slow lint clean
 
 demo: .venv/installed
 	$(BIN)/alphaprune run quickstart
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -m "not slow"
-	$(BIN)/python -m pytest -m slow
+
+test-slow: .venv/installed-dev
+	$(BIN)/python -m pytest -m slow --durations=10
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -27,7 +27,8 @@ class SearchProgress:
         self._folder, self._planned, self._dense_epochs = folder, planned, dense_epochs
         self._epochs_each = settings.trial.epochs
         self._epochs = self._epochs_left = planned * self._epochs_each
-        self._ended, self._best, self._best_accuracy, self._waiting = 0, "", -1.0, 0
+        self._ended, self._best, self._best_accuracy = 0, "", -1.0
+        self._room: tuple[int, int] | None = None
         for trial in folder.trials():
             try:
                 record, rows = trial.read(), trial.rows()
@@ -96,14 +97,13 @@ class SearchProgress:
         self.say(text if self._bar is not None else f"{text} ({self._state()})")
         self._update()
 
-    def waiting(self, waiting: int) -> None:
-        """Says, once when it changes, that so many trials wait for nodes that were lost or are taken."""
-        if waiting != self._waiting:
-            self._waiting = waiting
-            if waiting:
-                self.say(f"waiting for resources: the cluster has no room for {waiting} trials that were running")
-            else:
-                self.say("the cluster has room again")
+    def room(self, trials: int, waiting: int) -> None:
+        """Says, once when it changes, how many `trials` the cluster has room for, and how many wait for more room."""
+        before, self._room = self._room, (trials, waiting)
+        if before is None or before == self._room or (before[0] == trials and not waiting):
+            return
+        waits = f"; {waiting} that ran before {'wait' if waiting > 1 else 'waits'} for resources" if waiting else ""
+        self.say(f"trials that the cluster has room for: {trials} now, {before[0]} before{waits}")
 
     def _count_end(self, record: TrialRecord, rows: list[dict[str, Any]]) -> None:
         self._ended += 1

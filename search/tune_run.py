@@ -99,9 +99,10 @@ class _Searcher(_Forgotten, Searcher):
         self._running: dict[str, int] = {}  # numbers by Tune's own ids
 
     @property
-    def without_room(self) -> int:
-        """How many trials that run, or did, the living nodes have no room for."""
-        return max(0, len(self._running) - capacity(self._share))
+    def room(self) -> tuple[int, int]:
+        """How many trials the living nodes hold now, and how many that run, or did, there is no room for."""
+        held = capacity(self._share)
+        return held, max(0, len(self._running) - held)
 
     def suggest(self, trial_id: str) -> Any:
         # Asked for as late as possible: a study that is asked for trials that only wait learns nothing in between.
@@ -162,7 +163,7 @@ class _Reporter(_Forgotten, tune.Callback):
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
-            self._progress.waiting(self._searcher.without_room)
+            self._progress.room(*self._searcher.room)
 
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
