@@ -16,6 +16,7 @@ from trainable.batches import Images
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import DenseConfig, as_json
 from trainable.data import Data
+from trainable.device_lock import training
 from trainable.errors import DivergedError
 from trainable.learning_rate import LearningRate
 from trainable.lr_policies import OneCycle
@@ -81,15 +82,17 @@ def train_dense(
                 rows = state["rows"]
     replace_rows(folder / "epochs.jsonl", rows)
     for epoch in range(len(rows) + 1, config.epochs + 1):
-        began = time.perf_counter()
-        batches = train.augmented(config.optimizer.batch_size, seed=config.seed, epoch=epoch)
-        try:
-            trained = train_epoch(
-                network, optimizer, learning_rate, batches, label_smoothing=config.optimizer.label_smoothing
-            )
-            validated = evaluate(network, validation, lr=trained.lr)
-        except DivergedError as error:
-            raise DivergedError(f"the dense network, epoch {epoch}: {error}; lower dense.peak") from error
+        with training():
+            began = time.perf_counter()
+            batches = train.augmented(config.optimizer.batch_size, seed=config.seed, epoch=epoch)
+            try:
+                trained = train_epoch(
+                    network, optimizer, learning_rate, batches, label_smoothing=config.optimizer.label_smoothing
+                )
+                validated = evaluate(network, validation, lr=trained.lr)
+            except DivergedError as error:
+                raise DivergedError(f"the dense network, epoch {epoch}: {error}; lower dense.peak") from error
+            seconds = time.perf_counter() - began
         row = {
             "epoch": epoch,
             "lr": trained.lr,
@@ -97,7 +100,7 @@ def train_dense(
             "train_accuracy": trained.accuracy,
             "val_loss": validated.loss,
             "val_accuracy": validated.accuracy,
-            "epoch_seconds": time.perf_counter() - began,
+            "epoch_seconds": seconds,
         }
         rows.append(row)
         append_row(folder / "epochs.jsonl", row)

@@ -106,9 +106,11 @@ def replace_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 class TrialRecord:
     """trial.json: what a trial is and how it stands.
 
-    control: one_shot, random_channels or from_scratch; None for what the study asked for. params, distributions: what
-    the study asked, from which it is rebuilt. attempt: how often the trial was started, 0 for not yet. host, device:
-    where it ran last, as `hostname:pid` and `cpu` or the GPU's name.
+    control: one_shot, random_channels or from_scratch; None for what the study asked for. parent: number and epoch of
+    the trial that a branch goes on from. confirms: the number of the trial that this one repeats with another seed; a
+    repeat of a control is a control too. params, distributions: what the study asked, from which it is rebuilt.
+    attempt: how often the trial was started, 0 for not yet. host, device: where it ran last, as `hostname:pid` and
+    `cpu` or the GPU's name.
     cut: what removing the channels gave: epoch (the last of the alpha phase), widths, channels, parameters, macs,
     val_loss and val_accuracy behind it, before retraining, and difference (of the outputs, relative).
     error: why it failed. problems: what else went wrong, a line each. Times are UTC, ISO 8601.
@@ -120,6 +122,7 @@ class TrialRecord:
     config: dict[str, Any]
     control: str | None = None
     parent: dict[str, Any] | None = None
+    confirms: int | None = None
     params: dict[str, Any] = field(default_factory=dict)
     distributions: dict[str, str] = field(default_factory=dict)
     state: State = "running"
@@ -135,8 +138,8 @@ class TrialRecord:
 
     @property
     def asked(self) -> bool:
-        """Whether the study asked for the trial: it is no control and no branch. No other is ever stopped early."""
-        return self.control is None and self.parent is None
+        """Whether the study asked for the trial: no control, branch or repeat. No other is ever stopped early."""
+        return self.control is None and self.parent is None and self.confirms is None
 
 
 _RECORD = TypeAdapter(TrialRecord)

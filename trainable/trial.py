@@ -10,6 +10,7 @@ from trainable.config import TrialConfig, as_json, trial_config
 from trainable.criteria import score
 from trainable.data import Data
 from trainable.dense import Dense
+from trainable.device_lock import training
 from trainable.errors import DivergedError
 from trainable.gates import GatedVGG16
 from trainable.learning_rate import LearningRate
@@ -89,13 +90,14 @@ class Trial:
             DivergedError: if a loss is no longer finite, with the epoch, the loss and the learning rate.
         """
         assert not self.finished, "the trial has had all its epochs"
-        began = time.perf_counter()
         number = self.epoch + 1
-        try:
-            row = {"epoch": number, **self._train_and_measure(number)}
-        except DivergedError as error:
-            raise DivergedError(f"epoch {number}: {error}") from error
-        row["epoch_seconds"] = time.perf_counter() - began
+        with training():
+            began = time.perf_counter()
+            try:
+                row = {"epoch": number, **self._train_and_measure(number)}
+            except DivergedError as error:
+                raise DivergedError(f"epoch {number}: {error}") from error
+            row["epoch_seconds"] = time.perf_counter() - began
         self.rows.append(row)
         self.epoch = number
         return row

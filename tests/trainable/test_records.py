@@ -181,6 +181,7 @@ FULL = TrialRecord(
     config={"epochs": 18, "alpha": {"family": "cosine"}},
     control="one_shot",
     parent={"number": 3, "epoch": 4},
+    confirms=7,
     params={"alpha.family": "cosine", "lr.peak": 0.1 + 0.2},
     distributions={"lr.peak": '{"name": "FloatDistribution"}'},
     state="failed",
@@ -200,6 +201,22 @@ def test_a_trial_record_comes_back_as_it_was(tmp_path: Path, record: TrialRecord
     folder = ExperimentFolder(tmp_path).trial(record.number)
     folder.create(record)
     assert folder.read() == record
+
+
+@pytest.mark.parametrize(
+    "fields", [{"control": "one_shot"}, {"parent": {"number": 3, "epoch": 4}}, {"confirms": 0}, {"confirms": 7}]
+)
+def test_the_study_did_not_ask_for_controls_branches_and_repeats(fields: dict[str, Any]) -> None:
+    assert TrialRecord(number=12, config={}).asked
+    assert not TrialRecord(number=12, config={}, **fields).asked
+
+
+def test_a_record_from_before_repeats_is_of_none(tmp_path: Path) -> None:
+    folder = ExperimentFolder(tmp_path).trial(12)
+    folder.create(FULL)
+    old = {name: value for name, value in asdict(FULL).items() if name != "confirms"}
+    folder.record_path.write_text(json.dumps(old))
+    assert folder.read() == replace(FULL, confirms=None)
 
 
 def test_a_damaged_trial_record_is_named(tmp_path: Path) -> None:
