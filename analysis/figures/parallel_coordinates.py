@@ -1,0 +1,157 @@
+"""The searched parameters of all complete trials beside what came out: a line a trial through an axis a parameter.
+
+The axes lie one below another, as plotly's own parallel coordinates cannot: so names and choices can be read at any
+width.
+"""
+
+import math
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from analysis.experiment import Experiment
+from analysis.figures.described import Who, count, percentage, searched, who
+from analysis.figures.style import INK, MUTED, family_colour, figure, hover, sentence, shown
+from analysis.trials import number_of
+
+# What every trial has beside the parameters whose names have a dot.
+_PLAIN_PARAMETERS = frozenset({"alpha_fraction", "alpha_lr", "epochs_per_alpha"})
+
+
+@dataclass(frozen=True)
+class Axis:
+    """ticks: where on the axis, from 0 (left) to 1, and what is there. positions: of each trial, likewise."""
+
+    name: str
+    ticks: tuple[tuple[float, str], ...]
+    positions: tuple[float, ...]
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ParallelCoordinates:
+    """axes: the parameters, then MACs and accuracy. on_front: whether no other of the trials beats each in both."""
+
+    title: str
+    trials: tuple[Who, ...]
+    on_front: tuple[bool, ...]
+    axes: tuple[Axis, ...]
+
+
+def parallel_coordinates_info(experiment: Experiment) -> ParallelCoordinates:
+    """Complete trials of the search by those parameters that all of them have and that differ between them."""
+    trials = searched(experiment.rank()).sort_index()
+    trials = trials[trials["pruned_val_accuracy"].notna() & trials["macs"].notna()]
+    if len(trials) < 2:
+        few = "Fewer than two trials of the search are complete, so there are no parameters to compare."
+        return ParallelCoordinates(few, (), (), ())
+    names = [name for name in map(str, trials.columns) if "." in name or name in _PLAIN_PARAMETERS]
+    axes = [axis for name in names if (axis := _axis(name, trials[name].tolist())) is not None]
+    dense = number_of(experiment.dense, "macs")
+    share = dense > 0
+    macs = (trials["macs"] / (dense if share else 1e6)).tolist()
+    accuracies = trials["pruned_val_accuracy"].tolist()
+    axes.append(_scale("MACs, of the dense network's" if share else "MACs, millions", macs, 1, share))
+    axes.append(_scale("validation accuracy", accuracies, 2, True))
+    order = trials.sort_values(["macs", "pruned_val_accuracy"], ascending=[True, False])["pruned_val_accuracy"]
+    best = order[order > order.cummax().shift(fill_value=-math.inf)].index
+    whos = tuple(who(experiment.trials, int(number)) for number in trials.index.tolist())
+    title = (
+        f"Parameters of {count(len(trials), 'complete trial')}; in colour {_those(len(best))} that no other beats in "
+    )
+    return ParallelCoordinates(
+        f"{title}both accuracy and MACs.", whos, tuple(one.number in best for one in whos), tuple(axes)
+    )
+
+
+def parallel_coordinates(experiment: Experiment) -> go.Figure:
+    """A line a trial through all axes; those on the front in their families' colours."""
+    info = parallel_coordinates_info(experiment)
+    if not info.axes:
+        return sentence(info.title)
+    drawn = figure(info.title, height=60 + 52 * len(info.axes))
+    rows = [-row for row in range(len(info.axes))]
+    behind = [index for index, on_front in enumerate(info.on_front) if not on_front]
+    groups: list[tuple[str, str, float, list[int]]] = [("other trials", "#BBBBBB", 0.8, behind)]
+    for family in dict.fromkeys(
+        one.family for one, on_front in zip(info.trials, info.on_front, strict=True) if on_front
+    ):
+        of_family = [index for index, one in enumerate(info.trials) if info.on_front[index] and one.family == family]
+        groups.append((shown(family or "schedule unknown"), family_colour(family), 2, of_family))
+    for name, colour, width, indices in groups:
+        drawn.add_scatter(
+            # None ends a trial's line.
+            x=[x for index in indices for x in (*(axis.positions[index] for axis in info.axes), None)],
+            y=[y for _ in indices for y in (*rows, None)],
+            mode="lines+markers",
+            line={"color": colour, "width": width},
+            marker={"size": 3 if width < 1 else 5},
+            name=name,
+            hovertext=[
+                text
+                for index in indices
+                for text in (
+                    *(hover([info.trials[index].label, f"{axis.name}: {axis.texts[index]}"]) for axis in info.axes),
+                    "",
+                )
+            ],
+            hovertemplate="%{hovertext}<extra></extra>",
+        )
+    for row, axis in zip(rows, info.axes, strict=True):
+        drawn.add_shape(type="line", x0=0, x1=1, y0=row, y1=row, layer="below", line={"color": "#999999", "width": 1})
+        drawn.add_annotation(
+            **{"x": 0, "y": row, "text": f"<b>{shown(axis.name, 40)}</b>", "xanchor": "left", "xshift": -4},
+            **{"yanchor": "bottom", "yshift": 3, "showarrow": False, "bgcolor": "rgba(255, 255, 255, 0.75)"},
+            font={"size": 11, "color": INK},
+        )
+        for position, text in axis.ticks:
+            side = "left" if position < 0.02 else "right" if position > 0.98 else "center"
+            drawn.add_annotation(
+                **{"x": position, "y": row, "text": shown(text, 15), "xanchor": side, "yanchor": "top", "yshift": -3},
+                **{"showarrow": False, "bgcolor": "rgba(255, 255, 255, 0.75)", "borderpad": 0},
+                font={"size": 9, "color": MUTED},
+            )
+    drawn.update_xaxes(range=[-0.02, 1.02], visible=False)
+    drawn.update_yaxes(range=[rows[-1] - 0.45, 0.5], visible=False)
+    return drawn
+
+
+def _axis(name: str, values: list[object]) -> Axis | None:
+    """The axis of a parameter that every trial has and that is not the same for all, else None."""
+    if any(value is None or (isinstance(value, float) and math.isnan(value)) for value in values):
+        return None
+    numbers = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) == len(values):
+        return _scale(name, numbers) if min(numbers) < max(numbers) else None
+    choices = sorted({str(value) for value in values})
+    if len(choices) == 1:
+        return None
+    places = {choice: index / (len(choices) - 1) for index, choice in enumerate(choices)}
+    return Axis(
+        name,
+        tuple((place, choice) for choice, place in places.items()),
+        tuple(places[str(value)] for value in values),
+        tuple(str(value) for value in values),
+    )
+
+
+def _scale(name: str, values: list[float], digits: int = 0, percent: bool = False) -> Axis:
+    """An axis from the least to the greatest value; logarithmic where that is more than ten times as great."""
+    low, high = min(values), max(values)
+    logarithmic = low > 0 and high / low > 10 and not percent
+    low, high = (math.log10(low), math.log10(high)) if logarithmic else (low, high)
+
+    def text(value: float) -> str:
+        return percentage(value, digits) if percent else f"{value:.3g}"
+
+    def position(value: float) -> float:
+        value = math.log10(value) if logarithmic else value
+        return (value - low) / (high - low) if high > low else 0.5
+
+    middle = 10 ** ((low + high) / 2) if logarithmic else (low + high) / 2
+    ticks = sorted({(position(value), text(value)) for value in (min(values), middle, max(values))})
+    return Axis(name, tuple(ticks), tuple(map(position, values)), tuple(map(text, values)))
+
+
+def _those(number: int) -> str:
+    return "the one" if number == 1 else f"the {number}"

@@ -1,0 +1,183 @@
+import math
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis import Experiment
+from analysis.figures import accuracy_against_macs, accuracy_against_measured
+from analysis.figures.accuracy_against import (
+    MEASURED,
+    Point,
+    _floor,
+    _front,
+    accuracy_against_macs_info,
+    accuracy_against_measured_info,
+)
+from analysis.figures.described import Who
+
+
+def drawn_points(figure: Any) -> Counter[tuple[float, float]]:
+    return Counter(
+        (x, y) for trace in figure.data if trace.mode == "markers" for x, y in zip(trace.x, trace.y, strict=True)
+    )
+
+
+def test_every_complete_trial_but_repeats_is_a_point(full: Experiment) -> None:
+    info = accuracy_against_macs_info(full)
+    ranked = full.rank()
+    assert sorted(point.who.number for point in info.points) == sorted(ranked.index)
+    assert not {point.who.number for point in info.points} & set(range(36, 52))
+    point = next(point for point in info.points if point.who.number == 7)
+    assert point.x == pytest.approx(100 * full.trials.loc[7, "macs"] / 313_740_000)
+    assert point.accuracy == full.trials.loc[7, "pruned_val_accuracy"]
+    assert (point.std, point.seeds) == (None, 0)
+    assert info.dense == (100.0, 0.94)
+
+
+def test_a_confirmed_trial_is_the_mean_of_its_repeats(full: Experiment) -> None:
+    point = next(point for point in accuracy_against_macs_info(full).points if point.who.number == 9)
+    repeats = full.trials.loc[[46, 47, 48], "pruned_val_accuracy"]
+    assert point.accuracy == pytest.approx(repeats.mean())
+    assert point.std == pytest.approx(repeats.std(ddof=1))
+    assert point.seeds == 3
+
+
+def test_the_front_is_that_of_the_ranking(full: Experiment) -> None:
+    ranked = full.rank()
+    assert set(accuracy_against_macs_info(full).front) == set(ranked.index[ranked["on_front"]])
+
+
+def test_the_drawing_has_the_points_of_the_info(full: Experiment) -> None:
+    info, figure = accuracy_against_macs_info(full), accuracy_against_macs(full)
+    assert drawn_points(figure) == Counter((point.x, point.accuracy) for point in info.points)
+    front = next(trace for trace in figure.data if trace.name == "Pareto front")
+    of_number = {point.who.number: point for point in info.points}
+    assert list(front.y) == [of_number[number].accuracy for number in info.front]
+    errors = [
+        error for trace in figure.data if trace.error_y.array for error in trace.error_y.array if error is not None
+    ]
+    assert sorted(errors) == sorted(point.std for point in info.points if point.std is not None)
+    [line] = figure.layout.shapes
+    assert (line.y0, line.y1) == (0.94, 0.94)
+
+
+def test_hollow_marks_are_those_of_one_seed(full: Experiment) -> None:
+    confirmed = {(point.x, point.accuracy) for point in accuracy_against_macs_info(full).points if point.seeds}
+    for trace in accuracy_against_macs(full).data:
+        if trace.mode == "markers":
+            filled = trace.marker.color == trace.marker.line.color
+            assert {filled} == {(x, y) in confirmed for x, y in zip(trace.x, trace.y, strict=True)}
+
+
+def test_a_family_is_once_in_the_legend(full: Experiment) -> None:
+    names = [trace.name for trace in accuracy_against_macs(full).data if trace.showlegend is not False]
+    assert len(names) == len(set(names))
+    assert {"control: one_shot", "cosine", "Pareto front"} <= set(names)
+
+
+def test_without_the_dense_networks_macs_they_are_millions(synthetic: Any) -> None:
+    synthetic.asked()
+    (synthetic.folder.dense / "dense.json").unlink()
+    info = accuracy_against_macs_info(synthetic.load())
+    assert info.x_title == "MACs, millions"
+    assert info.points[0].x == synthetic.load().trials.loc[0, "macs"] / 1e6
+    assert info.dense == (None, None)
+
+
+def test_measured_on_one_device_only(full: Experiment) -> None:
+    info = accuracy_against_measured_info(full)
+    assert {point.who.number for point in info.points} == set(range(18))
+    assert "On AMD EPYC 7B13, 2 threads." in info.title
+    assert "1 trial measured on other devices not shown." in info.note
+    point = next(point for point in info.points if point.who.number == 3)
+    assert point.x == full.trials.loc[3, "batch256_latency_ms"]
+    # The dense network's latency is a median over both devices.
+    assert info.dense == (None, 0.94)
+
+
+def test_a_size_is_the_same_on_all_devices(full: Experiment) -> None:
+    info = accuracy_against_measured_info(full, "size_bytes")
+    assert {point.who.number for point in info.points} == set(range(19))
+    assert info.dense == (60.0, 0.94)
+    assert "EPYC" not in info.title
+
+
+def test_the_dense_network_is_a_point_among_what_was_measured(synthetic: Any) -> None:
+    synthetic.measured(synthetic.asked())
+    info = accuracy_against_measured_info(synthetic.load(), "peak_memory_bytes")
+    assert info.dense == (pytest.approx(3e8 / 2**20), 0.94)
+    figure = accuracy_against_measured(synthetic.load(), "peak_memory_bytes")
+    star = next(trace for trace in figure.data if trace.name == "dense network")
+    assert (star.x[0], star.y[0]) == info.dense
+    assert figure.layout.xaxis.title.text == "peak memory on the test set, MiB"
+
+
+@pytest.mark.parametrize("column", MEASURED)
+def test_nothing_measured_is_said_in_words(synthetic: Any, column: str) -> None:
+    synthetic.asked()
+    info = accuracy_against_measured_info(synthetic.load(), column)
+    assert info.points == ()
+    assert info.title.startswith("Nothing has been measured yet")
+    assert accuracy_against_measured(synthetic.load(), column).data == ()
+
+
+def test_a_column_that_is_not_measured_is_a_value_error(full: Experiment) -> None:
+    with pytest.raises(ValueError, match=r"`column` must be one of batch1_latency_ms, .*, but got 'macs'"):
+        accuracy_against_measured(full, "macs")
+
+
+def test_the_title_counts_places_on_the_front(synthetic: Any) -> None:
+    trials = pd.DataFrame({"pruned_val_accuracy": [0.9, 0.8, 0.7], "macs": [3e8, 1e8, 2e8]})
+    for _ in range(2):
+        synthetic.asked()
+    synthetic.control("one_shot", 0.9)
+    experiment = synthetic.load()
+    experiment = replace(experiment, trials=experiment.trials.assign(**trials))
+    title = accuracy_against_macs_info(experiment).title
+    assert title.startswith("Alpha trials hold 2 of 2 places on the Pareto front; the best alpha trial (0 ")
+    assert title.endswith(") has 90.00 % at 95.6 % of the MACs.")
+
+
+def test_the_title_of_a_front_of_one(synthetic: Any) -> None:
+    synthetic.control("one_shot", 0.75)
+    title = accuracy_against_macs_info(synthetic.load()).title
+    assert title.startswith(
+        "0 one_shot control alone holds the Pareto front; the best control (0 one_shot control) has "
+    )
+
+
+def test_what_did_not_learn_is_out_of_view_but_there(synthetic: Any) -> None:
+    for _ in range(8):
+        synthetic.asked()
+    experiment = synthetic.load()
+    accuracies = [0.1, 0.9, 0.91, 0.92, 0.9, 0.91, 0.92, 0.905]
+    experiment = replace(experiment, trials=experiment.trials.assign(pruned_val_accuracy=accuracies))
+    info = accuracy_against_macs_info(experiment)
+    assert info.floor == 0.9
+    assert "1 trial below 90.0 % out of view" in info.note
+    figure = accuracy_against_macs(experiment)
+    assert 0.85 < figure.layout.yaxis.range[0] < 0.9
+    assert figure.layout.yaxis.range[1] > 0.94
+    assert min(y for _, y in drawn_points(figure)) == 0.1
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12))
+def test_the_front_is_what_none_beats(values: list[tuple[int, int]]) -> None:
+    points = [Point(Who(n, None, None, ""), x, y, None, 0, "") for n, (x, y) in enumerate(values)]
+    points.sort(key=lambda point: (point.x, -point.accuracy, point.who.number))
+    front = {(p.x, p.accuracy) for p in points if p.who.number in _front(points)}
+    assert front == {(x, y) for x, y in values if not any((u, -v) != (x, -y) and u <= x and v >= y for u, v in values)}
+
+
+@given(st.lists(st.floats(0, 1), max_size=20))
+def test_a_floor_is_an_accuracy_that_some_are_below(accuracies: list[float]) -> None:
+    floor = _floor(accuracies)
+    if floor is not None:
+        assert floor in accuracies
+        # Never more than a quarter of them.
+        assert 0 < sum(accuracy < floor for accuracy in accuracies) <= math.ceil(len(accuracies) / 4)

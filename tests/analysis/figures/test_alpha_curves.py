@@ -1,0 +1,33 @@
+from typing import Any
+
+from analysis import Experiment
+from analysis.figures import alpha_curves
+from analysis.figures.alpha_curves import alpha_curves_info
+from analysis.figures.described import chosen
+
+
+def test_a_curve_for_the_best_of_each_family(full: Experiment) -> None:
+    info = alpha_curves_info(full)
+    assert [curve.who for curve in info.curves] == [one for one in chosen(full) if one.control is None]
+    for curve in info.curves:
+        rows = full.epochs[full.epochs["number"] == curve.who.number]
+        assert curve.alpha == (1.0, *rows["alpha"])
+        assert curve.epochs == (0, *rows["epoch"])
+        assert list(curve.alpha) == sorted(curve.alpha, reverse=True)
+    cuts = [sum(alpha > 0 for alpha in curve.alpha[1:] if alpha is not None) for curve in info.curves]
+    assert info.cut == max(cuts)
+
+
+def test_the_title_names_the_most_accurate(full: Experiment) -> None:
+    best = full.rank(by="pruned_val_accuracy", where="control == None", top=1).index[0]
+    assert alpha_curves_info(full).title.split("most accurate is ")[1].startswith(f"{best} ")
+
+
+def test_the_drawing_has_the_curves(full: Experiment) -> None:
+    info, figure = alpha_curves_info(full), alpha_curves(full)
+    assert [(tuple(trace.x), tuple(trace.y)) for trace in figure.data] == [(c.epochs, c.alpha) for c in info.curves]
+
+
+def test_controls_have_no_curve(synthetic: Any) -> None:
+    synthetic.control("one_shot", 0.75)
+    assert alpha_curves_info(synthetic.load()).curves == ()

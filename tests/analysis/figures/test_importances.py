@@ -1,0 +1,63 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from analysis import Experiment
+from analysis.figures import importances
+from analysis.figures.importances import FEWEST, importances_info
+
+
+def test_they_are_ordered_and_sum_to_one(full: Experiment) -> None:
+    values = [value for _, value in importances_info(full).importances]
+    assert values == sorted(values, reverse=True)
+    assert sum(values) == pytest.approx(1)
+    names = {name for name, _ in importances_info(full).importances}
+    assert {"alpha.family", "alpha_lr", "lr.policy", "pruning.amount"} <= names
+
+
+def test_what_decides_comes_first(synthetic_for_one: Any) -> None:
+    for _ in range(60):
+        synthetic_for_one.asked()
+    experiment = synthetic_for_one.load()
+    decided = 0.9 - experiment.trials["optimizer.label_smoothing"]
+    info = importances_info(replace(experiment, trials=experiment.trials.assign(pruned_val_accuracy=decided)))
+    assert info.importances[0][0] == "optimizer.label_smoothing"
+    assert "the others: optimizer.label_smoothing (" in info.title
+
+
+def test_a_foreign_parameters_name_is_no_markup(synthetic: Any) -> None:
+    name = "<a href='http://example.org'>x</a>"
+    for index in range(FEWEST):
+        folder = synthetic.folder.trial(synthetic.asked())
+        record = folder.read()
+        low_high = '{"name": "FloatDistribution", "attributes": {"low": 0, "high": 1, "log": false, "step": null}}'
+        params = {name: index / FEWEST, "alpha_lr": record.params["alpha_lr"]}
+        distributions = {name: low_high, "alpha_lr": record.distributions["alpha_lr"]}
+        folder.write(replace(record, params=params, distributions=distributions))
+    assert len(importances_info(synthetic.load()).importances) == 2
+    assert "<a" not in importances(synthetic.load()).to_json().replace("\\u003c", "<")
+
+
+def test_the_drawing_has_the_bars_most_important_on_top(full: Experiment) -> None:
+    info, figure = importances_info(full), importances(full)
+    assert tuple(figure.data[0].x[::-1]) == tuple(value for _, value in info.importances)
+    assert figure.layout.yaxis.ticktext[-1] == info.importances[0][0]
+
+
+def test_too_few_trials_are_said_in_words(synthetic: Any) -> None:
+    for _ in range(FEWEST - 1):
+        synthetic.asked()
+    synthetic.control("one_shot", 0.75)
+    info = importances_info(synthetic.load())
+    assert info.importances == ()
+    assert info.title.startswith(f"{FEWEST - 1} complete trials of the search cannot tell")
+    synthetic.asked()
+    assert importances_info(synthetic.load()).importances
+
+
+def test_settings_without_objectives_that_exist(full: Experiment) -> None:
+    record = full.record | {"settings": {"search": {"objectives": ["beauty"]}}}
+    info = importances_info(replace(full, record=record))
+    assert info.importances == ()
+    assert "beauty" in info.title
