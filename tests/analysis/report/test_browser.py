@@ -1,0 +1,135 @@
+"""The report in a real browser: drawn, without an error, and nowhere wider than the screen."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from analysis.report import write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on PATH to show the report in"),
+]
+
+# A frame of the width of a phone, as a window cannot be that narrow; it tells what it sees once all is drawn.
+FRAME = """<!doctype html><html><body style="margin: 0">
+<iframe src="PAGE" style="border: 0; width: WIDTHpx; height: HEIGHTpx"></iframe>
+<script>
+const look = () => {
+  const page = document.querySelector("iframe").contentDocument;
+  const plots = [...page.querySelectorAll(".plot")];
+  const marks = ".trace, .points path, .barlayer path, .scatterlayer path";
+  const drawn = plots.map((plot) =>
+    [plot.id, plot.querySelectorAll(marks).length, plot.querySelector("svg.main-svg") !== null]);
+  if (page.readyState !== "complete" || !drawn.every((each) => each[2])) return setTimeout(look, 100);
+  const root = page.documentElement;
+  const found = { plots: drawn, width: root.clientWidth, wide: root.scrollWidth, high: root.scrollHeight,
+    beyond: [...page.body.querySelectorAll("*")].filter((one) => !one.closest(".scroll, pre, .plot")
+      && one.getBoundingClientRect().right > root.clientWidth + 1).map((one) => one.outerHTML.slice(0, 200)) };
+  const told = document.createElement("pre");
+  told.id = "found";
+  told.style.display = "none";
+  told.textContent = JSON.stringify(found);
+  document.body.append(told);
+};
+addEventListener("load", look);
+</script></body></html>
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """found: see FRAME. console: the messages of the page. picture: of the frame alone."""
+
+    found: dict[str, Any]
+    console: list[str]
+    picture: Image.Image
+
+
+def look(page: Path, width: int, height: int = 3000) -> Seen:
+    frame, picture = page.with_suffix(f".{width}.frame.html"), page.with_suffix(f".{width}.png")
+    text = FRAME.replace("PAGE", page.name).replace("WIDTH", str(width)).replace("HEIGHT", str(height))
+    frame.write_text(text)
+    done = subprocess.run(
+        [
+            *(CHROMIUM or "", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+            *("--allow-file-access-from-files", f"--user-data-dir={page.with_suffix('.profile')}"),
+            *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=30000", "--dump-dom"),
+            *(f"--screenshot={picture}", f"--window-size={max(width, 500)},{height}", frame.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    [found] = re.findall(r'<pre id="found"[^>]*>(.*?)</pre>', done.stdout, re.DOTALL) or ["{}"]
+    console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    return Seen(json.loads(html.unescape(found)), console, Image.open(picture).crop((0, 0, width, height)))
+
+
+def ink(picture: Image.Image) -> float:
+    """The share of pixels that are not the page's white."""
+    histogram = picture.convert("L").histogram()
+    return 1 - histogram[255] / sum(histogram)
+
+
+@pytest.mark.parametrize("width", [1280, 380])
+def test_all_is_drawn_within_the_width_and_without_an_error(rich: Any, tmp_path: Path, width: int) -> None:
+    seen = look(write_report(rich, tmp_path / "report.html"), width)
+    assert seen.console == []
+    assert len(seen.found["plots"]) == 11
+    assert all(traces > 0 for _, traces, _ in seen.found["plots"]), seen.found["plots"]
+    assert seen.found["width"] == width
+    assert seen.found["wide"] <= width
+    assert seen.found["beyond"] == []
+    for top in range(0, 3000, 1000):
+        assert ink(seen.picture.crop((0, top, width, top + 1000))) > 0.02
+
+
+def test_hostile_texts_run_nothing_and_widen_nothing(search: Any, tmp_path: Path) -> None:
+    evil = "<img src=x onerror=console.error(1)></script><script>console.error(2)</script>" + "W" * 500
+    search.dense()
+    record = search.load().record
+    record["name"] = evil
+    search.folder.record_path.write_text(json.dumps(record | {"versions": {evil: evil}}))
+    search.measured(search.asked(0.9, host=evil, device=evil), 0.9, measured_on=evil)
+    search.control("one_shot", 0.8)
+    search.asked(0.1, state="failed", error=evil)
+    seen = look(write_report(search.load(), tmp_path / "report.html"), 380)
+    assert seen.console == []
+    assert seen.found["wide"] <= 380
+    assert seen.found["beyond"] == []
+
+
+def test_an_empty_report_is_one(search: Any, tmp_path: Path) -> None:
+    seen = look(write_report(search.load(), tmp_path / "report.html"), 380, 800)
+    assert (seen.console, seen.found["plots"]) == ([], [])
+    assert seen.found["wide"] <= 380
+    assert ink(seen.picture) > 0.02
+
+
+def test_an_error_and_an_overflow_would_be_seen(tmp_path: Path) -> None:
+    page = tmp_path / "bad.html"
+    page.write_text("<!doctype html><body><p style='width: 900px'>x</p><script>nothing()</script>")
+    seen = look(page, 380, 800)
+    assert any("nothing is not defined" in line for line in seen.console)
+    assert seen.found["wide"] > 380
+    assert len(seen.found["beyond"]) == 1
+    assert ink(seen.picture) < 0.02
+
+
+def test_what_a_report_may_not_fetch_is_seen(search: Any, tmp_path: Path) -> None:
+    path = write_report(search.load(), tmp_path / "report.html")
+    path.write_text(path.read_text().replace("<main>", '<main><img src="https://example.org/x.png">'))
+    [line] = look(path, 380, 800).console
+    assert "Content Security Policy" in line

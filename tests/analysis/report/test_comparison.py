@@ -1,0 +1,179 @@
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.ranking import rank
+from analysis.report.comparison import Comparison, Contender, comparisons, levels, margin, student
+
+IMAGES = {"validation_images": 400, "test_images": 10000}
+
+
+def compared(trials: pd.DataFrame, data: Any = IMAGES) -> list[Comparison]:
+    ranked = rank(trials)
+    return comparisons(ranked[ranked["control"].isna()], ranked[ranked["control"].notna()], data)
+
+
+def contender(accuracy: float, std: float = math.nan, seeds: int = 0) -> Contender:
+    return Contender(0, None, accuracy, std, seeds, 0.75)
+
+
+def test_single_runs_differ_by_the_noise_of_their_images(frame: Any) -> None:
+    [one] = compared(frame({"accuracy": 0.9}, {"accuracy": 0.8, "control": "one_shot"}))
+    assert (one.alpha.number, one.alpha.kind, one.control.number, one.control.kind) == (0, "exponential", 1, "one_shot")
+    assert (one.on, one.basis, one.images) == ("validation", "images", 400)
+    assert one.margin == pytest.approx(1.96 * math.sqrt((0.9 * 0.1 + 0.8 * 0.2) / 400))
+    assert one.difference == pytest.approx(0.1)
+    assert one.outcome == "better"
+
+
+def test_repeated_trials_differ_by_the_noise_of_their_seeds(frame: Any) -> None:
+    ours, theirs = [0.93, 0.94, 0.95], [0.90, 0.92, 0.91, 0.93]
+    [one] = compared(
+        frame({"accuracy": 0.99, "repeats": ours}, {"accuracy": 0.1, "repeats": theirs, "control": "one_shot"})
+    )
+    interval = scipy.stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
+    assert one.basis == "seeds"
+    assert one.difference == pytest.approx(np.mean(ours) - np.mean(theirs))
+    # The degrees of freedom are rounded down: never narrower than Welch's, and not much wider.
+    exact = (interval.high - interval.low) / 2
+    assert exact <= one.margin < 1.2 * exact
+
+
+@given(st.floats(1, 1e6))
+def test_no_quantile_is_less_than_students(freedom: float) -> None:
+    exact = scipy.stats.t.ppf(0.975, freedom)
+    assert student(freedom) >= exact - 1e-3
+    assert student(freedom) == pytest.approx(scipy.stats.t.ppf(0.975, min(16, math.floor(freedom))), abs=1e-3)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 10**6))
+def test_the_margin_of_images_shrinks_with_their_number(a: float, b: float, images: int) -> None:
+    few, basis = margin(contender(a), contender(b), images)
+    many, _ = margin(contender(a), contender(b), 4 * images)
+    assert basis == "images"
+    assert many == pytest.approx(few / 2)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "images", "basis"),
+    [
+        (contender(0.9, 0.01, 3), contender(0.8, 0.01, 3), None, "seeds"),
+        (contender(0.9, 0.01, 3), contender(0.8, 0.0, 2), None, "seeds"),
+        (contender(0.9, 0.01, 3), contender(0.8), 100, "images"),
+        (contender(0.9, math.nan, 1), contender(0.8, 0.01, 3), 100, "images"),
+        # No spread at all would make any difference certain.
+        (contender(0.9, 0.0, 3), contender(0.8, 0.0, 3), 100, "images"),
+        (contender(0.9), contender(0.8), None, "unknown"),
+        (contender(0.9, 0.01, 3), contender(0.8), None, "unknown"),
+    ],
+)
+def test_what_the_margin_is_from(ours: Contender, theirs: Contender, images: int | None, basis: str) -> None:
+    width, of = margin(ours, theirs, images)
+    assert of == basis
+    assert math.isnan(width) == (basis == "unknown")
+
+
+@pytest.mark.parametrize(
+    ("alpha", "control", "width", "outcome"),
+    [
+        (0.9, 0.8, 0.05, "better"),
+        (0.8, 0.9, 0.05, "worse"),
+        (0.9, 0.8, 0.2, "noise"),
+        (0.8, 0.9, 0.2, "noise"),
+        (0.8, 0.8, 0.0, "noise"),
+        (0.8, 0.8, math.nan, "noise"),
+        (0.9, 0.8, math.nan, "unknown"),
+    ],
+)
+def test_outcomes(alpha: float, control: float, width: float, outcome: str) -> None:
+    one = Comparison(0.75, contender(alpha), contender(control), "test", None, width, "images")
+    assert one.outcome == outcome
+
+
+def test_the_best_of_both_meet_at_each_cut(frame: Any) -> None:
+    trials = frame(
+        {"accuracy": 0.85, "cut": 0.755, "control": "one_shot"},
+        {"accuracy": 0.86, "cut": 0.76, "control": "random_channels"},
+        {"accuracy": 0.6, "cut": 0.9, "control": "one_shot"},
+        {"accuracy": 0.8, "cut": 0.75},
+        {"accuracy": 0.84, "cut": 0.77},
+        {"accuracy": 0.7, "cut": 0.91},
+        {"accuracy": 0.99, "cut": 0.5},
+    )
+    found = [(one.cut, one.alpha.number, one.control.number) for one in compared(trials)]
+    assert found == [(0.755, 4, 1), (0.9, 5, 2)]
+
+
+def test_what_cuts_more_may_win_but_does_not_lose(frame: Any) -> None:
+    control = {"accuracy": 0.8, "cut": 0.75, "control": "one_shot"}
+    [won] = compared(frame(control, {"accuracy": 0.95, "cut": 0.9}))
+    assert (won.outcome, won.alpha.cut, won.control.cut) == ("better", 0.9, 0.75)
+    assert compared(frame(control, {"accuracy": 0.5, "cut": 0.9})) == []
+    # A trial that cuts as little is worse: then the one that cuts more is the better of two that lose.
+    [lost] = compared(frame(control, {"accuracy": 0.5, "cut": 0.9}, {"accuracy": 0.4, "cut": 0.75}))
+    assert (lost.outcome, lost.alpha.number) == ("worse", 1)
+
+
+def test_a_control_that_cuts_more_counts_against_what_cuts_less(frame: Any) -> None:
+    trials = frame(
+        {"accuracy": 0.7, "cut": 0.75, "control": "one_shot"},
+        {"accuracy": 0.9, "cut": 0.9, "control": "one_shot"},
+        {"accuracy": 0.8, "cut": 0.75},
+    )
+    [one] = compared(trials)
+    assert (one.cut, one.control.number, one.outcome) == (0.75, 1, "worse")
+
+
+def test_confirmed_trials_come_before_lucky_ones(frame: Any) -> None:
+    lucky = {"accuracy": 0.99}
+    confirmed = {"accuracy": 0.95, "repeats": [0.91, 0.92]}
+    control = {"accuracy": 0.9, "control": "one_shot", "repeats": [0.9, 0.89]}
+    [one] = compared(frame(lucky, confirmed, control))
+    assert (one.alpha.number, one.alpha.seeds, one.basis) == (1, 2, "seeds")
+    [one] = compared(frame(lucky, confirmed, control | {"repeats": []}))
+    assert one.alpha.number == 0
+
+
+def test_a_confirmed_trial_that_cuts_more_does_not_stand_for_all(frame: Any) -> None:
+    control = {"accuracy": 0.9, "control": "one_shot", "repeats": [0.9, 0.89]}
+    [one] = compared(frame(control, {"accuracy": 0.8, "cut": 0.9, "repeats": [0.8, 0.81]}, {"accuracy": 0.97}))
+    assert (one.alpha.number, one.outcome, one.basis) == (2, "better", "images")
+
+
+def test_the_test_set_is_used_where_both_have_it_and_chooses_nobody(frame: Any) -> None:
+    chosen = {"accuracy": 0.9, "test_accuracy": 0.8}
+    other = {"accuracy": 0.85, "test_accuracy": 0.95}
+    control = {"accuracy": 0.8, "control": "one_shot", "test_accuracy": 0.82}
+    [one] = compared(frame(chosen, other, control))
+    assert (one.on, one.images, one.alpha.number, one.alpha.accuracy) == ("test", 10000, 0, 0.8)
+    [one] = compared(frame(chosen, other, control | {"test_accuracy": math.nan}))
+    assert (one.on, one.images, one.alpha.accuracy) == ("validation", 400, 0.9)
+
+
+@pytest.mark.parametrize("data", [{}, {"validation_images": "many"}, {"validation_images": 0}, [], None])
+def test_without_a_number_of_images_the_noise_is_unknown(frame: Any, data: Any) -> None:
+    [one] = compared(frame({"accuracy": 0.9}, {"accuracy": 0.8, "control": "one_shot"}), data)
+    assert (one.basis, one.outcome, one.images) == ("unknown", "unknown", None)
+
+
+def test_what_is_not_known_is_not_compared(frame: Any) -> None:
+    known = {"accuracy": 0.9}
+    assert compared(frame(known, {"control": "one_shot"})) == []
+    assert compared(frame({}, {"accuracy": 0.9, "control": "one_shot"})) == []
+    assert compared(frame(known, {"accuracy": 0.9, "cut": math.nan, "control": "one_shot"})) == []
+    assert compared(frame()) == []
+
+
+@given(st.lists(st.floats(0, 1)))
+def test_levels_are_apart_and_near_to_every_cut(cuts: list[float]) -> None:
+    found = levels(cuts)
+    assert set(found) <= set(cuts)
+    assert all(b > a + 0.02 for a, b in pairwise(found))
+    assert all(any(level <= cut <= level + 0.02 for level in found) for cut in cuts)

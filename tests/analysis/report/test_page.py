@@ -1,0 +1,275 @@
+import base64
+import hashlib
+import re
+import tomllib
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import analysis
+from analysis.report import write_report
+from trainable.records import read_json, write_json
+
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'>{{ 7*7 }}&lt;b&gt;\x1b[2J‮"
+
+
+@dataclass
+class Page(HTMLParser):
+    """What a browser would make of the file."""
+
+    tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    scripts: list[str] = field(default_factory=list)
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self._open: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open, f"</{tag}> closes nothing"
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] == "script":
+            self.scripts[-1] += data
+        elif self._open and self._open[-1] != "style":
+            self.text += data
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def read(path: Path) -> Page:
+    page = Page()
+    page.feed(path.read_text(encoding="utf-8"))
+    page.close()
+    assert page._open == []
+    page.text = re.sub(r"\s+", " ", page.text)
+    return page
+
+
+@pytest.fixture(scope="module")
+def page(rich: Any, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    return read(write_report(rich, tmp_path_factory.mktemp("page") / "rich.html"))
+
+
+def test_it_lies_in_the_experiment_unless_told_otherwise(search: Any, tmp_path: Path) -> None:
+    experiment = search.load()
+    before = sorted(search.folder.path.iterdir())
+    assert write_report(experiment) == search.folder.path / "report.html"
+    assert sorted(search.folder.path.iterdir()) == sorted([*before, search.folder.path / "report.html"])
+    assert write_report(experiment, tmp_path / "other.html") == tmp_path / "other.html"
+
+
+def test_what_cannot_be_written_leaves_the_old_report(search: Any, tmp_path: Path) -> None:
+    experiment = search.load()
+    with pytest.raises(FileNotFoundError):
+        write_report(experiment, tmp_path / "nowhere" / "report.html")
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(OSError, match="report"):
+        write_report(experiment, tmp_path / "report.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo", "report.html"]
+
+
+def test_no_experiment_no_report(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no experiment"):
+        write_report(analysis.load(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_asks_nobody_for_anything(page: Page) -> None:
+    for tag, attributes in page.tags:
+        assert not {"src", "href", "srcset", "data", "action", "poster"} & set(attributes), tag
+        assert tag not in {"link", "iframe", "object", "embed", "base"}
+    [style] = page.of("style")
+    assert style == {}
+    policy = policy_of(page)
+    assert policy["default-src"] == ["'none'"]
+    assert "connect-src" not in policy
+    assert policy["img-src"] == ["data:", "blob:"]
+
+
+def policy_of(page: Page) -> dict[str, list[str]]:
+    [content] = [meta["content"] for meta in page.of("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    return {name: values for name, *values in (part.split() for part in (content or "").split(";"))}
+
+
+def test_no_script_but_the_reports_own_may_run(page: Page) -> None:
+    running = [
+        text for text, attributes in zip(page.scripts, page.of("script"), strict=True) if attributes.get("type") is None
+    ]
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in running]
+    assert policy_of(page)["script-src"] == [f"'sha256-{digest}'" for digest in digests]
+    assert len(running) == 2
+    assert sum("plotly.js v" in text for text in page.scripts) == 1
+
+
+def test_it_can_be_read_by_a_machine_that_reads_aloud(page: Page) -> None:
+    assert page.of("html") == [{"lang": "en"}]
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+    assert all(heading.get("scope") in ("col", "row") for heading in page.of("th"))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.tags:
+        assert attributes.get("aria-labelledby") in {*ids, None}
+    plots = [attributes for attributes in page.of("div") if attributes.get("class") == "plot"]
+    assert len(plots) == len(page.of("figure")) == 11
+    assert all(plot["role"] == "img" and plot["aria-label"] for plot in plots)
+
+
+def test_what_it_says(page: Page) -> None:
+    for text in (
+        "cifar10-autumn",
+        "The best multiplicative trial (34) beats the best control, one-shot pruning, by 0.7 ± 0.3 points at 75 %",
+        "23 networks measured on AMD EPYC 7B13, 2 threads.",
+        "Trial 39 failed: CUDA error: out of memory",
+        "alphaprune run settings.toml",
+        "The best 25 of 36 complete trials, and all controls",
+    ):
+        assert text in page.text
+    assert "at line 3" not in page.text
+    assert not re.search(r"\bnan\b|\bNone\b|NaT|`", page.text, re.IGNORECASE)
+
+
+def test_the_settings_run_again(rich: Any, page: Page) -> None:
+    html = write_report(rich, rich.path / "again.html").read_text()
+    (rich.path / "again.html").unlink()
+    [_, text] = re.findall(r"<pre[^>]*>(.*?)</pre>", html, re.DOTALL)
+    found = tomllib.loads(text.replace("&#34;", '"'))
+    assert found["search"] == rich.settings["search"]
+    assert found["data"] == {"source": "cifar10", "validation_fraction": 0.1, "split_seed": 0}
+
+
+def only_evil_as_text(page: Page) -> None:
+    figures = len(page.of("figure"))
+    assert len(page.of("script")) == 2 + figures
+    assert page.of("img") == []
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes)
+    assert "49" not in page.text
+    assert not set("\x1b\u202e") & set(page.text)
+
+
+def test_hostile_texts_are_only_texts(search: Any) -> None:
+    experiment = read_json(search.folder.record_path)
+    experiment |= {"name": EVIL, "preset": EVIL, "settings": {EVIL: {EVIL: EVIL}, "trial": {"epochs": EVIL}}}
+    experiment |= {"versions": {EVIL: EVIL}, "data": {"name": EVIL, "classes": EVIL, "validation_images": 500}}
+    write_json(search.folder.record_path, experiment)
+    search.dense()
+    one, two = search.asked(0.9, host=EVIL, device=EVIL), search.control("one_shot", 0.8, host=EVIL)
+    search.asked(0.5, state="failed", error=EVIL)
+    search.asked(0.5, state="running", epochs=3)
+    search.measured(one, 0.9, measured_on=EVIL, torch=EVIL, dtype=EVIL)
+    for number, change in ((one, {"family": EVIL}), (two, {"control": EVIL})):
+        path = search.folder.trial(number).record_path
+        record = read_json(path)
+        record["config"]["alpha"] |= change
+        record["config"]["lr"]["policy"] = EVIL
+        record["config"]["pruning"]["of"] = EVIL
+        record["config"][EVIL] = EVIL
+        write_json(path, record | {key: value for key, value in change.items() if key == "control"})
+    experiment = search.load()
+    experiment.problems.append(EVIL)
+    page = read(write_report(experiment))
+    only_evil_as_text(page)
+    assert "<script>alert(1)</script>" in page.text
+
+
+@pytest.mark.parametrize("settings", [{}, {"search": 3, "trial": [], "dense": None}, {"a": [[{"b": None}]]}])
+def test_settings_of_any_kind(search: Any, settings: Any) -> None:
+    write_json(search.folder.record_path, {"name": "x", "settings": settings})
+    search.asked(0.9)
+    assert "There is no" not in read(write_report(search.load())).text
+
+
+def test_settings_nested_too_deep(search: Any) -> None:
+    deep: Any = "x"
+    for _ in range(500):
+        deep = {"a": [deep]}
+    text = '{"name": "x", "settings": ' + '{"a": ' * 600 + "1" + "}" * 600 + "}"
+    search.folder.record_path.write_text(text)
+    experiment = search.load()
+    object.__setattr__(experiment, "record", {"name": "x", "settings": {"a": deep}})
+    assert "nested too deep to be shown" in read(write_report(experiment)).text
+
+
+def empty(search: Any) -> str:
+    return "There is no answer yet: no trial has been started."
+
+
+def running(search: Any) -> str:
+    search.dense()
+    search.asked(0.9, state="running", epochs=5)
+    search.control("one_shot", 0.9, state="running", epochs=0)
+    return "There is no answer yet: no trial is complete (2 have not ended)."
+
+
+def all_failed(search: Any) -> str:
+    search.dense()
+    search.asked(0.9, state="failed", epochs=5)
+    search.control("one_shot", 0.9, state="failed", epochs=0, error="\n")
+    return "There is no answer: all 2 trials failed."
+
+
+def one_trial(search: Any) -> str:
+    search.dense()
+    search.asked(0.9)
+    return "Whether alpha helps is not known: no control is complete, so there is nothing to compare with."
+
+
+def controls_only(search: Any) -> str:
+    search.dense()
+    search.control("one_shot", 0.9)
+    search.control("from_scratch", 0.9)
+    return "No trial with an alpha schedule is complete, so alpha cannot be judged yet: only controls are."
+
+
+def without_dense(search: Any) -> str:
+    search.control("one_shot", 0.95)
+    search.asked(0.9)
+    return "One-shot pruning, a control, beats the best trial with alpha (1, "
+
+
+def damaged(search: Any) -> str:
+    search.dense()
+    (search.folder.dense / "dense.json").write_text("{")
+    search.folder.trial(search.asked(0.9)).record_path.write_text("[")
+    torn = search.folder.trial(search.asked(0.9)).rows_path
+    torn.write_bytes(torn.read_bytes()[:-700])
+    measured = search.control("one_shot", 0.9)
+    search.measured(measured, 0.9)
+    (search.folder.trial(measured).model / "measure.json").write_text('{"measured_on": 3')
+    return "No trial with an alpha schedule is complete, so alpha cannot be judged yet: only controls are."
+
+
+STATES = [empty, running, all_failed, one_trial, controls_only, without_dense, damaged]
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
+def test_whatever_the_state_the_report_is_true_to_it(search: Any, state: Any) -> None:
+    headline = state(search)
+    experiment = search.load()
+    page = read(write_report(experiment))
+    assert headline in page.text
+    assert not re.search(r"\bnan\b|\bNone\b|NaT", page.text, re.IGNORECASE)
+    assert all(problem[:60] in page.text for problem in experiment.problems)
+    assert bool(experiment.problems) == (state is damaged)
+    assert "Nothing was measured" in page.text
+    # Neither an empty table nor an empty figure.
+    assert len(page.of("table")) == bool((experiment.trials["state"] == "complete").any())
+    assert bool(page.of("figure")) == (state is not empty)

@@ -1,0 +1,76 @@
+from typing import Any
+
+import pytest
+
+from analysis.report.story import standing, story
+from trainable.records import write_json
+
+
+def test_what_was_searched(rich: Any) -> None:
+    text = story(rich)
+    for part in (
+        "The data: CIFAR-10 (10 classes), 45,000 images to train on, 5,000 images held out to choose by and 10,000 "
+        "images kept aside for the final test.",
+        "(15 million parameters, 314 million MACs an image) was trained for 60 epochs to a validation accuracy of "
+        "94.00 %.",
+        "marks channels that hold 75 % or 90 % of its multiply-accumulate operations (MACs)",
+        "over 12 epochs in all",
+        "Tried: 34 trials of 5 alpha schedules (cosine, exponential, multiplicative, polynomial, time-based) and 4 "
+        "learning-rate policies (cosine, cosine-restarts, one-cycle, plateau); besides",
+        "; besides 6 controls and 12 repeats with other seeds.",
+        "It ran from 2 January 2026, 03:04 to 03:39 UTC on the CPU of 2 machines.",
+    ):
+        assert part in text
+    assert standing(rich) == "1 trial failed."
+
+
+def test_of_channels(search: Any) -> None:
+    config = search.folder.trial(search.asked(0.9)).read().config
+    config["pruning"] |= {"of": "channels"}
+    search.trial(config, 0.9)
+    assert "marks channels that hold 75 % of its channels and multiply-accumulate" in story(search.load())
+
+
+def test_nothing_has_begun(search: Any) -> None:
+    text = story(search.load())
+    assert "The dense network, which all trials start from, is not trained yet." in text
+    assert text.endswith("No trial has been started yet.")
+
+
+@pytest.mark.parametrize(
+    ("planned", "states", "text"),
+    [
+        (0, [], ""),
+        (
+            3,
+            [],
+            "This search has not ended: 3 of 3 planned trials have not begun. What follows is what is known so far.",
+        ),
+        (2, ["complete", "complete"], ""),
+        (1, ["complete", "complete"], ""),
+        (2, ["complete", "failed"], "1 trial failed."),
+        (
+            3,
+            ["running", "failed"],
+            "This search has not ended: 1 trial has not ended, 1 of 3 planned trials has not begun and 1 trial failed. "
+            "What follows is what is known so far.",
+        ),
+    ],
+)
+def test_how_it_stands(search: Any, planned: int, states: list[str], text: str) -> None:
+    record = search.load().record
+    record["settings"]["search"]["trials"] = planned
+    write_json(search.folder.record_path, record)
+    search.control("one_shot", 0.9)
+    for state in states:
+        search.asked(0.9, state=state)
+    assert standing(search.load()) == text
+
+
+@pytest.mark.parametrize("data", [None, [], "x", {"name": 3}, {"classes": "many", "train_images": -1, "name": "a/b/"}])
+def test_data_of_any_kind(search: Any, data: Any) -> None:
+    write_json(search.folder.record_path, search.load().record | {"data": data})
+    text = story(search.load())
+    assert "nan" not in text
+    if data == {"classes": "many", "train_images": -1, "name": "a/b/"}:
+        assert "The data: b." in text
