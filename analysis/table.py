@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,32 +13,40 @@ from rich.text import Text
 from analysis.text import UNKNOWN, percent, printable
 from analysis.trials import number_of
 
+SPEEDUPS = {1: "batch1_speedup", 32: "batch32_speedup", 256: "batch256_speedup"}
 
-def ranking_table(frame: pd.DataFrame, dense: dict[str, Any] | None) -> Table:
+_MEASURED = ("size_bytes", "test_accuracy", "batch1_speedup", "batch256_speedup", "peak_memory_bytes")
+_NAMED = 5  # so many trials are named below the table, the others counted
+
+_Row = Mapping[str, Any] | pd.Series  # a trial's row, or the dense network in the shape of one
+
+
+def ranking_table(
+    frame: pd.DataFrame, dense: Mapping[str, Any] | None, measured: Mapping[str, Any] | None = None
+) -> Table:
     """The ranking `frame` (of analysis.ranking.rank) in at most 100 columns, the dense network above it.
 
-    Percentages of the dense network for what is cut, points of a percentage for the drop; accuracies are on the
-    validation images.
+    Where a trial of it was measured, the table takes at most 120 columns: what was measured stands in place of the
+    accuracy at the cut and of what was cut besides MACs. Percentages of the dense network for what is cut, points of a
+    percentage for the drop and for standard deviations. Below it is said what is of one seed, which device the figures
+    are of, and what is sparser but not faster. All columns are in `to_csv` and `to_json`.
+
+    Args:
+        dense: Experiment.dense.
+        measured: Experiment.dense_measure.
     """
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=0,
-        caption="acc.: on validation images; drop: against dense; ★ no better accuracy here at as few MACs",
-        caption_justify="left",
-    )
+    confirmed = bool((frame["seeds"] > 0).any())
+    columns = _measured_columns if _is_measured(frame) else _columns
+    dense_cells = columns(_dense_row(frame, dense, measured), confirmed)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, caption_justify="left")
     # A narrower terminal takes from the columns that may wrap, the texts: a number cut short would be another number.
     table.add_column("\nrank", justify="right", no_wrap=True)
     table.add_column("\ntrial", justify="right", no_wrap=True)
     table.add_column("alpha schedule\nand rate")
     table.add_column("LR policy of\nthe retraining")
-    for what, how in (
-        *(("MACs", "cut %"), ("param.", "cut %"), ("chann.", "cut %")),
-        *(("acc. %", "at cut"), ("acc. %", "at end"), ("drop", "points"), ("", "★")),
-    ):
-        table.add_column(f"{what}\n{how}", justify="right", no_wrap=True)
-    dense_accuracy = percent(number_of(dense, "val_accuracy"), 2)
-    table.add_row("", "dense", "", "", "0.0", "0.0", "0.0", "", dense_accuracy, style="dim", end_section=True)
+    for header, _ in dense_cells:
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_row("", "dense", "", "", *(text for _, text in dense_cells), style="dim", end_section=True)
     for number, trial in frame.iterrows():
         is_control = isinstance(trial["control"], str)
         table.add_row(
@@ -45,16 +54,116 @@ def ranking_table(frame: pd.DataFrame, dense: dict[str, Any] | None) -> Table:
             str(number),
             shrinkable(_schedule(trial)),
             shrinkable(_text(trial["policy"])),
-            percent(trial["mac_sparsity"], 1),
-            percent(trial["parameter_sparsity"], 1),
-            percent(trial["channel_sparsity"], 1),
-            percent(trial["accuracy_at_cut"], 2),
-            percent(trial["pruned_val_accuracy"], 2),
-            percent(trial["accuracy_drop"], 2),
-            "★" if trial["on_front"] else "",
+            *(text for _, text in columns(trial, confirmed)),
             style="yellow" if is_control else "bold" if trial["on_front"] else None,
         )
+    table.caption = Text("\n".join(_caption(frame)), style="table.caption")
     return table
+
+
+def _is_measured(frame: pd.DataFrame) -> bool:
+    return any(name in frame and frame[name].notna().any() for name in _MEASURED)
+
+
+def _devices(frame: pd.DataFrame) -> list[str]:
+    return sorted(frame["measured_on"].dropna().unique()) if "measured_on" in frame else []
+
+
+def _dense_row(
+    frame: pd.DataFrame, dense: Mapping[str, Any] | None, measured: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "mac_sparsity": 0.0,
+        "parameter_sparsity": 0.0,
+        "channel_sparsity": 0.0,
+        "pruned_val_accuracy": number_of(dense, "val_accuracy"),
+        "size_bytes": number_of(measured, "size_bytes"),
+        "test_accuracy": number_of(measured, "test_accuracy"),
+        "batch1_speedup": 1.0,
+        "batch256_speedup": 1.0,
+        "on_front": False,
+    }
+    if len(_devices(frame)) == 1:  # a median over several devices would be the figure of none
+        row["peak_memory_bytes"] = number_of(measured, "peak_memory_bytes")
+    return row
+
+
+def _columns(row: _Row, confirmed: bool) -> list[tuple[str, str]]:
+    """Header and cell of each column."""
+    return [
+        ("MACs\ncut %", _percent(row, "mac_sparsity", 1)),
+        ("param.\ncut %", _percent(row, "parameter_sparsity", 1)),
+        ("chann.\ncut %", _percent(row, "channel_sparsity", 1)),
+        ("acc. %\nat cut", _percent(row, "accuracy_at_cut", 2)),
+        ("acc. %\nat end", _percent(row, "pruned_val_accuracy", 2)),
+        *([("\n±", _spread(row, "accuracy_std"))] if confirmed else []),
+        ("drop\npoints", _percent(row, "accuracy_drop", 2)),
+        ("\n★", "★" if row["on_front"] else ""),
+    ]
+
+
+def _measured_columns(row: _Row, confirmed: bool) -> list[tuple[str, str]]:
+    """The same where something was measured."""
+    return [
+        ("MACs\ncut %", _percent(row, "mac_sparsity", 1)),
+        ("size\nMB", _number(row, "size_bytes", 2, of=1e6)),
+        ("acc. %\nat end", _percent(row, "pruned_val_accuracy", 2)),
+        *([("\n±", _spread(row, "accuracy_std"))] if confirmed else []),
+        ("drop\npoints", _percent(row, "accuracy_drop", 2)),
+        ("acc. %\ntest", _percent(row, "test_accuracy", 2)),
+        *([("\n±", _spread(row, "test_accuracy_std"))] if confirmed else []),
+        ("speed\nb. 1", _number(row, "batch1_speedup", 2)),
+        ("speed\nb. 256", _number(row, "batch256_speedup", 2)),
+        ("memory\nMB", _number(row, "peak_memory_bytes", 0, of=1e6)),
+        ("\n★", "★" if row["on_front"] else ""),
+    ]
+
+
+def _percent(row: _Row, name: str, digits: int) -> str:
+    return percent(row[name], digits) if name in row else ""
+
+
+def _number(row: _Row, name: str, digits: int, of: float = 1) -> str:
+    if name not in row:
+        return ""
+    return UNKNOWN if math.isnan(row[name]) else f"{row[name] / of:.{digits}f}"
+
+
+def _spread(row: _Row, name: str) -> str:
+    """A standard deviation; nothing for what is of one seed."""
+    return percent(row[name], 2) if row.get("seeds", 0) > 0 else ""
+
+
+def _caption(frame: pd.DataFrame) -> list[str]:
+    """What the columns mean and what the reader must know of the figures, a line each."""
+    is_measured = _is_measured(frame)
+    accuracy = "acc. at end" if is_measured else "acc."
+    one_seed = ", one seed" if not frame.empty and (frame["seeds"] == 0).all() else ""
+    lines = [f"{accuracy}: validation images{one_seed}; drop: against dense; ★ no better accuracy at as few MACs"]
+    confirmed = frame["seeds"][frame["seeds"] > 0]
+    if not confirmed.empty:
+        few, many = confirmed.min(), confirmed.max()
+        seeds = f"{many} seeds" if few == many else f"{few} to {many} seeds"
+        lines.append(f"±: standard deviation over {seeds}, of which the accuracies are means; without ±: one seed")
+    if is_measured:
+        devices = [printable(device) for device in _devices(frame)]
+        figures = "speed: dense is 1, in batches of 1 and 256; memory: peak while the test set runs"
+        lines.append(f"{figures}; on {devices[0]}" if len(devices) == 1 else figures)
+        if len(devices) > 1:
+            lines.append(f"measured on different devices, whose figures do not compare: {'; '.join(devices)}")
+    return lines + _not_faster(frame)
+
+
+def _not_faster(frame: pd.DataFrame) -> list[str]:
+    """In words, in a line if any, which trials are slower than the dense network though they have fewer MACs."""
+    slow: list[str] = []
+    for number, trial in frame[frame["mac_sparsity"] > 0].iterrows():
+        factors = {size: trial[name] for size, name in SPEEDUPS.items() if name in trial and trial[name] < 1}
+        if factors:
+            batches = ", ".join(f"{factor:.3g} at batch {size}" for size, factor in factors.items())
+            slow.append(f"trial {number} (speed {batches})")
+    more = f" and {len(slow) - _NAMED} more" if len(slow) > _NAMED else ""
+    return [f"sparser but not faster than dense: {', '.join(slow[:_NAMED])}{more}"] if slow else []
 
 
 def shrinkable(text: str) -> Text:

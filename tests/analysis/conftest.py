@@ -67,6 +67,46 @@ class Builder:
             append_row(trial.rows_path, row(epoch, accuracy, sparsity))
         return trial
 
+    def measured(self, number: int, **values: Any) -> Path:
+        """What `alphaprune measure` writes beside the trial's pruned network, but for `values`."""
+        model = self.folder.trial(number).model
+        model.mkdir(exist_ok=True)
+        write_json(model / "measure.json", MEASURED | values)
+        return model / "measure.json"
+
+
+def _network(scale: float) -> dict[str, Any]:
+    test = {"images": 10_000, "accuracy": 0.9 + scale / 100, "loss": 0.3, "seconds": 8.0 * scale}
+    test |= {"peak_bytes": int(4000 * scale), "mean_bytes": int(3000 * scale)}
+    return {"size_bytes": int(2000 * scale), "macs": 1, "parameters": 1, "memory": {"samples": 9}, "test": test}
+
+
+def _spread(median: float) -> dict[str, float]:
+    return {"median": median, "q1": 0.5 * median, "q3": 2 * median}
+
+
+# A pruned network that is twice as fast and half as large as the dense one.
+MEASURED: dict[str, Any] = {
+    "created": "2026-03-04T05:06:07.891+00:00",
+    "measured_on": "a CPU, 2 threads",
+    "host": "node",
+    "device": "cpu",
+    "device_memory_bytes": None,
+    "threads": 2,
+    "latency": [
+        {
+            "batch_size": size,
+            "pairs": 30,
+            "dense_ms": _spread(2.0 * size),
+            "pruned_ms": _spread(1.0 * size),
+            "speedup": _spread(2.0),
+        }
+        for size in (1, 32, 256)
+    ],
+    "dense": _network(2.0),
+    "pruned": _network(1.0),
+}
+
 
 def row(epoch: int, accuracy: float | None, sparsity: float | None) -> dict[str, Any]:
     alpha_phase = epoch == 1

@@ -1,12 +1,15 @@
 """The fast way and the line-by-line way have to give the same rows, whatever happened to the files."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.epochs import MEASURES, PHASES, Rows, epochs_frame
+from analysis import epochs
+from analysis.epochs import MEASURES, PHASES, SCHEMA, EpochsReader, Parsed, Rows, parse
 from trainable.records import read_rows
 
 measure = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**6), 10**6)
@@ -24,10 +27,16 @@ def values(number: int, row: dict[str, float | None]) -> list[object]:
     return [number, row["epoch"], row["phase"], *(row.get(name) for name in MEASURES)]
 
 
+def rows_of(parsed: Parsed) -> list[list[object]]:
+    assert parsed.table.schema == SCHEMA
+    assert parsed.counts.sum() == len(parsed.table)
+    return [list(row) for row in zip(*(column.to_pylist() for column in parsed.table.columns), strict=True)]
+
+
 def frame_values(files: list[Rows], problems: list[str]) -> list[list[object]]:
-    frame = epochs_frame(files, problems)
-    assert frame.columns.tolist() == ["number", "epoch", "phase", *MEASURES]
-    return [[None if value != value else value for value in row] for row in frame.itertuples(index=False, name=None)]
+    parsed, of_trials = parse(b"".join(file.text for file in files), files)
+    problems += [line for lines in of_trials.values() for line in lines]
+    return rows_of(parsed)
 
 
 @settings(max_examples=30, deadline=None)
@@ -101,7 +110,7 @@ def test_a_line_of_two_rows_does_not_make_up_for_a_row_of_two_lines() -> None:
     assert frame_values([Rows(0, "0", one + one + b"\n"), Rows(1, "1", one + b"\n" + two + b"\n")], problems) == [
         [1, 1, "alpha", *[None] * len(MEASURES)]
     ]
-    assert [problem.partition(" is damaged")[0] for problem in problems] == ["1: line 2", "0: line 1"]
+    assert [problem.partition(" is damaged")[0] for problem in problems] == ["0: line 1", "1: line 2"]
 
 
 @pytest.mark.parametrize("value", [b"NaN", b"-Infinity", b"1e999", b"1" + b"0" * 400, b"null"])
@@ -123,3 +132,69 @@ def test_a_torn_file_gives_the_rows_the_trial_itself_resumes_from(
     path.write_bytes(text)
     expected = [row["epoch"] for row in read_rows(path)]
     assert [row[1] for row in frame_values([Rows(0, "0", text)], [])] == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(rows, max_size=3), min_size=2, max_size=4), st.data())
+def test_what_becomes_of_a_file_does_not_depend_on_those_beside_it(
+    trials: list[list[dict[str, float | None]]], data: st.DataObject
+) -> None:
+    texts = [bytearray(text_of(lines)) for lines in trials]
+    for text in texts:
+        for _ in range(data.draw(st.integers(0, 2)) if text else 0):
+            text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(0, 255))
+    files = [Rows(number, f"{number}", bytes(text)) for number, text in enumerate(texts)]
+    together: list[str] = []
+    alone: list[str] = []
+    of_each = [row for file in files for row in frame_values([file], alone)]
+    assert frame_values(files, together) == of_each
+    assert sorted(together) == sorted(alone)
+
+
+@pytest.fixture
+def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buffers into which a file of the tests may not fit."""
+    monkeypatch.setattr(epochs, "_BUFFER_BYTES", 200)
+
+
+@pytest.mark.usefixtures("small_buffers")
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(rows, max_size=8), max_size=12), st.data())
+def test_files_of_any_length_are_read_as_they_are_parsed(
+    tmp_path_factory: pytest.TempPathFactory, trials: list[list[dict[str, float | None]]], data: st.DataObject
+) -> None:
+    texts = [text_of(lines) for lines in trials]
+    torn = data.draw(st.sets(st.integers(0, max(0, len(texts) - 1))))
+    texts = [text[:-3] if number in torn else text for number, text in enumerate(texts)]
+    path = tmp_path_factory.getbasetemp() / "read.jsonl"
+    with EpochsReader() as reader:
+        for number, text in enumerate(texts):
+            path.write_bytes(text)
+            descriptor = os.open(path, os.O_RDONLY)
+            reader.read(number, f"{number}", descriptor)
+            os.close(descriptor)
+        found, problems = reader.finish()
+    expected, of_expected = parse(b"".join(texts), [Rows(n, f"{n}", text) for n, text in enumerate(texts)])
+    assert rows_of(found) == rows_of(expected)
+    assert found.counts.tolist() == expected.counts.tolist()
+    assert problems == of_expected
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_what_cannot_be_read_leaves_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    lines: list[dict[str, object]] = [{"epoch": epoch, "phase": "alpha", "lr": epoch / 8} for epoch in range(1, 9)]
+    path.write_bytes(text_of(lines))
+    with EpochsReader() as reader:
+        for number in range(4):
+            descriptor, folder = os.open(path, os.O_RDONLY), os.open(tmp_path, os.O_RDONLY)
+            reader.read(number, "rows", descriptor)
+            with pytest.raises(IsADirectoryError):
+                reader.read(100, "folder", folder)
+            reader.read(number + 10, "none", None)
+            os.close(descriptor)
+            os.close(folder)
+        found, problems = reader.finish()
+    assert found.counts.tolist() == [8, 0] * 4
+    assert found.table["number"].to_pylist() == [number for number in range(4) for _ in range(8)]
+    assert problems == {}

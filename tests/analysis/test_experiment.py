@@ -1,16 +1,19 @@
 import math
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pandas as pd
 import pytest
 
 import analysis
 from trainable.lr_policies import StagnationRestart
-from trainable.records import append_row, write_json
+from trainable.records import ExperimentFolder, append_row, write_json
 from trainable.schedules import Cosine, OneShot, Piecewise, TimeBased
 
 
@@ -316,17 +319,118 @@ def test_an_experiment_json_cut_short_anywhere_is_a_value_error(builder: Any) ->
             analysis.load(builder.path)
 
 
-def test_reading_writes_nothing(builder: Any) -> None:
+def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
+
+
+def test_reading_writes_nothing_but_the_tables(builder: Any) -> None:
     trial = builder.trial(0)
     builder.trial(1)
     trial.rows_path.write_bytes(trial.rows_path.read_bytes()[:-5])
-
-    def snapshot() -> dict[Path, tuple[int, int]]:
-        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in builder.path.rglob("*")}
-
-    before = snapshot()
+    before = snapshot(builder.path)
+    analysis.load(builder.path, cache=False).rank()
+    assert snapshot(builder.path) == before
     analysis.load(builder.path).rank()
-    assert snapshot() == before
+    written = {path.relative_to(builder.path).as_posix() for path in snapshot(builder.path).keys() - before.keys()}
+    assert written == {"tables", "tables/trials.parquet", "tables/epochs.parquet"}
+    assert snapshot(builder.path).items() >= before.items()
+
+
+def test_a_repeat_names_what_it_repeats(builder: Any) -> None:
+    builder.trial(0)
+    builder.trial(1, confirms=0)
+    trials = analysis.load(builder.path).trials
+    assert math.isnan(trials.loc[0, "confirms"])
+    assert trials.loc[1, "confirms"] == 0.0
+
+
+def test_methods_give_what_the_modules_give(builder: Any) -> None:
+    builder.trial(0, accuracies=(0.5, 0.8, 0.9))
+    builder.trial(1, accuracies=(0.5, 0.8, 0.95), sparsity=0.5)
+    builder.trial(2, control="one_shot", accuracies=(0.5, 0.8, 0.7))
+    experiment = analysis.load(builder.path)
+    assert experiment.rank(by="mac_sparsity", top=2).index.tolist() == [0, 2]
+    assert experiment.rank(weights={"pruned_val_accuracy": 1.0})["score"].tolist() == [1.0, pytest.approx(0.8), 0.0]
+    assert experiment.pareto(["pruned_val_accuracy", "mac_sparsity"]).index.tolist() == [1, 0]
+    assert experiment.best(where="mac_sparsity >= 0.75").name == 0
+    assert experiment.hypervolume() == pytest.approx(0.75 * 0.9 + 0.5 * 0.05 - 0 * 0.75)
+    assert experiment.hypervolume(["pruned_val_accuracy"], [0.9]) == pytest.approx(0.05)
+    assert isinstance(experiment.study(), optuna.Study)
+    assert analysis.diff(experiment, experiment).best["number"].tolist() == [1, 1]
+
+
+def test_an_experiment_can_be_sent_to_another_process(builder: Any) -> None:
+    builder.trial(0)
+    analysis.load(builder.path)
+    experiment = analysis.load(builder.path)
+    copy = pickle.loads(pickle.dumps(experiment))
+    pd.testing.assert_frame_equal(copy.epochs, experiment.epochs)
+    pd.testing.assert_frame_equal(copy.trials, experiment.trials)
+
+
+@pytest.fixture
+def two(builder: Any, tmp_path: Path) -> list[Path]:
+    """Experiments `demo` and `other`; trial 1 of each repeats its trial 0."""
+    other = type(builder)(ExperimentFolder(tmp_path / "other")).experiment().dense()
+    for each, accuracies in ((builder, (0.5, 0.8, 0.9)), (other, (0.5, 0.8, 0.95))):
+        each.trial(0, accuracies=accuracies)
+        each.trial(1, accuracies=accuracies, confirms=0)
+    other.trial(3, accuracies=(0.1, 0.2, 0.3), sparsity=0.9, cut={"macs": 100})
+    return [builder.path, other.path]
+
+
+def test_several_experiments_are_one_frame(two: list[Path]) -> None:
+    experiments = analysis.load(two)
+    assert experiments.trials.index.tolist() == [("demo", 0), ("demo", 1), ("other", 0), ("other", 1), ("other", 3)]
+    assert experiments.trials.index.names == ["experiment", "number"]
+    assert experiments.epochs.columns[:3].tolist() == ["experiment", "number", "epoch"]
+    assert experiments.epochs["experiment"].tolist() == ["demo"] * 6 + ["other"] * 9
+    assert experiments.problems == []
+    for path in two:
+        alone = analysis.load(path)
+        pd.testing.assert_frame_equal(experiments.trials.loc[alone.name], alone.trials)
+    assert [each.name for each in experiments.by_name.values()] == ["demo", "other"]
+
+
+def test_several_experiments_rank_as_one(two: list[Path]) -> None:
+    experiments = analysis.load(two)
+    ranked = experiments.rank()
+    assert ranked.index.tolist() == [("other", 0), ("other", 3), ("demo", 0)]
+    assert ranked["seeds"].tolist() == [1, 0, 1]
+    assert ranked["pruned_val_accuracy"].tolist() == [0.95, 0.3, 0.9]
+    assert ranked["on_front"].tolist() == [True, True, False]
+    assert experiments.rank(where='experiment == "demo" or number > 1').index.tolist() == [("demo", 0), ("other", 3)]
+    assert experiments.pareto().index.tolist() == [("other", 0), ("other", 3)]
+    best = experiments.best(by="macs")
+    assert (best.name, best["macs"]) == (("other", 3), 100.0)
+    assert experiments.hypervolume() == pytest.approx(0.75 * 0.95 + 0.15 * 0.3)
+
+
+def test_a_repeat_of_a_trial_that_is_not_there_is_no_result(two: list[Path], builder: Any) -> None:
+    builder.trial(7, confirms=3)  # there is a trial 3 in the other experiment
+    ranked = analysis.load(two).rank()
+    assert ranked.index.tolist() == [("other", 0), ("other", 3), ("demo", 0)]
+    assert ranked["seeds"].tolist() == [1, 0, 1]
+
+
+def test_experiments_of_one_name_are_told_apart_by_their_paths(builder: Any, tmp_path: Path) -> None:
+    builder.trial(0)
+    elsewhere = tmp_path / "elsewhere" / "demo"
+    shutil.copytree(builder.path, elsewhere)
+    (elsewhere / "trials" / "00000" / "trial.json").unlink()
+    experiments = analysis.load(path for path in (builder.path, elsewhere))
+    assert list(experiments.by_name) == [str(builder.path), str(elsewhere)]
+    assert experiments.trials.index.tolist() == [(str(builder.path), 0)]
+    assert experiments.problems == [f"{elsewhere}: trials/00000/trial.json is missing"]
+
+
+def test_which_experiments_must_be_said_and_once(builder: Any) -> None:
+    with pytest.raises(ValueError, match="at least one folder"):
+        analysis.load([])
+    with pytest.raises(ValueError, match="is given twice"):
+        analysis.load([builder.path, f"{builder.path}/../demo"])
+    with pytest.raises(ValueError, match="holds no experiment"):
+        analysis.load([builder.path, builder.path.parent])
 
 
 def test_importing_is_light() -> None:

@@ -1,0 +1,140 @@
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import analysis
+from analysis.diff import Difference, diff
+from trainable.records import ExperimentFolder, write_json
+
+
+@pytest.fixture
+def two(builder: Any, tmp_path: Any) -> Any:
+    """Builders of two experiments that are alike but for a few settings, the second named `other`."""
+    other = type(builder)(ExperimentFolder(tmp_path / "other")).experiment().dense()
+    record = {
+        "name": "demo",
+        "settings": {"trial": {"epochs": 3, "lr": {"policy": "cosine"}}, "controls": {"amounts": [0.5, 0.75]}},
+        "data": {"name": "digits", "fingerprint": "f8"},
+        "versions": {"torch": "2.15.0", "optuna": "5.0.0"},
+    }
+    settings = {"trial": {"epochs": 9, "lr": {"policy": "cosine", "peak": 0.1}}, "controls": {"amounts": [0.5]}}
+    write_json(builder.folder.record_path, record)
+    versions = {"torch": "2.16.0", "optuna": "5.0.0"}
+    write_json(other.folder.record_path, record | {"name": "other", "settings": settings, "versions": versions})
+    return builder, other
+
+
+def found(two: Any) -> Difference:
+    return diff(*(analysis.load(builder.path) for builder in two))
+
+
+def cut(macs: int) -> dict[str, Any]:
+    return {"epoch": 1, "macs": macs, "parameters": 100, "val_accuracy": 0.6}
+
+
+def test_settings_and_versions_that_differ_by_their_paths(two: Any) -> None:
+    difference = found(two)
+    assert difference.names == ("demo", "other")
+    assert difference.settings.columns.tolist() == ["demo", "other"]
+    assert {path: tuple(row) for path, row in difference.settings.iterrows()} == {
+        "controls.amounts": ([0.5, 0.75], [0.5]),
+        "trial.epochs": (3, 9),
+        "trial.lr.peak": (None, 0.1),
+    }
+    assert {path: tuple(row) for path, row in difference.versions.iterrows()} == {
+        "versions.torch": ("2.15.0", "2.16.0")
+    }
+
+
+def test_the_front_says_which_trial_is_whose(two: Any) -> None:
+    ours, theirs = two
+    ours.trial(0, accuracies=(0.1, 0.2, 0.9), cut=cut(500), sparsity=0.5)
+    ours.trial(1, accuracies=(0.1, 0.2, 0.6), cut=cut(250), sparsity=0.75)
+    theirs.trial(0, accuracies=(0.1, 0.2, 0.8), cut=cut(250), sparsity=0.75)
+    theirs.trial(3, accuracies=(0.1, 0.2, 0.7), cut=cut(500), sparsity=0.5)
+    difference = found(two)
+    assert difference.front[["experiment", "number"]].to_numpy().tolist() == [["demo", 0], ["other", 0]]
+    assert difference.front["pruned_val_accuracy"].tolist() == [0.9, 0.8]
+    assert difference.best[["experiment", "number"]].to_numpy().tolist() == [["demo", 0], ["other", 0]]
+    assert difference.hypervolume == pytest.approx({"demo": 0.9 * 0.5 + 0.6 * 0.25, "other": 0.8 * 0.75})
+
+
+def test_hypervolumes_share_the_larger_dense_network_as_reference(two: Any) -> None:
+    ours, theirs = two
+    ours.trial(0, accuracies=(0.1, 0.2, 0.9), cut=cut(500), sparsity=0.5)  # of 1000 MACs
+    theirs.trial(0, accuracies=(0.1, 0.2, 0.8), cut=cut(500), sparsity=0.75)  # of 2000 MACs
+    assert found(two).hypervolume == pytest.approx({"demo": 0.9 * 0.75, "other": 0.8 * 0.75})
+
+
+def test_a_confirmed_trial_counts_by_its_mean(two: Any) -> None:
+    ours, theirs = two
+    ours.trial(0, accuracies=(0.1, 0.2, 0.9))
+    ours.trial(1, accuracies=(0.1, 0.2, 0.5), confirms=0)
+    ours.trial(2, accuracies=(0.1, 0.2, 0.6), confirms=0)
+    theirs.trial(0, accuracies=(0.1, 0.2, 0.7))
+    difference = found(two)
+    assert difference.front["experiment"].tolist() == ["other"]
+    assert "control: " not in repr(difference)
+    assert "55.00 ± 7.07" in repr(difference)
+
+
+def test_printed_it_is_a_text_for_people(two: Any) -> None:
+    ours, theirs = two
+    ours.trial(0, control="one_shot", accuracies=(0.1, 0.2, 0.9))
+    theirs.trial(12)
+    text = str(found(two))
+    lines = [line.split() for line in text.splitlines()]
+    assert ["trial.epochs", "3", "9"] in lines
+    assert ["trial.lr.peak", "-", "0.1"] in lines
+    assert ["versions.torch", '"2.15.0"', '"2.16.0"'] in lines
+    assert ["demo", "0", "control:", "one_shot", "cosine", "90.00", "75.0", "one"] in lines
+    assert ["other", "12", "exponential", "cosine", "90.00", "75.0", "one"] in lines
+    assert ["0.6750", "0.6750"] in lines
+    assert "do not compare" not in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_accuracies_on_other_data_do_not_compare(two: Any) -> None:
+    ours, _ = two
+    write_json(ours.folder.record_path, {"name": "demo", "settings": {}, "data": {"name": "cifar10"}})
+    assert "The data differ, so accuracies of the two do not compare." in repr(found(two))
+
+
+def test_an_experiment_does_not_differ_from_itself(builder: Any) -> None:
+    builder.trial(0)
+    experiment = analysis.load(builder.path)
+    difference = diff(experiment, experiment)
+    assert difference.names == ("demo (1)", "demo (2)")
+    assert difference.settings.empty
+    assert difference.versions.empty
+    assert set(difference.hypervolume) == {"demo (1)", "demo (2)"}
+    assert difference.front["experiment"].tolist() == ["demo (1)", "demo (2)"]
+
+
+def test_nothing_complete_is_said_in_words(two: Any) -> None:
+    difference = found(two)
+    assert difference.front.empty
+    assert difference.best.empty
+    assert all(math.isnan(value) for value in difference.hypervolume.values())
+    assert repr(difference).count("no trial is complete") == 2
+    ours, _ = two
+    ours.trial(0)
+    assert found(two).hypervolume == pytest.approx({"demo": 0.675, "other": 0.0})
+
+
+def test_records_cannot_steer_the_terminal(two: Any) -> None:
+    ours, _ = two
+    settings = {"a\x1b[2J\nb": "\x1b]0;title\x07", "long": "x" * 500}
+    write_json(ours.folder.record_path, {"name": "de\x1bmo", "settings": settings})
+    ours.trial(0, control="\x1b[31m")
+    text = repr(found(two))
+    assert "\x1b" not in text
+    assert "a�[2J b" in text
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_frames_are_ordinary_ones(two: Any) -> None:
+    assert isinstance(found(two).settings.to_html(), str)
+    assert found(two).settings.index.dtype == pd.Index(["a"]).dtype
