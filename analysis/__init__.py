@@ -1,5 +1,8 @@
-"""What came out: tables, ranking and fronts, out of an experiment's records alone."""
+"""What came out: tables, ranking, fronts, figures and a report, out of an experiment's records alone."""
 
-from analysis.experiment import Experiment, load
+from analysis.diff import diff
+from analysis.experiment import Experiment
+from analysis.experiments import Experiments
+from analysis.loading import load
 
-__all__ = ["Experiment", "load"]
+__all__ = ["Experiment", "Experiments", "diff", "load"]

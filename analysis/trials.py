@@ -1,9 +1,10 @@
-"""The trials as a frame, a row a trial: what each is, how it stands and what came out.
+"""The trials as a table, a row a trial: what each is, how it stands and what came out.
 
 Accuracies and sparsities are fractions in [0, 1]; what is not known is NaN (NaT for times).
 
     number                                the index
-    control, parent, state                NaN, NaN for what the study asked for; parent is what a branch goes on from
+    control, parent, confirms, state      NaN, NaN, NaN for what the study asked for; parent is what a branch goes on
+                                          from, confirms what a repeat with another seed repeats
     family, rate, policy                  alpha.family, alpha.rate (NaN where the family has none), lr.policy
     epochs_done                           the last epoch that has a row, 0 where none has
     pruned_val_accuracy, val_accuracy     of the last epoch
@@ -11,23 +12,95 @@ Accuracies and sparsities are fractions in [0, 1]; what is not known is NaN (NaT
     accuracy_drop                         val_accuracy of the dense network - pruned_val_accuracy
     mac_sparsity, parameter_sparsity, channel_sparsity    of the last epoch
     macs, parameters                      of the pruned network; before the cut, of what the cut would leave
+    test_accuracy                         of the pruned network on the whole test set
+    size_bytes                            of the pruned network's model.safetensors
+    batch1_latency_ms, batch32_latency_ms, batch256_latency_ms    one forward pass of the pruned network, median
+    batch1_speedup, batch32_speedup, batch256_speedup    dense latency / pruned latency, median of the pairs
+    test_seconds                          the whole test set once, in batches of 256
+    peak_memory_bytes, mean_memory_bytes  while the test set ran (CPU: unique set size over the start's; GPU: allocated)
+    measured_on, measured                 the device that these were measured on, and when (UTC)
     seconds                               the sum of its rows' epoch_seconds
     attempt, host, device, error          as in trial.json
     created, started, finished            UTC
-    alpha.rate, lr.peak, pruning.amount ...    every leaf of the configuration, by name; a list as JSON text
+    alpha.rate, lr.peak, pruning.amount ...    every leaf of the configuration, by name; a list as JSON text, and so
+                                          are texts and others where a leaf has both
 """
 
 import json
 import math
 import sys
-from collections.abc import Iterable
-from itertools import compress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-import pandas as pd
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import compute
 
-from analysis.epochs import MEASURES
+from analysis import measured
+from analysis.epochs import Parsed, Problems
 from trainable.records import TrialFolder, TrialRecord
+
+_TIME = pa.timestamp("us", "UTC")
+_OUTCOMES = ("pruned_val_accuracy", "val_accuracy", "mac_sparsity", "parameter_sparsity", "channel_sparsity")
+_EARLY, _LATE = (pa.scalar(datetime(year, 1, 1, tzinfo=UTC), _TIME) for year in (2, 9999))
+_TIMES = {
+    "created": "trial.json",
+    "started": "trial.json",
+    "finished": "trial.json",
+    "measured": "model/measure.json",
+}
+
+# All columns but those of the configuration.
+SCHEMA = pa.schema(
+    [
+        ("number", pa.int64()),
+        ("control", pa.string()),
+        ("parent", pa.float64()),
+        ("confirms", pa.float64()),
+        ("state", pa.string()),
+        ("family", pa.string()),
+        ("rate", pa.float64()),
+        ("policy", pa.string()),
+        ("epochs_done", pa.int64()),
+        ("pruned_val_accuracy", pa.float64()),
+        ("val_accuracy", pa.float64()),
+        ("accuracy_at_cut", pa.float64()),
+        ("accuracy_drop", pa.float64()),
+        ("mac_sparsity", pa.float64()),
+        ("parameter_sparsity", pa.float64()),
+        ("channel_sparsity", pa.float64()),
+        ("macs", pa.float64()),
+        ("parameters", pa.float64()),
+        *((name, pa.float64()) for name in measured.NUMBERS),
+        ("measured_on", pa.string()),
+        ("measured", _TIME),
+        ("seconds", pa.float64()),
+        ("attempt", pa.int64()),
+        ("host", pa.string()),
+        ("device", pa.string()),
+        ("error", pa.string()),
+        ("created", _TIME),
+        ("started", _TIME),
+        ("finished", _TIME),
+    ]
+)
+
+# A leaf of the configuration that is called so is `config.<name>`: what ranking puts before the columns, and what the
+# Parquet file has besides them.
+_TAKEN = {*SCHEMA.names, "config", "dense_measure", "experiment"} | {
+    *("rank", "on_front", "front", "crowding", "score", "seeds", "accuracy_std", "test_accuracy_std"),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A trial's files but for its rows; measured is None where there is no measure.json or a damaged one."""
+
+    record: TrialRecord
+    measured: measured.Measurement | None
 
 
 def read_record(folder: TrialFolder) -> TrialRecord:
@@ -36,8 +109,8 @@ def read_record(folder: TrialFolder) -> TrialRecord:
     # trials/12 and trials/00012 would both be trial 12.
     if folder.path.name != f"{record.number:05}":
         raise ValueError(f"{folder.record_path} is left out: trial {record.number} is in {record.number:05}")
-    if max(record.number, abs(record.attempt)) >= 2**63:
-        raise ValueError(f"{folder.record_path} is damaged: number and attempt must be less than 2**63")
+    if max(record.number, abs(record.attempt), abs(record.confirms or 0)) >= 2**63:
+        raise ValueError(f"{folder.record_path} is damaged: number, attempt and confirms must be less than 2**63")
     return record
 
 
@@ -54,93 +127,142 @@ def _text_of(values: Any, key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def trials_frame(
-    records: list[TrialRecord], epochs: pd.DataFrame, dense: dict[str, Any] | None, problems: list[str]
-) -> pd.DataFrame:
-    """The frame described above, in the order of `records`, whose rows are in `epochs`."""
-    index = pd.Index([record.number for record in records], dtype="int64", name="number")
-    config = _config_frame(records, index)
-    last = epochs.drop_duplicates("number", keep="last").set_index("number").reindex(index)
-    last["epoch"] = last["epoch"].fillna(0).astype("int64")
+def trials_table(found: Sequence[Found], epochs: Parsed, dense: dict[str, Any] | None, problems: Problems) -> pa.Table:
+    """The columns of SCHEMA, a row for each of `found`, whose rows are `epochs`; what is not known is null."""
+    records = [each.record for each in found]
+    last = _last_rows(epochs)
     _forget_unfinished(last, records, problems)
 
-    def texts(values: Iterable[str | None]) -> pd.Series:
-        return pd.Series(list(values), index, dtype="str")
+    def numbers(values: Iterable[float]) -> npt.NDArray[np.float64]:
+        return np.fromiter(values, np.float64, len(records))
 
-    def numbers(values: Iterable[float]) -> pd.Series:
-        return pd.Series(list(values), index, dtype="float64")
-
-    def left_by_cut(name: str, sparsity: str) -> pd.Series:
+    def left_by_cut(name: str, sparsity: str) -> npt.NDArray[np.float64]:
         left = numbers(number_of(record.cut, name) for record in records)
-        return left.fillna(number_of(dense, name) * (1 - last[sparsity]))
+        return np.where(np.isnan(left), number_of(dense, name) * (1 - last[sparsity]), left)
 
-    columns = {
-        "control": texts(record.control for record in records),
+    nothing: dict[str, Any] = {}
+    of_pruned = [nothing if each.measured is None else each.measured.values_of_pruned() for each in found]
+    columns: dict[str, Any] = {
+        "number": [record.number for record in records],
+        "control": [record.control for record in records],
         "parent": numbers(number_of(record.parent, "number") for record in records),
-        "state": texts(record.state for record in records),
-        "family": texts(_text_of(record.config.get("alpha"), "family") for record in records),
+        "confirms": numbers(math.nan if record.confirms is None else record.confirms for record in records),
+        "state": [record.state for record in records],
+        "family": [_text_of(record.config.get("alpha"), "family") for record in records],
         "rate": numbers(number_of(record.config.get("alpha"), "rate") for record in records),
-        "policy": texts(_text_of(record.config.get("lr"), "policy") for record in records),
+        "policy": [_text_of(record.config.get("lr"), "policy") for record in records],
         "epochs_done": last["epoch"],
-        "pruned_val_accuracy": last["pruned_val_accuracy"],
-        "val_accuracy": last["val_accuracy"],
         "accuracy_at_cut": numbers(number_of(record.cut, "val_accuracy") for record in records),
         "accuracy_drop": number_of(dense, "val_accuracy") - last["pruned_val_accuracy"],
-        "mac_sparsity": last["mac_sparsity"],
-        "parameter_sparsity": last["parameter_sparsity"],
-        "channel_sparsity": last["channel_sparsity"],
         "macs": left_by_cut("macs", "mac_sparsity"),
         "parameters": left_by_cut("parameters", "parameter_sparsity"),
-        "seconds": epochs.groupby("number")["epoch_seconds"].sum().reindex(index, fill_value=0.0),
-        "attempt": pd.Series([record.attempt for record in records], index, dtype="int64"),
-        "host": texts(record.host for record in records),
-        "device": texts(record.device for record in records),
-        "error": texts(record.error for record in records),
-        "created": _times(texts(record.created for record in records), problems),
-        "started": _times(texts(record.started for record in records), problems),
-        "finished": _times(texts(record.finished for record in records), problems),
+        "seconds": last["seconds"],
+        "attempt": [record.attempt for record in records],
+        "host": [record.host for record in records],
+        "device": [record.device for record in records],
+        "error": [record.error for record in records],
+        **{name: last[name] for name in _OUTCOMES},
+        **{name: [values.get(name) for values in of_pruned] for name in (*measured.NUMBERS, *measured.TEXTS)},
     }
-    taken = {"number", "rank", "on_front", *columns}
-    config.columns = pd.Index([f"config.{name}" if name in taken else name for name in config.columns])
-    return pd.concat([pd.DataFrame(columns), config], axis=1)
+    for name, file in _TIMES.items():
+        texts = columns[name] if name in columns else [getattr(record, name) for record in records]
+        columns[name] = _times(texts, file, columns["number"], problems)
+    return pa.table([pa.array(columns[field.name], field.type, from_pandas=True) for field in SCHEMA], schema=SCHEMA)
 
 
-def _forget_unfinished(last: pd.DataFrame, records: list[TrialRecord], problems: list[str]) -> None:
-    """A complete trial whose last rows are lost has no outcome: that of an earlier epoch must not pass for it."""
-    done = last["epoch"].tolist()
-    lost = [
-        record.state == "complete" and epoch < number_of(record.config, "epochs")
-        for record, epoch in zip(records, done, strict=True)
-    ]
-    last.loc[lost, list(MEASURES)] = math.nan
-    for record, epoch in compress(zip(records, done, strict=True), lost):
-        problems.append(
-            f"trials/{record.number:05}/epochs.jsonl ends at epoch {epoch} of {record.config['epochs']} though the "
-            "trial is complete; its outcome is unknown"
-        )
-
-
-def _config_frame(records: list[TrialRecord], index: "pd.Index[int]") -> pd.DataFrame:
-    """A column a leaf of the configurations, called by its path; what a configuration lacks is unknown."""
+def config_table(configs: Sequence[dict[str, Any]]) -> pa.Table:
+    """A column a leaf of the configurations, called by its path, sorted; what a configuration lacks is null."""
     columns: dict[str, list[Any]] = {}
-    for row, record in enumerate(records):
-        _flatten("", record.config, columns, row, len(records))
-    return pd.DataFrame(dict(sorted(columns.items())), index=index)
+    _collect("", range(len(configs)), configs, columns, len(configs))
+    names = sorted(columns)
+    return pa.table([_leaf(columns[name]) for name in names], names=names)
 
 
-def _flatten(prefix: str, values: dict[str, Any], columns: dict[str, list[Any]], row: int, rows: int) -> None:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            _flatten(f"{prefix}{key}.", value, columns, row, rows)
-        else:
-            column = columns.get(prefix + key)
-            if column is None:
-                column = columns[prefix + key] = [None] * rows
-            column[row] = json.dumps(value) if isinstance(value, list) else value
+def _collect(
+    prefix: str, rows: Sequence[int], trees: Sequence[dict[str, Any]], columns: dict[str, list[Any]], count: int
+) -> None:
+    """Adds the leaves of `trees`, which stand in `rows`, to the `columns` of `count` rows: key by key for all trees."""
+    keys: dict[str, Any] = {}
+    for tree in trees:
+        keys |= tree
+    for key in keys:
+        values = [tree.get(key) for tree in trees]
+        kinds = set(map(type, values))
+        if dict in kinds:
+            inner = [(row, value) for row, value in zip(rows, values, strict=True) if type(value) is dict]
+            _collect(f"{prefix}{key}.", [row for row, _ in inner], [tree for _, tree in inner], columns, count)
+            if kinds <= {dict, type(None)} and not any(key in tree and tree[key] is None for tree in trees):
+                continue
+        name = f"config.{prefix}{key}" if prefix + key in _TAKEN else prefix + key
+        if len(trees) == count and dict not in kinds and name not in columns:
+            columns[name] = values
+            continue
+        column = columns.setdefault(name, [None] * count)
+        for row, value in zip(rows, values, strict=True):
+            if value is not None and type(value) is not dict:
+                column[row] = value
 
 
-def _times(texts: pd.Series, problems: list[str]) -> pd.Series:
-    times = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce").dt.as_unit("us")
-    for number, text in texts[times.isna() & texts.notna()].items():
-        problems.append(f"trials/{number:05}/trial.json: {text!r} is no time")
+def _leaf(values: list[Any]) -> pa.Array:
+    """The values of one leaf in a plain type: truth values, whole numbers, numbers, else text (see above)."""
+    kinds = set(map(type, values)) - {type(None)}
+    if not kinds or kinds in ({str}, {bool}, {float}):
+        return pa.array(values)
+    known = [value for value in values if value is not None]
+    if kinds == {int} and min(known) >= -(2**63) and max(known) < 2**63:
+        return pa.array(values, pa.int64())
+    if kinds == {int, float} and all(type(value) is float or abs(value) <= sys.float_info.max for value in known):
+        return pa.array([None if value is None else float(value) for value in values], pa.float64())
+    return pa.array(
+        [value if value is None or isinstance(value, str) else json.dumps(value) for value in values], pa.string()
+    )
+
+
+def _last_rows(epochs: Parsed) -> dict[str, npt.NDArray[Any]]:
+    """Of each trial the epoch and the outcomes of its last row (0 and NaN where it has none), and its seconds."""
+    has_rows = epochs.counts > 0
+    ends = np.cumsum(epochs.counts)[has_rows] - 1
+    last: dict[str, npt.NDArray[Any]] = {"epoch": np.zeros(len(has_rows), np.int64)}
+    last |= {name: np.full(len(has_rows), np.nan) for name in _OUTCOMES}
+    for name, values in last.items():
+        values[has_rows] = epochs.table[name].to_numpy()[ends]
+    trial = np.repeat(np.arange(len(has_rows)), epochs.counts)
+    seconds = np.nan_to_num(epochs.table["epoch_seconds"].to_numpy(), posinf=0, neginf=0)
+    return last | {"seconds": np.bincount(trial, seconds, len(has_rows))}
+
+
+def _forget_unfinished(last: dict[str, npt.NDArray[Any]], records: Sequence[TrialRecord], problems: Problems) -> None:
+    """A complete trial whose last rows are lost has no outcome: that of an earlier epoch must not pass for it."""
+    for row, (record, epoch) in enumerate(zip(records, last["epoch"].tolist(), strict=True)):
+        if record.state == "complete" and epoch < number_of(record.config, "epochs"):
+            for name in _OUTCOMES:
+                last[name][row] = math.nan
+            problems.setdefault(record.number, []).append(
+                f"trials/{record.number:05}/epochs.jsonl ends at epoch {epoch} of {record.config['epochs']} though "
+                "the trial is complete; its outcome is unknown"
+            )
+
+
+def _times(texts: Sequence[str | None], file: str, numbers: Sequence[int], problems: Problems) -> pa.Array:
+    try:
+        times = pa.array(texts, pa.string()).cast(_TIME)
+    except pa.ArrowInvalid:
+        times = None
+    # An offset can lead out of the years that a datetime has.
+    if (
+        times is None
+        or not compute.all(compute.and_(compute.less(_EARLY, times), compute.less(times, _LATE)), min_count=0).as_py()
+    ):
+        times = pa.array(
+            [_time(text, file, number, problems) for text, number in zip(texts, numbers, strict=True)], _TIME
+        )
     return times
+
+
+def _time(text: str | None, file: str, number: int, problems: Problems) -> datetime | None:
+    try:
+        time = None if text is None else datetime.fromisoformat(text)
+        return time and (time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        problems.setdefault(number, []).append(f"trials/{number:05}/{file}: {text!r} is no time")
+        return None

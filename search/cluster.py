@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from search.settings import Resources
 from trainable.config import DenseConfig
@@ -315,6 +315,17 @@ def _difference(probed: _Probed, written: str, path: Path) -> str:
     return "" if probed.locked else "a lock (flock) is not seen on the other"
 
 
+def _best_node() -> dict[str, Any]:
+    """The node to compute alone on: one with a GPU if there is one, of those the one with the most CPUs."""
+    return max(_alive(), key=lambda node: (_resources(node)[1] > 0, _resources(node)[0]))
+
+
+def run_on_best_node(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    """What `function` returns or raises on the best node of the connected cluster, whose GPU it sees if it has one."""
+    node = _best_node()
+    return _result(_task(function, node, num_gpus=min(1, int(_resources(node)[1]))).remote(*arguments, **keywords))
+
+
 def _task(function: Callable[..., Any], node: dict[str, Any], **options: Any) -> Any:
     """`function` as a task of just this node, which fails at once if the node is lost."""
     import ray
@@ -349,7 +360,7 @@ def train_dense_remotely(
     shared = ray.put(data)
     rows = read_rows(folder / "epochs.jsonl")
     for attempt in range(1, DENSE_ATTEMPTS + 1):
-        node = max(_alive(), key=lambda node: (_resources(node)[1] > 0, _resources(node)[0]))
+        node = _best_node()
         cpus, gpus = _resources(node)
         threads = 1 if gpus else max(1, int(cpus))
         task = _task(_train_dense, node, num_cpus=threads, num_gpus=min(1, int(gpus)))

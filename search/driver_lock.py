@@ -15,7 +15,7 @@ def driving(folder: ExperimentFolder) -> Iterator[None]:
     """Holds the experiment's lock; the operating system gives it up when this process is gone, however it goes.
 
     Raises:
-        ValueError: if a living driver holds it, naming its host and process id.
+        ValueError: if a living driver holds it, naming its host and process id, or there are no locks.
     """
     with (folder.path / ".driver.lock").open("a+") as file:
         try:
@@ -25,6 +25,11 @@ def driving(folder: ExperimentFolder) -> Iterator[None]:
             raise ValueError(
                 f"an experiment takes one driver at a time, and {folder.path.name!r} is driven by {_who(file.read())}; "
                 "wait for it or stop it"
+            ) from error
+        except OSError as error:
+            raise ValueError(
+                f"--storage must be on a file system that has locks (flock), but {str(folder.path.parent)!r}: "
+                f"{error.strerror}"
             ) from error
         file.seek(0)
         file.truncate()

@@ -4,8 +4,9 @@ import os
 import platform
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,16 @@ from search import cluster
 from search.driver_lock import driving
 from search.early_stopping import SuccessiveHalving
 from search.interruption import Interruption, catch_signals, full_disk_interrupts
+from search.live import EventFiles, StudyMirror
 from search.local import run_local
+from search.measuring import Selection, measure_network, measure_trials, selected
 from search.plan import check_disk, plan
 from search.progress import SearchProgress
 from search.settings import Settings, as_settings_json, resolve
 from search.study import Search, control_configs
+from search.where import Where
 from spaces.loading import load_space
-from trainable.config import DenseConfig, TrialConfig
+from trainable.config import DataConfig, DenseConfig, TrialConfig
 from trainable.data import Data, load_data
 from trainable.dense import copy_dense, dense_hash, find_dense, load_dense, train_dense
 from trainable.errors import TrialError
@@ -33,14 +37,6 @@ from trainable.recorded import stop
 from trainable.records import ExperimentFolder, now, read_json, write_json
 
 VERSIONS = ("alphaprune", "torch", "torchvision", "ray", "optuna", "numpy")
-
-
-@dataclass(frozen=True)
-class Where:
-    """Where an experiment runs: in this process (`local`), or on the Ray cluster at `address` (None starts one)."""
-
-    local: bool = False
-    address: str | None = None
 
 
 def check_settings(settings: Settings) -> Callable[[optuna.Trial, TrialConfig], TrialConfig]:
@@ -88,12 +84,14 @@ def run(
     if Path(settings.data.source).is_dir():  # it may be resumed from another folder
         settings = replace(settings, data=replace(settings.data, source=str(Path(settings.data.source).resolve())))
     space = check_settings(settings)
-    data = _read(settings, say)
+    data = _read(settings.data, say)
     with _connected(where, settings) as share:
         _announce(settings, folder, where, data, share, say)
         _create(folder, settings, data, preset)
         with driving(folder):
             _search(settings, folder, where, space, data, share)
+    if settings.results.measure:
+        _measure(folder, where, Selection(), data, say)
 
 
 def resume(
@@ -125,9 +123,7 @@ def resume(
     if trials is not None:
         settings = replace(settings, search=replace(settings.search, trials=trials))
     space = check_settings(settings)
-    loaded = _read(replace(settings, data=replace(settings.data, source=data)) if data else settings, say)
-    if loaded.fingerprint != record["data"]["fingerprint"]:
-        raise ValueError(f"--data must be what {folder.path.name!r} was begun on, but {loaded.name!r} has other images")
+    loaded = _recorded_data(folder, record, settings, data, say)
     with driving(folder), _connected(where, settings) as share:
         _announce(settings, folder, where, loaded, share, say)
         if settings.search.trials != asked:
@@ -137,6 +133,64 @@ def resume(
                 if trial.read().state == "failed":
                     trial.again()
         _search(settings, folder, where, space, loaded, share)
+    if settings.results.measure:
+        _measure(folder, where, Selection(), loaded, say)
+
+
+def measure(
+    folder: ExperimentFolder, where: Where, selection: Selection, *, data: str | None, say: Callable[[str], None]
+) -> None:
+    """Measures trials of an experiment, whether or not they have been measured before.
+
+    Args:
+        folder: of the experiment.
+        where: this machine (a cluster of its own is never started), or the best node of a cluster.
+        selection: which trials.
+        data: where the data is now, None for where it was.
+        say: takes a line for people.
+
+    Raises:
+        ValueError: if the data cannot be read or is other data, or no trial is complete.
+    """
+    record = read_json(folder.record_path)
+    loaded = _recorded_data(folder, record, recorded_settings(folder, record), data, say)
+    if not selected(folder, selection):
+        raise ValueError(f"only complete trials can be measured, and {folder.path.name!r} has none")
+    _measure(folder, where, selection, loaded, say)
+
+
+def _measure(
+    folder: ExperimentFolder, where: Where, selection: Selection, data: Data, say: Callable[[str], None]
+) -> None:
+    numbers = selected(folder, selection)
+    if not numbers:
+        return
+    say(f"measuring speed, memory and size: {len(numbers)} trials")
+    with full_disk_interrupts():
+        if where.address is None:
+            waiting = partial(say, "waiting for what trains on this machine to pause")
+            run_here = partial(measure_network, on_wait=waiting)
+            measure_trials(folder, numbers, data.test, run=run_here, say=say)
+        else:
+            with cluster.connected(where.address):
+                catch_signals()
+                there = partial(cluster.run_on_best_node, measure_network)
+                measure_trials(folder, numbers, data.test, run=there, say=say)
+
+
+def _recorded_data(
+    folder: ExperimentFolder,
+    record: dict[str, Any],
+    settings: Settings,
+    elsewhere: str | None,
+    say: Callable[[str], None],
+) -> Data:
+    """The data that the experiment was begun on, `elsewhere` if given; raises ValueError if it is other data."""
+    source = replace(settings.data, source=elsewhere) if elsewhere else settings.data
+    loaded = _read(source, say)
+    if loaded.fingerprint != record["data"]["fingerprint"]:
+        raise ValueError(f"--data must be what {folder.path.name!r} was begun on, but {loaded.name!r} has other images")
+    return loaded
 
 
 def recorded_settings(folder: ExperimentFolder, record: dict[str, Any]) -> Settings:
@@ -151,9 +205,9 @@ class HopelessError(TrialError):
     """All trials failed."""
 
 
-def _read(settings: Settings, say: Callable[[str], None]) -> Data:
-    say(f"reading {settings.data.source}")
-    return load_data(settings.data)
+def _read(config: DataConfig, say: Callable[[str], None]) -> Data:
+    say(f"reading {config.source}")
+    return load_data(config)
 
 
 @contextmanager
@@ -207,8 +261,11 @@ def _search(
     dense_epochs = 0 if dense else settings.dense.epochs
     with (
         _running(),
-        SearchProgress(folder, settings, planned=search.planned, dense_epochs=dense_epochs) as progress,
+        EventFiles(folder) if where.tensorboard else nullcontext() as events,
+        SearchProgress(folder, settings, planned=search.planned, dense_epochs=dense_epochs, events=events) as progress,
     ):
+        with full_disk_interrupts():
+            search.mirror = StudyMirror(folder, search.study, settings.search.objectives)
         for problem in search.problems:
             progress.say(f"alphaprune: {problem}; the trial is left alone")
         if dense:
@@ -239,11 +296,11 @@ def _announce(
 ) -> None:
     """Says what is about to be done; raises ValueError if the storage has no room for it or a node does not see it."""
     storage = folder.path.parent
-    branches = ended = 0
+    extra = ended = 0
     for trial in folder.trials():
         with suppress(ValueError):  # Search names a damaged one
             record = trial.read()
-            branches += record.parent is not None
+            extra += record.parent is not None or record.confirms is not None
             ended += record.state != "running"
     planned = plan(
         [(float(os.cpu_count() or 1), 0.0)] if where.local else cluster.nodes(),
@@ -251,7 +308,7 @@ def _announce(
         settings,
         classes=data.classes,
         dense_epochs=0 if _whole_dense(settings, folder, data) else settings.dense.epochs,
-        trials_left=len(list(control_configs(settings))) + settings.search.trials + branches - ended,
+        trials_left=len(list(control_configs(settings))) + settings.search.trials + extra - ended,
     )
     for line in str(planned).splitlines():
         say(line)

@@ -45,7 +45,7 @@ def run_trial(
             trial = RecordedTrial(files, data, dense, threads=threads, keep_at_alpha=keep)
             while not trial.finished:
                 row = trial.step()
-                progress.epoch()
+                progress.epoch(files.number, row)
                 if stoppable and not stopping.goes_on(files.number, row):
                     stop(files, keep)
                     break

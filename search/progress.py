@@ -7,6 +7,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from search.live import EventFiles
 from search.settings import Settings
 from trainable.records import ExperimentFolder, TrialRecord
 
@@ -14,7 +15,15 @@ from trainable.records import ExperimentFolder, TrialRecord
 class SearchProgress:
     """Counts epochs and trials as they are done. Enter it, tell it; it only ever reads the records."""
 
-    def __init__(self, folder: ExperimentFolder, settings: Settings, *, planned: int, dense_epochs: int) -> None:
+    def __init__(
+        self,
+        folder: ExperimentFolder,
+        settings: Settings,
+        *,
+        planned: int,
+        dense_epochs: int,
+        events: EventFiles | None = None,
+    ) -> None:
         """Starts from what the records already have.
 
         Args:
@@ -22,7 +31,9 @@ class SearchProgress:
             settings: of the experiment.
             planned: trials in all, controls included.
             dense_epochs: epochs that the dense network still has to be trained.
+            events: gets the rows, too.
         """
+        self._events = events
         self._console = Console(stderr=True, highlight=False)
         self._folder, self._planned, self._dense_epochs = folder, planned, dense_epochs
         self._epochs_each = settings.trial.epochs
@@ -75,13 +86,17 @@ class SearchProgress:
             self.say(f"dense network: {state}")
         self._began = time.monotonic()  # the estimate is of the trials' epochs
 
-    def epoch(self) -> None:
-        """An epoch of a trial is done."""
+    def epoch(self, number: int, row: dict[str, Any]) -> None:
+        """An epoch of trial `number` is done."""
+        if self._events:
+            self._events.row(number, row)
         self._epochs_left -= 1
         self._update()
 
     def ended(self, number: int) -> None:
         """Trial `number` has ended, as its record says."""
+        if self._events:
+            self._events.ended(number)
         folder = self._folder.trial(number)
         record, rows = folder.read(), folder.rows()
         self._epochs_left -= _own_epochs(record) - max(0, len(rows) - _begun(record))

@@ -78,6 +78,14 @@ class Resources:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Results:
+    """What follows when all trials have ended: measuring the front and the controls, and the HTML report."""
+
+    measure: bool = True
+    report: bool = True
+
+
+@dataclass(frozen=True, config=STRICT)
 class Settings:
     """All that makes an experiment. `trial` is what controls are made of and what the space varies."""
 
@@ -88,6 +96,7 @@ class Settings:
     controls: Controls = field(default_factory=Controls)
     search: SearchSettings = field(default_factory=SearchSettings)
     resources: Resources = field(default_factory=Resources)
+    results: Results = field(default_factory=Results)
 
 
 _SETTINGS = TypeAdapter(Settings)

@@ -9,9 +9,11 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import distribution_to_json, json_to_distribution
-from optuna.trial import TrialState, create_trial
+from optuna.distributions import distribution_to_json
+from optuna.trial import TrialState
 
+from analysis.study import trial_of
+from search.live import StudyMirror
 from search.settings import ControlKind, SearchSettings, Settings
 from trainable.config import TrialConfig, as_json, trial_config
 from trainable.records import ExperimentFolder, TrialFolder, TrialRecord
@@ -47,7 +49,10 @@ class Search:
         study: made of the records.
         problems: trials that cannot be read, a line each; they are left alone, and their numbers are not used again.
         hopeless: the common error when all trials that ended have failed; nothing is handed out then.
+        mirror: is shown what the study asks for and learns, if there is one.
     """
+
+    mirror: StudyMirror | None = None
 
     def __init__(self, folder: ExperimentFolder, settings: Settings, space: SpaceFunction) -> None:
         """Takes up the search that `folder` records: what has ended is told to the study, what has not runs again.
@@ -65,7 +70,8 @@ class Search:
         self._studied: dict[int, int] = {}  # the study's trial of each trial's number
         records = list(self._readable(folder.trials()))
         numbers = {trial.number for trial in folder.trials()}
-        self._branches = sum(record.parent is not None for record in records)
+        # Branches and repeats, which somebody added.
+        self._added = sum(record.parent is not None or record.confirms is not None for record in records)
         self.study = new_study(settings.search, asked=len(numbers))
         for record in records:
             if record.asked:
@@ -78,8 +84,8 @@ class Search:
 
     @property
     def planned(self) -> int:
-        """Trials in all, controls and branches included."""
-        return len(self._controls) + self._settings.search.trials + self._branches
+        """Trials in all, with controls, branches and repeats."""
+        return len(self._controls) + self._settings.search.trials + self._added
 
     def next(self) -> int | None:
         """The number of a trial to run now, its record written; None when there are no more."""
@@ -101,6 +107,8 @@ class Search:
         asked = {name: distribution_to_json(each) for name, each in trial.distributions.items()}
         record = TrialRecord(number, as_json(config), params=trial.params, distributions=asked)
         self._folder.trial(number).create(record)
+        if self.mirror:
+            self.mirror.asked(self.study.trials[trial.number])
         return number
 
     def _readable(self, folders: Iterable[TrialFolder]) -> Iterator[TrialRecord]:
@@ -131,25 +139,14 @@ class Search:
         for epoch, value in intermediate.items():
             live.report(value, epoch)
         self.study.tell(frozen.number, values, state=state)
+        if self.mirror:
+            self.mirror.told(frozen.number, state, values)
 
     def _remember(self, record: TrialRecord) -> None:
         """Puts a recorded trial into the study: ended ones as they ended, the others as running."""
         self._studied[record.number] = len(self.study.trials)
-        if record.state == "running":
-            state, values, intermediate = TrialState.RUNNING, None, dict[int, float]()
-        else:
-            state, values, intermediate = self._outcome(record)
-            if state is TrialState.PRUNED and intermediate:
-                values = [intermediate[max(intermediate)]]  # as study.tell makes it of the last report
-        self.study.add_trial(
-            create_trial(
-                state=state,
-                values=values,
-                params=record.params,
-                distributions={name: json_to_distribution(text) for name, text in record.distributions.items()},
-                intermediate_values=intermediate,
-            )
-        )
+        values, intermediate = (None, {}) if record.state == "running" else self._outcome(record)[1:]
+        self.study.add_trial(trial_of(record, values, intermediate))
 
     def _outcome(self, record: TrialRecord) -> tuple[TrialState, list[float] | None, dict[int, float]]:
         """State, values and intermediate values as the study is to have them.

@@ -169,7 +169,7 @@ class _Reporter(_Forgotten, tune.Callback):
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
         if "pruned_val_accuracy" in result:
-            self._progress.epoch()
+            self._progress.epoch(_number(trial), result)
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         self._progress.ended(_number(trial))

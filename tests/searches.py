@@ -50,6 +50,10 @@ amounts = [0.5]
 [controls]
 amounts = [0.5]
 
+[results]
+measure = false
+report = false
+
 [search]
 trials = 3
 early_stopping = { enabled = false }
@@ -78,6 +82,10 @@ amounts = [0.5, 0.75]
 
 [controls]
 amounts = [0.5]
+
+[results]
+measure = false
+report = false
 
 [search]
 trials = 8

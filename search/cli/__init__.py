@@ -1,0 +1,20 @@
+"""The command line. Data goes to stdout, messages to stderr; a request that cannot be met is one line, exit 2."""
+
+import sys
+
+from search.cli import results, searching  # noqa: F401  their commands
+from search.cli.common import app, say
+from search.interruption import Interruption, interruptible
+
+
+def main() -> None:
+    """The entry point."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows ASCII only gets question marks, and no traceback.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        with interruptible():
+            app()
+    except Interruption as error:
+        say(f"alphaprune: {error}")
+        sys.exit(error.code)

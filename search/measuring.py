@@ -1,0 +1,158 @@
+"""Speed, memory, size and test accuracy of the pruned networks, each in fresh processes, alone on the machine."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import analysis
+from analysis.ranking import pareto, rank
+from trainable.data import Split
+from trainable.device_lock import measuring
+from trainable.errors import TrialError
+from trainable.records import ExperimentFolder, now, write_json
+
+MEASUREMENT = "measure.json"
+LATENCY_SECONDS = 1.5
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which complete trials are measured: those on the front and the controls; or the `top` ranked and the controls;
+    or `everything`. Repeats with other seeds only run the test set. `again`: also what has been measured before."""
+
+    top: int | None = None
+    everything: bool = False
+    again: bool = False
+
+
+def selected(folder: ExperimentFolder, selection: Selection) -> list[int]:
+    """The numbers of the trials to measure, in their order."""
+    trials = analysis.load(folder.path).trials
+    complete = trials[trials["state"] == "complete"]
+    numbers = set(complete.index)
+    if not selection.everything:
+        chosen = rank(trials, top=selection.top) if selection.top else pareto(trials)
+        repeated = complete["confirms"].notna()
+        numbers = {*chosen.index, *complete.index[complete["control"].notna() | repeated]}
+    return sorted(
+        int(number)
+        for number in numbers
+        if selection.again or not (folder.trial(int(number)).model / MEASUREMENT).exists()
+    )
+
+
+Runner = Callable[..., dict[str, Any]]
+
+
+def measure_trials(
+    folder: ExperimentFolder, numbers: Sequence[int], test: Split, *, run: Runner, say: Callable[[str], None]
+) -> None:
+    """Measures the trials `numbers` one after another and writes each one's measure.json.
+
+    What cannot be measured (a damaged network) is said, and the others are measured all the same.
+
+    Args:
+        folder: of the experiment.
+        numbers: of complete trials.
+        test: the test split.
+        run: calls measure_network with the arguments it gets, here or on a node of a cluster.
+        say: takes a line for people.
+    """
+    of_dense: dict[str, Any] | None = None
+    for count, number in enumerate(numbers, start=1):
+        trial = folder.trial(number)
+        try:
+            light = trial.read().confirms is not None
+            found = run(trial.model.resolve(), folder.dense.resolve(), test, light=light, of_dense=of_dense)
+        except (TrialError, ValueError) as error:
+            say(f"alphaprune: trial {number}: {error}")
+            continue
+        of_dense = found.get("dense", of_dense)
+        write_json(trial.model / MEASUREMENT, found)
+        say(f"trial {number} measured: {summary(found)} ({count} of {len(numbers)})")
+
+
+def measure_network(
+    model: Path,
+    dense: Path,
+    test: Split,
+    *,
+    light: bool = False,
+    of_dense: dict[str, Any] | None = None,
+    on_wait: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """What a measure.json holds, measured on this machine while nothing else trains or is measured on it.
+
+    Args:
+        model, dense: folders of the pruned and of the dense network.
+        test: the test split.
+        light: run the test set only.
+        of_dense: what was measured of the dense network alone, if it was on this machine.
+        on_wait: is called if something that trains has to be waited for.
+
+    Raises:
+        TrialError: if a network cannot be measured.
+    """
+    with _saved(test) as path, measuring(on_wait):
+        if light:
+            return {"created": now(), "latency": [], "pruned": job("accuracy", model, test=path)}
+        return {
+            "created": now(),
+            **job("latency", dense, model),
+            "dense": of_dense or job("memory", dense, test=path),
+            "pruned": job("memory", model, test=path),
+        }
+
+
+def job(kind: str, *networks: Path, test: Path | None = None) -> dict[str, Any]:
+    """A job of trainable.measurement in a fresh process, which does not outlive this call."""
+    request = {
+        "kind": kind,
+        "networks": [str(network) for network in networks],
+        "test": str(test),
+        "threads": os.cpu_count() or 1,
+        "seconds": LATENCY_SECONDS,
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "trainable.measurement"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=Path(__file__).parent.parent,  # where `trainable` is, also where it is not installed
+        text=True,
+    ) as process:
+        try:
+            found, errors = process.communicate(json.dumps(request))
+        finally:
+            process.kill()
+    if process.returncode:
+        last = errors.strip().splitlines()[-1:] or [f"its process ended with {process.returncode}"]
+        raise TrialError(f"{networks[-1]} cannot be measured: {last[0]}")
+    result: dict[str, Any] = json.loads(found)
+    return result
+
+
+@contextmanager
+def _saved(test: Split) -> Iterator[Path]:
+    """The test split as a file for the processes that measure."""
+    with tempfile.TemporaryDirectory(prefix="alphaprune-") as folder:
+        path = Path(folder) / "test.npz"
+        np.savez(path, images=test.images, labels=test.labels)
+        yield path
+
+
+def summary(found: dict[str, Any]) -> str:
+    """What a measure.json says, in a few words."""
+    speedups = {each["batch_size"]: each["speedup"]["median"] for each in found["latency"]}
+    times = ", ".join(f"{speedup:.2f}x at batch {size}" for size, speedup in speedups.items())
+    accuracy = f"test accuracy {found['pruned']['test']['accuracy']:.4f}"
+    return f"{accuracy}, speed {times} of dense" if times else accuracy

@@ -1,0 +1,88 @@
+"""Repeats with other seeds: which are recorded. No trial is trained here; tests/search/test_results.py runs them."""
+
+from pathlib import Path
+
+import pytest
+
+from search.confirming import confirm
+from search.settings import as_settings_json, resolve
+from search.study import Search
+from spaces.loading import load_space
+from trainable.config import TrialConfig, as_json
+from trainable.records import ExperimentFolder, State, TrialRecord, append_row, write_json
+from trainable.schedules import OneShot
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+SETTINGS = resolve(
+    {"search": {"trials": 3}, "controls": {"kinds": ["one_shot"], "amounts": [0.5]}, "trial": {"epochs": 3}}
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ExperimentFolder:
+    """Control 0, trials 1 to 3 that the study asked for, the higher the better, and 4, a branch of 3 and the best."""
+    folder = ExperimentFolder(tmp_path / "experiment")
+    folder.path.mkdir()
+    record = {"name": "experiment", "settings": as_settings_json(SETTINGS)}
+    write_json(folder.record_path, record)
+    add(folder, 0, control="one_shot")
+    for number in (1, 2, 3):
+        add(folder, number)
+    add(folder, 4, parent={"number": 3, "epoch": 1, "alpha": 0.5})
+    return folder
+
+
+def add(folder: ExperimentFolder, number: int, *, state: State = "complete", **record: object) -> None:
+    config = TrialConfig(epochs=3, seed=5, alpha=OneShot()) if record.get("control") else TrialConfig(epochs=3, seed=5)
+    trial = folder.trial(number)
+    cut = {"epoch": 1, "macs": 100, "parameters": 100, "val_accuracy": 0.1}
+    trial.create(TrialRecord(number, as_json(config), state=state, cut=cut, **record))  # type: ignore[arg-type]
+    for epoch in (1, 2, 3):
+        accuracy = (number + epoch) / 10
+        row = {"epoch": epoch, "phase": "retrain", "alpha": 0.0, "pruned_val_accuracy": accuracy, "mac_sparsity": 0.5}
+        append_row(trial.rows_path, row)
+
+
+def test_the_best_and_the_controls_are_repeated_with_other_seeds_alone(folder: ExperimentFolder) -> None:
+    assert confirm(folder, top=2, seeds=3) == list(range(5, 14))
+    repeats = [folder.trial(number).read() for number in range(5, 14)]
+    assert [repeat.confirms for repeat in repeats] == [0, 0, 0, 2, 2, 2, 3, 3, 3]
+    for repeat in repeats:
+        original = folder.trial(repeat.confirms or 0).read()
+        assert repeat.control == original.control
+        assert {**repeat.config, "seed": 5} == original.config
+        assert (repeat.state, repeat.attempt, repeat.asked, repeat.params) == ("running", 0, False, {})
+    assert [repeat.config["seed"] for repeat in repeats] == [6, 7, 8] * 3
+
+
+def test_confirming_again_adds_what_is_missing(folder: ExperimentFolder) -> None:
+    assert len(confirm(folder, top=1, seeds=2)) == 4
+    assert confirm(folder, top=1, seeds=2) == []
+    new = [folder.trial(number).read() for number in confirm(folder, top=2, seeds=3)]
+    assert [(repeat.confirms, repeat.config["seed"]) for repeat in new] == [(0, 8), (2, 6), (2, 7), (2, 8), (3, 8)]
+
+
+def test_a_search_runs_the_repeats_and_asks_the_study_for_nothing_more(folder: ExperimentFolder) -> None:
+    created = confirm(folder, top=1, seeds=2)
+    search = Search(folder, SETTINGS, load_space(SETTINGS.space.function, SETTINGS.space.options))
+    assert search.planned == 9  # a control, three trials, a branch, four repeats
+    assert [search.next() for _ in created] == created
+    assert search.next() is None
+    assert len(search.study.trials) == 3
+
+
+@pytest.mark.parametrize(("top", "seeds"), [(0, 3), (3, 0)])
+def test_none_is_no_number(folder: ExperimentFolder, top: int, seeds: int) -> None:
+    with pytest.raises(ValueError, match="must be at least 1"):
+        confirm(folder, top=top, seeds=seeds)
+
+
+def test_nothing_complete_is_refused(tmp_path: Path) -> None:
+    folder = ExperimentFolder(tmp_path / "experiment")
+    folder.path.mkdir()
+    write_json(folder.record_path, {"name": "experiment", "settings": as_settings_json(SETTINGS)})
+    with pytest.raises(ValueError, match="only complete trials can be repeated"):
+        confirm(folder, top=1, seeds=1)
+    add(folder, 0, state="failed")
+    with pytest.raises(ValueError, match="only complete trials can be repeated"):
+        confirm(folder, top=1, seeds=1)

@@ -1,0 +1,178 @@
+"""A search to its very end: measured, reported, confirmed over seeds, exported. Real processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from searches import TINY, ended, run, start, wait_for
+from typer.testing import CliRunner, Result
+
+import analysis
+from search.cli import app
+from trainable import device_lock
+from trainable.records import ExperimentFolder, read_json
+from trainable.weights import load_pruned
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+# One control and two trials: a measurement takes seconds a trial, most of them to start its processes.
+WITH_RESULTS = (
+    TINY.replace("measure = false\nreport = false", "measure = true\nreport = true")
+    .replace("[controls]", "[controls]\nkinds = ['one_shot']")
+    .replace("trials = 3", "trials = 2")
+)
+
+
+def alphaprune(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, (result.stderr, result.exception)
+    return result
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("storage")
+
+
+@pytest.fixture(scope="module")
+def finished(storage: Path) -> tuple[ExperimentFolder, Result]:
+    (storage / "search.toml").write_text(WITH_RESULTS)
+    ran = alphaprune("run", storage / "search.toml", "--storage", storage, "--local", "--tensorboard")
+    return ExperimentFolder(storage / "search"), ran
+
+
+def measured(folder: ExperimentFolder) -> dict[int, dict[str, Any]]:
+    paths = {trial.number: trial.model / "measure.json" for trial in folder.trials()}
+    return {number: read_json(path) for number, path in paths.items() if path.exists()}
+
+
+def test_the_front_and_the_controls_are_measured(finished: tuple[ExperimentFolder, Result]) -> None:
+    folder, _ = finished
+    experiment = analysis.load(folder.path)
+    assert set(measured(folder)) == {*experiment.pareto().index, *experiment.controls.index}
+    for number, found in measured(folder).items():
+        trial = experiment.trials.loc[number]
+        assert trial["batch32_speedup"] == found["latency"][1]["speedup"]["median"]
+        assert trial["size_bytes"] == (folder.trial(number).model / "model.safetensors").stat().st_size
+        assert found["dense"]["macs"] == experiment.dense["macs"]  # type: ignore[index]
+        assert found["pruned"]["macs"] == trial["macs"]
+        assert found["pruned"]["test"]["images"] == experiment.record["data"]["test_images"]
+        assert found["threads"] == os.cpu_count()
+    assert experiment.dense_measure["size_bytes"] > experiment.trials["size_bytes"].max()
+
+
+def test_the_run_ends_with_what_was_measured_and_the_report(finished: tuple[ExperimentFolder, Result]) -> None:
+    folder, ran = finished
+    assert "test" in ran.stdout  # the columns
+    assert ran.stderr.strip().splitlines()[-1] == f"report: {folder.path / 'report.html'}"
+    assert (folder.path / "report.html").stat().st_size > 1_000_000  # plotly is inside
+    assert {path.name for path in (folder.path / "tensorboard").iterdir()} == {f"{n:05}" for n in range(3)}
+    assert (folder.path / "study.journal").exists()
+
+
+def test_derived_files_can_be_deleted_and_come_back(finished: tuple[ExperimentFolder, Result]) -> None:
+    folder, _ = finished
+    before = analysis.load(folder.path)
+    for name in ("report.html", "study.journal", "tables/trials.parquet", "tables/epochs.parquet"):
+        (folder.path / name).unlink()
+    (folder.trial(0).model / "measure.json").unlink()
+    alphaprune("resume", "search", "--storage", folder.path.parent, "--local")
+    assert (folder.path / "report.html").exists()
+    assert (folder.path / "study.journal").exists()
+    after = analysis.load(folder.path)
+    assert after.trials["pruned_val_accuracy"].equals(before.trials["pruned_val_accuracy"])
+    assert (folder.trial(0).model / "measure.json").exists()
+
+
+def test_a_measurement_waits_for_what_trains(finished: tuple[ExperimentFolder, Result], tmp_path: Path) -> None:
+    folder, _ = finished
+    log = tmp_path / "log"
+    process = start("measure", "search", "--top", "1", "--storage", folder.path.parent, log=log)
+    with ended(process):
+        with device_lock.training():
+            wait_for(lambda: "waiting for what trains" in log.read_text(), what="the message")
+            assert process.poll() is None
+        assert process.wait(timeout=180) == 0, log.read_text()
+
+
+def test_measure_takes_what_it_is_told_to(finished: tuple[ExperimentFolder, Result]) -> None:
+    folder, _ = finished
+    before = measured(folder)
+    alphaprune("measure", "search", "--all", "--storage", folder.path.parent)
+    after = measured(folder)
+    assert set(after) == {trial.number for trial in folder.trials()}
+    assert all(after[number]["created"] > found["created"] for number, found in before.items())
+
+
+def test_a_damaged_network_is_named_and_the_others_are_measured(
+    finished: tuple[ExperimentFolder, Result], tmp_path: Path
+) -> None:
+    folder, _ = finished
+    copy = ExperimentFolder(tmp_path / "copy")
+    subprocess.run(["cp", "-r", folder.path, copy.path], check=True)
+    weights = copy.trial(1).model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    before = measured(copy)
+    ran = run("measure", "copy", "--storage", tmp_path)
+    assert ran.returncode == 0
+    assert "trial 1: " in ran.stderr
+    assert "damaged" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    after = measured(copy)
+    assert after[1] == before[1]
+    assert after[0]["created"] > before[0]["created"]
+
+
+def test_confirm_ranks_by_the_means_over_other_seeds(finished: tuple[ExperimentFolder, Result]) -> None:
+    folder, _ = finished
+    ran = alphaprune("confirm", "search", "--top", 1, "--seeds", 2, "--storage", folder.path.parent, "--local")
+    assert "4 repeats with other seeds" in ran.stderr
+    experiment = analysis.load(folder.path)
+    repeats = experiment.trials[experiment.trials["confirms"].notna()]
+    assert len(repeats) == 4
+    assert set(repeats["state"]) == {"complete"}
+    assert repeats["test_accuracy"].notna().all()
+    assert repeats["batch1_latency_ms"].isna().all()  # the same widths: as fast as what they repeat
+    ranked = experiment.rank()
+    assert set(ranked["seeds"]) == {0, 2}
+    for number, row in ranked[ranked["seeds"] == 2].iterrows():
+        own = repeats[repeats["confirms"] == number]
+        assert row["pruned_val_accuracy"] == pytest.approx(own["pruned_val_accuracy"].mean())
+        assert row["test_accuracy_std"] == pytest.approx(own["test_accuracy"].std())
+    assert not set(ranked.index) & set(repeats.index)
+    rank_json = json.loads(alphaprune("rank", "search", "--storage", folder.path.parent, "--format", "json").stdout)
+    assert [row["number"] for row in rank_json] == list(ranked.index)
+
+
+def test_export(finished: tuple[ExperimentFolder, Result], tmp_path: Path) -> None:
+    folder, _ = finished
+    ran = alphaprune("export", "search", 2, "--to", tmp_path / "network", "--storage", folder.path.parent)
+    assert ran.stdout.strip() == str(tmp_path / "network")
+    exported, original = load_pruned(tmp_path / "network"), load_pruned(folder.trial(2).model)
+    images = torch.randn(3, 3, 32, 32)
+    assert torch.equal(exported(images), original(images))
+    alphaprune("export", "search", 2, "--to", tmp_path / "network", "--storage", folder.path.parent, code=2)
+    alphaprune("export", "search", 99, "--to", tmp_path / "other", "--storage", folder.path.parent, code=2)
+
+
+def test_where_nothing_is_there_is_one_line(tmp_path: Path) -> None:
+    for command in (("measure",), ("report",), ("confirm",), ("export", 1, "--to", tmp_path / "x")):
+        result = alphaprune(command[0], "missing", *command[1:], "--storage", tmp_path, code=2)
+        assert len(result.stderr.strip().splitlines()) == 1
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_that_knows_ascii_alone(finished: tuple[ExperimentFolder, Result]) -> None:
+    folder, _ = finished
+    ran = subprocess.run(
+        [sys.executable, "-m", "search", "rank", "search", "--storage", str(folder.path.parent)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
