@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 import analysis
 from analysis.ranking import pareto, rank
@@ -22,6 +23,9 @@ from trainable.records import ExperimentFolder, now, write_json
 
 MEASUREMENT = "measure.json"
 LATENCY_SECONDS = 1.5
+# Before a measurement the machine is watched for so long: what else runs on it makes latencies worthless.
+BUSY_SECONDS = 0.5
+BUSY = 0.1
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,11 @@ def measure_trials(
         of_dense = found.get("dense", of_dense)
         write_json(trial.model / MEASUREMENT, found)
         say(f"trial {number} measured: {summary(found)} ({count} of {len(numbers)})")
+        if found.get("busy", 0) > BUSY:
+            say(
+                f"alphaprune: other programs took {found['busy']:.0%} of the CPUs' time before trial {number} was "
+                "measured, so its latencies may be far off; `alphaprune measure` measures again"
+            )
 
 
 def measure_network(
@@ -91,6 +100,8 @@ def measure_network(
     on_wait: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """What a measure.json holds, measured on this machine while nothing else trains or is measured on it.
+
+    `busy` is the fraction of the CPUs' time that other programs took right before.
 
     Args:
         model, dense: folders of the pruned and of the dense network.
@@ -107,6 +118,7 @@ def measure_network(
             return {"created": now(), "latency": [], "pruned": job("accuracy", model, test=path)}
         return {
             "created": now(),
+            "busy": psutil.cpu_percent(interval=BUSY_SECONDS) / 100,
             **job("latency", dense, model),
             "dense": of_dense or job("memory", dense, test=path),
             "pruned": job("memory", model, test=path),

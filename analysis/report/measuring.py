@@ -31,6 +31,7 @@ def measurings(experiment: Experiment) -> list[Measuring]:
     for (device, machine), records in groups.items():
         days = sorted({_text(record, "created")[:10] for record in records} - {""})
         facts = [*machine, ("pairs of runs timed", _pairs(records)), ("memory sampled every", _sampled(records))]
+        facts += [("other programs took", _busy(records))]
         facts += [("date", days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}")] if days else []
         title = f"{count(len(records), 'network')} measured on {device or 'an unknown device'}"
         found.append(Measuring(title, tuple((what, how) for what, how in facts if how)))
@@ -78,6 +79,12 @@ def _sampled(records: list[dict[str, Any]]) -> str:
         if isinstance(record.get(side), dict) and (interval := number_of(record[side].get("memory"), "sample_ms")) > 0
     ]
     return f"{_range(intervals)} ms" if intervals else ""
+
+
+def _busy(records: list[dict[str, Any]]) -> str:
+    """How much of the CPUs others had right before; on a busy machine latencies are worth little."""
+    busy = [taken for record in records if (taken := number_of(record, "busy")) >= 0]
+    return f"at most {max(busy):.0%} of the CPUs' time right before a measurement" if busy else ""
 
 
 def _range(numbers: list[float]) -> str:

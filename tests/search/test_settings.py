@@ -17,7 +17,7 @@ def test_shipped_presets_resolve_and_come_back_from_json(preset: str) -> None:
 def test_each_amount_that_is_searched_has_its_controls() -> None:
     for preset in presets():
         settings = resolve(read_preset(preset))
-        if "amounts" in settings.space.options and preset != "cifar10-small":  # there each control is too dear
+        if "amounts" in settings.space.options:
             assert set(settings.space.options["amounts"]) == set(settings.controls.amounts)
 
 

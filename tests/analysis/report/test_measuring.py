@@ -31,6 +31,13 @@ def test_machines_are_told_apart(search: Any) -> None:
     assert "CUDA" not in dict(second.facts)
 
 
+def test_a_busy_machine_is_told_by_its_worst_moment(search: Any) -> None:
+    for busy in (0.02, 0.31, 0.0):
+        search.measured(search.asked(0.9), 0.9, busy=busy)
+    [way] = measurings(search.load())
+    assert dict(way.facts)["other programs took"] == "at most 31% of the CPUs' time right before a measurement"
+
+
 def test_nothing_measured(search: Any) -> None:
     search.asked(0.9)
     assert measurings(search.load()) == []
