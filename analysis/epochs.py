@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -46,8 +46,7 @@ _BUFFER_BYTES = 1 << 20  # as much as pyarrow parses at a time; it also stays in
 _NEWLINE, _OPEN, _CLOSE = b"\n{}"
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """The bytes of one trial's epochs.jsonl; `name` is what to call the file in a problem."""
 
     number: int

@@ -1,9 +1,11 @@
 """An experiment's records, read: finished, running, interrupted or damaged. Only tables/ is written."""
 
+import gc
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -16,7 +18,7 @@ from analysis import tables
 from analysis.experiment import Experiment, Once
 from analysis.experiments import Experiments
 from analysis.measured import dense_measure
-from analysis.reading import Part, merged, read_trials
+from analysis.reading import Part, merged, number_of_folder, read_trials
 from analysis.text import printable
 from analysis.trials import config_table, number_of
 from trainable.records import ExperimentFolder, read_json
@@ -47,6 +49,19 @@ def load(path: Path_ | Iterable[Path_], *, cache: bool = True) -> Experiment | E
     return Experiments.of([_load(ExperimentFolder(Path(each)), cache) for each in path])
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keeps Python from looking for cycles in what was read again and again: there are none in it, but much of it."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_no_collection()
 def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
     record = _experiment_record(folder)
     problems: list[str] = []
@@ -106,7 +121,7 @@ class _Reader:
 
     def _refreshed(self, stored: tables.Stored | None, seen: tables.Seen) -> _Loaded:
         """The trials as the tables have them, but for what changed since."""
-        numbers = np.array([_number(name) for name in self.names])
+        numbers = np.array([number_of_folder(name) for name in self.names])
         same = np.zeros(len(numbers), np.bool_)
         if stored is not None:
             at = np.searchsorted(stored.numbers, numbers).clip(max=len(stored.numbers) - 1)
@@ -136,16 +151,17 @@ class _Reader:
             except (OSError, ValueError):
                 return read_trials(self.folder, self.names, self.dense)[0].epochs.table
 
-        lines = [line for _, lines in sorted(stored.problems.items()) for line in lines]
-        return _Loaded(stored.trials, rows, stored.dense_measure, lines)
+        problems = [line for _, lines in sorted(stored.problems.items()) for line in lines]
+        return _Loaded(stored.trials, rows, stored.dense_measure, problems)
 
     def _loaded(self, part: Part, unreadable: dict[str, list[str]]) -> _Loaded:
-        table = part.trials
         config = config_table(part.configs)
-        for name in config.column_names:
-            table = table.append_column(name, config[name])
+        names = part.trials.column_names + config.column_names
+        table = pa.Table.from_arrays(part.trials.columns + config.columns, names)
         problems = [
-            line for name in self.names for line in unreadable.get(name) or part.problems.get(_number(name), [])
+            line
+            for name in self.names
+            for line in unreadable.get(name) or part.problems.get(number_of_folder(name), [])
         ]
         of_dense = dense_measure([each for each in part.of_dense if each])
         return _Loaded(table, lambda: part.epochs.table, of_dense, problems)
@@ -168,12 +184,6 @@ def _names(folder: ExperimentFolder, problems: list[str]) -> list[str]:
         problems.append(f"trials cannot be read: {error.strerror}")
         return []
     return sorted((name for name in names if name.isascii() and name.isdecimal()), key=lambda name: (int(name), name))
-
-
-def _number(name: str) -> int:
-    """The number of the trial whose folder is called so; -1 for a name that is none's."""
-    number = int(name)
-    return number if name == f"{number:05}" and number < 2**63 else -1
 
 
 def _experiment_record(folder: ExperimentFolder) -> dict[str, Any]:

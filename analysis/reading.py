@@ -7,21 +7,37 @@ small files it is those that take the time.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from analysis.epochs import EpochsReader, Parsed, Problems
 from analysis.measured import Measurement, measurement
 from analysis.trials import Found, read_record, trials_table
 from trainable.records import TrialFolder, TrialRecord
 
-_RECORD = TypeAdapter(TrialRecord)
+
+class _Unread(TypedDict, total=False):
+    """A JSON object of which nothing is kept."""
+
+    __pydantic_config__ = ConfigDict(extra="ignore")  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
+class _Record(TrialRecord):
+    """A TrialRecord, checked as such, without what the study asked: it is most of it, and no column is made of it."""
+
+    params: _Unread = field(default_factory=_Unread)  # type: ignore[assignment]
+    distributions: Annotated[dict[str, str], AfterValidator(lambda _: {})] = field(default_factory=dict)
+
+
+_RECORD = TypeAdapter(_Record)
 
 
 @dataclass(frozen=True)
@@ -70,9 +86,7 @@ def merged(old: Part, kept: npt.NDArray[np.bool_], new: Part) -> Part:
     )
 
 
-def read_trials(
-    folder: Path, names: Sequence[str], dense: dict[str, Any] | None
-) -> tuple[Part, dict[str, list[str]]]:
+def read_trials(folder: Path, names: Sequence[str], dense: dict[str, Any] | None) -> tuple[Part, dict[str, list[str]]]:
     """The trials of the experiment in `folder` that are in `names` of its trials/.
 
     Args:
@@ -89,7 +103,7 @@ def read_trials(
         unreadable: dict[str, list[str]] = {}
         for name, text in zip(names, texts, strict=True):
             try:
-                records.append(_record(folder, name, text))
+                records.append(_record(folder, name, text.record))
             except ValueError as error:
                 unreadable[name] = [str(error).removeprefix(f"{folder}{os.sep}")]
         epochs, of_rows = reader.finish()
@@ -109,7 +123,7 @@ def read_trials(
             problems[record.number] = lines
         found.append(Found(record, measured))
     table = trials_table(found, epochs, dense, problems)
-    of_dense = [each.measured and each.measured.values_of_dense() for each in found]
+    of_dense = [None if each.measured is None else each.measured.values_of_dense() for each in found]
     return Part(table, [record.config for record in records], of_dense, epochs, problems), unreadable
 
 
@@ -123,22 +137,61 @@ class _Texts(NamedTuple):
 
 def _read(name: str, directory: int, reader: EpochsReader) -> _Texts:
     problems: list[str] = []
+    number = number_of_folder(name)
     # The record first: a trial that ends in between must not look complete without its last row.
-    record = _bytes_of(f"trials/{name}/trial.json", directory)
-    place = f"trials/{name}/epochs.jsonl"
-    number, descriptor = int(name), None
     try:
-        descriptor = os.open(place, os.O_RDONLY, dir_fd=directory)
-        reader.read(number, place, descriptor)
+        record = _bytes_of(f"trials/{name}/trial.json", directory) if number >= 0 else None
+    except OSError:
+        record = None
+    place = f"trials/{name}/epochs.jsonl"
+    try:
+        descriptor = None if record is None else os.open(place, os.O_RDONLY, dir_fd=directory)
+        try:
+            reader.read(number, place, descriptor)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
     except OSError as error:
         reader.read(number, place, None)
         if not isinstance(error, FileNotFoundError):
             problems.append(f"{place} cannot be read: {error.strerror}")
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
     place = f"trials/{name}/model/measure.json"
-    try: ...
+    try:
+        measured = None if record is None else _bytes_of(place, directory)
+    except OSError as error:
+        measured = None
+        if not isinstance(error, FileNotFoundError):
+            problems.append(f"{place} cannot be read: {error.strerror}")
+    return _Texts(record, measured, problems)
+
+
+def number_of_folder(name: str) -> int:
+    """The number of the trial whose folder is called so; -1 for a name that no trial's is."""
+    number = int(name)
+    # trials/12 and trials/00012 would both be trial 12.
+    return number if name == f"{number:05}" and number < 2**63 else -1
+
+
+def _record(folder: Path, name: str, text: bytes | None) -> TrialRecord:
+    """Raises ValueError, in one line, where the record is damaged, missing or that of another trial."""
+    try:
+        if text is not None:
+            record = _RECORD.validate_json(text, strict=True)
+            if record.number == int(name) and max(abs(record.attempt), abs(record.confirms or 0)) < 2**63:
+                return record
+    except ValidationError:
+        pass
+    return read_record(TrialFolder(folder / "trials" / name))  # which says what is wrong
+
+
+def _measurement(text: bytes, place: str, problems: list[str]) -> Measurement | None:
+    try:
+        return measurement(text)
+    except ValueError as error:
+        problems.append(f"{place}/model/measure.json is damaged: {error}")
+        return None
+
+
 @contextmanager
 def _opened(folder: Path) -> Iterator[int]:
     descriptor = os.open(folder, os.O_RDONLY)
@@ -152,13 +205,8 @@ def _bytes_of(path: str, directory: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY, dir_fd=directory)
     try:
         text = os.read(descriptor, 1 << 14)
-        while more := os.read(descriptor, 1 << 16):
+        while more := os.read(descriptor, 1 << 14):
             text += more
         return text
     finally:
         os.close(descriptor)
-
-
-def _extend(problems: Problems, more: Problems) -> None:
-    for number, lines in more.items():
-        problems.setdefault(number, []).extend(lines)

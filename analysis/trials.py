@@ -29,10 +29,10 @@ Accuracies and sparsities are fractions in [0, 1]; what is not known is NaN (NaT
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -95,8 +95,7 @@ _TAKEN = {*SCHEMA.names, "config", "dense_measure", "experiment"} | {
 }
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A trial's files but for its rows; measured is None where there is no measure.json or a damaged one."""
 
     record: TrialRecord
@@ -133,11 +132,11 @@ def trials_table(found: Sequence[Found], epochs: Parsed, dense: dict[str, Any] |
     last = _last_rows(epochs)
     _forget_unfinished(last, records, problems)
 
-    def numbers(values: Iterable[float]) -> npt.NDArray[np.float64]:
-        return np.fromiter(values, np.float64, len(records))
+    cuts = [record.cut or {} for record in records]
+    alphas = [record.config.get("alpha") for record in records]
 
     def left_by_cut(name: str, sparsity: str) -> npt.NDArray[np.float64]:
-        left = numbers(number_of(record.cut, name) for record in records)
+        left = _numbers([cut.get(name) for cut in cuts])
         return np.where(np.isnan(left), number_of(dense, name) * (1 - last[sparsity]), left)
 
     nothing: dict[str, Any] = {}
@@ -145,14 +144,14 @@ def trials_table(found: Sequence[Found], epochs: Parsed, dense: dict[str, Any] |
     columns: dict[str, Any] = {
         "number": [record.number for record in records],
         "control": [record.control for record in records],
-        "parent": numbers(number_of(record.parent, "number") for record in records),
-        "confirms": numbers(math.nan if record.confirms is None else record.confirms for record in records),
+        "parent": _numbers([record.parent and record.parent.get("number") for record in records]),
+        "confirms": _numbers([record.confirms for record in records]),
         "state": [record.state for record in records],
-        "family": [_text_of(record.config.get("alpha"), "family") for record in records],
-        "rate": numbers(number_of(record.config.get("alpha"), "rate") for record in records),
+        "family": [_text_of(alpha, "family") for alpha in alphas],
+        "rate": _numbers([alpha.get("rate") if isinstance(alpha, dict) else None for alpha in alphas]),
         "policy": [_text_of(record.config.get("lr"), "policy") for record in records],
         "epochs_done": last["epoch"],
-        "accuracy_at_cut": numbers(number_of(record.cut, "val_accuracy") for record in records),
+        "accuracy_at_cut": _numbers([cut.get("val_accuracy") for cut in cuts]),
         "accuracy_drop": number_of(dense, "val_accuracy") - last["pruned_val_accuracy"],
         "macs": left_by_cut("macs", "mac_sparsity"),
         "parameters": left_by_cut("parameters", "parameter_sparsity"),
@@ -181,26 +180,35 @@ def config_table(configs: Sequence[dict[str, Any]]) -> pa.Table:
 def _collect(
     prefix: str, rows: Sequence[int], trees: Sequence[dict[str, Any]], columns: dict[str, list[Any]], count: int
 ) -> None:
-    """Adds the leaves of `trees`, which stand in `rows`, to the `columns` of `count` rows: key by key for all trees."""
-    keys: dict[str, Any] = {}
-    for tree in trees:
-        keys |= tree
-    for key in keys:
-        values = [tree.get(key) for tree in trees]
-        kinds = set(map(type, values))
-        if dict in kinds:
-            inner = [(row, value) for row, value in zip(rows, values, strict=True) if type(value) is dict]
-            _collect(f"{prefix}{key}.", [row for row, _ in inner], [tree for _, tree in inner], columns, count)
-            if kinds <= {dict, type(None)} and not any(key in tree and tree[key] is None for tree in trees):
-                continue
-        name = f"config.{prefix}{key}" if prefix + key in _TAKEN else prefix + key
-        if len(trees) == count and dict not in kinds and name not in columns:
-            columns[name] = values
-            continue
-        column = columns.setdefault(name, [None] * count)
-        for row, value in zip(rows, values, strict=True):
-            if value is not None and type(value) is not dict:
-                column[row] = value
+    """Adds the leaves of `trees`, which stand in `rows`, to the `columns` of `count` rows."""
+    # Most trees have the same keys in the same order, so that their values can be taken key by key.
+    places_of: dict[tuple[str, ...], list[int]] = {}
+    for place, keys in enumerate(map(tuple, trees)):
+        places_of.setdefault(keys, []).append(place)
+    for keys, places in places_of.items():
+        of_keys = zip(*[trees[place].values() for place in places], strict=True)
+        rows_of_keys = [rows[place] for place in places]
+        for key, values in zip(keys, of_keys, strict=True):
+            _collect_key(prefix + key, rows_of_keys, values, columns, count)
+
+
+def _collect_key(
+    name: str, rows: Sequence[int], values: Sequence[Any], columns: dict[str, list[Any]], count: int
+) -> None:
+    kinds = set(map(type, values))
+    if dict in kinds:
+        inner = [(row, value) for row, value in zip(rows, values, strict=True) if type(value) is dict]
+        _collect(f"{name}.", [row for row, _ in inner], [tree for _, tree in inner], columns, count)
+        if kinds == {dict}:
+            return
+    name = f"config.{name}" if name in _TAKEN else name
+    if len(values) == count and dict not in kinds and name not in columns:
+        columns[name] = list(values)
+        return
+    column = columns.setdefault(name, [None] * count)
+    for row, value in zip(rows, values, strict=True):
+        if value is not None and type(value) is not dict:
+            column[row] = value
 
 
 def _leaf(values: list[Any]) -> pa.Array:
@@ -214,8 +222,21 @@ def _leaf(values: list[Any]) -> pa.Array:
     if kinds == {int, float} and all(type(value) is float or abs(value) <= sys.float_info.max for value in known):
         return pa.array([None if value is None else float(value) for value in values], pa.float64())
     return pa.array(
-        [value if value is None or isinstance(value, str) else json.dumps(value) for value in values], pa.string()
+        [value if value is None or isinstance(value, str) else _json(value) for value in values], pa.string()
     )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value) if value != [] else "[]"  # most are, and dumps takes its time
+
+
+def _numbers(values: Sequence[Any]) -> npt.NDArray[np.float64]:
+    """What of `values` is a finite number, NaN for all else; as `number_of`, but for many."""
+    if set(map(type, values)) <= {float, int, type(None)}:
+        with suppress(OverflowError):  # a whole number beyond a float
+            numbers = np.array(values, np.float64)
+            return np.where(np.isfinite(numbers), numbers, np.nan)
+    return np.array([number_of({"": value}, "") for value in values], np.float64)
 
 
 def _last_rows(epochs: Parsed) -> dict[str, npt.NDArray[Any]]:
