@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 import torch
+from nbclient import NotebookClient
 from searches import TINY, ended, run, start, wait_for
 from typer.testing import CliRunner, Result
 
@@ -114,7 +117,7 @@ def test_a_damaged_network_is_named_and_the_others_are_measured(
 ) -> None:
     folder, _ = finished
     copy = ExperimentFolder(tmp_path / "copy")
-    subprocess.run(["cp", "-r", folder.path, copy.path], check=True)
+    shutil.copytree(folder.path, copy.path)
     weights = copy.trial(1).model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     before = measured(copy)
@@ -158,6 +161,21 @@ def test_export(finished: tuple[ExperimentFolder, Result], tmp_path: Path) -> No
     assert torch.equal(exported(images), original(images))
     alphaprune("export", "search", 2, "--to", tmp_path / "network", "--storage", folder.path.parent, code=2)
     alphaprune("export", "search", 99, "--to", tmp_path / "other", "--storage", folder.path.parent, code=2)
+
+
+def test_the_notebook_runs_from_end_to_end(
+    finished: tuple[ExperimentFolder, Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = finished
+    shutil.copytree(folder.path, tmp_path / "other")
+    monkeypatch.setenv("ALPHAPRUNE_EXPERIMENTS", f"{folder.path}:{tmp_path / 'other'}")
+    notebook = nbformat.read(Path(analysis.__file__).parent / "notebooks" / "explore.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)  # results are not kept in git
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    drawn = [output for output in outputs if "application/vnd.plotly.v1+json" in output.get("data", {})]
+    assert len(drawn) == 4
+    assert not [output for output in outputs if output["output_type"] == "error"]
 
 
 def test_where_nothing_is_there_is_one_line(tmp_path: Path) -> None:
