@@ -38,6 +38,7 @@ class Running:
 
     number: int
     control: str | None
+    confirms: int | None
     epoch: int
     epochs: int | None
     phase: str | None
@@ -80,6 +81,7 @@ class Status:
     dense_val_accuracy: float | None
     controls: Counts
     branches: Counts
+    repeats: Counts
     trials: Counts
     running: tuple[Running, ...]
     best: Best | None
@@ -91,7 +93,8 @@ class Status:
 def status(experiment: Experiment, at: datetime | None = None) -> Status:
     """How the experiment stood when it was loaded; `at` (now by default) is when to count seconds from."""
     trials = experiment.trials
-    is_control, is_branch = trials["control"].notna(), trials["parent"].notna()
+    is_repeat, is_branch = trials["confirms"].notna(), trials["parent"].notna()
+    is_control = trials["control"].notna() & ~is_repeat
     planned = experiment.settings.get("controls")
     ranked = experiment.rank(by="pruned_val_accuracy")
     return Status(
@@ -99,8 +102,10 @@ def status(experiment: Experiment, at: datetime | None = None) -> Status:
         dense_val_accuracy=_known(number_of(experiment.dense, "val_accuracy")),
         controls=_counts(trials[is_control], _product(planned, ("kinds", "amounts"))),
         branches=_counts(trials[is_branch], None),
+        repeats=_counts(trials[is_repeat], None),
         trials=_counts(
-            trials[~is_control & ~is_branch], _whole(number_of(experiment.settings.get("search"), "trials"))
+            trials[~is_control & ~is_branch & ~is_repeat],
+            _whole(number_of(experiment.settings.get("search"), "trials")),
         ),
         running=_running(experiment, at or datetime.now(UTC)),
         best=_best(ranked),
@@ -130,6 +135,7 @@ def _running(experiment: Experiment, at: datetime) -> tuple[Running, ...]:
             Running(
                 number=number,
                 control=_known(trial["control"]),
+                confirms=_whole(trial["confirms"]),
                 epoch=int(trial["epochs_done"]),
                 epochs=_whole(number_of(trial, "epochs")),
                 phase=row.get("phase"),

@@ -42,8 +42,9 @@ def _counts_table(status: Status) -> Table:
         table.add_column(header, justify="right")
     _add_counts(table, "controls", status.controls)
     _add_counts(table, "trials", status.trials)
-    if any((status.branches.complete, status.branches.running, status.branches.stopped, status.branches.failed)):
-        _add_counts(table, "branches", status.branches)
+    for name, counts in (("branches", status.branches), ("repeats", status.repeats)):
+        if any((counts.complete, counts.running, counts.stopped, counts.failed)):
+            _add_counts(table, name, counts)
     return table
 
 
@@ -61,7 +62,8 @@ def _running_table(running: Sequence[Running]) -> Table:
     table.add_column("device")
     for trial in running[:LONGEST_LIST]:
         table.add_row(
-            _who("trial", trial.number, trial.control),
+            _who("trial", trial.number, trial.control)
+            + ("" if trial.confirms is None else f", repeats {trial.confirms}"),
             f"{trial.epoch}/{UNKNOWN if trial.epochs is None else trial.epochs}",
             trial.phase or "not begun",
             UNKNOWN if trial.alpha is None else f"{trial.alpha:.3g}",

@@ -2,7 +2,7 @@
 
 import sys
 
-from search.cli import results, searching  # noqa: F401  their commands
+from search.cli import searching, showing  # noqa: F401  their commands
 from search.cli.common import app, say
 from search.interruption import Interruption, interruptible
 

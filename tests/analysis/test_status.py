@@ -49,9 +49,20 @@ def test_what_stands_is_counted(half_way: Any) -> None:
 def test_what_runs_is_told(half_way: Any) -> None:
     found = status(analysis.load(half_way.path), AT)
     assert found.running == (
-        Running(4, None, 1, 3, "alpha", 0.3, 0.5, "node", "cpu", pytest.approx(12.5)),
-        Running(5, None, 0, 3, None, None, None, None, None, None),
+        Running(4, None, None, 1, 3, "alpha", 0.3, 0.5, "node", "cpu", pytest.approx(12.5)),
+        Running(5, None, None, 0, 3, None, None, None, None, None, None),
     )
+
+
+def test_repeats_are_neither_controls_nor_trials(half_way: Any) -> None:
+    half_way.trial(6, control="one_shot", confirms=0)
+    half_way.trial(7, confirms=1, state="running", accuracies=(), cut=None)
+    found = status(analysis.load(half_way.path), AT)
+    before = [Counts(None, 1, 0, 0, 0), Counts(None, 0, 0, 0, 0), Counts(4, 1, 2, 1, 1)]
+    assert [found.controls, found.branches, found.trials] == before
+    assert found.repeats == Counts(None, 1, 1, 0, 0)
+    assert found.running[-1].confirms == 1
+    assert "trial 7, repeats 1" in shown(half_way.path)
 
 
 def test_seconds_count_from_the_start_where_there_is_no_row(builder: Any) -> None:
