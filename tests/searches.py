@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 from optuna.trial import TrialState
+from typer.testing import CliRunner, Result
 
+from search.cli import app
 from search.experiment import recorded_settings
 from search.study import Search
 from spaces.loading import load_space
@@ -25,72 +27,53 @@ from trainable.records import ExperimentFolder, TrialFolder, read_json
 from trainable.trial import Trial
 
 TIMES = {"epoch_seconds", "images_per_second"}
+_SETTINGS = """
+[data]
+source = "digits"
+images = {images}
+validation_fraction = 0.25
+
+[dense]
+width = 0.0625
+epochs = {dense_epochs}
+optimizer = {{ batch_size = 32 }}
+
+[trial]
+epochs = {epochs}
+alpha_fraction = {alpha_fraction}
+optimizer = {{ batch_size = 32 }}
+lr = {{ policy = "cosine", warmup_epochs = {warmup_epochs} }}
+pruning = {{ amount = 0.5, round_to = 1 }}
+
+[space.options]
+amounts = {amounts}
+
+[controls]
+amounts = [0.5]
+
+[results]
+measure = false
+report = false
+
+[search]
+trials = {trials}
+early_stopping = {{ enabled = false }}
+"""
 # Two hundred digits, VGG16 at a sixteenth of its width, three epochs a trial.
-TINY = """
-[data]
-source = "digits"
-images = 200
-validation_fraction = 0.25
-
-[dense]
-width = 0.0625
-epochs = 2
-optimizer = { batch_size = 32 }
-
-[trial]
-epochs = 3
-alpha_fraction = 0.34
-optimizer = { batch_size = 32 }
-lr = { policy = "cosine", warmup_epochs = 0 }
-pruning = { amount = 0.5, round_to = 1 }
-
-[space.options]
-amounts = [0.5]
-
-[controls]
-amounts = [0.5]
-
-[results]
-measure = false
-report = false
-
-[search]
-trials = 3
-early_stopping = { enabled = false }
-"""
+TINY = _SETTINGS.format(
+    images=200, dense_epochs=2, epochs=3, alpha_fraction=0.34, warmup_epochs=0, amounts=[0.5], trials=3
+)
 # A search of some twenty seconds on one core: long enough to be hit in each of its phases.
-SETTINGS = """
-[data]
-source = "digits"
-images = 300
-validation_fraction = 0.25
+SETTINGS = _SETTINGS.format(
+    images=300, dense_epochs=4, epochs=8, alpha_fraction=0.4, warmup_epochs=1, amounts=[0.5, 0.75], trials=8
+)
 
-[dense]
-width = 0.0625
-epochs = 4
-optimizer = { batch_size = 32 }
 
-[trial]
-epochs = 8
-alpha_fraction = 0.4
-optimizer = { batch_size = 32 }
-lr = { policy = "cosine", warmup_epochs = 1 }
-pruning = { amount = 0.5, round_to = 1 }
-
-[space.options]
-amounts = [0.5, 0.75]
-
-[controls]
-amounts = [0.5]
-
-[results]
-measure = false
-report = false
-
-[search]
-trials = 8
-early_stopping = { enabled = false }
-"""
+def alphaprune(*arguments: object, code: int = 0) -> Result:
+    """`alphaprune ARGUMENTS` in this process, which must end with `code`."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
 
 
 def start(*arguments: object, log: Path) -> "subprocess.Popen[bytes]":

@@ -4,10 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from searches import SETTINGS
-from typer.testing import CliRunner, Result
+from searches import SETTINGS, alphaprune
 
-from search.cli import app
 from trainable.records import ExperimentFolder, TrialFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -19,12 +17,6 @@ KNOWN = (
     .replace("[controls]", "[controls]\nkinds = ['one_shot']")
     .replace("[trial]", "[trial]\nalpha = { family = 'polynomial', rate = 1 }")
 )
-
-
-def alphaprune(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, (result.output, result.exception)
-    return result
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,10 @@ import nbformat
 import pytest
 import torch
 from nbclient import NotebookClient
-from searches import TINY, ended, run, start, wait_for
-from typer.testing import CliRunner, Result
+from searches import TINY, alphaprune, ended, run, start, wait_for
+from typer.testing import Result
 
 import analysis
-from search.cli import app
 from trainable import device_lock
 from trainable.records import ExperimentFolder, read_json
 from trainable.weights import load_pruned
@@ -29,12 +28,6 @@ WITH_RESULTS = (
     .replace("[controls]", "[controls]\nkinds = ['one_shot']")
     .replace("trials = 3", "trials = 2")
 )
-
-
-def alphaprune(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, (result.stderr, result.exception)
-    return result
 
 
 @pytest.fixture(scope="module")

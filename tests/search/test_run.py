@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from searches import TINY
-from typer.testing import CliRunner, Result
+from searches import TINY, alphaprune
+from typer.testing import Result
 
-from search.cli import app
 from trainable.dense import copy_dense
 from trainable.records import ExperimentFolder, read_json
 from trainable.weights import load_pruned, save_network
@@ -17,12 +16,6 @@ from trainable.weights import load_pruned, save_network
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 TIMES = {"epoch_seconds", "images_per_second"}
-
-
-def alphaprune(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, (result.stderr, result.exception)
-    return result
 
 
 def rows_of(folder: ExperimentFolder) -> dict[int, list[dict[str, Any]]]:
