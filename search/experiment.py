@@ -197,7 +197,9 @@ def recorded_settings(folder: ExperimentFolder, record: dict[str, Any]) -> Setti
     """The settings in an experiment.json; raises ValueError naming the file if they are not what they should be."""
     try:
         return resolve(record["settings"])
-    except (ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise ValueError(f"{folder.record_path} is none of alphaprune's, or damaged: it has no {error}") from error
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{folder.record_path} is damaged: {error}") from error
 
 
