@@ -6,8 +6,9 @@ from pathlib import Path
 import psutil
 import pytest
 from ray.cluster_utils import Cluster
-from searches import SETTINGS, check_whole, ended, start, wait_for, worker_pids
+from searches import SETTINGS, TINY, alphaprune, check_whole, ended, run, start, wait_for, worker_pids
 
+import analysis
 from trainable.records import ExperimentFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
@@ -69,6 +70,20 @@ def raylet_of(node: object) -> int:
     """The process id of a Cluster's node."""
     (raylet,) = node.all_processes["raylet"]  # type: ignore[attr-defined]
     return int(raylet.process.pid)
+
+
+def test_networks_are_measured_on_a_node_of_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    settings = tmp_path / "search.toml"
+    settings.write_text(
+        TINY.replace("[controls]", "[controls]\nkinds = ['one_shot']").replace("trials = 3", "trials = 0")
+    )
+    alphaprune("run", settings, "--storage", tmp_path, "--local")
+    measured = run("measure", "search", "--storage", tmp_path, "--address", cluster.address)
+    assert measured.returncode == 0, measured.stderr
+    assert "trial 0 measured" in measured.stderr
+    trial = analysis.load(tmp_path / "search").trials.loc[0]
+    assert trial["batch256_latency_ms"] > 0
+    assert trial["test_accuracy"] >= 0
 
 
 def test_more_than_a_node_has_is_refused(cluster: Cluster, tmp_path: Path) -> None:
