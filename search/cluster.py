@@ -15,6 +15,7 @@ from typing import IO, Any, NamedTuple
 
 import psutil
 
+from search.interruption import keeping_signals
 from search.settings import Resources
 from trainable.config import DenseConfig
 from trainable.data import Data
@@ -79,7 +80,8 @@ def connected(address: str | None) -> Iterator[None]:
             options = {"address": address, "runtime_env": {"env_vars": _WORKER_ENVIRONMENT}}
         try:
             # One attempt: the address has answered, so a second would fail as the first.
-            with _environment({} if address is None else {"RAY_gcs_server_port_wait_time_s": "1"}):
+            waiting = {} if address is None else {"RAY_gcs_server_port_wait_time_s": "1"}
+            with _environment(waiting), keeping_signals():
                 ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
         except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
             if address is None:

@@ -2,9 +2,8 @@
 
 import os
 import platform
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -17,7 +16,7 @@ import torch
 from search import cluster
 from search.driver_lock import driving
 from search.early_stopping import SuccessiveHalving
-from search.interruption import Interruption, catch_signals, full_disk_interrupts
+from search.interruption import full_disk_interrupts
 from search.live import EventFiles, StudyMirror
 from search.local import run_local
 from search.measuring import Selection, measure_network, measure_trials, selected
@@ -173,7 +172,6 @@ def _measure(
             measure_trials(folder, numbers, data.test, run=run_here, say=say)
         else:
             with cluster.connected(where.address):
-                catch_signals()
                 there = partial(cluster.run_on_best_node, measure_network)
                 measure_trials(folder, numbers, data.test, run=there, say=say)
 
@@ -217,12 +215,7 @@ def _connected(where: Where, settings: Settings) -> Iterator[cluster.Share]:
     if where.local:
         yield cluster.Share(settings.resources.cpus_per_trial, 0, 1)
     else:
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(cluster.connected(where.address))
-            except SystemExit as error:  # ray's own answer to SIGTERM while it starts
-                raise Interruption("interrupted by SIGTERM", 128 + signal.SIGTERM) from error
-            catch_signals()
+        with cluster.connected(where.address):
             yield cluster.share(settings.resources)
 
 

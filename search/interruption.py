@@ -3,10 +3,11 @@
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from trainable.errors import is_full_disk
 
@@ -27,6 +28,8 @@ class Interruption(KeyboardInterrupt):
 
 _caught: list[Interruption] = []
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+# Python drops what is raised in some places, such as the hooks of a fork, and a signal may come just there.
+INSIST_SECONDS = 1.0
 
 
 @contextmanager
@@ -36,7 +39,8 @@ def interruptible(time_budget: float | None = None) -> Iterator[None]:
     A second signal ends the process on the spot: everything that counts is on the disk.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    catch_signals()
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
     if time_budget is not None:
         signal.setitimer(signal.ITIMER_REAL, time_budget)
     try:
@@ -56,21 +60,44 @@ def interruptible(time_budget: float | None = None) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def catch_signals() -> None:
-    """Takes the signals again, which ray takes for itself when it is imported."""
-    for number in SIGNALS:
-        signal.signal(number, _interrupt)
+@contextmanager
+def keeping_signals() -> Iterator[None]:
+    """Meanwhile nobody else takes the signals: ray does when it starts, and what its handler raises can get lost."""
+    take = signal.signal
+
+    def leave(number: int, handler: Any) -> Any:
+        return signal.getsignal(number) if number in SIGNALS and handler not in _OURS else take(number, handler)
+
+    signal.signal = leave  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        signal.signal = take
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda again, frame: os._exit(128 + again))
-    signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(each, _end)
     if number == signal.SIGALRM:
         _caught.append(Interruption("the time budget is spent", 0))
     else:
         _caught.append(Interruption(f"interrupted by {signal.Signals(number).name}", 128 + number))
+    signal.signal(signal.SIGALRM, _insist)
+    signal.setitimer(signal.ITIMER_REAL, INSIST_SECONDS, INSIST_SECONDS)
     raise _caught[-1]
+
+
+def _insist(number: int, frame: FrameType | None) -> None:
+    """Raises the interruption again where it got lost: where no exception is on its way through anything."""
+    if sys.exc_info()[1] is None:
+        raise _caught[-1]
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    os._exit(128 + number)
+
+
+_OURS = (_interrupt, _insist, _end)
 
 
 @contextmanager

@@ -1,0 +1,104 @@
+"""Signals end what runs, wherever they hit it. Real signals, in processes of their own."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from search.interruption import Interruption, interruptible, keeping_signals, seconds
+
+HEAD = """
+import os, signal, subprocess, sys, time
+from search.interruption import Interruption, interruptible
+
+def hit():
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def ended(code: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", HEAD + code], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_an_interruption_that_python_drops_comes_again() -> None:
+    """What is raised in the hooks of a fork is printed and forgotten."""
+    ran = ended("""
+os.register_at_fork(after_in_parent=hit)
+try:
+    with interruptible():
+        if os.fork() == 0:
+            os._exit(0)
+        print("was dropped", flush=True)
+        time.sleep(30)
+except Interruption as error:
+    sys.exit(error.code)
+""")
+    assert "Exception ignored" in ran.stderr
+    assert ran.stdout == "was dropped\n"
+    assert ran.returncode == 143
+
+
+def test_what_is_cleaned_up_meanwhile_is_left_in_peace() -> None:
+    ran = ended("""
+class Slow:
+    def __enter__(self): pass
+    def __exit__(self, *error): time.sleep(1.5); print("exit", flush=True)
+
+try:
+    with interruptible(), Slow():
+        try:
+            hit()
+        finally:
+            time.sleep(1.5)
+            print("finally", flush=True)
+except Interruption as error:
+    sys.exit(error.code)
+""")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (143, "finally\nexit\n", "")
+
+
+def test_a_second_signal_ends_the_process_on_the_spot() -> None:
+    ran = ended("""
+with interruptible():
+    try:
+        hit()
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+        print("not reached")
+""")
+    assert (ran.returncode, ran.stdout) == (130, "")
+
+
+def test_a_spent_time_budget_ends_well() -> None:
+    with pytest.raises(Interruption, match="time budget") as error, interruptible(0.05):
+        time.sleep(30)
+    assert error.value.code == 0
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_nobody_else_takes_the_signals_meanwhile() -> None:
+    with interruptible():
+        ours = signal.getsignal(signal.SIGTERM)
+        with keeping_signals():
+            assert signal.signal(signal.SIGTERM, signal.SIG_IGN) is ours
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) is ours
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("90", 90), ("1.5s", 1.5), ("30m", 1800), (" 12h ", 43200), ("2d", 172800)]
+)
+def test_durations(text: str, value: float) -> None:
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "0", "0s", "-3", "5 weeks", "h"])
+def test_no_durations(text: str) -> None:
+    with pytest.raises(ValueError, match="--time-budget must be a duration"):
+        seconds(text)
