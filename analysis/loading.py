@@ -26,14 +26,14 @@ from trainable.records import ExperimentFolder, read_json
 # What of dense.json makes a difference to the trials.
 _COMPARED = ("val_accuracy", "macs", "parameters")
 
-Path_ = str | os.PathLike[str]
+AnyPath = str | os.PathLike[str]
 
 
 @overload
-def load(path: Path_, *, cache: bool = True) -> Experiment: ...  # type: ignore[overload-overlap]  # a text is an iterable
+def load(path: AnyPath, *, cache: bool = True) -> Experiment: ...  # type: ignore[overload-overlap]  # a text is an iterable
 @overload
-def load(path: Iterable[Path_], *, cache: bool = True) -> Experiments: ...
-def load(path: Path_ | Iterable[Path_], *, cache: bool = True) -> Experiment | Experiments:
+def load(path: Iterable[AnyPath], *, cache: bool = True) -> Experiments: ...
+def load(path: AnyPath | Iterable[AnyPath], *, cache: bool = True) -> Experiment | Experiments:
     """Reads the experiment in the folder `path`, or those in several folders as one.
 
     Args:

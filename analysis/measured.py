@@ -3,13 +3,14 @@
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 BATCH_SIZES = (1, 32, 256)
 
-# The columns of analysis.trials that are numbers, and those that a measure.json holds as texts.
+# The columns of analysis.trials that are numbers, and those that are texts here: the device and the time.
 NUMBERS = (
     "test_accuracy",
     "size_bytes",
@@ -22,6 +23,14 @@ NUMBERS = (
 TEXTS = ("measured_on", "measured")
 
 Number = Annotated[float, Field(allow_inf_nan=False)] | None
+
+
+def _utc(time: datetime) -> datetime:
+    """The time in UTC, which it is taken to be in where it does not say; raises ValueError where there is no such."""
+    try:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except OverflowError as error:
+        raise ValueError(f"{time.isoformat()} is no time") from error
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class _Network:
 class Measurement:
     """What is read of a measure.json; all of it may be missing, as most is of a repeat's."""
 
-    created: str | None = None
+    created: Annotated[datetime, AfterValidator(_utc)] | None = None
     measured_on: str | None = None
     latency: tuple[_Latency, ...] = ()
     dense: _Network | None = None
@@ -91,7 +100,7 @@ class Measurement:
             "peak_memory_bytes": test.peak_bytes,
             "mean_memory_bytes": test.mean_bytes,
             "measured_on": self.measured_on,
-            "measured": self.created,
+            "measured": self.created and self.created.isoformat(),
         }
 
 

@@ -29,10 +29,21 @@ class _Unread(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(extra="ignore")  # type: ignore[misc]
 
 
+class _Cut(TypedDict, total=False):
+    """What there is a column of in a record's `cut`."""
+
+    __pydantic_config__ = ConfigDict(extra="ignore")  # type: ignore[misc]
+
+    macs: Any
+    parameters: Any
+    val_accuracy: Any
+
+
 @dataclass(frozen=True)
 class _Record(TrialRecord):
-    """A TrialRecord, checked as such, without what the study asked: it is most of it, and no column is made of it."""
+    """A TrialRecord, checked as such, of which only that is kept of which a column is made: a third of it."""
 
+    cut: _Cut | None = None  # type: ignore[assignment]
     params: _Unread = field(default_factory=_Unread)  # type: ignore[assignment]
     distributions: Annotated[dict[str, str], AfterValidator(lambda _: {})] = field(default_factory=dict)
 

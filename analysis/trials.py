@@ -46,12 +46,6 @@ from trainable.records import TrialFolder, TrialRecord
 _TIME = pa.timestamp("us", "UTC")
 _OUTCOMES = ("pruned_val_accuracy", "val_accuracy", "mac_sparsity", "parameter_sparsity", "channel_sparsity")
 _EARLY, _LATE = (pa.scalar(datetime(year, 1, 1, tzinfo=UTC), _TIME) for year in (2, 9999))
-_TIMES = {
-    "created": "trial.json",
-    "started": "trial.json",
-    "finished": "trial.json",
-    "measured": "model/measure.json",
-}
 
 # All columns but those of the configuration.
 SCHEMA = pa.schema(
@@ -163,9 +157,9 @@ def trials_table(found: Sequence[Found], epochs: Parsed, dense: dict[str, Any] |
         **{name: last[name] for name in _OUTCOMES},
         **{name: [values.get(name) for values in of_pruned] for name in (*measured.NUMBERS, *measured.TEXTS)},
     }
-    for name, file in _TIMES.items():
-        texts = columns[name] if name in columns else [getattr(record, name) for record in records]
-        columns[name] = _times(texts, file, columns["number"], problems)
+    columns["measured"] = pa.array(columns["measured"], pa.string()).cast(_TIME)
+    for name in ("created", "started", "finished"):
+        columns[name] = _times([getattr(record, name) for record in records], columns["number"], problems)
     return pa.table([pa.array(columns[field.name], field.type, from_pandas=True) for field in SCHEMA], schema=SCHEMA)
 
 
@@ -264,7 +258,7 @@ def _forget_unfinished(last: dict[str, npt.NDArray[Any]], records: Sequence[Tria
             )
 
 
-def _times(texts: Sequence[str | None], file: str, numbers: Sequence[int], problems: Problems) -> pa.Array:
+def _times(texts: Sequence[str | None], numbers: Sequence[int], problems: Problems) -> pa.Array:
     try:
         times = pa.array(texts, pa.string()).cast(_TIME)
     except pa.ArrowInvalid:
@@ -274,16 +268,14 @@ def _times(texts: Sequence[str | None], file: str, numbers: Sequence[int], probl
         times is None
         or not compute.all(compute.and_(compute.less(_EARLY, times), compute.less(times, _LATE)), min_count=0).as_py()
     ):
-        times = pa.array(
-            [_time(text, file, number, problems) for text, number in zip(texts, numbers, strict=True)], _TIME
-        )
+        times = pa.array([_time(text, number, problems) for text, number in zip(texts, numbers, strict=True)], _TIME)
     return times
 
 
-def _time(text: str | None, file: str, number: int, problems: Problems) -> datetime | None:
+def _time(text: str | None, number: int, problems: Problems) -> datetime | None:
     try:
         time = None if text is None else datetime.fromisoformat(text)
         return time and (time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
-        problems.setdefault(number, []).append(f"trials/{number:05}/{file}: {text!r} is no time")
+        problems.setdefault(number, []).append(f"trials/{number:05}/trial.json: {text!r} is no time")
         return None

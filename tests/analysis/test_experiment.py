@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import analysis
+from analysis.where import rows_where
 from trainable.lr_policies import StagnationRestart
 from trainable.records import ExperimentFolder, append_row, write_json
 from trainable.schedules import Cosine, OneShot, Piecewise, TimeBased
@@ -390,6 +391,8 @@ def test_several_experiments_are_one_frame(two: list[Path]) -> None:
         alone = analysis.load(path)
         pd.testing.assert_frame_equal(experiments.trials.loc[alone.name], alone.trials)
     assert [each.name for each in experiments.by_name.values()] == ["demo", "other"]
+    fits = rows_where(experiments.trials, 'experiment == "other" and number >= 1')
+    assert experiments.trials.index[fits].tolist() == [("other", 1), ("other", 3)]
 
 
 def test_several_experiments_rank_as_one(two: list[Path]) -> None:

@@ -115,7 +115,9 @@ def test_other_batch_sizes_are_no_columns(builder: Any) -> None:
         ('{"pruned": {"size_bytes": true}}', "is damaged: pruned.size_bytes: "),
         ('{"dense": {"size_bytes": 1e999}}', "is damaged: dense.size_bytes: "),
         ('{"measured_on": 1}', "is damaged: measured_on: "),
-        ('{"created": "yesterday"}', ": 'yesterday' is no time"),
+        ('{"created": "yesterday", "dense": {"size_bytes": 3}}', "is damaged: created: "),
+        ('{"created": 3}', "is damaged: created: "),
+        ('{"created": "0001-01-01T00:00:00+14:00"}', "is damaged: created: "),
     ],
 )
 def test_what_is_damaged_is_a_problem_and_unknown(builder: Any, text: str, why: str) -> None:
@@ -125,7 +127,7 @@ def test_what_is_damaged_is_a_problem_and_unknown(builder: Any, text: str, why: 
     builder.measured(0).write_text(text)
     experiment = analysis.load(builder.path)
     [problem] = experiment.problems
-    assert problem.startswith(f"trials/00000/model/measure.json{why if why[0] == ':' else ' ' + why}")
+    assert problem.startswith(f"trials/00000/model/measure.json {why}")
     assert experiment.trials.loc[0, [*NUMBERS, *TEXTS]].isna().all()
     assert experiment.trials.loc[1, "test_accuracy"] == 0.91
     assert experiment.trials.loc[0, "pruned_val_accuracy"] == 0.9
