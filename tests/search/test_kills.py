@@ -156,6 +156,7 @@ def test_a_second_driver_is_refused(tmp_path: Path, settings: Path) -> None:
     driver = start("run", settings, "--storage", tmp_path, "--local", log=tmp_path / "log")
     with ended(driver):
         wait_for(lambda: epochs_done(folder), what="an epoch")
+        driver.send_signal(signal.SIGSTOP)  # or it might be done before the others have come to the lock
         for how in ([], ["--local"]):
             result = run("resume", "search", "--storage", tmp_path, *how)
             assert result.returncode == 2
