@@ -23,7 +23,7 @@ from trainable.records import ExperimentFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-KILLS = 7
+KILLS = 5
 TRIALS = 11  # 3 controls and 8
 
 
