@@ -277,6 +277,8 @@ def _search(
             from search.tune_run import run_on_cluster
 
             run_on_cluster(search, stopping, folder, settings, data, progress, share)
+        if search.exhausted:
+            progress.say("alphaprune: the space has no configuration left that has not been tried; the search ends here")
     if search.hopeless is not None:
         raise HopelessError(f"all trials failed, so the search ends here: {search.hopeless}")
 

@@ -31,14 +31,17 @@ class StudyMirror:
         self._study = optuna.create_study(storage=storage, study_name=folder.path.name, directions=study.directions)
         self._study.set_metric_names(list(objectives))
         self._study.add_trials(study.trials)
+        # What the study asked for again is not shown, so that its numbers and those here come apart.
+        self._numbers = {trial.number: trial.number for trial in study.trials}
 
     def asked(self, trial: FrozenTrial) -> None:
         """The study asked for `trial`, which is running."""
+        self._numbers[trial.number] = len(self._numbers)
         self._study.add_trial(trial)
 
     def told(self, number: int, state: TrialState, values: list[float] | None) -> None:
         """The study's trial `number` ended."""
-        self._study.tell(number, values, state=state)
+        self._study.tell(self._numbers[number], values, state=state)
 
 
 class EventFiles:

@@ -40,6 +40,8 @@ def control_configs(settings: Settings) -> Iterator[tuple[ControlKind, TrialConf
 
 # So many trials that all failed are no accident: the search ends rather than burn its budget.
 HOPELESS = 4
+# So often a study is asked again that comes up with what it has asked for before; a space of few points runs out.
+ASKED_AGAIN = 200
 
 
 class Search:
@@ -49,6 +51,7 @@ class Search:
         study: made of the records.
         problems: trials that cannot be read, a line each; they are left alone, and their numbers are not used again.
         hopeless: the common error when all trials that ended have failed; nothing is handed out then.
+        exhausted: whether the space has nothing new left, as far as can be seen; nothing is handed out then.
         mirror: is shown what the study asks for and learns, if there is one.
     """
 
@@ -66,8 +69,10 @@ class Search:
         self._controls = list(control_configs(settings))
         self.problems: list[str] = []
         self.hopeless: str | None = None
+        self.exhausted = False
         self._ended: dict[int, TrialRecord] = {}
         self._studied: dict[int, int] = {}  # the study's trial of each trial's number
+        self._asked: set[TrialConfig] = set()
         records = list(self._readable(folder.trials()))
         numbers = {trial.number for trial in folder.trials()}
         # Branches and repeats, which somebody added.
@@ -100,16 +105,41 @@ class Search:
         number = self._next
         if number >= self.planned:
             return None
+        asked_for = self._ask()
+        if asked_for is None:
+            self.exhausted = True
+            return None
         self._next += 1
-        trial = self.study.ask()
+        trial, config = asked_for
         self._studied[number] = trial.number
-        config = self._space(trial, self._settings.trial)
         asked = {name: distribution_to_json(each) for name, each in trial.distributions.items()}
         record = TrialRecord(number, as_json(config), params=trial.params, distributions=asked)
         self._folder.trial(number).create(record)
         if self.mirror:
             self.mirror.asked(self.study.trials[trial.number])
         return number
+
+    def _ask(self) -> tuple[optuna.Trial, TrialConfig] | None:
+        """What the study asks for now, and has not asked for before; None where nothing new is to be had.
+
+        The same configuration gives the same numbers, so it is not run twice. What is asked for again is told as failed
+        to the study, which learns nothing from it, and is not recorded.
+        """
+        sampler = self.study.sampler
+        try:
+            for again in range(ASKED_AGAIN):
+                trial = self.study.ask()
+                config = self._space(trial, self._settings.trial)
+                if config not in self._asked:
+                    self._asked.add(config)
+                    return trial, config
+                self.study.tell(trial, state=TrialState.FAIL)
+                # A sampler that learns nothing new would go on asking for the same.
+                if again == 0:
+                    self.study.sampler = optuna.samplers.RandomSampler(seed=trial.number)
+        finally:
+            self.study.sampler = sampler
+        return None
 
     def _readable(self, folders: Iterable[TrialFolder]) -> Iterator[TrialRecord]:
         for folder in folders:
@@ -145,6 +175,7 @@ class Search:
     def _remember(self, record: TrialRecord) -> None:
         """Puts a recorded trial into the study: ended ones as they ended, the others as running."""
         self._studied[record.number] = len(self.study.trials)
+        self._asked.add(trial_config(record.config))
         values, intermediate = (None, {}) if record.state == "running" else self._outcome(record)[1:]
         self.study.add_trial(trial_of(record, values, intermediate))
 

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from search.live import StudyMirror
 from search.settings import Settings, as_settings_json, resolve
 from search.study import Search, control_configs
 from spaces.loading import load_space
@@ -174,6 +177,33 @@ def test_a_longer_search_asks_for_new_trials(folder: ExperimentFolder) -> None:
     assert run_all(longer, folder) == list(range(11, 31))
     configs = [repr(folder.trial(number).read().config) for number in range(6, 31)]
     assert len(set(configs)) == len(configs)
+
+
+def few(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
+    """A space of three points."""
+    amount = trial.suggest_categorical("pruning.amount", [0.5, 0.6, 0.75])
+    return replace(base, pruning=replace(base.pruning, amount=amount))
+
+
+@pytest.mark.parametrize("objectives", [["pruned_val_accuracy"], ["pruned_val_accuracy", "macs"]])
+def test_nothing_is_run_twice_and_a_space_without_more_ends_the_search(
+    folder: ExperimentFolder, objectives: list[str]
+) -> None:
+    chosen = settings(trials=20, objectives=objectives)
+    folder.path.mkdir()
+    for _ in range(2):  # and what is resumed knows what there was
+        search = Search(folder, chosen, few)
+        search.mirror = StudyMirror(folder, search.study, objectives)
+        run_all(search, folder)
+        assert search.exhausted
+        amounts = [trial_config(folder.trial(number).read().config).pruning.amount for number in (6, 7, 8)]
+        assert sorted(amounts) == [0.5, 0.6, 0.75]
+        assert not folder.trial(9).path.exists()
+    shown = optuna.load_study(
+        study_name=None, storage=JournalStorage(JournalFileBackend(str(folder.path / "study.journal")))
+    )
+    assert [trial.params["pruning.amount"] for trial in shown.trials] == amounts
+    assert {trial.state for trial in shown.trials} == {TrialState.COMPLETE}
 
 
 def test_the_seed_decides_what_is_asked_first(tmp_path: Path) -> None:
