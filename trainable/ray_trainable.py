@@ -72,7 +72,7 @@ class AlphaPruning(tune.Trainable):
             self._plain = Trial(trial_config(config), self._data, self._dense, threads=self._threads)
             return
         folder = TrialFolder(Path(config["folder"]))
-        with self._answering(epoch=0):
+        with self._answering(folder, epoch=0):
             try:
                 self._recorded = RecordedTrial(
                     folder, self._data, self._dense, threads=self._threads, keep_at_alpha=self._keep
@@ -81,11 +81,13 @@ class AlphaPruning(tune.Trainable):
                 self._answer = {"epoch": 0, "state": folder.read().state, "done": True}
 
     @contextmanager
-    def _answering(self, *, epoch: int) -> Iterator[None]:
+    def _answering(self, folder: TrialFolder, *, epoch: int) -> Iterator[None]:
         """What must not be tried again becomes the answer of the next step."""
         try:
             yield
         except (ValueError, TrialError) as error:
+            if folder.read().state != "failed":  # a defect, and nothing that the trial was found to fail of
+                raise
             self._answer = {"epoch": epoch, "state": "failed", "error": str(error), "done": True}
         except OSError as error:
             if not is_full_disk(error):
@@ -104,7 +106,7 @@ class AlphaPruning(tune.Trainable):
             trial = self._plain  # one restored behind its last epoch has nothing left to run
             return {**(trial.rows[-1] if trial.finished else trial.run_epoch()), "done": trial.finished}
         if self._recorded is not None and self._answer is None:
-            with self._answering(epoch=self._trial.epoch):
+            with self._answering(self._recorded.folder, epoch=self._trial.epoch):
                 row = self._recorded.step()
                 done = self._trial.finished
                 return {**row, "state": "complete" if done else "running", "done": done}

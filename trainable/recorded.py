@@ -3,9 +3,10 @@
 import gc
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -14,16 +15,26 @@ from trainable.config import trial_config
 from trainable.data import Data
 from trainable.dense import Dense, device_name
 from trainable.errors import TrialError
-from trainable.records import TrialFolder, append_row, now, replace_rows
+from trainable.records import FencedError, TrialFolder, append_row, now, replace_rows
 from trainable.training import default_device
 from trainable.trial import Trial
 from trainable.weights import save_network
 
+T = TypeVar("T")
+
 KEPT_CHECKPOINTS = 2
+LESS_MEMORY = (
+    "`alphaprune resume NAME --retry-failed --gpus-per-trial F` gives it more of a GPU; a search with a lower "
+    "trial.optimizer.batch_size or dense.width needs less"
+)
 
 
 class RecordedTrial:
-    """Runs the trial of a folder. First start, restart after a crash and resume are one path: the constructor."""
+    """Runs the trial of a folder. First start, restart after a crash and resume are one path: the constructor.
+
+    Attributes:
+        folder: the trial's files.
+    """
 
     def __init__(
         self,
@@ -44,12 +55,19 @@ class RecordedTrial:
         Raises:
             ValueError: if the channels cannot be cut that far; the trial is recorded as failed.
             FencedError: if the trial has ended.
+            TrialError, Exception: as step.
         """
-        self._folder, self._data, self._dense = folder, data, dense
+        self.folder, self._data, self._dense = folder, data, dense
         self._threads, self._keep = threads, keep_at_alpha
         self._record = folder.begin(f"{socket.gethostname()}:{os.getpid()}", device_name(default_device()))
-        self._out_of_memory = False
-        self.trial = self._take_up()
+        self._freed = False
+        self._trial: Trial | None = None
+        self._watched(self._taken_up)
+
+    @property
+    def trial(self) -> Trial:
+        assert self._trial is not None
+        return self._trial
 
     @property
     def finished(self) -> bool:
@@ -64,35 +82,42 @@ class RecordedTrial:
             FencedError: if somebody else has the trial now; nothing was written.
             Exception: anything else is noted in the record, and whoever runs the trial decides whether to try again.
         """
+        row = self._watched(lambda: self._taken_up().run_epoch())
+        self._write(row)
+        return row
+
+    def _watched(self, work: Callable[[], T]) -> T:
+        """What `work` gives; what it raises is recorded, as `step` has it."""
         try:
-            row = self.trial.run_epoch()
+            return work()
         except TrialError as error:
             self._fail(str(error))
             raise
         except torch.OutOfMemoryError as error:
-            short = f"epoch {self.trial.epoch + 1}: out of GPU memory: {error}"
+            where = "at its start" if self._trial is None else f"epoch {self._trial.epoch + 1}"
+            short = f"{where}: out of GPU memory: {error}"
         except Exception as error:
-            with self._folder.fenced(self._record.attempt) as record:
-                self._folder.write(replace(record, error=f"{type(error).__name__}: {error}"))
+            # Not of a trial that has failed of it, or that is somebody else's.
+            with suppress(FencedError), self.folder.fenced(self._record.attempt) as record:
+                self.folder.write(replace(record, error=f"{type(error).__name__}: {error}"))
             raise
-        else:
-            self._write(row)
-            return row
         # Out here the error, whose traceback holds the tensors, is gone, and what it held can be freed.
-        if self._out_of_memory:
-            advice = "lower trial.optimizer.batch_size or dense.width, or give more of a GPU by --gpus-per-trial"
-            self._fail(f"{short}; {advice}")
-            raise TrialError(f"{short}; {advice}")
-        self._out_of_memory = True
-        del self.trial
+        if self._freed:
+            self._fail(f"{short}; {LESS_MEMORY}")
+            raise TrialError(f"{short}; {LESS_MEMORY}")
+        self._freed, self._trial = True, None
         gc.collect()
         torch.cuda.empty_cache()
-        self.trial = self._take_up()
-        return self.step()
+        return self._watched(work)
+
+    def _taken_up(self) -> Trial:
+        if self._trial is None:
+            self._trial = self._take_up()
+        return self._trial
 
     def _take_up(self) -> Trial:
         """The trial behind its newest whole checkpoint, the rows as that has them."""
-        folder, attempt = self._folder, self._record.attempt
+        folder, attempt = self.folder, self._record.attempt
         problems = []
         try:
             config = trial_config(self._record.config)
@@ -120,7 +145,7 @@ class RecordedTrial:
         return trial
 
     def _write(self, row: dict[str, Any]) -> None:
-        trial, folder = self.trial, self._folder
+        trial, folder = self.trial, self.folder
         # Under the fence as a whole: the row and what belongs to it are one attempt's.
         with folder.fenced(self._record.attempt) as record:
             if trial.cut != record.cut:
@@ -133,11 +158,12 @@ class RecordedTrial:
             if trial.finished:
                 save_network(trial.network, folder.model, mean=self._data.mean, std=self._data.std)
                 folder.write(replace(record, state="complete", finished=now()))
+            # A crash in front of this leaves checkpoints of a trial that has ended, which the next start sweeps up.
             drop_checkpoints(folder, trial.rows, self._keep, newest=0 if trial.finished else KEPT_CHECKPOINTS)
 
     def _fail(self, error: str) -> None:
-        with self._folder.fenced(self._record.attempt) as record:
-            self._folder.write(replace(record, state="failed", error=error, finished=now()))
+        with self.folder.fenced(self._record.attempt) as record:
+            self.folder.write(replace(record, state="failed", error=error, finished=now()))
 
 
 def stop(folder: TrialFolder, keep_at_alpha: Sequence[float] = ()) -> None:
@@ -146,10 +172,10 @@ def stop(folder: TrialFolder, keep_at_alpha: Sequence[float] = ()) -> None:
     drop_checkpoints(folder, folder.rows(), keep_at_alpha, newest=0)
 
 
-def kept_epochs(rows: Sequence[dict[str, Any]], keep_at_alpha: Sequence[float]) -> dict[int, float]:
-    """The epochs whose checkpoints are kept, each with the alpha it was kept for: the first at or below it."""
-    first = {alpha: next((row["epoch"] for row in rows if row["alpha"] <= alpha), None) for alpha in keep_at_alpha}
-    return {epoch: alpha for alpha, epoch in first.items() if epoch is not None}
+def kept_epochs(rows: Sequence[dict[str, Any]], keep_at_alpha: Sequence[float]) -> set[int]:
+    """The epochs whose checkpoints are kept: of each of the alphas the first at or below it."""
+    first = (next((row["epoch"] for row in rows if row["alpha"] <= alpha), None) for alpha in keep_at_alpha)
+    return {epoch for epoch in first if epoch is not None}
 
 
 def drop_checkpoints(

@@ -22,12 +22,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 State = Literal["running", "complete", "stopped", "failed"]
+
+# The columns of epochs.jsonl besides `epoch` (1-based) and `phase`: numbers, all of them.
+PHASES = ("alpha", "retrain")
+MEASURES = (
+    "alpha",
+    "lr",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "pruned_val_accuracy",
+    "channel_sparsity",
+    "parameter_sparsity",
+    "mac_sparsity",
+    "images_per_second",
+    "epoch_seconds",
+)
 
 
 def now() -> str:
@@ -102,6 +120,14 @@ def replace_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         replace_file(path, lambda file: file.write(text))
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the lock of `folder`, once whoever has it gives it up; a process that is gone has given it up."""
+    with (folder / ".lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @dataclass(frozen=True)
 class TrialRecord:
     """trial.json: what a trial is and how it stands.
@@ -147,6 +173,15 @@ _RECORD = TypeAdapter(TrialRecord)
 
 class FencedError(RuntimeError):
     """Somebody else has the trial now."""
+
+
+def _is_row(row: dict[str, Any], epoch: int) -> bool:
+    """Whether `row` is a trial's row of `epoch`, with all its columns."""
+    return (
+        row.get("epoch") == epoch
+        and row.get("phase") in PHASES
+        and all(type(row.get(measure)) in (int, float) for measure in MEASURES)
+    )
 
 
 @dataclass(frozen=True)
@@ -203,8 +238,7 @@ class TrialFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Nobody else changes the trial meanwhile, on this machine or another that the storage's locks reach."""
-        with (self.path / ".lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self.path):
             yield
 
     def begin(self, host: str, device: str) -> TrialRecord:
@@ -239,9 +273,11 @@ class TrialFolder:
             yield record
 
     def end(self, state: State, error: str | None = None) -> None:
-        """Records how the trial ended, as the driver has it."""
+        """Records how the trial ended, as the driver has it; one that has ended meanwhile stays as it ended."""
         with self.locked():
-            self.write(replace(self.read(), state=state, error=error, finished=now()))
+            record = self.read()
+            if record.state == "running":
+                self.write(replace(record, state=state, error=error, finished=now()))
 
     def again(self) -> None:
         """Makes an ended trial one that has not ended."""
@@ -249,7 +285,9 @@ class TrialFolder:
             self.write(replace(self.read(), state="running", error=None, finished=None))
 
     def rows(self) -> list[dict[str, Any]]:
-        return read_rows(self.rows_path)
+        """The rows of epochs 1, 2, 3 ... up to the first line that is torn or damaged, or is not the next epoch's."""
+        rows = read_rows(self.rows_path)
+        return [row for row, _ in takewhile(lambda each: _is_row(*each), zip(rows, count(1)))]  # noqa: B905  endless
 
     def checkpoint(self, epoch: int) -> Path:
         return self.path / f"checkpoint-{epoch:05}.pt"

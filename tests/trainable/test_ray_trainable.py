@@ -267,6 +267,25 @@ def test_a_folder_whose_trial_fails_says_so_and_frees_the_actor(
     assert (folder.read().state, after.read().state) == ("failed", "complete")
 
 
+def test_a_defect_is_no_failure_of_the_trial(
+    make: Make,
+    ask: Callable[[int, TrialConfig], TrialFolder],
+    config: TrialConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tune starts it again, as often as it may: told as done it would pass for a trial that was stopped."""
+    folder = ask(1, config)
+    trainable = make(config_of(folder))
+
+    def fail(trial: Trial) -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(Trial, "run_epoch", fail)
+    with pytest.raises(ValueError, match="a defect"):
+        trainable.step()
+    assert (folder.read().state, folder.read().error) == ("running", "ValueError: a defect")
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     ray.init(

@@ -369,6 +369,59 @@ def test_any_other_error_is_noted_and_the_trial_may_be_tried_again(
     goes_on_to_the_same(folder)
 
 
+@pytest.mark.parametrize("kind", [KeyError, ValueError])
+def test_an_error_at_the_start_is_noted_too(
+    kind: type[Exception],
+    after: Callable[[int], TrialFolder],
+    start: Callable[..., RecordedTrial],
+    goes_on_to_the_same: Callable[[TrialFolder], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The trial is failed only of what lies in its settings."""
+    folder = after(4)
+
+    def fail(*arguments: object, **keywords: object) -> None:
+        raise kind("a defect")
+
+    monkeypatch.setattr("trainable.recorded.replace_rows", fail)
+    with pytest.raises(kind, match="a defect"):
+        start(folder)
+    monkeypatch.undo()
+    record = folder.read()
+    assert record.state == "running"
+    assert (record.error or "").startswith(f"{kind.__name__}: ")
+    goes_on_to_the_same(folder)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_start_out_of_memory_is_tried_once_more(
+    times: int,
+    after: Callable[[int], TrialFolder],
+    start: Callable[..., RecordedTrial],
+    goes_on_to_the_same: Callable[[TrialFolder], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The channels' scores by their gradients take as much memory as an epoch."""
+    folder = after(2)
+    load, left = Trial.load_state_dict, times
+
+    def short(trial: Trial, state: dict[str, Any]) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            raise torch.OutOfMemoryError("no more")
+        load(trial, state)
+
+    monkeypatch.setattr(Trial, "load_state_dict", short)
+    if times == 1:
+        start(folder)
+        goes_on_to_the_same(folder)
+    else:
+        with pytest.raises(TrialError, match=r"at its start: out of GPU memory: no more.*gpus-per-trial.*batch_size"):
+            start(folder)
+        assert folder.read().state == "failed"
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_epoch_out_of_memory_is_tried_once_more(
     times: int,
@@ -417,8 +470,8 @@ def test_a_stopped_trial_keeps_what_was_asked_for_and_nothing_else(
 
 def test_the_epochs_kept_are_the_first_at_or_below_each_alpha() -> None:
     rows = [{"epoch": n, "alpha": alpha} for n, alpha in enumerate([0.7, 0.5, 0.2, 0.0, 0.0], start=1)]
-    assert kept_epochs(rows, (0.5, 0.3, 0)) == {2: 0.5, 3: 0.3, 4: 0}
-    assert kept_epochs(rows[:2], (0.3,)) == {}
+    assert kept_epochs(rows, (0.5, 0.3, 0)) == {2, 3, 4}
+    assert kept_epochs(rows[:2], (0.3,)) == set()
 
 
 # Kills itself in the middle of its third epoch, at the second batch of retraining.

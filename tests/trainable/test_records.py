@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from trainable.records import (
+    MEASURES,
     ExperimentFolder,
     FencedError,
     TrialFolder,
@@ -242,6 +243,9 @@ def test_the_end_of_a_trial_is_recorded(tmp_path: Path) -> None:
     assert ended.finished is not None
     assert ended.finished > ended.created
     folder.end("failed", "MemoryError")
+    assert folder.read() == ended  # as it ended first
+    folder.again()
+    folder.end("failed", "MemoryError")
     assert (folder.read().state, folder.read().error) == ("failed", "MemoryError")
     folder.again()
     assert folder.read() == replace(FULL, state="running", error=None, finished=None)
@@ -303,6 +307,26 @@ print(TrialFolder(Path({str(folder.path)!r})).begin("there:2", "cpu").attempt)
         append_row(folder.rows_path, {"epoch": 1})
         assert folder.read().attempt == attempt
     assert other.communicate(timeout=60)[0].strip() == "2"
+
+
+def test_rows_are_read_up_to_the_first_that_is_not_the_next_epochs(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path / "00012")
+    folder.create(FULL)
+    rows = [{"epoch": epoch, "phase": "alpha", **dict.fromkeys(MEASURES, 0.5)} for epoch in (1, 2, 3)]
+    replace_rows(folder.rows_path, rows)
+    assert folder.rows() == rows
+    # A letter of a name, a value of another kind, an epoch that is left out or there twice.
+    for odd in (
+        {"epoch": 2, "phase": "alpha", **dict.fromkeys(MEASURES[1:], 0.5), "alphb": 0.5},
+        {**rows[1], "val_loss": None},
+        {**rows[1], "val_loss": "0.5"},
+        {**rows[1], "val_loss": True},
+        {**rows[1], "phase": "alphb"},
+        rows[2],
+        rows[0],
+    ):
+        replace_rows(folder.rows_path, [rows[0], odd, rows[2]])
+        assert folder.rows() == rows[:1], odd
 
 
 def test_trials_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
