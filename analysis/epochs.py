@@ -21,21 +21,7 @@ import pyarrow as pa
 import pyarrow.json
 from pyarrow import compute
 
-PHASES = ("alpha", "retrain")
-MEASURES = (
-    "alpha",
-    "lr",
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "pruned_val_accuracy",
-    "channel_sparsity",
-    "parameter_sparsity",
-    "mac_sparsity",
-    "images_per_second",
-    "epoch_seconds",
-)
+from trainable.records import MEASURES, PHASES
 
 Problems = dict[int, list[str]]  # of each trial, by its number
 

@@ -1,7 +1,7 @@
 """An experiment as its records tell it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +33,19 @@ def _made(frame: pd.DataFrame) -> Once:
     return Once(lambda: frame)
 
 
-@dataclass(frozen=True)
+def summary(name: str, states: "pd.Series[str]", problems: Sequence[str]) -> str:
+    """What an experiment or several are, on one line: the name, the trials by state, how many problems."""
+    counts = ", ".join(f"{count:,} {state}" for state, count in sorted(states.value_counts().items()))
+    trials, trouble = (
+        f"{len(things):,} {thing}{'' if len(things) == 1 else 's'}"
+        for things, thing in ((states, "trial"), (problems, "problem"))
+    )
+    return f"<{name}: {trials}{f' ({counts})' if counts else ''}, {trouble}>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Experiment:
-    """What `analysis.load` read.
+    """What `analysis.load` read. Equal to nothing but itself.
 
     record: experiment.json. dense: dense/dense.json, None as long as there is none. dense_measure: how fast, large and
     accurate the dense network is, by the names of the trials' columns (analysis.measured); {} where nothing was
@@ -49,7 +59,10 @@ class Experiment:
     dense_measure: dict[str, Any]
     trials: pd.DataFrame
     problems: list[str]
-    _epochs: Once = field(repr=False, compare=False)
+    _epochs: Once
+
+    def __repr__(self) -> str:
+        return summary(f"Experiment {self.name!r}", self.trials["state"], self.problems)
 
     @property
     def name(self) -> str:
@@ -68,8 +81,8 @@ class Experiment:
 
     @property
     def controls(self) -> pd.DataFrame:
-        """The rows of `trials` that are controls."""
-        return self.trials[self.trials["control"].notna()]
+        """The rows of `trials` that are controls; their repeats with other seeds are none."""
+        return self.trials[self.trials["control"].notna() & self.trials["confirms"].isna()]
 
     def rank(
         self,

@@ -8,13 +8,16 @@ from typing import Any
 import pandas as pd
 
 from analysis import hypervolume, ranking
-from analysis.experiment import Experiment
+from analysis.experiment import Experiment, summary
 from analysis.text import printable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Experiments:
-    """What `analysis.load` read of several folders. `by_name`: each, by its name, or its path if two share a name."""
+    """What `analysis.load` read of several folders. Equal to nothing but itself.
+
+    by_name: each, by its name, or by its path if two share a name.
+    """
 
     by_name: dict[str, Experiment]
 
@@ -32,6 +35,9 @@ class Experiments:
         labels = names if len(set(names)) == len(names) else paths
         return cls(dict(zip(labels, experiments, strict=True)))
 
+    def __repr__(self) -> str:
+        return summary(f"Experiments {', '.join(map(repr, self.by_name))}", self.trials["state"], self.problems)
+
     @cached_property
     def trials(self) -> pd.DataFrame:
         """The trials of all, indexed by (experiment, number); columns as in analysis.trials."""
@@ -46,8 +52,8 @@ class Experiments:
 
     @property
     def controls(self) -> pd.DataFrame:
-        """The rows of `trials` that are controls."""
-        return self.trials[self.trials["control"].notna()]
+        """The rows of `trials` that are controls; their repeats with other seeds are none."""
+        return self.trials[self.trials["control"].notna() & self.trials["confirms"].isna()]
 
     @property
     def problems(self) -> list[str]:

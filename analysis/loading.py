@@ -37,7 +37,7 @@ def load(path: AnyPath | Iterable[AnyPath], *, cache: bool = True) -> Experiment
     """Reads the experiment in the folder `path`, or those in several folders as one.
 
     Args:
-        path: of a folder, or an iterable of such, as a list or Path("ray_results").glob("cifar10*").
+        path: of a folder, or an iterable of such, as a list or Path("ray_results").glob("cifar10*"); ~ is one's home.
         cache: whether what has not changed since the last time may come from tables/ in the folder, and whether that
             may be written. What is returned is the same with and without.
 
@@ -45,8 +45,12 @@ def load(path: AnyPath | Iterable[AnyPath], *, cache: bool = True) -> Experiment
         ValueError: in one line, where a folder holds no experiment, and for no folder and one that is given twice.
     """
     if isinstance(path, str | os.PathLike):
-        return _load(ExperimentFolder(Path(path)), cache)
-    return Experiments.of([_load(ExperimentFolder(Path(each)), cache) for each in path])
+        return _load(_folder(path), cache)
+    return Experiments.of([_load(_folder(each), cache) for each in path])
+
+
+def _folder(path: AnyPath) -> ExperimentFolder:
+    return ExperimentFolder(Path(os.path.expanduser(path)))  # noqa: PTH111  # Path's own fails where there is no home
 
 
 @contextmanager

@@ -32,7 +32,7 @@ FRACTIONS = frozenset(
     }
 )
 SPEEDUPS = frozenset({"batch1_speedup", "batch32_speedup", "batch256_speedup"})
-HIGH_FIRST = FRACTIONS | SPEEDUPS | {"images_per_second", "crowding", "score", "seeds"}
+HIGH_FIRST = FRACTIONS | SPEEDUPS | {"images_per_second", "crowding", "score", "seeds", "test_seeds"}
 
 # Figures that say as much of the device as of the network. Accuracies and sizes are the same on all.
 OF_A_DEVICE = SPEEDUPS | {
@@ -125,7 +125,10 @@ def rank(
 
     Args:
         trials: a row a trial (columns: analysis.trials).
-        where: a condition (analysis.where), asked of the rows as they are shown. The front is that of those that fit.
+        where: a condition (analysis.where) on `number`, the columns of the trials and those of analysis.seeds, a
+            confirmed trial's accuracies being means. What is ranked, and the front, is what fits; so rank, on_front,
+            front, crowding and score cannot be named. `seeds >= 2` keeps confirmed trials only: the best of many
+            with one seed each is flattered.
         top: how many of the best to keep; fronts and scores are not changed by it.
 
     Raises:
@@ -151,6 +154,8 @@ def rank(
 
 def best(trials: pd.DataFrame, by: str | Sequence[str] | None = None, where: str | None = None) -> "pd.Series[Any]":
     """The first row of `rank(trials, by, where)`, its name being the trial's number.
+
+    Chosen among trials of one seed each, its accuracy is flattered; where="seeds >= 2" asks confirmed ones only.
 
     Raises:
         ValueError: in one line, as `rank` does, and where no complete trial fits, or all that do are unknown in what

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-COLUMNS = ("seeds", "accuracy_std", "test_accuracy_std")
+COLUMNS = ("seeds", "test_seeds", "accuracy_std", "test_accuracy_std")
 
 _AVERAGED = ("pruned_val_accuracy", "val_accuracy", "accuracy_at_cut", "accuracy_drop", "test_accuracy")
 
@@ -14,6 +14,7 @@ def over_seeds(trials: pd.DataFrame) -> pd.DataFrame:
     COLUMNS come first:
 
         seeds                              its complete repeats whose accuracy is known; 0: one seed has been tried
+        test_seeds                         those of them that have a test_accuracy
         accuracy_std, test_accuracy_std    sample standard deviations (divisor n - 1) of pruned_val_accuracy and
                                            test_accuracy over the repeats; NaN for fewer than two
 
@@ -28,6 +29,7 @@ def over_seeds(trials: pd.DataFrame) -> pd.DataFrame:
     found = complete[confirms.isna()].copy()
     repeats = complete[complete["pruned_val_accuracy"].notna()].groupby(confirms)  # NaN is no group
     seeds = repeats.size().reindex(found.index, fill_value=0)
+    tested = repeats["test_accuracy"].count().reindex(found.index, fill_value=0) if "test_accuracy" in found else 0
     for name in _AVERAGED:
         if name in found:
             found[name] = found[name].where(seeds == 0, repeats[name].mean().reindex(found.index))
@@ -35,4 +37,4 @@ def over_seeds(trials: pd.DataFrame) -> pd.DataFrame:
         spread: repeats[name].std().reindex(found.index) if name in found else np.nan
         for spread, name in (("accuracy_std", "pruned_val_accuracy"), ("test_accuracy_std", "test_accuracy"))
     }
-    return pd.concat([pd.DataFrame({"seeds": seeds} | spreads), found], axis=1)
+    return pd.concat([pd.DataFrame({"seeds": seeds, "test_seeds": tested} | spreads), found], axis=1)

@@ -140,9 +140,9 @@ def _caption(frame: pd.DataFrame) -> list[str]:
     accuracy = "acc. at end" if is_measured else "acc."
     one_seed = ", one seed" if not frame.empty and (frame["seeds"] == 0).all() else ""
     lines = [f"{accuracy}: validation images{one_seed}; drop: against dense; ★ no better accuracy at as few MACs"]
-    confirmed = frame["seeds"][frame["seeds"] > 0]
-    if not confirmed.empty:
-        few, many = confirmed.min(), confirmed.max()
+    repeats = pd.concat([frame["seeds"], frame["test_seeds"]])  # some may not have been measured
+    if (repeats > 0).any():
+        few, many = repeats[repeats > 0].min(), repeats.max()
         seeds = f"{many} seeds" if few == many else f"{few} to {many} seeds"
         lines.append(f"±: standard deviation over {seeds}, of which the accuracies are means; without ±: one seed")
     if is_measured:

@@ -30,8 +30,10 @@ from analysis.epochs import Parsed, Problems
 from analysis.reading import Part
 from trainable.records import replace_file
 
-# One more whenever the columns are computed in another way.
+# One more whenever the columns, which are compared one by one, are computed in another way.
 FORMAT = 1
+# So much is read at once; what is larger stays open until its rows are asked for.
+SMALL_BYTES = 4_000_000
 GRACE_SECONDS = 2
 
 _READ_FROM = ("trial.json", "epochs.jsonl", "model/measure.json")
@@ -121,10 +123,14 @@ def read(folder: Path, dense: str) -> Stored | None:
     try:
         # Read whole and compared with what epochs.parquet says of it: so it is undamaged, and the two are of one load.
         text = (folder / "tables" / "trials.parquet").read_bytes()
-        of_epochs = pq.ParquetFile(folder / "tables" / "epochs.parquet", page_checksum_verification=True)
+        path = folder / "tables" / "epochs.parquet"
+        file = path if path.stat().st_size > SMALL_BYTES else pa.BufferReader(path.read_bytes())
+        of_epochs = pq.ParquetFile(file, page_checksum_verification=True)
         if of_epochs.schema_arrow != epochs.SCHEMA or of_epochs.metadata.metadata[_KEY] != _digest(text).encode():
             return None
         of_trials = pq.ParquetFile(pa.BufferReader(text))
+        if list(of_trials.schema_arrow)[: len(trials.SCHEMA)] != list(trials.SCHEMA):
+            return None
         kept = json.loads(of_trials.metadata.metadata[_KEY])
         if (kept["format"], kept["dense"]) != (FORMAT, dense):
             return None

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import count, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal, Self
 
@@ -175,7 +175,7 @@ class FencedError(RuntimeError):
     """Somebody else has the trial now."""
 
 
-def _is_row(row: dict[str, Any], epoch: int) -> bool:
+def _is_row(epoch: int, row: dict[str, Any]) -> bool:
     """Whether `row` is a trial's row of `epoch`, with all its columns."""
     return (
         row.get("epoch") == epoch
@@ -286,8 +286,8 @@ class TrialFolder:
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of epochs 1, 2, 3 ... up to the first line that is torn or damaged, or is not the next epoch's."""
-        rows = read_rows(self.rows_path)
-        return [row for row, _ in takewhile(lambda each: _is_row(*each), zip(rows, count(1)))]  # noqa: B905  endless
+        numbered = enumerate(read_rows(self.rows_path), start=1)
+        return [row for _, row in takewhile(lambda each: _is_row(*each), numbered)]
 
     def checkpoint(self, epoch: int) -> Path:
         return self.path / f"checkpoint-{epoch:05}.pt"

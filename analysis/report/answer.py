@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.figures.described import count, percentage
 from analysis.ranking import rank
-from analysis.report.comparison import WITHIN, Comparison, Contender, comparisons, levels, with_alpha
+from analysis.report.comparison import Comparison, Contender, comparisons, levels, tolerance, with_alpha
 from analysis.report.speed import speed_sentence
 from analysis.report.trust import trust_sentences
 from analysis.report.words import control_name, family_name, listed, points, sentence_case, share
@@ -17,7 +17,7 @@ from analysis.trials import number_of
 
 @dataclass(frozen=True)
 class Answer:
-    """headline: whether alpha schedules beat their controls, in a sentence; a control that beats alpha comes first.
+    """headline: whether alpha schedules beat their controls, in a sentence; a control that is better comes first.
 
     findings: what it rests on, a sentence a cut. measured: speed, memory and size of the best. trust: how far.
     """
@@ -40,7 +40,7 @@ def answer(
     ranked = rank(trials)
     ranked = ranked[ranked["pruned_val_accuracy"].notna()]
     alphas, controls = with_alpha(ranked), ranked[ranked["control"].notna()]
-    compared = sorted(comparisons(alphas, controls, data), key=_worst_first)
+    compared = sorted(comparisons(trials, data), key=_worst_first)
     if compared:
         headline, findings = _verdict(compared, dense, dense_measure)
         of_note = [one.alpha.number for one in compared]
@@ -76,22 +76,28 @@ def _verdict(
 
 
 def _summary(compared: list[Comparison]) -> str:
-    """Several comparisons in a sentence; where a control beats alpha comes first."""
+    """Several comparisons in a sentence; where a control is better comes first."""
     by_cut = sorted(compared, key=lambda one: one.cut)
-    worse, better = (
-        listed([share(one.cut) for one in by_cut if one.outcome == outcome]) for outcome in ("worse", "better")
-    )
-    if worse and better:
-        return f"A control beats alpha at {worse} fewer MACs; alpha beats the best control at {better}."
-    if all(one.outcome == "worse" for one in compared):
-        return f"A control beats the best trial with alpha at {worse} fewer MACs."
-    if worse:
-        return f"A control beats alpha at {worse} fewer MACs; at the other cuts alpha is not seen to beat the controls."
-    if not better:
+    clauses = []
+    for outcome, better, other in (("worse", "a control", "alpha"), ("better", "alpha", "the best control")):
+        for tentative in (False, True):
+            found = [one for one in by_cut if (one.outcome, one.tentative) == (outcome, tentative)]
+            if found:
+                at = f"at {listed([share(one.cut) for one in found])} fewer MACs"
+                clauses.append(f"{better} {_beats(found[0])} {other} {at}{_unconfirmed(found[0])}")
+    if not clauses:
         return "No alpha schedule is seen to beat the controls at any of the cuts compared."
-    if all(one.outcome == "better" for one in compared):
-        return f"Alpha beats the best control at {better} fewer MACs."
-    return f"Alpha beats the best control at {better} fewer MACs; at the other cuts it is not seen to."
+    if any(one.outcome in ("noise", "unknown") for one in compared):
+        clauses.append("at the other cuts alpha is not seen to beat the controls")
+    return f"{sentence_case('; '.join(clauses))}."
+
+
+def _beats(one: Comparison) -> str:
+    return "is ahead of" if one.tentative else "beats"
+
+
+def _unconfirmed(one: Comparison) -> str:
+    return ", not confirmed over seeds" if one.tentative else ""
 
 
 def _finding(one: Comparison) -> str:
@@ -104,9 +110,9 @@ def _finding(one: Comparison) -> str:
     match one.outcome:
         case "better":
             best = f"the best {_family(alpha)} trial ({alpha.number})"
-            return f"{best} beats the best control, {control}, by {apart} {at}, {over}"
+            return f"{best} {_beats(one)} the best control, {control}, by {apart} {at}, {over}{_unconfirmed(one)}"
         case "worse":
-            return f"{control}, a control, beats {best} by {apart} {at}, {over}"
+            return f"{control}, a control, {_beats(one)} {best} by {apart} {at}, {over}{_unconfirmed(one)}"
         case "noise" if float(points(one.difference, digits)) == 0:
             return f"{at} {best} is as accurate as the best control, {control}, {over}"
         case "noise":
@@ -119,12 +125,11 @@ def _finding(one: Comparison) -> str:
 
 
 def _over(one: Comparison) -> str:
-    seeds = list(dict.fromkeys((one.alpha.seeds, one.control.seeds)))
-    if seeds == [0]:
-        return "one seed each"
-    numbers = listed([str(number) for number in seeds])
-    each = " each" if len(seeds) == 1 else ""
-    return f"over {numbers} seeds{each}" if one.basis == "seeds" else f"repeated with {numbers} other seeds{each}"
+    # What was repeated is told by its repeats alone, what was not by its one seed.
+    ours, theirs = max(1, one.alpha.seeds), max(1, one.control.seeds)
+    if ours == theirs:
+        return "one seed each" if ours == 1 else f"over {ours} seeds each"
+    return f"over {ours} and {theirs} seeds"
 
 
 def _family(alpha: Contender) -> str:
@@ -136,9 +141,9 @@ def _side(one: Comparison) -> str:
 
 
 def _evidence(one: Comparison, dense: Mapping[str, Any] | None, dense_measure: Mapping[str, Any]) -> str:
-    """The accuracies behind a comparison, and the cuts where they differ."""
+    """The accuracies behind a comparison, and the cuts where they, as they are shown, are not the one compared at."""
     of_dense = number_of(dense_measure, "test_accuracy") if one.on == "test" else number_of(dense, "val_accuracy")
-    unequal = abs(one.alpha.cut - one.control.cut) > WITHIN
+    unequal = len({share(cut) for cut in (one.cut, one.alpha.cut, one.control.cut)}) > 1
     alpha, control = (
         percentage(each.accuracy) + (f" at {share(each.cut)} fewer MACs" if unequal else "")
         for each in (one.alpha, one.control)
@@ -154,7 +159,7 @@ def _uncompared(alphas: pd.DataFrame, controls: pd.DataFrame, compared: list[Com
     lonely = [share(cut) for cut in levels(cuts) if cut not in {one.cut for one in compared}]
     if lonely:
         found.append(f"No trial with alpha is comparable to the controls at {listed(lonely)} fewer MACs.")
-    below = sorted(alphas.loc[alphas["mac_sparsity"] < min(cuts) - WITHIN, "mac_sparsity"])
+    below = sorted(alphas.loc[alphas["mac_sparsity"] < min(cuts) - tolerance(min(cuts)), "mac_sparsity"])
     if below:
         found.append(
             f"No control is comparable to {count(len(below), 'trial')} with alpha at {_span(below)} fewer MACs: the "

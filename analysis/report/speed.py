@@ -17,7 +17,10 @@ NOTHING = (
 
 
 def speed_sentence(ranked: pd.DataFrame, of_note: Sequence[int], dense_measure: Mapping[str, Any]) -> str:
-    """Of the first of the trials `of_note` that was measured, else of the first such of `ranked`."""
+    """Of the first of the trials `of_note` that was measured, else of the first such of `ranked`.
+
+    What the dense network has 0 of, nothing is compared with.
+    """
     devices = texts_in(ranked, "measured_on")
     measured = [number for number in [*of_note, *ranked.index] if devices.get(number) is not None]
     if not measured:
@@ -33,7 +36,9 @@ def speed_sentence(ranked: pd.DataFrame, of_note: Sequence[int], dense_measure: 
             ("peak_memory_bytes", "peak memory on the test set", True),
             ("size_bytes", "size on disk", False),
         )
-        if (one_device or not of_device) and (ratio := _value(row, column) / number_of(dense_measure, column)) >= 0
+        if (one_device or not of_device)
+        and (of_dense := number_of(dense_measure, column)) > 0
+        and (ratio := _value(row, column) / of_dense) >= 0
     ]
     control = row["control"].iloc[0]
     kind = control_name(control) if isinstance(control, str) else family_name(row["family"].iloc[0])
@@ -43,8 +48,8 @@ def speed_sentence(ranked: pd.DataFrame, of_note: Sequence[int], dense_measure: 
         parts.append(f"takes {listed(sizes)}")
     if not parts:
         return f"{text}was tested, but its speed, memory and size beside the dense network's are not known."
-    first = "" if of_note and number == of_note[0] else " The best trial itself was not measured."
-    return f"{text}{', and it '.join(parts)}.{first}"
+    other = f" Trial {of_note[0]} was not measured." if of_note and number != of_note[0] else ""
+    return f"{text}{', and it '.join(parts)}.{other}"
 
 
 def _speed(speedups: Mapping[int, float]) -> str:

@@ -90,7 +90,7 @@ def _dense(experiment: Experiment) -> str:
 
 
 def _cut(experiment: Experiment) -> str:
-    trials, trial = experiment.trials, experiment.settings.get("trial")
+    trials, trial = experiment.trials[experiment.trials["control"].isna()], experiment.settings.get("trial")
     amounts = sorted(set(_numbers(trials, "pruning.amount")))
     of = sorted({_OF.get(text, plain(text)) for text in texts_in(trials, "pruning.of").dropna()})
     if not amounts:
@@ -103,8 +103,8 @@ def _cut(experiment: Experiment) -> str:
         how_much = f"{shares[0]} to {shares[-1]}"
     what = how_much if of == ["channels"] else f"channels that hold {how_much}"
     return (
-        f"Each trial marks {what} of its {listed(of) or 'channels'}, fades them out by a factor alpha that falls from "
-        f"1 to 0, removes them, and retrains what is left{over}."
+        f"Each trial but the controls marks {what} of its {listed(of) or 'channels'}, fades them out by a factor alpha "
+        f"that falls from 1 to 0, removes them, and retrains what is left{over}."
     )
 
 

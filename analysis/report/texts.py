@@ -14,7 +14,7 @@ CONTROLS = (
 
 PROTOCOL = (
     "Trials are chosen by images held out from the training set, the validation images; a seed decides which. The test "
-    "set takes no part in the search: it is used only by `alphaprune measure`, for trials that are already complete. "
+    "set takes no part in the search: a network is run on it only when it is measured, after its trial's last epoch. "
     "What counts is a trial's last epoch, never its best one. All trials train for the same number of epochs."
 )
 

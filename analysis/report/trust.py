@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.figures.described import count
-from analysis.report.comparison import Comparison, with_alpha
+from analysis.report.comparison import Comparison, candidates, with_alpha
 from analysis.report.words import listed
 from analysis.trials import number_of
 
@@ -23,21 +23,20 @@ def trust_sentences(
         compared: what the answer rests on.
         data: of experiment.json.
     """
-    tried = with_alpha(trials)
-    candidates = int(tried["state"].isin(["complete", "stopped"]).sum())
+    chosen_from = candidates(trials)
     validation = number_of(data, "validation_images")
     on_images = count(int(validation), "validation image") if validation >= 1 else "validation images"
     parts = [*_intervals(compared)]
     if not compared and ranked.empty:
         parts.append("There is nothing yet that could be trusted or doubted.")
-    elif not compared and candidates > 1:
+    elif not compared and chosen_from > 1:
         parts.append(
-            f"The best trial with alpha is the best of {candidates:,} on {on_images}, so it looks better than it is."
+            f"The best trial with alpha is the best of {chosen_from:,} on {on_images}, so it looks better than it is."
         )
     elif not compared:
         parts.append(f"It is the accuracy of one run on {on_images}.")
     else:
-        parts += _choice(ranked, compared, candidates, on_images)
+        parts += _choice(ranked, compared, chosen_from, on_images)
     running = int((trials["state"] == "running").sum())
     if running:
         parts.append(
@@ -61,7 +60,7 @@ def _intervals(compared: Sequence[Comparison]) -> list[str]:
     return parts
 
 
-def _choice(ranked: pd.DataFrame, compared: Sequence[Comparison], candidates: int, on_images: str) -> list[str]:
+def _choice(ranked: pd.DataFrame, compared: Sequence[Comparison], chosen_from: int, on_images: str) -> list[str]:
     """What choosing the best does to the look of it."""
     parts = []
     confirmed = int((with_alpha(ranked)["seeds"] >= 2).sum())
@@ -71,14 +70,14 @@ def _choice(ranked: pd.DataFrame, compared: Sequence[Comparison], candidates: in
         again = f"; but the best of {confirmed} such trials is a choice again, which flatters it a little."
         parts.append(text + (again if confirmed > 1 else "."))
     single = [one for one in compared if one.basis != "seeds"]
-    if single and candidates > 1:
+    if single and chosen_from > 1:
         flattered = (
             "part of its lead may be luck, though the test images had no say in the choice"
             if all(one.on == "test" for one in single)
             else "it looks better than it is as long as it is not confirmed"
         )
         parts.append(
-            f"A trial with alpha was chosen as the best of up to {candidates:,} on {on_images}, so {flattered}; "
+            f"A trial with alpha was chosen as the best of up to {chosen_from:,} on {on_images}, so {flattered}; "
             "`alphaprune confirm` repeats the best and the controls over seeds."
         )
     elif single:

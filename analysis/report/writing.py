@@ -1,7 +1,9 @@
 """The report as one HTML file that needs nothing else and asks nobody for anything."""
 
 import base64
+import errno
 import hashlib
+import os
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -35,9 +37,11 @@ def write_report(experiment: Experiment, path: Path | None = None) -> Path:
         path: of the file, which is replaced as a whole; by default report.html in the experiment's folder.
 
     Raises:
-        OSError: if it cannot be written; what was there before is as it was.
+        OSError: if it cannot be written, as where `path` is a folder; what was there before is as it was.
     """
     path = experiment.path / "report.html" if path is None else path
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     page = _page(experiment).encode("utf-8", "replace")
     replace_file(path, lambda file: file.write(page))
     return path

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import epochs
-from analysis.epochs import MEASURES, PHASES, SCHEMA, EpochsReader, Parsed, Rows, parse
-from trainable.records import read_rows
+from analysis.epochs import SCHEMA, EpochsReader, Parsed, Rows, parse
+from trainable.records import MEASURES, PHASES, read_rows
 
 measure = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**6), 10**6)
 rows = st.fixed_dictionaries(

@@ -360,6 +360,39 @@ def test_methods_give_what_the_modules_give(builder: Any) -> None:
     assert analysis.diff(experiment, experiment).best["number"].tolist() == [1, 1]
 
 
+def test_the_repeats_of_a_control_are_no_controls(builder: Any) -> None:
+    builder.trial(0, control="one_shot")
+    builder.trial(1, control="one_shot", confirms=0)
+    assert analysis.load(builder.path).controls.index.tolist() == [0]
+    assert analysis.load([builder.path]).controls.index.tolist() == [("demo", 0)]
+
+
+def test_an_experiment_is_shown_on_one_line(builder: Any, two: list[Path]) -> None:
+    assert repr(analysis.load(two[1])) == "<Experiment 'other': 3 trials (3 complete), 0 problems>"
+    builder.trial(4, state="stopped", problems=["it was cold"])
+    assert repr(analysis.load(two[0])) == "<Experiment 'demo': 3 trials (2 complete, 1 stopped), 1 problem>"
+    assert repr(analysis.load(two)) == "<Experiments 'demo', 'other': 6 trials (5 complete, 1 stopped), 1 problem>"
+    write_json(builder.folder.record_path, {"name": "a\nb\x1b[31m", "settings": {}})
+    shutil.rmtree(builder.path / "trials")
+    assert repr(analysis.load(builder.path)) == r"<Experiment 'a\nb\x1b[31m': 0 trials, 0 problems>"
+
+
+def test_an_experiment_is_itself_and_no_other(two: list[Path]) -> None:
+    for one, other in ((analysis.load(two[0]), analysis.load(two[0])), (analysis.load(two), analysis.load(two))):
+        assert one == one
+        assert one != other
+        assert len({one, other, one}) == 2
+
+
+def test_a_tilde_is_the_home(builder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder.trial(0)
+    monkeypatch.setenv("HOME", str(builder.path.parent))
+    assert analysis.load("~/demo").path == builder.path
+    assert len(analysis.load([Path("~/demo")]).trials) == 1
+    with pytest.raises(ValueError, match="holds no experiment"):
+        analysis.load("~nobody-of-this-name/demo")
+
+
 def test_an_experiment_can_be_sent_to_another_process(builder: Any) -> None:
     builder.trial(0)
     analysis.load(builder.path)

@@ -302,9 +302,13 @@ def test_a_trial_ranks_with_the_mean_of_its_repeats() -> None:
     assert best(confirmed()).name == 1
 
 
-def test_conditions_are_asked_of_what_is_shown() -> None:
+def test_conditions_are_asked_of_means_and_before_anything_is_ranked() -> None:
     assert rank(confirmed(), where="pruned_val_accuracy > 0.7").index.tolist() == [1]
     assert rank(confirmed(), where="seeds >= 1").index.tolist() == [0]
+    assert rank(confirmed(), where="number < 1 and test_seeds == 0").index.tolist() == [0]
+    for name in ("rank", "on_front", "front", "crowding", "score"):
+        with pytest.raises(ValueError, match=f"there is no column '{name}'"):
+            rank(confirmed(), where=f"{name} == 1")
 
 
 def measured(*devices: Any) -> pd.DataFrame:

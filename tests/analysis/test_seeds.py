@@ -28,6 +28,7 @@ def test_a_confirmed_trial_has_the_mean_of_its_repeats_and_not_of_itself() -> No
     assert found.index.tolist() == [0, 1]
     assert found.columns.tolist() == [*COLUMNS, *frame.columns]
     assert found["seeds"].tolist() == [3, 0]
+    assert found["test_seeds"].tolist() == [2, 0]
     expected = {
         "pruned_val_accuracy": 0.7,
         "val_accuracy": 0.4,
@@ -55,6 +56,7 @@ def test_only_complete_repeats_with_an_outcome_count() -> None:
 def test_what_was_not_measured_on_the_repeats_is_not_the_trials_own() -> None:
     found = over_seeds(trials((None, 0.9), (0, 0.5), test_accuracy=[0.9, math.nan]))
     assert math.isnan(found["test_accuracy"].iloc[0])
+    assert (found["seeds"].iloc[0], found["test_seeds"].iloc[0]) == (1, 0)
 
 
 def test_a_repeat_without_its_trial_is_no_row() -> None:
@@ -65,7 +67,7 @@ def test_a_repeat_without_its_trial_is_no_row() -> None:
 
 def test_without_the_column_nothing_is_a_repeat() -> None:
     found = over_seeds(trials((None, 0.9), (None, 0.8)).drop(columns="confirms"))
-    assert found["seeds"].tolist() == [0, 0]
+    assert found["seeds"].tolist() == found["test_seeds"].tolist() == [0, 0]
     assert found["pruned_val_accuracy"].tolist() == [0.9, 0.8]
     assert found["test_accuracy_std"].isna().all()
 

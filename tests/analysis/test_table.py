@@ -135,6 +135,10 @@ def test_different_numbers_of_seeds_are_said(experiment: analysis.Experiment) ->
     more = confirmed(experiment.trials, 0, 0.80, 0.82).loc[[100, 101]].rename(index=lambda number: number + 100)
     text = printed(ranking_table(rank(pd.concat([trials, more]).rename_axis("number")), experiment.dense))
     assert "over 2 to 3 seeds" in text
+    # As where the test set has been run on two of three.
+    trials = confirmed(measured(experiment.trials, 0, 1), 1, 0.90, 0.92, 0.93)
+    trials.loc[102, "test_accuracy"] = math.nan
+    assert "over 2 to 3 seeds" in printed(ranking_table(rank(trials), experiment.dense, DENSE_MEASURED), 120)
 
 
 def test_sparser_but_not_faster_is_said_in_words(experiment: analysis.Experiment) -> None:

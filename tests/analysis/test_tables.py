@@ -14,13 +14,13 @@ from typing import Any
 import duckdb
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 import analysis
 from analysis import tables
-from analysis.epochs import MEASURES
 from trainable.lr_policies import StagnationRestart
-from trainable.records import append_row, read_json, write_json
+from trainable.records import MEASURES, append_row, read_json, write_json
 from trainable.schedules import Cosine, TimeBased
 
 ROOT = Path(__file__).parents[2]
@@ -300,6 +300,40 @@ def test_tables_of_another_format_are_written_anew(four: Any, monkeypatch: pytes
     assert stored(four.path) != before
 
 
+@pytest.mark.parametrize("column", ["size_bytes", "state"])
+@pytest.mark.parametrize("kind", [None, pa.large_binary()], ids=["added", "of another type"])
+def test_tables_of_other_columns_are_written_anew(
+    four: Any, monkeypatch: pytest.MonkeyPatch, column: str, kind: pa.DataType | None
+) -> None:
+    """Whoever adds a column, or changes one, need not think of the tables that there are."""
+    write = tables.write
+
+    def write_as_before(folder: Path, dense: str, part: Any, table: pa.Table, *more: Any) -> None:
+        place = table.column_names.index(column)
+        before = table.remove_column(place)
+        if kind is not None:
+            before = before.add_column(place, column, pa.nulls(len(table), kind))
+        write(folder, dense, part, before, *more)
+
+    shutil.rmtree(four.path / "tables")
+    with monkeypatch.context() as patched:
+        patched.setattr(tables, "write", write_as_before)
+        analysis.load(four.path)
+    before = stored(four.path)
+    check(four.path)
+    assert stored(four.path) != before
+    four.trial(4)
+    check(four.path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux tells what is open")
+def test_no_file_stays_open(four: Any) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    experiments = [analysis.load(four.path) for _ in range(5)]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert [len(experiment.epochs) for experiment in experiments] == [10] * 5
+
+
 def test_no_tables_are_made_of_nothing(builder: Any, tmp_path: Path) -> None:
     analysis.load(builder.path)
     (builder.path / "trials" / "00000").mkdir(parents=True)
@@ -372,7 +406,11 @@ print(len(analysis.load({str(four.path)!r}).epochs))
     assert stored(four.path) != before
 
 
-def test_epochs_are_those_of_the_moment_the_trials_were_read(four: Any) -> None:
+@pytest.mark.parametrize("small", [100, tables.SMALL_BYTES])
+def test_epochs_are_those_of_the_moment_the_trials_were_read(
+    four: Any, monkeypatch: pytest.MonkeyPatch, small: int
+) -> None:
+    monkeypatch.setattr(tables, "SMALL_BYTES", small)
     experiment = analysis.load(four.path)
     append_row(four.folder.trial(0).rows_path, {"epoch": 4, "phase": "retrain"})
     age(four.path)

@@ -10,14 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.ranking import rank
-from analysis.report.comparison import Comparison, Contender, comparisons, levels, margin, student
+from analysis.report.comparison import (
+    Comparison,
+    Contender,
+    compared_trials,
+    comparisons,
+    levels,
+    margin,
+    student,
+    to_confirm,
+    tolerance,
+)
 
 IMAGES = {"validation_images": 400, "test_images": 10000}
 
 
 def compared(trials: pd.DataFrame, data: Any = IMAGES) -> list[Comparison]:
-    ranked = rank(trials)
-    return comparisons(ranked[ranked["control"].isna()], ranked[ranked["control"].notna()], data)
+    return comparisons(trials, data)
 
 
 def contender(accuracy: float, std: float = math.nan, seeds: int = 0) -> Contender:
@@ -44,6 +53,25 @@ def test_repeated_trials_differ_by_the_noise_of_their_seeds(frame: Any) -> None:
     # The degrees of freedom are rounded down: never narrower than Welch's, and not much wider.
     exact = (interval.high - interval.low) / 2
     assert exact <= one.margin < 1.2 * exact
+
+
+def test_on_the_test_set_only_the_repeats_that_were_tested_count(frame: Any) -> None:
+    ours, theirs = [0.6, 0.8], [0.3, 0.32, 0.31]
+    [one] = compared(
+        frame(
+            {"accuracy": 0.9, "repeats": [0.9, 0.9, 0.9], "test_repeats": [*ours, math.nan]},
+            {"accuracy": 0.5, "control": "one_shot", "repeats": [0.5, 0.5, 0.5], "test_repeats": theirs},
+        )
+    )
+    assert (one.on, one.basis, one.alpha.seeds, one.control.seeds) == ("test", "seeds", 2, 3)
+    variances = [np.var(values, ddof=1) / len(values) for values in (ours, theirs)]
+    # The control hardly spreads, so that there is about the one degree of freedom of two repeats: not two.
+    assert one.margin == pytest.approx(12.706 * math.sqrt(sum(variances)))
+
+
+def test_spreads_too_small_to_be_squared_are_spreads_all_the_same() -> None:
+    width, basis = margin(contender(0.9, 1e-90, 3), contender(0.8, 1e-90, 3), None)
+    assert (width, basis) == (pytest.approx(2.776 * math.sqrt(2 / 3) * 1e-90), "seeds")
 
 
 @given(st.floats(1, 1e6))
@@ -163,6 +191,84 @@ def test_without_a_number_of_images_the_noise_is_unknown(frame: Any, data: Any) 
     assert (one.basis, one.outcome, one.images) == ("unknown", "unknown", None)
 
 
+def test_of_several_the_best_on_its_own_images_is_only_ahead(frame: Any) -> None:
+    control, won, other = ({"accuracy": a, "test_accuracy": a} for a in (0.7, 0.9, 0.8))
+    control |= {"control": "one_shot"}
+    stopped = other | {"state": "stopped"}
+    untested, repeated = {"test_accuracy": math.nan}, {"repeats": [0.9, 0.91]}
+
+    def tentative(*trials: dict[str, Any]) -> bool:
+        [one] = compared(frame(*trials))
+        return one.tentative
+
+    assert tentative(control | untested, won, other)
+    assert tentative(control | untested, won, stopped)
+    assert tentative(control | untested, won | repeated, other)
+    assert not tentative(control | untested, won)
+    assert not tentative(control, won, other)
+    assert not tentative(control | untested | repeated, won | repeated, other)
+    assert tentative(control | untested | {"accuracy": 0.99}, won, other)
+
+
+@pytest.mark.parametrize(
+    ("control", "alpha", "same"),
+    [(0.5, 0.485, True), (0.5, 0.475, False), (0.9, 0.892, True), (0.9, 0.881, False), (0.98, 0.977, False)],
+)
+def test_what_keeps_a_tenth_more_does_not_cut_as_much(frame: Any, control: float, alpha: float, same: bool) -> None:
+    trials = frame({"accuracy": 0.8, "cut": control, "control": "one_shot"}, {"accuracy": 0.9, "cut": alpha})
+    assert len(compared(trials)) == same
+    # Nor is what loses to a control that cuts less compared with it.
+    trials = frame({"accuracy": 0.8, "cut": alpha, "control": "one_shot"}, {"accuracy": 0.7, "cut": control})
+    assert len(compared(trials)) == same
+
+
+def test_what_is_compared_is_known_by_number(frame: Any) -> None:
+    trials = frame(
+        {"accuracy": 0.8, "control": "one_shot"},
+        {"accuracy": 0.7, "control": "random_channels"},
+        {"accuracy": 0.6, "cut": 0.9, "control": "one_shot"},
+        {"accuracy": 0.7, "repeats": [0.7]},
+        {"accuracy": 0.65},
+        {"accuracy": 0.5, "cut": 0.9},
+        {"accuracy": 0.99, "cut": 0.2},
+    )
+    assert compared_trials(trials, IMAGES) == [0, 2, 3, 5]
+    assert compared_trials(frame({"accuracy": 0.9}), IMAGES) == []
+
+
+def test_each_amount_of_the_controls_gets_its_best_then_its_second(frame: Any) -> None:
+    trials = frame(
+        {"accuracy": 0.8, "cut": 0.5, "control": "one_shot"},
+        {"accuracy": 0.7, "cut": 0.75, "control": "one_shot"},
+        {"accuracy": 0.6, "cut": 0.9, "control": "one_shot"},
+        *({"accuracy": 0.9 - index / 100, "cut": 0.5} for index in range(4)),  # 3 to 6
+        {"accuracy": 0.71, "cut": 0.76},
+        {"accuracy": 0.72, "cut": 0.75},
+        {"accuracy": 0.61, "cut": 0.9},
+        {"accuracy": 0.62, "cut": 0.95},
+        {"accuracy": 0.99, "cut": 0.95, "parent": 3.0},
+        {"accuracy": 0.99, "cut": 0.1},
+    )
+    assert to_confirm(trials, 3) == [3, 8, 10]
+    assert to_confirm(trials, 6) == [3, 8, 10, 4, 7, 9]
+    assert to_confirm(trials, 2) == [3, 8]
+    assert to_confirm(trials) == [3, 8, 10]
+    assert sorted(to_confirm(trials, 100)) == [*range(3, 11), 12]
+
+
+def test_one_that_is_the_best_at_several_amounts_is_taken_once(frame: Any) -> None:
+    controls = [{"accuracy": 0.5, "cut": cut, "control": "one_shot"} for cut in (0.3, 0.5, 0.75, 0.9)]
+    trials = frame(*controls, *({"accuracy": 0.9 - cut / 2, "cut": 0.95 - cut} for cut in (0.0, 0.01, 0.02, 0.6, 0.03)))
+    assert to_confirm(trials) == [4, 5, 6, 8]
+    assert to_confirm(trials, 5) == [4, 5, 6, 8, 7]
+
+
+def test_without_controls_the_best_are_those_of_the_ranking(frame: Any) -> None:
+    trials = frame(*({"accuracy": a, "cut": cut} for a, cut in ((0.9, 0.5), (0.8, 0.5), (0.7, 0.9), (0.6, 0.9))))
+    assert to_confirm(trials) == rank(trials).index[:3].tolist() == [0, 2, 1]
+    assert to_confirm(frame(), 3) == []
+
+
 def test_what_is_not_known_is_not_compared(frame: Any) -> None:
     known = {"accuracy": 0.9}
     assert compared(frame(known, {"control": "one_shot"})) == []
@@ -175,5 +281,5 @@ def test_what_is_not_known_is_not_compared(frame: Any) -> None:
 def test_levels_are_apart_and_near_to_every_cut(cuts: list[float]) -> None:
     found = levels(cuts)
     assert set(found) <= set(cuts)
-    assert all(b > a + 0.02 for a, b in pairwise(found))
-    assert all(any(level <= cut <= level + 0.02 for level in found) for cut in cuts)
+    assert all(b > a + tolerance(a) for a, b in pairwise(found))
+    assert all(any(level <= cut <= level + tolerance(level) for level in found) for cut in cuts)

@@ -1,5 +1,7 @@
 import base64
+import errno
 import hashlib
+import os
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -78,9 +80,41 @@ def test_what_cannot_be_written_leaves_the_old_report(search: Any, tmp_path: Pat
     with pytest.raises(FileNotFoundError):
         write_report(experiment, tmp_path / "nowhere" / "report.html")
     (tmp_path / "report.html").mkdir()
-    with pytest.raises(OSError, match="report"):
-        write_report(experiment, tmp_path / "report.html")
+    for folder in (tmp_path / "report.html", Path(), Path("/")):
+        with pytest.raises(IsADirectoryError):
+            write_report(experiment, folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["demo", "report.html"]
+
+
+def test_a_disk_that_is_full_leaves_the_old_report(search: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = search.load()
+    before = write_report(experiment).read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            write_report(experiment)
+    assert (search.folder.path / "report.html").read_bytes() == before
+    assert sorted(path.name for path in search.folder.path.iterdir()) == ["experiment.json", "report.html"]
+
+
+def test_a_dense_network_of_nothing_has_a_report(search: Any) -> None:
+    search.dense()
+    path = search.folder.dense / "dense.json"
+    write_json(path, read_json(path) | dict.fromkeys(("val_accuracy", "macs", "parameters"), 0))
+    number = search.asked(0.9)
+    search.control("one_shot", 0.8)
+    nothing = {"images": 0, "accuracy": 0.0, "loss": 0.0, "seconds": 0.0, "peak_bytes": 0, "mean_bytes": 0}
+    latency = [{"batch_size": 256, **{name: {"median": 0.0} for name in ("dense_ms", "pruned_ms", "speedup")}}]
+    search.measured(number, 0.9, latency=False)
+    path = search.folder.trial(number).model / "measure.json"
+    write_json(path, read_json(path) | {"dense": {"size_bytes": 0, "test": nothing}, "latency": latency})
+    page = read(write_report(search.load()))
+    assert "its speed, memory and size beside the dense network's are not known" in page.text
+    assert not re.search(r"nan|inf", page.text)
 
 
 def test_no_experiment_no_report(tmp_path: Path) -> None:

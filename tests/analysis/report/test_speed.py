@@ -48,6 +48,13 @@ def test_memory_and_size_are_shares_of_the_dense_networks(frame: Any) -> None:
     assert said.endswith("and it takes 25 % of its peak memory on the test set and 12 % of its size on disk.")
 
 
+def test_what_the_dense_network_has_none_of_is_not_compared(frame: Any) -> None:
+    ranked = rank(frame(measured(2.0, 2.0, 2.0, peak_memory_bytes=25.0, size_bytes=10.0)))
+    said = speed_sentence(ranked, [0], {"peak_memory_bytes": 0.0, "size_bytes": 80.0})
+    assert said.endswith("in batches of 1, 32 and 256, and it takes 12 % of its size on disk.")
+    assert "it takes" not in speed_sentence(ranked, [0], {"peak_memory_bytes": 0.0, "size_bytes": 0.0})
+
+
 def test_memory_of_several_devices_has_no_dense_figure_of_its_own(frame: Any) -> None:
     memory = {"peak_memory_bytes": 25.0, "size_bytes": 10.0}
     ranked = rank(frame(measured(2.0, 2.0, 2.0, **memory), measured(2.0, 2.0, 2.0, on="NVIDIA H200", **memory)))
@@ -65,7 +72,7 @@ def test_another_than_the_best_is_said_to_be_another(frame: Any) -> None:
     ranked = rank(frame({"accuracy": 0.95}, measured(2.0, 2.0, 2.0), measured(3.0, 3.0, 3.0, control="one_shot")))
     said = speed_sentence(ranked, [0, 1], {})
     assert f"On {CPU}, trial 1 (exponential) is 2.00" in said
-    assert said.endswith(" The best trial itself was not measured.")
+    assert said.endswith(" Trial 0 was not measured.")
     assert "trial 2 (one-shot pruning)" in speed_sentence(ranked, [0, 2], {})
 
 

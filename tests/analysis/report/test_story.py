@@ -13,7 +13,8 @@ def test_what_was_searched(rich: Any) -> None:
         "images kept aside for the final test.",
         "(15 million parameters, 314 million MACs an image) was trained for 60 epochs to a validation accuracy of "
         "94.00 %.",
-        "marks channels that hold 75 % or 90 % of its multiply-accumulate operations (MACs)",
+        "Each trial but the controls marks channels that hold 75 % or 90 % of its multiply-accumulate operations "
+        "(MACs), fades",
         "over 12 epochs in all",
         "Tried: 34 trials of 5 alpha schedules (cosine, exponential, multiplicative, polynomial, time-based) and 4 "
         "learning-rate policies (cosine, cosine-restarts, one-cycle, plateau); besides",
@@ -29,6 +30,13 @@ def test_of_channels(search: Any) -> None:
     config["pruning"] |= {"of": "channels"}
     search.trial(config, 0.9)
     assert "marks channels that hold 75 % of its channels and multiply-accumulate" in story(search.load())
+
+
+def test_how_much_a_control_cuts_is_no_trials_business(search: Any) -> None:
+    search.control("one_shot", 0.9, 0.97)
+    assert "controls mark" not in story(search.load())
+    search.asked(0.9)
+    assert "Each trial but the controls marks channels that hold 75 % of its multiply" in story(search.load())
 
 
 def test_nothing_has_begun(search: Any) -> None:
