@@ -6,28 +6,28 @@ from typing import Any
 
 import torch
 
+from search.reading import read_trial
+from search.setting_up import NewTrial, recorded_settings
 from search.settings import resolve
+from search.study import next_number
 from trainable.checkpoints import read_checkpoint
 from trainable.config import TrialConfig, as_json, trial_config
-from trainable.records import ExperimentFolder, TrialFolder, TrialRecord
+from trainable.records import ExperimentFolder, TrialFolder, TrialRecord, read_json
 
 
-def branch(folder: ExperimentFolder, number: int, *, at_alpha: float, overrides: list[str]) -> int:
-    """Records a new trial that starts from trial `number`'s checkpoint at its first epoch with alpha <= at_alpha.
+def branch(folder: ExperimentFolder, number: int, *, at_alpha: float, overrides: list[str]) -> NewTrial:
+    """A new trial that starts from trial `number`'s checkpoint at its first epoch with alpha <= at_alpha.
 
     It has the parent's rows up to there, the parent's channels, and the parent's config but for `overrides`
     ("alpha.rate=0.5"); its schedule goes on from the alpha that it starts at, over the stages that are left, and its
-    learning-rate policy begins anew. The caller holds the experiment's lock.
-
-    Returns:
-        The new trial's number; a search of the experiment runs it.
+    learning-rate policy begins anew. Nothing is written yet (search.experiment.add).
 
     Raises:
         ValueError: if there is no such trial, no whole checkpoint there (those that there are, are listed), or the
             settings are not possible.
     """
     parent = find_trial(folder, number)
-    record, rows = parent.read(), parent.rows()
+    record, rows = read_trial(parent), parent.rows()
     epoch = next((row["epoch"] for row in rows if row["alpha"] <= at_alpha), None)
     checkpoint = None if epoch is None else parent.checkpoint(epoch)
     state = None if checkpoint is None else _whole(checkpoint)
@@ -41,10 +41,9 @@ def branch(folder: ExperimentFolder, number: int, *, at_alpha: float, overrides:
     config = replace(_overridden(trial_config(record.config), overrides), begun=begun)
     if config.pruning != trial_config(record.config).pruning:
         raise ValueError("--set must leave pruning as it is: a branch has the channels of the trial it starts from")
-    new = max(trial.number for trial in folder.trials()) + 1
+    new = next_number(folder, recorded_settings(folder, read_json(folder.record_path)))
     origin = {"number": number, "epoch": epoch, "alpha": begun[-1]}
-    folder.trial(new).create(TrialRecord(new, as_json(config), parent=origin), checkpoint)
-    return new
+    return NewTrial(TrialRecord(new, as_json(config), parent=origin), checkpoint)
 
 
 def find_trial(folder: ExperimentFolder, number: int) -> TrialFolder:

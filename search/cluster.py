@@ -19,6 +19,7 @@ from search.interruption import keeping_signals
 from search.settings import Resources
 from trainable.config import DenseConfig
 from trainable.data import Data
+from trainable.errors import LostError
 from trainable.records import read_rows, replace_file
 
 # Four trials of a full-width VGG16 fit a GPU of 16 GB.
@@ -323,7 +324,11 @@ def _best_node() -> dict[str, Any]:
 
 
 def run_on_best_node(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-    """What `function` returns or raises on the best node of the connected cluster, whose GPU it sees if it has one."""
+    """What `function` returns or raises on the best node of the connected cluster, whose GPU it sees if it has one.
+
+    Raises:
+        LostError: if the node or the process is lost meanwhile.
+    """
     node = _best_node()
     return _result(_task(function, node, num_gpus=min(1, int(_resources(node)[1]))).remote(*arguments, **keywords))
 
@@ -338,13 +343,15 @@ def _task(function: Callable[..., Any], node: dict[str, Any], **options: Any) ->
 
 
 def _result(task: Any) -> Any:
-    """What a task returned; what it raised is raised as it was there."""
+    """What a task returned; what it raised is raised as it was there, and LostError where its process is gone."""
     import ray
 
     try:
         return ray.get(task)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
+    except ray.exceptions.RayError as error:
+        raise LostError(f"its process or its node is gone: {str(error).splitlines()[0]}") from error
 
 
 def train_dense_remotely(
@@ -355,7 +362,7 @@ def train_dense_remotely(
     It gets a GPU where there is one, else all CPUs of its node, and waits until they are free. If its node is lost or
     its process dies it goes on from its checkpoint, on what is then the best node, at most DENSE_ATTEMPTS times in all.
 
-    Raises: what train_dense raises there; ray.exceptions.RayError if the last attempt died, too.
+    Raises: what train_dense raises there; LostError if the last attempt died, too.
     """
     import ray
 
@@ -377,9 +384,9 @@ def train_dense_remotely(
         try:
             _result(running)
             return
-        except ray.exceptions.RayError:
+        except LostError as error:
             if attempt == DENSE_ATTEMPTS:
-                raise
+                raise LostError(f"the dense network was begun {DENSE_ATTEMPTS} times, and each time {error}") from error
 
 
 def _train_dense(config: DenseConfig, data: Data, folder: str, threads: int) -> None:

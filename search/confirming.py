@@ -3,46 +3,48 @@
 from dataclasses import replace
 
 import analysis
-from analysis.ranking import rank
+from analysis.report.comparison import to_confirm
+from search.setting_up import recorded_settings
+from search.study import next_number
 from trainable.config import as_json, trial_config
-from trainable.records import ExperimentFolder, TrialRecord
+from trainable.records import ExperimentFolder, TrialRecord, read_json
 
 
-def confirm(folder: ExperimentFolder, *, top: int, seeds: int) -> list[int]:
-    """Records repeats of the `top` best trials and of all controls, each with `seeds` other seeds than its own.
+def repeats(folder: ExperimentFolder, *, top: int | None, seeds: int) -> list[TrialRecord]:
+    """Repeats of `top` trials and of all controls, each with `seeds` other seeds than its own; nothing is written.
+
+    Which trials: the best of those that cut as much as the controls do, amount by amount in turn
+    (analysis.report.comparison.to_confirm); None for 3, or as many as there are amounts if those are more.
 
     What has been repeated before gets only the repeats it lacks. A repeat differs in its seed alone: the order of the
     data, the augmentation, and what is drawn at random; the dense network is the same. Branches are left out, since
     they begin with a checkpoint of one seed. The caller holds the experiment's lock.
 
     Returns:
-        The numbers of the new trials; a search of the experiment runs them.
+        Their records, numbered as the experiment's next trials; a search runs those that are written to its folder.
 
     Raises:
         ValueError: if `top` or `seeds` is less than 1, or no trial is complete.
     """
     for name, value in (("--top", top), ("--seeds", seeds)):
-        if value < 1:
+        if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, but got {value}")
-    ranked = rank(analysis.load(folder.path).trials)
-    best = ranked[ranked["control"].isna() & ranked["parent"].isna()][:top]
-    controls = ranked[ranked["control"].notna()]
-    originals = sorted({*map(int, best.index), *map(int, controls.index)})
+    experiment = analysis.load(folder.path)
+    controls = experiment.controls[experiment.controls["state"] == "complete"]
+    originals = sorted({*to_confirm(experiment.trials, top), *map(int, controls.index)})
     if not originals:
         raise ValueError(f"only complete trials can be repeated, and {folder.path.name!r} has none")
     there = {(record.confirms, record.config["seed"]) for record in _records(folder)}
-    new = max(trial.number for trial in folder.trials()) + 1
-    created = []
+    new = next_number(folder, recorded_settings(folder, read_json(folder.record_path)))
+    found: list[TrialRecord] = []
     for number in originals:
         record = folder.trial(number).read()
         config = trial_config(record.config)
         for seed in range(config.seed + 1, config.seed + 1 + seeds):
             if (number, seed) not in there:
-                repeat = TrialRecord(new, as_json(replace(config, seed=seed)), control=record.control, confirms=number)
-                folder.trial(new).create(repeat)
-                created.append(new)
-                new += 1
-    return created
+                repeated = as_json(replace(config, seed=seed))
+                found.append(TrialRecord(new + len(found), repeated, control=record.control, confirms=number))
+    return found
 
 
 def _records(folder: ExperimentFolder) -> list[TrialRecord]:

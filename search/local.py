@@ -7,7 +7,6 @@ from search.settings import Settings
 from search.study import Search
 from trainable.data import Data
 from trainable.dense import Dense, load_dense
-from trainable.errors import TrialError
 from trainable.recorded import RecordedTrial, stop
 from trainable.records import ExperimentFolder, TrialFolder
 
@@ -50,10 +49,13 @@ def run_trial(
                     stop(files, keep)
                     break
             return
-        except (ValueError, TrialError):
-            return  # recorded as failed, and would fail again
         except OSError:
             raise  # the storage's trouble and not the trial's
         except Exception as error:
-            if failures == settings.search.max_failures:
-                files.end("failed", f"{type(error).__name__}: {error}")
+            try:
+                if files.read().state == "failed":
+                    return  # and it would fail again
+                if failures == settings.search.max_failures:
+                    files.end("failed", f"{type(error).__name__}: {error}")
+            except ValueError:
+                return  # its record is damaged, so that nobody can go on with it

@@ -89,11 +89,14 @@ def plan(
     )
 
 
-def check_disk(plan: Plan, storage: Path) -> None:
-    """Raises ValueError if the file system that `storage` is on, or will be, has less room than the plan needs."""
+def check_disk(plan: Plan, storage: Path, *, there_bytes: int = 0) -> None:
+    """Raises ValueError if the file system that `storage` is on, or will be, has less room than the plan needs.
+
+    there_bytes: what stands on it already of what the plan needs.
+    """
     there = next(path for path in (storage.resolve(), *storage.resolve().parents) if path.exists())
     free = shutil.disk_usage(there).free
-    if free < plan.disk_bytes:
+    if free + there_bytes < plan.disk_bytes:
         raise ValueError(
             f"--storage must have about {_size(plan.disk_bytes)} free for this search, but {str(storage)!r} has "
             f"{_size(free)}; make room, choose another, or lower --trials, --width or --concurrency"

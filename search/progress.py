@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from search.live import EventFiles
+from search.reading import read_trial, whole_trials
 from search.settings import Settings
 from trainable.records import ExperimentFolder, TrialRecord
 
@@ -40,12 +41,8 @@ class SearchProgress:
         self._epochs = self._epochs_left = planned * self._epochs_each
         self._ended, self._best, self._best_accuracy = 0, "", -1.0
         self._room: tuple[int, int] | None = None
-        for trial in folder.trials():
-            try:
-                record, rows = trial.read(), trial.rows()
-            except ValueError:
-                continue  # Search names it
-            own = _own_epochs(record)
+        for trial, record in whole_trials(folder):
+            rows, own = trial.rows(), _own_epochs(record)
             self._epochs += own - self._epochs_each
             self._epochs_left += own - self._epochs_each
             if record.state == "running":
@@ -98,7 +95,10 @@ class SearchProgress:
         if self._events:
             self._events.ended(number)
         folder = self._folder.trial(number)
-        record, rows = folder.read(), folder.rows()
+        try:
+            record, rows = read_trial(folder), folder.rows()
+        except ValueError:
+            return  # Search has said so
         self._epochs_left -= _own_epochs(record) - max(0, len(rows) - _begun(record))
         self._count_end(record, rows)
         text = f"trial {number} {record.state}: {describe(record)}"

@@ -1,14 +1,13 @@
 """A recorded trial computed again, for looking into it and for checking that it can be."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from search.branching import find_trial
-from search.experiment import recorded_settings
+from search.reading import read_trial
+from search.setting_up import recorded_data, recorded_settings
 from trainable.config import trial_config
-from trainable.data import load_data
 from trainable.dense import load_dense
 from trainable.records import ExperimentFolder, read_json
 from trainable.trial import Trial
@@ -28,12 +27,10 @@ def replay(storage: Path, name: str, number: int, *, data: str | None) -> Iterat
     folder = ExperimentFolder.find(storage, name)
     experiment = read_json(folder.record_path)
     settings = recorded_settings(folder, experiment)
-    record = find_trial(folder, number).read()
+    record = read_trial(find_trial(folder, number))
     if record.parent is not None:
         raise ValueError(f"NUMBER must not be a branch, which starts from a checkpoint of its own, but got {number}")
-    loaded = load_data(replace(settings.data, source=data) if data else settings.data)
-    if loaded.fingerprint != experiment["data"]["fingerprint"]:
-        raise ValueError(f"--data must be the data of {name!r}, but {settings.data.source!r} now has other content")
+    loaded = recorded_data(folder, experiment, settings, data, say=lambda line: None)
     dense = load_dense(folder.dense)
     trial = Trial(trial_config(record.config), loaded, dense, threads=settings.resources.cpus_per_trial)
 

@@ -14,11 +14,14 @@ from optuna.trial import TrialState
 
 from analysis.study import trial_of
 from search.live import StudyMirror
+from search.reading import read_trial
 from search.settings import ControlKind, SearchSettings, Settings
 from trainable.config import TrialConfig, as_json, trial_config
 from trainable.records import ExperimentFolder, TrialFolder, TrialRecord
 from trainable.schedules import OneShot
 
+# State, values of the objectives, and intermediate values by epoch.
+Outcome = tuple[TrialState, list[float] | None, dict[int, float]]
 SpaceFunction = Callable[[optuna.Trial, TrialConfig], TrialConfig]
 DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "pruned_val_accuracy": "maximize",
@@ -49,10 +52,11 @@ class Search:
 
     Attributes:
         study: made of the records.
-        problems: trials that cannot be read, a line each; they are left alone, and their numbers are not used again.
-        hopeless: the common error when all trials that ended have failed; nothing is handed out then.
+        problems: what is wrong with the records, a line each. A trial that cannot be read is left alone, and its number
+            is not used again.
         exhausted: whether the space has nothing new left, as far as can be seen; nothing is handed out then.
         mirror: is shown what the study asks for and learns, if there is one.
+        say: takes a line about what goes wrong later; `problems` does unless somebody else is to.
     """
 
     mirror: StudyMirror | None = None
@@ -68,33 +72,49 @@ class Search:
         self._folder, self._settings, self._space = folder, settings, space
         self._controls = list(control_configs(settings))
         self.problems: list[str] = []
-        self.hopeless: str | None = None
+        self.say: Callable[[str], None] = self.problems.append
         self.exhausted = False
         self._ended: dict[int, TrialRecord] = {}
         self._studied: dict[int, int] = {}  # the study's trial of each trial's number
         self._asked: set[TrialConfig] = set()
-        records = list(self._readable(folder.trials()))
         numbers = {trial.number for trial in folder.trials()}
+        records = list(self._readable(folder.trials()))
         # Branches and repeats, which somebody added.
         self._added = sum(record.parent is not None or record.confirms is not None for record in records)
+        controls = range(len(self._controls))
+        # What cannot be read was asked for, as far as can be told.
+        self._searched = len(numbers - {record.number for record in records if not record.asked} - set(controls))
         self.study = new_study(settings.search, asked=len(numbers))
         for record in records:
+            trial = folder.trial(record.number)
+            if record.state == "complete" and (done := len(trial.rows())) < record.config["epochs"]:
+                self.say(f"{trial.rows_path} is damaged behind epoch {done}, so what came out of the trial is lost")
             if record.asked:
                 self._remember(record)
-            if record.state != "running":
-                self._note_end(record)
+        self._ended = {record.number: record for record in records if record.state != "running"}
         self._waiting = [record.number for record in records if record.state == "running"]
-        self._waiting += [number for number in range(len(self._controls)) if number not in numbers]
-        self._next = max([len(self._controls) - 1, *numbers]) + 1
+        self._waiting += [number for number in controls if number not in numbers]
+        self._next = next_number(folder, settings)
 
     @property
     def planned(self) -> int:
         """Trials in all, with controls, branches and repeats."""
         return len(self._controls) + self._settings.search.trials + self._added
 
+    @property
+    def hopeless(self) -> str | None:
+        """The common error when all trials that ended so far have failed; nothing is handed out then."""
+        failed = [each.error or "no error recorded" for each in self._ended.values() if each.state == "failed"]
+        if len(failed) == len(self._ended) >= max(1, min(HOPELESS, self.planned)):
+            return max(failed, key=failed.count)
+        return None
+
     def next(self) -> int | None:
-        """The number of a trial to run now, its record written; None when there are no more."""
-        if self.hopeless is not None:
+        """The number of a trial to run now, its record written; None when there are no more for now.
+
+        As long as trials run there may be more later: one that completes gives a search hope again.
+        """
+        if self.exhausted or self.hopeless is not None:
             return None
         if self._waiting:
             number = self._waiting.pop(0)
@@ -102,14 +122,13 @@ class Search:
                 kind, config = self._controls[number]
                 self._folder.trial(number).create(TrialRecord(number, as_json(config), control=kind))
             return number
-        number = self._next
-        if number >= self.planned:
+        if self._searched >= self._settings.search.trials:
             return None
         asked_for = self._ask()
         if asked_for is None:
             self.exhausted = True
             return None
-        self._next += 1
+        number, self._next, self._searched = self._next, self._next + 1, self._searched + 1
         trial, config = asked_for
         self._studied[number] = trial.number
         asked = {name: distribution_to_json(each) for name, each in trial.distributions.items()}
@@ -122,17 +141,21 @@ class Search:
     def _ask(self) -> tuple[optuna.Trial, TrialConfig] | None:
         """What the study asks for now, and has not asked for before; None where nothing new is to be had.
 
-        The same configuration gives the same numbers, so it is not run twice. What is asked for again is told as failed
-        to the study, which learns nothing from it, and is not recorded.
+        The same configuration gives the same numbers, so it is not run twice. What is asked for again, and what the
+        space refuses to make a configuration of, is told as failed to the study, which learns nothing from it, and is
+        not recorded.
         """
         sampler = self.study.sampler
         try:
             for again in range(ASKED_AGAIN):
                 trial = self.study.ask()
-                config = self._space(trial, self._settings.trial)
-                if config not in self._asked:
-                    self._asked.add(config)
-                    return trial, config
+                try:
+                    config = self._space(trial, self._settings.trial)
+                    if config not in self._asked:
+                        self._asked.add(config)
+                        return trial, config
+                except ValueError as error:
+                    self.say(f"the space refuses {trial.params}: {' '.join(str(error).split())}")
                 self.study.tell(trial, state=TrialState.FAIL)
                 # A sampler that learns nothing new would go on asking for the same.
                 if again == 0:
@@ -144,26 +167,23 @@ class Search:
     def _readable(self, folders: Iterable[TrialFolder]) -> Iterator[TrialRecord]:
         for folder in folders:
             try:
-                record = folder.read()
-                trial_config(record.config)
-                yield record
+                yield read_trial(folder)
             except ValueError as error:
-                reason = " ".join(str(error).split())
-                self.problems.append(reason if str(folder.path) in reason else f"{folder.record_path}: {reason}")
-
-    def _note_end(self, record: TrialRecord) -> None:
-        self._ended[record.number] = record
-        failed = [each.error or "no error recorded" for each in self._ended.values() if each.state == "failed"]
-        if len(failed) == len(self._ended) >= min(HOPELESS, self.planned):
-            self.hopeless = max(failed, key=failed.count)
+                self.problems.append(f"{error}; the trial is left alone")
 
     def tell(self, number: int) -> None:
         """Learns how trial `number` ended, as its records have it; the study is told what it asked for."""
-        record = self._folder.trial(number).read()
-        self._note_end(record)
+        outcome: Outcome = (TrialState.FAIL, None, {})
+        try:
+            record = read_trial(self._folder.trial(number))
+        except ValueError as error:
+            self.say(f"{error}; the trial is left alone")
+        else:
+            self._ended[number] = record
+            outcome = self._outcome(record)
         if number not in self._studied:
             return
-        state, values, intermediate = self._outcome(record)
+        state, values, intermediate = outcome
         frozen = self.study.trials[self._studied[number]]
         live = optuna.Trial(self.study, frozen._trial_id)
         for epoch, value in intermediate.items():
@@ -179,22 +199,30 @@ class Search:
         values, intermediate = (None, {}) if record.state == "running" else self._outcome(record)[1:]
         self.study.add_trial(trial_of(record, values, intermediate))
 
-    def _outcome(self, record: TrialRecord) -> tuple[TrialState, list[float] | None, dict[int, float]]:
-        """State, values and intermediate values as the study is to have them.
+    def _outcome(self, record: TrialRecord) -> Outcome:
+        """How the study is to have an ended trial.
 
         A stopped trial is PRUNED. With several objectives no intermediate values are told: Optuna 5's TPE fails at the
-        next ask when a PRUNED trial of such a study carries any.
+        next ask when a PRUNED trial of such a study carries any. A complete one whose outcome is lost is FAIL: that of
+        an earlier epoch must not pass for it.
         """
-        objectives = self._settings.search.objectives
-        rows = self._folder.trial(record.number).rows()
+        objectives, rows = self._settings.search.objectives, self._folder.trial(record.number).rows()
         intermediate: dict[int, float] = {}
         if objectives == ("pruned_val_accuracy",):
             intermediate |= {row["epoch"]: row["pruned_val_accuracy"] for row in rows}
-        if record.state != "complete" or not rows or record.cut is None:
-            state = TrialState.PRUNED if record.state == "stopped" else TrialState.FAIL
-            return state, None, intermediate
-        reached: dict[str, Any] = {**record.cut, **rows[-1]}
-        return TrialState.COMPLETE, [float(reached[name]) for name in objectives], intermediate
+        if record.state != "complete":
+            return TrialState.PRUNED if record.state == "stopped" else TrialState.FAIL, None, intermediate
+        reached: dict[str, Any] = {**(record.cut or {}), **(rows[-1] if rows else {})}
+        values = [reached.get(name) for name in objectives]
+        if len(rows) == record.config["epochs"] and all(type(value) in (int, float) for value in values):
+            return TrialState.COMPLETE, [float(value) for value in values], intermediate  # type: ignore[arg-type]
+        return TrialState.FAIL, None, intermediate
+
+
+def next_number(folder: ExperimentFolder, settings: Settings) -> int:
+    """The number of a trial that is new: behind all that there are, and behind the controls, also those to come."""
+    controls = sum(1 for _ in control_configs(settings))
+    return max([controls - 1, *(trial.number for trial in folder.trials())]) + 1
 
 
 def new_study(settings: SearchSettings, *, asked: int) -> optuna.Study:

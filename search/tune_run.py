@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import time
+from contextlib import suppress
 from typing import Any
 
 from ray import tune
@@ -111,8 +112,8 @@ class _Searcher(_Forgotten, Searcher):
             return None
         with full_disk_interrupts():
             number = self._search.next()
-            if number is None:
-                return str(Searcher.FINISHED)
+            if number is None:  # what runs may still change that, and to be finished is final
+                return None if self._running else str(Searcher.FINISHED)
             self._running[trial_id] = number
             files = self._folder.trial(number)
             return {"number": number, "asked": files.read().asked, "folder": str(files.path.resolve())}
@@ -124,12 +125,12 @@ class _Searcher(_Forgotten, Searcher):
             raise Interruption(no_space(result["error"]), 1)
         files = self._folder.trial(number)
         with full_disk_interrupts():
-            record = files.read()
-            if record.state == "running" and error:
-                times = self._settings.search.max_failures + 1
-                files.end("failed", record.error or f"its process died {times} times; its host may say why")
-            elif record.state == "running":
-                stop(files, self._settings.search.keep_at_alpha)
+            with suppress(ValueError):  # of a damaged record, which the search names
+                if error:
+                    times = self._settings.search.max_failures + 1
+                    files.end("failed", files.read().error or f"its process died {times} times; its host may say why")
+                elif files.read().state == "running":
+                    stop(files, self._settings.search.keep_at_alpha)
             self._search.tell(number)
 
     def save(self, checkpoint_path: str) -> None:

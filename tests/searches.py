@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from typer.testing import CliRunner, Result
 
 from search.cli import app
-from search.experiment import recorded_settings
+from search.setting_up import recorded_settings
 from search.study import Search
 from spaces.loading import load_space
 from trainable.checkpoints import read_checkpoint
@@ -139,39 +139,68 @@ def worker_pids(folder: ExperimentFolder) -> dict[int, int]:
     return {r.number: int(r.host.rsplit(":", 1)[1]) for r in records if r.state == "running" and r.host}
 
 
-def check_nothing_is_computed_twice(folder: ExperimentFolder) -> None:
-    """At most the last row of a trial has no checkpoint that holds it: one epoch is computed again."""
-    for trial in folder.trials():
-        if trial.read().state == "running":
-            assert len(trial.rows()) - _safe_epochs(trial) <= 1, trial.path
+class Kept:
+    """The rows that need not be computed again, and whether they were not: their times tell."""
+
+    def __init__(self, folder: ExperimentFolder) -> None:
+        self._folder = folder
+        self._rows: dict[int, list[dict[str, Any]]] = {}
+
+    def look(self) -> None:
+        """Takes up what is safe now; at most the last row of a trial that runs has no checkpoint that holds it."""
+        self.check()
+        for trial in self._folder.trials():
+            rows = trial.rows()
+            if trial.read().state == "running":
+                safe = _safe_epochs(trial)
+                assert len(rows) - safe <= 1, trial.path
+                rows = rows[:safe]
+            self._rows[trial.number] = rows
+
+    def check(self) -> None:
+        """What was safe is as it was, to the times of its epochs."""
+        for number, rows in self._rows.items():
+            assert self._folder.trial(number).rows()[: len(rows)] == rows, f"trial {number} was computed again"
 
 
 def _safe_epochs(trial: TrialFolder) -> int:
     for checkpoint in trial.checkpoints():
         try:
             return len(read_checkpoint(checkpoint, torch.device("cpu"))["rows"])
-        except ValueError:
+        except (ValueError, FileNotFoundError):
             continue
     return 0
 
 
-def check_whole(folder: ExperimentFolder, *, trials: int) -> None:
-    """All trials are there, none twice, all have ended, and their rows are those of undisturbed ones."""
-    experiment = read_json(folder.record_path)
-    settings = recorded_settings(folder, experiment)
+def check_undisturbed(folder: ExperimentFolder, only: Collection[int] | None = None) -> None:
+    """The trials are 0, 1, 2 ..., none is there twice, and their rows so far are those of undisturbed ones.
+
+    The rows of those in `only`, if that is given: to compute them once more takes its time.
+    """
+    settings = recorded_settings(folder, read_json(folder.record_path))
     records = [trial.read() for trial in folder.trials()]
-    assert [record.number for record in records] == list(range(trials))
-    assert {record.state for record in records} <= {"complete", "stopped"}
+    assert [record.number for record in records] == list(range(len(records)))
     configs = [json.dumps(record.config, sort_keys=True) for record in records if record.asked]
     assert len(set(configs)) == len(configs)
     data, dense = load_data(settings.data), load_dense(folder.dense)
-    for record in records:
+    for record in records if only is None else [records[number] for number in sorted(only)]:
         rows = folder.trial(record.number).rows()
         undisturbed = Trial(trial_config(record.config), data, dense, threads=settings.resources.cpus_per_trial)
         for _ in rows:
             undisturbed.run_epoch()
         assert untimed(rows) == untimed(undisturbed.rows), f"trial {record.number}"
-        assert (len(rows) == record.config["epochs"]) == (record.state == "complete")
+        if record.state != "running":
+            assert (len(rows) == record.config["epochs"]) == (record.state == "complete")
+
+
+def check_whole(folder: ExperimentFolder, *, trials: int) -> None:
+    """All trials are there and as they should be, all have ended, and nothing is left over."""
+    check_undisturbed(folder)
+    settings = recorded_settings(folder, read_json(folder.record_path))
+    records = [trial.read() for trial in folder.trials()]
+    assert len(records) == trials
+    assert {record.state for record in records} <= {"complete", "stopped"}
+    assert list(folder.path.rglob("checkpoint*")) == []
     search = Search(folder, settings, load_space(settings.space.function, settings.space.options))
     assert not search.problems
     assert search.next() is None

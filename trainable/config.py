@@ -5,6 +5,7 @@ as JSON, the trainable takes one. This module imports no torch, so that spaces a
 """
 
 from dataclasses import field
+from itertools import takewhile
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
@@ -93,9 +94,13 @@ class TrialConfig:
         done = tuple(alpha for alpha in self.begun if alpha > 0)
         if len(done) < len(self.begun):  # branched behind the cut
             return done
-        left = max(0, self._stages - len(done) // self.epochs_per_alpha)
-        stages = self.alpha.stages(left, done[-1] if done else 1.0)
-        return done + tuple(alpha for alpha in stages for _ in range(self.epochs_per_alpha))
+        each, left = self.epochs_per_alpha, max(0, self._stages * self.epochs_per_alpha - len(done))
+        if done:  # first the stage that was begun
+            stood = sum(1 for _ in takewhile(lambda alpha: alpha == done[-1], reversed(done)))
+            done += min(left, -stood % each) * (done[-1],)
+            left = max(0, self._stages * each - len(done))
+        stages = self.alpha.stages(left // each, done[-1] if done else 1.0)
+        return done + tuple(alpha for alpha in stages for _ in range(each))
 
     @property
     def _stages(self) -> int:

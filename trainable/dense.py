@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from trainable.errors import DivergedError
 from trainable.learning_rate import LearningRate
 from trainable.lr_policies import OneCycle
 from trainable.network import VGG16, channels, dense_widths, initialised, macs, parameters, placed
-from trainable.records import append_row, now, read_json, replace_rows, write_json
+from trainable.records import append_row, locked, now, read_json, replace_file, replace_rows, write_json
 from trainable.training import default_device, evaluate, prepare_device, sgd, train_epoch
 from trainable.weights import load_pruned, save_network
 
@@ -50,7 +51,8 @@ def train_dense(
 ) -> None:
     """Trains the dense network with one-cycle SGD and writes it to `folder`, dense.json last.
 
-    Goes on from the folder's checkpoint, if there is a whole one: to the same network, to the bit on the CPU.
+    Goes on from the folder's checkpoint, if there is a whole one: to the same network, to the bit on the CPU. Whoever
+    trains it in the folder already is waited for; then nothing is left to do.
 
     Args:
         config: width and recipe.
@@ -62,6 +64,16 @@ def train_dense(
     Raises:
         DivergedError: if the loss is no longer finite, with the epoch, the loss and the learning rate.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if _hash_of(folder) != dense_hash(config, data.fingerprint):
+            _train(config, data, folder, threads, on_epoch)
+        (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def _train(
+    config: DenseConfig, data: Data, folder: Path, threads: int, on_epoch: Callable[[dict[str, Any]], None]
+) -> None:
     device = default_device()
     prepare_device(device, threads)
     train, validation = Images(data.train, data, device), Images(data.validation, data, device)
@@ -69,7 +81,6 @@ def train_dense(
     optimizer = sgd(network, config.optimizer, config.peak)
     steps = train.steps(config.optimizer.batch_size)
     learning_rate = LearningRate(optimizer, OneCycle(peak=config.peak), epochs=config.epochs, steps=steps)
-    folder.mkdir(parents=True, exist_ok=True)
     wanted, checkpoint = dense_hash(config, data.fingerprint), folder / "checkpoint.pt"
     rows: list[dict[str, Any]] = []
     if checkpoint.exists():
@@ -131,14 +142,13 @@ def train_dense(
             "created": now(),
         },
     )
-    checkpoint.unlink()
 
 
 def find_dense(storage: Path, wanted: str) -> Path | None:
     """The folder of a whole dense network with the hash `wanted` in any experiment of `storage`."""
     for path in sorted(storage.glob("*/dense/dense.json")):
         try:
-            if read_json(path).get("hash") == wanted:
+            if _hash_of(path.parent) == wanted:
                 load_pruned(path.parent)
                 return path.parent
         except ValueError:
@@ -146,12 +156,18 @@ def find_dense(storage: Path, wanted: str) -> Path | None:
     return None
 
 
+def _hash_of(folder: Path) -> str | None:
+    """The hash in a dense.json; None where there is none. Raises ValueError where it is damaged."""
+    path = folder / "dense.json"
+    return read_json(path).get("hash") if path.exists() else None
+
+
 def copy_dense(source: Path, target: Path) -> None:
     """Takes over another experiment's dense network, dense.json last, since where it is the network is whole."""
     target.mkdir(parents=True, exist_ok=True)
     for name in ("epochs.jsonl", "arch.json", "model.safetensors", "dense.json"):
-        shutil.copy2(source / name, target / f".{name}")
-        (target / f".{name}").replace(target / name)
+        with (source / name).open("rb") as file:
+            replace_file(target / name, partial(shutil.copyfileobj, file))
 
 
 def load_dense(folder: Path) -> Dense:

@@ -11,6 +11,10 @@ class DivergedError(TrialError):
     """A loss is no longer a number."""
 
 
+class LostError(TrialError):
+    """The node or the process that computed is gone."""
+
+
 def is_full_disk(error: OSError) -> bool:
     """Whether a write failed for want of room, on the disk or in a quota."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -124,7 +124,11 @@ class RecordedTrial:
             trial = Trial(config, self._data, self._dense, threads=self._threads)
             for checkpoint in folder.checkpoints():
                 try:
-                    trial.load_state_dict(read_checkpoint(checkpoint, trial.device))
+                    state = read_checkpoint(checkpoint, trial.device)
+                    # But for the one that a branch starts from.
+                    if state["epoch"] != len(config.begun) and trial_config(state["config"]) != config:
+                        raise ValueError(f"{checkpoint} is of another configuration than the trial's record")
+                    trial.load_state_dict(state)
                     break
                 except ValueError as error:
                     problems.append(f"attempt {attempt} began further back, because {error}")

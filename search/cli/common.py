@@ -1,5 +1,6 @@
 """What the commands share: their options, their ways to refuse and to end, and how a ranking is shown."""
 
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from rich.console import Console
 
 import analysis
 from analysis.table import ranking_table
-from search.interruption import Interruption, interruptible
+from search.interruption import Interruption, full_disk_interrupts, interruptible
 from search.settings import explain
 from trainable.errors import TrialError
 from trainable.records import ExperimentFolder
@@ -31,6 +32,8 @@ Storage = Annotated[Path, typer.Option(help="Folder that experiments are in.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the experiment in --storage.", show_default=False)]
 Set = Annotated[list[str], typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeatable.")]
 MovedData = Annotated[str | None, typer.Option("--data", help="Where the data is, if elsewhere than recorded.")]
+Concurrency = Annotated[int | None, typer.Option(help="Most trials at once; by default all that fit.")]
+GpusPerTrial = Annotated[float | None, typer.Option(help="GPUs of a trial, may be a fraction.")]
 Address = Annotated[str | None, typer.Option(help="Address of a running Ray cluster; else one is started.")]
 Local = Annotated[bool, typer.Option("--local", help="In this process, one trial after another.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files to the experiment's tensorboard/.")]
@@ -57,10 +60,29 @@ def refusing() -> Iterator[None]:
 
 
 @contextmanager
-def ending(folder: ExperimentFolder, time_budget: float | None = None) -> Iterator[None]:
-    """Stops what runs inside when it is told to, or its budget of seconds is spent; says how to go on with it."""
+def writable(to: Path) -> Iterator[None]:
+    """Turns the OSError of what writes to `to` into the ValueError of a request that cannot be met."""
     try:
-        with interruptible(time_budget):
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(f"--to must be a place that can be written, but {str(to)!r}: {reason}") from error
+
+
+@contextmanager
+def ending(
+    folder: ExperimentFolder, time_budget: float | None = None, *, address: str | None = None, data: str | None = None
+) -> Iterator[None]:
+    """Stops what runs inside when it is told to, or its budget of seconds is spent; says how to go on with it.
+
+    Args:
+        folder: of the experiment.
+        time_budget: in seconds, None for no end.
+        address: of the cluster that it runs on, if it is none of its own.
+        data: where the data is, if elsewhere than recorded.
+    """
+    try:
+        with interruptible(time_budget), full_disk_interrupts():
             import optuna
 
             # Optuna announces each study, and that grouping a conditional space's parameters is experimental.
@@ -77,8 +99,11 @@ def ending(folder: ExperimentFolder, time_budget: float | None = None) -> Iterat
             raise typer.Exit(error.code) from error
         if error.code == 0:
             print_ranking(folder, empty_is_failure=False)
-        elsewhere = "" if folder.path.parent == DEFAULT_STORAGE else f" --storage {folder.path.parent}"
-        say(f"alphaprune resume {folder.path.name}{elsewhere}")
+        again = ["alphaprune", "resume", folder.path.name]
+        storage = None if folder.path.parent == DEFAULT_STORAGE else str(folder.path.parent)
+        for option, value in (("--storage", storage), ("--address", address), ("--data", data)):
+            again += [option, value] if value is not None else []
+        say(shlex.join(again))
         raise typer.Exit(error.code) from error
 
 

@@ -3,13 +3,15 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from search.cli.common import (
     DEFAULT_STORAGE,
     Address,
+    Concurrency,
+    GpusPerTrial,
     Local,
     MovedData,
     Name,
@@ -38,8 +40,8 @@ def run(
     trials: Annotated[int | None, typer.Option(help="Trials besides the controls.")] = None,
     data: Annotated[str | None, typer.Option(help="digits, cifar10, or a folder (Parquet or ImageFolder).")] = None,
     width: Annotated[float | None, typer.Option(help="Width of the dense network, 1 is the published one.")] = None,
-    concurrency: Annotated[int | None, typer.Option(help="Most trials at once; by default all that fit.")] = None,
-    gpus_per_trial: Annotated[float | None, typer.Option(help="GPUs of a trial, may be a fraction.")] = None,
+    concurrency: Concurrency = None,
+    gpus_per_trial: GpusPerTrial = None,
     address: Address = None,
     local: Local = False,
     tensorboard: TensorBoard = False,
@@ -105,6 +107,8 @@ def resume(
     trials: Annotated[int | None, typer.Option(help="Extend the search to so many trials.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed trials again.")] = False,
     data: MovedData = None,
+    concurrency: Concurrency = None,
+    gpus_per_trial: GpusPerTrial = None,
     address: Address = None,
     local: Local = False,
     tensorboard: TensorBoard = False,
@@ -114,13 +118,16 @@ def resume(
     """Go on with an interrupted experiment, or with a finished one and more trials."""
     with refusing():
         folder = ExperimentFolder.find(storage, name)
-        budget = seconds(time_budget) if time_budget else None
-    with ending(folder, budget), refusing():
-        from search.experiment import resume as resume_experiment
-
-        where = Where(local, address, tensorboard)
-        resume_experiment(folder, where, trials=trials, data=data, retry_failed=retry_failed, say=say)
-    _results(folder)
+    resources = {"concurrency": concurrency, "gpus_per_trial": gpus_per_trial}
+    _resume(
+        folder,
+        Where(local, address, tensorboard),
+        time_budget,
+        trials=trials,
+        resources={key: value for key, value in resources.items() if value is not None},
+        data=data,
+        retry_failed=retry_failed,
+    )
 
 
 @app.command()
@@ -139,22 +146,28 @@ def branch(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """A new trial from another's checkpoint with other settings; then goes on like `resume`."""
-    from search.branching import branch as record_branch
+    from search.branching import branch as new_branch
     from search.driver_lock import driving
+    from search.setting_up import add
 
     with refusing():
         folder = ExperimentFolder.find(storage, name)
         with driving(folder):
-            new = record_branch(folder, number, at_alpha=at_alpha, overrides=overrides)
-    say(f"trial {new} branches from trial {number}")
+            new = new_branch(folder, number, at_alpha=at_alpha, overrides=overrides)
+            if later:
+                add(folder, [new])
+    say(f"trial {new.record.number} branches from trial {number}")
     if not later:
-        resume(name, data=data, address=address, local=local, time_budget=time_budget, storage=storage)
+        _resume(folder, Where(local, address), time_budget, data=data, new=[new])
 
 
 @app.command()
 def confirm(
     name: Name,
-    top: Annotated[int, typer.Option(help="The best so many trials, besides all controls.")] = 3,
+    top: Annotated[
+        int | None,
+        typer.Option(help="So many trials, the best of each amount cut in turn, besides all controls.", min=1),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="How many other seeds each is repeated with.")] = 3,
     data: MovedData = None,
     address: Address = None,
@@ -163,15 +176,16 @@ def confirm(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Run the best and the controls again over seeds, then rank by the means; then goes on like `resume`."""
-    from search.confirming import confirm as record_repeats
+    from search.confirming import repeats
     from search.driver_lock import driving
+    from search.setting_up import NewTrial
 
     with refusing():
         folder = ExperimentFolder.find(storage, name)
         with driving(folder):
-            repeats = record_repeats(folder, top=top, seeds=seeds)
-    say(f"{len(repeats)} repeats with other seeds" if repeats else "all of them have been repeated already")
-    resume(name, data=data, address=address, local=local, time_budget=time_budget, storage=storage)
+            new = [NewTrial(record) for record in repeats(folder, top=top, seeds=seeds)]
+    say(f"{len(new)} repeats with other seeds" if new else "all of them have been repeated already")
+    _resume(folder, Where(local, address), time_budget, data=data, new=new)
 
 
 def _run(
@@ -180,11 +194,21 @@ def _run(
     with refusing():
         budget = seconds(time_budget) if time_budget else None
         folder = new_folder(storage, preset, name)
-    with ending(folder, budget), refusing():
+    with ending(folder, budget, address=where.address), refusing():
         # Imported here: torch takes seconds that `rank` and `status` should not.
         from search.experiment import run as run_experiment
 
         run_experiment(settings, folder, where, preset=preset, say=say)
+    _results(folder)
+
+
+def _resume(folder: ExperimentFolder, where: Where, time_budget: str | None, *, data: str | None, **how: Any) -> None:
+    with refusing():
+        budget = seconds(time_budget) if time_budget else None
+    with ending(folder, budget, address=where.address, data=data), refusing():
+        from search.experiment import resume as resume_experiment
+
+        resume_experiment(folder, where, say=say, data=data, **how)
     _results(folder)
 
 
@@ -195,4 +219,7 @@ def _results(folder: ExperimentFolder) -> None:
     if experiment.settings.get("results", {}).get("report", True):
         from analysis.report import write_report
 
-        say(f"report: {write_report(experiment)}")
+        try:
+            say(f"report: {write_report(experiment)}")
+        except OSError as error:  # all else is there
+            say(f"alphaprune: the report cannot be written: {error.strerror or error}")

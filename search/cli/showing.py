@@ -22,6 +22,7 @@ from search.cli.common import (
     refusing,
     say,
     stdout,
+    writable,
 )
 from search.where import Where
 from trainable.records import ExperimentFolder
@@ -104,7 +105,7 @@ def measure(
         if top is not None and everything:
             raise ValueError("--top and --all cannot both be given")
         folder = ExperimentFolder.find(storage, name)
-    with ending(folder), refusing():
+    with ending(folder, address=address, data=data), refusing():
         from search.experiment import measure as measure_experiment
         from search.measuring import Selection
 
@@ -128,7 +129,8 @@ def report(
             raise ValueError(f"--to must be in a folder that exists, but got {str(to)!r}")
         from analysis.report import write_report
 
-        typer.echo(write_report(experiment, to))
+        with writable(to or experiment.path):
+            typer.echo(write_report(experiment, to))
 
 
 @app.command()
@@ -148,6 +150,11 @@ def export(
         state = trial.read().state
         if state != "complete":
             raise ValueError(f"NUMBER must be that of a complete trial, but trial {number} is {state}")
-        difference = export_network(trial.model, to, form.value)
+        try:
+            with writable(to):
+                difference = export_network(trial.model, to, form.value)
+        except ArithmeticError as error:
+            say(f"alphaprune: {error}")
+            raise typer.Exit(1) from error
     say(f"its logits differ from the network's by at most {difference:.1g} of the largest")
     typer.echo(to)

@@ -76,12 +76,11 @@ def test_a_branch_waits_for_resume(storage: Path) -> None:
     assert trial(storage, number).read().state == "complete"
 
 
-def test_branches_are_no_trials_of_the_study(storage: Path) -> None:
+def test_a_space_without_more_ends_an_extended_search(storage: Path) -> None:
     before = len(list(ExperimentFolder(storage / "search").trials()))
-    alphaprune("resume", "search", "--storage", storage, "--local", "--trials", 3)
-    records = [folder.read() for folder in ExperimentFolder(storage / "search").trials()]
-    assert len(records) == before + 2
-    assert sum(record.asked for record in records) == 3
+    result = alphaprune("resume", "search", "--storage", storage, "--local", "--trials", 3)
+    assert "no configuration left" in result.stderr
+    assert len(list(ExperimentFolder(storage / "search").trials())) == before
     ranked = json.loads(alphaprune("rank", "search", "--storage", storage, "--format", "json").stdout)
     assert {row["parent"] for row in ranked} == {None, 1.0}
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 import analysis
 from search.cli import app
+from search.reading import read_trial
 from trainable.config import as_json, trial_config
 from trainable.dense import load_dense
 from trainable.recorded import RecordedTrial
@@ -38,7 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
 @pytest.fixture(scope="module")
 def interrupted(finished: ExperimentFolder, tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
     """As `finished`, but trial 4 is in the middle, with two checkpoints."""
-    from search.experiment import recorded_settings
+    from search.setting_up import recorded_settings
     from trainable.data import load_data
 
     folder = ExperimentFolder(tmp_path_factory.mktemp("interrupted") / "search")
@@ -62,11 +63,18 @@ def copy(interrupted: ExperimentFolder, tmp_path: Path) -> ExperimentFolder:
 
 
 def damages(content: bytes, draw: random.Random) -> Iterator[bytes]:
-    """The content cut short, overwritten in part, and emptied."""
+    """The content cut short, overwritten in part, emptied, and twice with another letter or digit in one place.
+
+    The last two mostly leave JSON that is whole, and says something else.
+    """
     place = draw.randrange(len(content))
     yield content[:place]
     yield content[:place] + draw.randbytes(draw.randrange(1, 32)) + content[place + 1 :]
     yield b""
+    for kind in (str.isalpha, str.isdecimal):
+        alike = [place for place, byte in enumerate(content) if byte < 128 and kind(chr(byte))] or [0]
+        place = draw.choice(alike)
+        yield content[:place] + (b"x" if kind is str.isalpha else b"7") + content[place + 1 :]
 
 
 def assert_plain(result: Result) -> None:
@@ -88,7 +96,7 @@ def test_status_and_rank_survive_any_damage(copy: ExperimentFolder) -> None:
         if path.suffix in (".pt", ".safetensors") and "trials" in path.parts:
             continue  # neither reads them
         content = path.read_bytes()
-        for _ in range(4):
+        for _ in range(3):
             for damage in damages(content, draw):
                 path.write_bytes(damage)
                 cases += 1
@@ -109,13 +117,13 @@ def test_resume_survives_any_damage(interrupted: ExperimentFolder, tmp_path: Pat
     """What can be mended is (torn rows and checkpoints), what cannot is named, and no other trial is touched."""
     draw = random.Random(6)
     names = [path.relative_to(interrupted.path) for path in files(interrupted)]
-    for number in range(60):
+    for number in range(200):
         folder = ExperimentFolder(tmp_path / str(number) / "search")
         shutil.copytree(interrupted.path, folder.path)
         name = names[number % len(names)] if number < len(names) else draw.choice(names)
         path = folder.path / name
         content = path.read_bytes()
-        damage = list(damages(content, draw))[number % 3]
+        damage = list(damages(content, draw))[number % 5]
         path.write_bytes(damage)
         result = alphaprune("resume", "search", "--storage", folder.path.parent, "--local")
         assert_plain(result)
@@ -130,29 +138,26 @@ def test_resume_survives_any_damage(interrupted: ExperimentFolder, tmp_path: Pat
         assert result.exit_code == 0, (name, result.output)
         hurt = name.parts[1] if name.parts[0] == "trials" else ""
         for trial in folder.trials():
-            if trial.path.name == hurt and name.name == "trial.json":
-                problem = f"{trial.record_path}"
-                whole = trial.record_path.read_bytes() != damage or problem in result.stderr or _reads(trial)
-                assert whole, result.output
+            before = interrupted.trial(trial.number)
+            try:
+                record = read_trial(trial)
+            except ValueError:
+                assert path == trial.record_path
+                assert f"{path} is damaged: " in result.stderr
+                assert path.read_bytes() == damage
                 continue
-            record, before = trial.read(), interrupted.trial(trial.number)
-            assert record.state == "complete"
+            # What another letter makes of a configuration may fail.
+            assert record.state in (("complete", "failed") if path == trial.record_path else ("complete",))
             if trial.path.name != hurt and trial.number != 4:
                 assert trial.rows() == before.rows()
+            if path == trial.rows_path and len(trial.rows()) < len(before.rows()):
+                assert f"{path.parent.name}/{path.name}" in result.stderr
         if hurt == "00004" and name.suffix == ".pt":
             notes = folder.trial(4).read().problems
             newest = interrupted.trial(4).checkpoints()[0].name
             assert bool(notes) == (name.name == newest)
             assert all(name.name in note for note in notes)
         shutil.rmtree(folder.path.parent)
-
-
-def _reads(trial: object) -> bool:
-    try:
-        trial.read()  # type: ignore[attr-defined]
-    except ValueError:
-        return False
-    return True
 
 
 def test_the_interrupted_trial_comes_to_the_same_end(

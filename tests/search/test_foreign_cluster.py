@@ -1,15 +1,32 @@
 """A search on a Ray cluster that others started: nodes on this machine, with GPUs that exist on paper only."""
 
+import random
+import signal
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from ray.cluster_utils import Cluster
-from searches import SETTINGS, TINY, alphaprune, check_whole, ended, run, start, wait_for, worker_pids
+from searches import (
+    SETTINGS,
+    TINY,
+    Kept,
+    alive,
+    alphaprune,
+    check_undisturbed,
+    check_whole,
+    ended,
+    run,
+    start,
+    wait_for,
+    worker_pids,
+)
 
 import analysis
-from trainable.records import ExperimentFolder
+from trainable.records import ExperimentFolder, TrialFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 
@@ -34,36 +51,79 @@ def nodes_in_use(folder: ExperimentFolder) -> set[int]:
     return found
 
 
-def completed(folder: ExperimentFolder) -> int:
-    return sum(trial.read().state == "complete" for trial in folder.trials())
-
-
-def test_a_search_outlives_the_loss_of_a_node(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_search_outlives_the_loss_of_nodes(cluster: Cluster, tmp_path: Path) -> None:
+    draw = random.Random(7)
     node = cluster.add_node(**NODE)
     cluster.wait_for_nodes()
     settings, log = tmp_path / "search.toml", tmp_path / "log"
-    # Long trials, so that some run when the loss is noticed, which takes Ray a while, and when the new node joins.
-    settings.write_text(SETTINGS.replace("epochs = 8", "epochs = 30").replace("trials = 8", "trials = 4"))
+    # More trials than can be run meanwhile, however long it takes Ray to notice a loss.
+    settings.write_text(SETTINGS.replace("trials = 8", "trials = 500"))
     folder = ExperimentFolder(tmp_path / "search")
+    kept, all_lost = Kept(folder), set()
     command = ["run", settings, "--storage", tmp_path, "--address", cluster.address, "--gpus-per-trial", "0.5"]
     driver = start(*command, log=log)
     with ended(driver):
-        wait_for(lambda: len(nodes_in_use(folder)) == 2, what="trials on both nodes")
-        lost = {number for number, pid in worker_pids(folder).items() if psutil.Process(pid).ppid() == raylet_of(node)}
-        cluster.remove_node(node, allow_graceful=False)
-        wait_for(lambda: "has room for: 1 now, 2 before" in log.read_text(), what="the loss to be told")
-        before = completed(folder)
-        wait_for(lambda: completed(folder) > before, what="the search to go on")
-        cluster.add_node(**NODE)
+        for losses in (1, 2):
+            wait_for(lambda: len(nodes_in_use(folder)) == 2, what="trials on both nodes")
+            time.sleep(draw.uniform(0, 2))
+            kept.look()
+            lost = wait_for(lambda node=node: trials_on(node, folder), what="a trial on the node")  # type: ignore[misc]
+            cluster.remove_node(node, allow_graceful=False)
+            wait_for(
+                lambda losses=losses: log.read_text().count("has room for: 1 now, 2 before") == losses,  # type: ignore[misc]
+                what="the loss to be told",
+            )
+            wait_for(lambda lost=lost: all(went_on(folder.trial(number)) for number in lost), what="it to go on")  # type: ignore[misc]
+            all_lost |= lost
+            node = cluster.add_node(**NODE)
         wait_for(lambda: len(nodes_in_use(folder)) == 2, what="the new node to be used")
-        assert driver.wait(timeout=300) == 0, log.read_text()
-    check_whole(folder, trials=7)
-    assert lost
-    assert all(folder.trial(number).read().attempt > 1 for number in lost)
+        kept.look()
+        driver.send_signal(signal.SIGTERM)
+        assert driver.wait(timeout=60) == 143, log.read_text()
+    check_undisturbed(folder, all_lost)
+    kept.check()
     text = log.read_text()
     assert "2 nodes with 2 CPUs and 2 GPUs: 2 trials at once, each on 1 CPU and 0.5 GPUs" in text
     assert "has room for: 2 now, 1 before" in text
     assert "Traceback" not in text
+    assert text.splitlines()[-1] == f"alphaprune resume search --storage {tmp_path} --address {cluster.address}"
+
+
+def trials_on(node: object, folder: ExperimentFolder) -> set[int]:
+    """The trials that run on a Cluster's node."""
+    found = set()
+    for number, pid in worker_pids(folder).items():
+        with suppress(psutil.NoSuchProcess):
+            if psutil.Process(pid).ppid() == raylet_of(node):
+                found.add(number)
+    return found
+
+
+def went_on(trial: TrialFolder) -> bool:
+    record = trial.read()
+    return record.attempt > 1 and record.state == "complete"
+
+
+def test_a_driver_that_dies_far_from_its_workers(cluster: Cluster, tmp_path: Path) -> None:
+    settings, log = tmp_path / "search.toml", tmp_path / "log"
+    settings.write_text(SETTINGS.replace("trials = 8", "trials = 2"))
+    folder = ExperimentFolder(tmp_path / "search")
+    kept = Kept(folder)
+    where = ["--storage", tmp_path, "--address", cluster.address]
+    driver = start("run", settings, *where, log=log)
+    with ended(driver):
+        wait_for(lambda: any(trial.rows() for trial in folder.trials()), what="an epoch")
+        workers = worker_pids(folder)
+        assert workers
+        driver.kill()
+        driver.wait()
+        # They are the node's children, and stop all the same.
+        wait_for(lambda: not any(alive(pid) for pid in workers.values()), seconds=30, what="workers to stop")
+    kept.look()
+    result = run("resume", "search", *where)
+    assert result.returncode == 0, result.stderr
+    kept.check()
+    check_whole(folder, trials=5)
 
 
 def raylet_of(node: object) -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from searches import (
     SETTINGS,
+    Kept,
     alive,
-    check_nothing_is_computed_twice,
     check_whole,
     ended,
     run,
@@ -45,19 +45,22 @@ def finish(folder: ExperimentFolder, *how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "how", "signals"),
+    ("seed", "how", "stopping", "signals"),
     [
-        (1, [], [signal.SIGKILL]),
-        (2, [], [signal.SIGTERM, signal.SIGINT]),
-        (3, ["--local"], [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]),
+        (1, [], False, [signal.SIGKILL]),
+        (2, [], False, [signal.SIGTERM, signal.SIGINT]),
+        (3, ["--local"], True, [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]),
     ],
     ids=["cluster-killed", "cluster-interrupted", "local"],
 )
 def test_the_driver_dies(
-    tmp_path: Path, settings: Path, seed: int, how: list[str], signals: list[signal.Signals]
+    tmp_path: Path, settings: Path, seed: int, how: list[str], stopping: bool, signals: list[signal.Signals]
 ) -> None:
     draw = random.Random(seed)
     folder = ExperimentFolder(tmp_path / "search")
+    if stopping:
+        settings.write_text(SETTINGS.replace("{ enabled = false }", "{ enabled = true, first = 0.3 }"))
+    kept = Kept(folder)
     for kill in range(KILLS):
         command = ["resume", "search"] if folder.record_path.exists() else ["run", str(settings)]
         log = tmp_path / f"log-{kill}"
@@ -89,10 +92,12 @@ def test_the_driver_dies(
             else:
                 assert last in ("nothing had been started", f"alphaprune: interrupted by {number.name}")
             assert "Traceback" not in log.read_text()
-        check_nothing_is_computed_twice(folder)
+        kept.look()
         for old, config in before.items():
             assert folder.trial(old).read().config == config
     finish(folder, *how)
+    kept.check()
+    assert stopping == any(trial.read().state == "stopped" for trial in folder.trials())
 
 
 def test_workers_die(tmp_path: Path, settings: Path) -> None:
@@ -101,18 +106,23 @@ def test_workers_die(tmp_path: Path, settings: Path) -> None:
     log = tmp_path / "log"
     driver = start("run", settings, "--storage", tmp_path, log=log)
     killed: list[int] = []
+    kept = Kept(folder)
     with ended(driver):
         while len(killed) < 5:
             pids = wait_for(lambda: {n: p for n, p in worker_pids(folder).items() if alive(p)}, what="a worker")
             number, pid = draw.choice(sorted(pids.items()))
             # Not one trial more often than it is started again.
             if killed.count(number) < 2 and folder.trial(number).rows():
+                driver.send_signal(signal.SIGSTOP)  # so that nothing goes on before it has been looked at
                 os.kill(pid, signal.SIGKILL)
                 killed.append(number)
                 wait_for(lambda pid=pid: not alive(pid), what="its death")  # type: ignore[misc]
+                kept.look()
+                driver.send_signal(signal.SIGCONT)
             time.sleep(draw.uniform(0, 1.5))
         assert driver.wait(timeout=240) == 0, log.read_text()
     check_whole(folder, trials=TRIALS)
+    kept.check()
     attempts = {trial.number: trial.read().attempt for trial in folder.trials()}
     assert all(attempts[number] >= 1 + killed.count(number) for number in killed)
 
@@ -147,8 +157,10 @@ def test_a_spent_time_budget_ends_well(tmp_path: Path, settings: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "time budget" in result.stderr
     assert result.stderr.strip().splitlines()[-1] == f"alphaprune resume search --storage {tmp_path}"
-    check_nothing_is_computed_twice(folder)
+    kept = Kept(folder)
+    kept.look()
     finish(folder)
+    kept.check()
 
 
 def test_a_second_driver_is_refused(tmp_path: Path, settings: Path) -> None:

@@ -11,10 +11,10 @@ from optuna.trial import TrialState
 
 from search.live import StudyMirror
 from search.settings import Settings, as_settings_json, resolve
-from search.study import Search, control_configs
+from search.study import Search, control_configs, next_number
 from spaces.loading import load_space
 from trainable.config import TrialConfig, trial_config
-from trainable.records import ExperimentFolder, TrialRecord, append_row, write_json
+from trainable.records import MEASURES, ExperimentFolder, TrialRecord, append_row, write_json
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -35,11 +35,15 @@ def search_of(folder: ExperimentFolder, chosen: Settings) -> Search:
     return Search(folder, chosen, load_space(chosen.space.function, chosen.space.options))
 
 
+def row(epoch: int, **measures: float) -> dict[str, object]:
+    return {"epoch": epoch, "phase": "retrain", **dict.fromkeys(MEASURES, 0.5), **measures}
+
+
 def end(folder: ExperimentFolder, number: int, state: str, *, epochs: int = 9, accuracy: float = 0.5) -> None:
     """Records what a trial that ran would have recorded."""
     trial = folder.trial(number)
     for epoch in range(1, epochs + 1):
-        append_row(trial.rows_path, {"epoch": epoch, "pruned_val_accuracy": accuracy * epoch / epochs})
+        append_row(trial.rows_path, row(epoch, pruned_val_accuracy=accuracy * epoch / epochs))
     record = trial.read()
     trial.write(replace(record, cut={"macs": 1000 + number, "parameters": 50}))
     trial.end(state, "error" if state == "failed" else None)  # type: ignore[arg-type]
@@ -204,6 +208,130 @@ def test_nothing_is_run_twice_and_a_space_without_more_ends_the_search(
     )
     assert [trial.params["pruning.amount"] for trial in shown.trials] == amounts
     assert {trial.state for trial in shown.trials} == {TrialState.COMPLETE}
+
+
+def test_branches_are_no_trials_of_the_study(folder: ExperimentFolder) -> None:
+    run_all(search_of(folder, settings()), folder)
+    config = folder.trial(6).read().config
+    folder.trial(11).create(TrialRecord(11, config, parent={"number": 6, "epoch": 1, "alpha": 0.5}))
+    longer = search_of(folder, settings(trials=7))
+    assert longer.planned == 14
+    assert run_all(longer, folder) == [11, 12, 13]
+    assert len(longer.study.trials) == sum(trial.read().asked for trial in folder.trials()) == 7
+
+
+def test_new_trials_leave_the_numbers_of_controls_to_come(folder: ExperimentFolder) -> None:
+    """Interrupted behind its first control, the search still runs all the others."""
+    chosen = settings()
+    assert next_number(folder, chosen) == 6
+    search_of(folder, chosen).next()
+    assert next_number(folder, chosen) == 6
+    folder.trial(6).create(TrialRecord(6, folder.trial(0).read().config, confirms=0, control="one_shot"))
+    assert next_number(folder, chosen) == 7
+    numbers = run_all(search_of(folder, chosen), folder)
+    assert sorted(numbers) == list(range(12))
+    kinds = [folder.trial(number).read().control for number in range(6)]
+    assert kinds == [kind for kind, _ in control_configs(chosen)]
+    assert sum(trial.read().asked for trial in folder.trials()) == 5
+
+
+def test_a_search_all_of_whose_trials_fail_has_no_hope(folder: ExperimentFolder) -> None:
+    search = search_of(folder, settings())
+    for number in range(4):
+        assert search.next() == number
+        assert search.hopeless is None
+        end(folder, number, "failed")
+        search.tell(number)
+    assert search.hopeless == "error"
+    assert search.next() is None
+    assert search_of(folder, settings()).next() is None  # nor has it when it is resumed
+    folder.trial(2).again()
+    assert search_of(folder, settings()).next() == 2
+
+
+@pytest.mark.parametrize("first", ["failed", "complete"])
+def test_one_trial_that_does_not_fail_is_hope(folder: ExperimentFolder, first: str) -> None:
+    """Whatever the order: trials that fail end soonest, and a resumed search reads them by their numbers."""
+    search = search_of(folder, settings())
+    for number in range(5):
+        assert search.next() == number
+    for number in range(4):
+        end(folder, number, "failed")
+        if first == "failed":
+            search.tell(number)
+    end(folder, 4, "complete")
+    search.tell(4)
+    assert search.hopeless is None
+    assert search.next() == 5
+    assert search_of(folder, settings()).next() == 5
+
+
+def test_what_the_space_refuses_is_said_and_asked_anew(folder: ExperimentFolder) -> None:
+    def picky(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
+        amount = trial.suggest_float("pruning.amount", 0.1, 0.9)
+        if amount < 0.5:
+            raise ValueError("that is\nnot enough")
+        return replace(base, pruning=replace(base.pruning, amount=amount))
+
+    folder.path.mkdir()
+    search = Search(folder, settings(trials=12), picky)
+    assert run_all(search, folder) == list(range(18))
+    refused = [line for line in search.problems if "not enough" in line]
+    assert refused
+    assert all(line.endswith(": that is not enough") and "pruning.amount" in line for line in refused)
+
+
+DAMAGES = {
+    "a name in the config": lambda text: text.replace('"epochs"', '"epocht"'),
+    "a value in the config": lambda text: text.replace('"epochs": 9', '"epochs": "nine"'),
+    "a distribution that is none": lambda text: text.replace("Distribution", "Distributiom"),
+    "a name in a distribution": lambda text: text.replace('\\"attributes\\"', '\\"attributet\\"'),
+    "parameters without distributions": lambda text: text.replace('"distributions"', '"distributiont"'),
+    "a parameter without distribution": lambda text: text.replace('"params": {', '"params": {"more": 1, '),
+    "a record cut short": lambda text: text[:-5],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("state", ["complete", "running"])
+def test_a_damaged_record_is_named_and_left_alone(folder: ExperimentFolder, damage: str, state: str) -> None:
+    """Also where it is whole JSON: that one letter is another is what disks and people do."""
+    search = search_of(folder, settings())
+    for number in range(9):
+        assert search.next() == number
+    for number in range(8) if state == "running" else range(9):
+        end(folder, number, "complete")
+        search.tell(number)
+    path = folder.trial(8).record_path
+    text = path.read_text()
+    path.write_text(DAMAGES[damage](text))
+    assert path.read_text() != text
+    if state == "running":
+        search.say = (said := []).append
+        search.tell(8)  # it may be damaged while it runs
+        assert str(path) in said[0]
+    again = search_of(folder, settings())
+    (problem,) = again.problems
+    assert problem.startswith(f"{path} is damaged: ")
+    assert problem.endswith("; the trial is left alone")
+    assert "http" not in problem
+    assert run_all(again, folder) == [9, 10]
+    assert path.read_text() == DAMAGES[damage](text)
+
+
+@pytest.mark.parametrize("damage", ["rows", "cut"])
+def test_a_complete_trial_whose_outcome_is_lost_teaches_nothing(folder: ExperimentFolder, damage: str) -> None:
+    run_all(search_of(folder, settings()), folder)
+    trial = folder.trial(7)
+    if damage == "rows":
+        text = trial.rows_path.read_bytes()
+        trial.rows_path.write_bytes(text[: len(text) // 2])
+    else:
+        trial.write(replace(trial.read(), cut={"parameters": 50}))
+    again = search_of(folder, settings())
+    assert [each.state for each in again.study.trials].count(TrialState.FAIL) == 1
+    if damage == "rows":
+        assert again.problems == [f"{trial.rows_path} is damaged behind epoch 4, so what came out of the trial is lost"]
 
 
 def test_the_seed_decides_what_is_asked_first(tmp_path: Path) -> None:

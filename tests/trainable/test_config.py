@@ -225,3 +225,38 @@ def test_an_alpha_phase_without_a_stage_is_refused(values: dict[str, Any]) -> No
     with pytest.raises(ValueError, match=r"`epochs_per_alpha <= alpha_fraction \* epochs < epochs` must hold"):
         TrialConfig(**values)
     assert TrialConfig(**values, alpha=OneShot()).alphas == ()
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_branch_ends_the_stage_it_begins_in_and_leaves_an_epoch_to_retrain(data: st.DataObject) -> None:
+    epochs, each = data.draw(st.integers(2, 60)), data.draw(st.integers(1, 8))
+    try:
+        parent = TrialConfig(
+            epochs=epochs, epochs_per_alpha=each, alpha_fraction=data.draw(FRACTION), alpha=data.draw(ALPHA)
+        )
+    except ValueError:
+        reject()
+    fades = parent.alphas
+    if not fades:
+        reject()
+    begun = fades[: data.draw(st.integers(1, len(fades)))]
+    branch = dataclasses.replace(parent, begun=begun, epochs_per_alpha=data.draw(st.sampled_from([each, 1, 5])))
+    alphas = branch.alphas
+    assert alphas[: len(begun)] == begun
+    assert len(alphas) < epochs
+    assert branch.retrain_epochs == epochs - len(alphas) >= 1
+    assert list(alphas) == sorted(alphas, reverse=True)
+    if branch.epochs_per_alpha == each and isinstance(parent.alpha, Multiplicative):
+        assert alphas == pytest.approx(fades)  # it knows of no end to go on to, so the parent's own curve goes on
+    if branch.epochs_per_alpha == each and len(set(fades)) == len(fades) // each:
+        assert len(alphas) % each == 0
+
+
+def test_a_branch_from_the_middle_of_a_stage() -> None:
+    """Alpha stands for two epochs; a checkpoint is of the first of them."""
+    parent = TrialConfig(epochs=9, epochs_per_alpha=2, alpha_fraction=0.67, alpha=Polynomial(1))
+    assert parent.alphas == (0.75, 0.75, 0.5, 0.5, 0.25, 0.25)
+    branch = dataclasses.replace(parent, begun=(0.75, 0.75, 0.5))
+    assert branch.alphas == (0.75, 0.75, 0.5, 0.5, 0.25, 0.25)
+    assert dataclasses.replace(branch, epochs_per_alpha=5).alphas == (0.75, 0.75, 0.5, 0.5, 0.5)

@@ -4,9 +4,11 @@ import json
 import math
 import re
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -26,7 +28,7 @@ ROW = {"epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy"
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
 
 def test_what_is_written_is_what_the_network_is(dense_folder: Path, dense_config: DenseConfig, data: Data) -> None:
@@ -108,10 +110,31 @@ def test_a_useless_checkpoint_is_not_gone_on_from(
     train_dense(other, data, tmp_path, threads=1, on_epoch=keep)
     content = (tmp_path / "kept").read_bytes()
     (tmp_path / "kept").unlink()
+    (tmp_path / "dense.json").unlink()
     (tmp_path / "checkpoint.pt").write_bytes(content[: len(content) // 2] if left == "torn" else content)
     train_dense(dense_config, data, tmp_path, threads=1)
     assert (tmp_path / "model.safetensors").read_bytes() == (dense_folder / "model.safetensors").read_bytes()
     assert set(files(tmp_path)) == FILES
+
+
+def test_who_comes_second_waits_and_has_nothing_left_to_do(
+    dense_folder: Path, dense_config: DenseConfig, data: Data, tmp_path: Path
+) -> None:
+    """A worker that outlived its driver still trains when the next driver begins; flock keeps threads apart, too."""
+    seen: list[dict[str, Any]] = []
+    second = Thread(target=train_dense, args=(dense_config, data, tmp_path), kwargs={"threads": 1})
+
+    def epoch(row: dict[str, Any]) -> None:
+        if row["epoch"] == 1:
+            second.start()
+            time.sleep(0.5)
+        seen.append(row)
+
+    train_dense(dense_config, data, tmp_path, threads=1, on_epoch=epoch)
+    second.join()
+    assert read_rows(tmp_path / "epochs.jsonl") == seen  # to their times: nothing was computed again
+    assert set(files(tmp_path)) == FILES
+    assert (tmp_path / "model.safetensors").read_bytes() == (dense_folder / "model.safetensors").read_bytes()
 
 
 def test_the_hash_is_of_data_network_and_recipe() -> None:
