@@ -18,7 +18,7 @@ def repeats(folder: ExperimentFolder, *, top: int | None, seeds: int) -> list[Tr
 
     What has been repeated before gets only the repeats it lacks. A repeat differs in its seed alone: the order of the
     data, the augmentation, and what is drawn at random; the dense network is the same. Branches are left out, since
-    they begin with a checkpoint of one seed. The caller holds the experiment's lock.
+    they begin with a checkpoint of one seed.
 
     Returns:
         Their records, numbered as the experiment's next trials; a search runs those that are written to its folder.

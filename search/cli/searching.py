@@ -152,9 +152,9 @@ def branch(
 
     with refusing():
         folder = ExperimentFolder.find(storage, name)
-        with driving(folder):
-            new = new_branch(folder, number, at_alpha=at_alpha, overrides=overrides)
-            if later:
+        new = new_branch(folder, number, at_alpha=at_alpha, overrides=overrides)
+        if later:
+            with driving(folder):
                 add(folder, [new])
     say(f"trial {new.record.number} branches from trial {number}")
     if not later:
@@ -177,13 +177,11 @@ def confirm(
 ) -> None:
     """Run the best and the controls again over seeds, then rank by the means; then goes on like `resume`."""
     from search.confirming import repeats
-    from search.driver_lock import driving
     from search.setting_up import NewTrial
 
     with refusing():
         folder = ExperimentFolder.find(storage, name)
-        with driving(folder):
-            new = [NewTrial(record) for record in repeats(folder, top=top, seeds=seeds)]
+        new = [NewTrial(record) for record in repeats(folder, top=top, seeds=seeds)]
     say(f"{len(new)} repeats with other seeds" if new else "all of them have been repeated already")
     _resume(folder, Where(local, address), time_budget, data=data, new=new)
 

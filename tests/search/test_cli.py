@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from search.cli import app
+from search.settings import as_settings_json, read_preset, resolve
 
 
 def alphaprune(*arguments: object) -> Result:
@@ -142,6 +144,80 @@ def test_commands_on_an_experiment_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "other" / "experiment.json").write_text("{}")
     refused(alphaprune("rank", "none", "--storage", tmp_path), "there are: other")
     refused(alphaprune("trial", "other", "--storage", tmp_path), "NUMBER")
+
+
+def _nothing(folder: Path) -> None:
+    """There is no experiment of the name."""
+
+
+def _foreign(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "experiment.json").write_text('{"name": "e", "settings": {"model": "resnet"}, "data": []}')
+
+
+def _without_data(folder: Path) -> None:
+    _begun(folder)
+    record = json.loads((folder / "experiment.json").read_text())
+    del record["data"]
+    (folder / "experiment.json").write_text(json.dumps(record))
+
+
+def _half_written(folder: Path) -> None:
+    _begun(folder)
+    text = (folder / "experiment.json").read_text()
+    (folder / "experiment.json").write_text(text[: len(text) // 2])
+
+
+def _begun(folder: Path) -> None:
+    """No dense network and no trial yet."""
+    folder.mkdir()
+    settings = as_settings_json(resolve(read_preset("quickstart")))
+    record = {"name": "e", "settings": settings, "data": {"name": "digits", "fingerprint": "of other images"}}
+    (folder / "experiment.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("made", [_nothing, _foreign, _without_data, _half_written, _begun])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status", "e"],
+        ["rank", "e"],
+        ["measure", "e"],
+        ["report", "e"],
+        ["confirm", "e"],
+        ["export", "e", 0, "--to", "network"],
+        ["branch", "e", 0, "--at-alpha", 0.5, "--local"],
+        ["resume", "e", "--local"],
+        ["trial", "e", 0],
+    ],
+    ids=lambda command: command[0],
+)
+def test_every_command_on_an_experiment_that_is_none(
+    made: Callable[[Path], None], command: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused in a line with nothing written; what only shows shows what there is, and be it nothing."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r").mkdir()
+    made(tmp_path / "r" / "e")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    result = alphaprune(*command, "--storage", "r")
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    assert "Traceback" not in result.output
+    shown = command[0] in ("status", "rank", "report") and made in (_foreign, _without_data, _begun)
+    assert result.exit_code == (0 if shown else 2), result.output
+    if shown:
+        (tmp_path / "r" / "e" / "report.html").unlink(missing_ok=True)
+    else:
+        assert result.stderr.strip().splitlines()[-1].startswith("alphaprune: ")
+        assert result.stdout == ""
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_report_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    _begun(tmp_path / "r" / "e")
+    refused(alphaprune("report", "e", "--storage", tmp_path / "r", "--to", tmp_path), "--to", "directory")
+    refused(alphaprune("report", "e", "--storage", tmp_path / "r", "--to", "/proc/report.html"), "--to", "/proc")
 
 
 def test_help_names_every_command() -> None:
