@@ -56,8 +56,9 @@ def test_a_search_outlives_the_loss_of_nodes(cluster: Cluster, tmp_path: Path) -
     node = cluster.add_node(**NODE)
     cluster.wait_for_nodes()
     settings, log = tmp_path / "search.toml", tmp_path / "log"
-    # More trials than can be run meanwhile, however long it takes Ray to notice a loss.
-    settings.write_text(SETTINGS.replace("trials = 8", "trials = 500"))
+    # More trials than can be run meanwhile, however long it takes Ray to notice a loss; and longer ones than it takes
+    # to start a worker, or whoever waits for the new node's gets that of a trial that has ended.
+    settings.write_text(SETTINGS.replace("epochs = 8", "epochs = 60").replace("trials = 8", "trials = 500"))
     folder = ExperimentFolder(tmp_path / "search")
     kept, all_lost = Kept(folder), set()
     command = ["run", settings, "--storage", tmp_path, "--address", cluster.address, "--gpus-per-trial", "0.5"]
@@ -68,12 +69,16 @@ def test_a_search_outlives_the_loss_of_nodes(cluster: Cluster, tmp_path: Path) -
             time.sleep(draw.uniform(0, 2))
             kept.look()
             lost = wait_for(lambda node=node: trials_on(node, folder), what="a trial on the node")  # type: ignore[misc]
+            rows = {number: len(folder.trial(number).rows()) + 1 for number in lost}  # one may have come since
             cluster.remove_node(node, allow_graceful=False)
             wait_for(
                 lambda losses=losses: log.read_text().count("has room for: 1 now, 2 before") == losses,  # type: ignore[misc]
                 what="the loss to be told",
             )
-            wait_for(lambda lost=lost: all(went_on(folder.trial(number)) for number in lost), what="it to go on")  # type: ignore[misc]
+            wait_for(
+                lambda rows=rows: all(went_on(folder.trial(number), done) for number, done in rows.items()),  # type: ignore[misc]
+                what="its trial to go on",
+            )
             all_lost |= lost
             node = cluster.add_node(**NODE)
         wait_for(lambda: len(nodes_in_use(folder)) == 2, what="the new node to be used")
@@ -99,9 +104,8 @@ def trials_on(node: object, folder: ExperimentFolder) -> set[int]:
     return found
 
 
-def went_on(trial: TrialFolder) -> bool:
-    record = trial.read()
-    return record.attempt > 1 and record.state == "complete"
+def went_on(trial: TrialFolder, rows: int) -> bool:
+    return trial.read().attempt > 1 and len(trial.rows()) > rows
 
 
 def test_a_driver_that_dies_far_from_its_workers(cluster: Cluster, tmp_path: Path) -> None:
