@@ -16,9 +16,12 @@ NUMBERS = (
     "size_bytes",
     *(f"batch{size}_latency_ms" for size in BATCH_SIZES),
     *(f"batch{size}_speedup" for size in BATCH_SIZES),
+    *(f"batch{size}_images_per_second" for size in BATCH_SIZES),
     "test_seconds",
     "peak_memory_bytes",
     "mean_memory_bytes",
+    "weights_bytes",
+    "activation_bytes",
 )
 TEXTS = ("measured_on", "measured")
 
@@ -55,8 +58,15 @@ class _Test:
 
 
 @dataclass(frozen=True)
+class _Memory:
+    weights_bytes: Number = None
+    activation_bytes: Number = None
+
+
+@dataclass(frozen=True)
 class _Network:
     size_bytes: Number = None
+    memory: _Memory | None = None
     test: _Test | None = None
 
 
@@ -74,7 +84,7 @@ class Measurement:
         """NUMBERS and TEXTS of the pruned network, None where one is not known."""
         values = self._values(self.pruned)
         for latency in self._latencies():
-            values[f"batch{latency.batch_size}_latency_ms"] = latency.pruned_ms.median
+            values |= _speed(latency.batch_size, latency.pruned_ms.median)
             values[f"batch{latency.batch_size}_speedup"] = latency.speedup.median
         return values
 
@@ -84,7 +94,7 @@ class Measurement:
             return None
         values = self._values(self.dense)
         for latency in self._latencies():
-            values[f"batch{latency.batch_size}_latency_ms"] = latency.dense_ms.median
+            values |= _speed(latency.batch_size, latency.dense_ms.median)
         return {name: value for name, value in values.items() if value is not None}
 
     def _latencies(self) -> Iterator[_Latency]:
@@ -92,16 +102,25 @@ class Measurement:
 
     def _values(self, network: _Network | None) -> dict[str, Any]:
         network = network or _Network()
-        test = network.test or _Test()
+        test, memory = network.test or _Test(), network.memory or _Memory()
         return {
             "test_accuracy": test.accuracy,
             "size_bytes": network.size_bytes,
             "test_seconds": test.seconds,
             "peak_memory_bytes": test.peak_bytes,
             "mean_memory_bytes": test.mean_bytes,
+            "weights_bytes": memory.weights_bytes,
+            "activation_bytes": memory.activation_bytes,
             "measured_on": self.measured_on,
             "measured": self.created and self.created.isoformat(),
         }
+
+
+def _speed(size: int, latency_ms: float | None) -> dict[str, float | None]:
+    return {
+        f"batch{size}_latency_ms": latency_ms,
+        f"batch{size}_images_per_second": 1e3 * size / latency_ms if latency_ms else None,
+    }
 
 
 _MEASUREMENT = TypeAdapter(Measurement)

@@ -16,8 +16,11 @@ Accuracies and sparsities are fractions in [0, 1]; what is not known is NaN (NaT
     size_bytes                            of the pruned network's model.safetensors
     batch1_latency_ms, batch32_latency_ms, batch256_latency_ms    one forward pass of the pruned network, median
     batch1_speedup, batch32_speedup, batch256_speedup    dense latency / pruned latency, median of the pairs
+    batch1_images_per_second, batch32_images_per_second, batch256_images_per_second    images / median latency
     test_seconds                          the whole test set once, in batches of 256
-    peak_memory_bytes, mean_memory_bytes  while the test set ran (CPU: unique set size over the start's; GPU: allocated)
+    peak_memory_bytes, mean_memory_bytes  while the test set ran, weights included, over what the process holds idle
+                                          (CPU: its own resident memory; GPU: allocated)
+    weights_bytes, activation_bytes       that the weights take, and what a batch of 256 takes besides, at its peak
     measured_on, measured                 the device that these were measured on, and when (UTC)
     seconds                               the sum of its rows' epoch_seconds
     attempt, host, device, error          as in trial.json
@@ -44,6 +47,7 @@ from analysis.epochs import Parsed, Problems
 from trainable.records import TrialFolder, TrialRecord
 
 _TIME = pa.timestamp("us", "UTC")
+_EXACT = 2**53  # up to here each whole number is a float
 _OUTCOMES = ("pruned_val_accuracy", "val_accuracy", "mac_sparsity", "parameter_sparsity", "channel_sparsity")
 _EARLY, _LATE = (pa.scalar(datetime(year, 1, 1, tzinfo=UTC), _TIME) for year in (2, 9999))
 
@@ -85,7 +89,7 @@ SCHEMA = pa.schema(
 # A leaf of the configuration that is called so is `config.<name>`: what ranking puts before the columns, and what the
 # Parquet file has besides them.
 _TAKEN = {*SCHEMA.names, "config", "dense_measure", "experiment"} | {
-    *("rank", "on_front", "front", "crowding", "score", "seeds", "accuracy_std", "test_accuracy_std"),
+    *("rank", "on_front", "front", "crowding", "score", "seeds", "accuracy_std", "test_accuracy_std", "test_seeds"),
 }
 
 
@@ -213,7 +217,7 @@ def _leaf(values: list[Any]) -> pa.Array:
     known = [value for value in values if value is not None]
     if kinds == {int} and min(known) >= -(2**63) and max(known) < 2**63:
         return pa.array(values, pa.int64())
-    if kinds == {int, float} and all(type(value) is float or abs(value) <= sys.float_info.max for value in known):
+    if kinds == {int, float} and all(type(value) is float or abs(value) <= _EXACT for value in known):
         return pa.array([None if value is None else float(value) for value in values], pa.float64())
     return pa.array(
         [value if value is None or isinstance(value, str) else _json(value) for value in values], pa.string()

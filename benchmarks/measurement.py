@@ -1,10 +1,12 @@
-"""How far measured latencies can be trusted: `python benchmarks/measurement.py [--width 0.25]`.
+"""How far what is measured can be trusted: `python benchmarks/measurement.py [--width 0.25]`.
 
-Prints three tables. Each ratio is dense time / pruned time, the median of the pairs, as in measure.json.
+Prints four tables, each as soon as it is known. Each ratio is dense time / pruned time, the median of the pairs, as in
+measure.json.
 
-1. The same network measured several times on a quiet machine.
-2. The same while trials train beside it, as if measuring did not wait for them.
+1. The same network timed several times on a quiet machine.
+2. Memory of the same two networks, each in several processes.
 3. Widths rounded up to a multiple of 1, 8 and 16, at the same amount of MACs cut.
+4. As 1, while trials train beside it, as if measuring did not wait for them.
 """
 
 import argparse
@@ -15,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -22,11 +25,12 @@ from rich.table import Table
 from search.measuring import job
 from trainable.config import Pruning
 from trainable.masks import choose, widths_of
-from trainable.network import VGG16, dense_widths, macs
+from trainable.network import IMAGE_SIZE, VGG16, dense_widths, macs
 from trainable.weights import save_network
 
-REPEATS = 5
+REPEATS = 4
 CLASSES = 10
+TEST_IMAGES = 1000
 # What trains beside the measurement: one thread each, as trials do, without the lock that keeps them apart.
 TRAINS = """
 import torch
@@ -58,6 +62,40 @@ def ratios(dense: Path, pruned: Path) -> dict[int, Any]:
     return {each["batch_size"]: each["speedup"] for each in job("latency", dense, pruned)["latency"]}
 
 
+def spread(runs: list[dict[int, Any]]) -> list[str]:
+    """How far the medians of the runs lie apart, by batch size."""
+    medians = [[run[size]["median"] for run in runs] for size in runs[0]]
+    return [f"{max(each) / min(each) - 1:.1%}" for each in medians]
+
+
+def of_ratios(title: str, runs: list[dict[int, Any]]) -> Table:
+    table = Table("", *(f"batch {size}" for size in runs[0]), title=title)
+    for number, run in enumerate(runs, start=1):
+        cells = (f"{each['median']:.2f}  ({each['q1']:.2f} to {each['q3']:.2f})" for each in run.values())
+        table.add_row(f"run {number}", *cells, end_section=number == len(runs))
+    table.add_row("largest over smallest", *spread(runs))
+    return table
+
+
+def of_memory(networks: dict[str, Path], test: Path) -> Table:
+    """Of the test set: what measure.json has as peak_bytes and mean_bytes, over the process's own, with the weights."""
+    table = Table("MB", "weights", "peak", "mean", "peak, batch 1", title=f"memory, {TEST_IMAGES} test images")
+    for name, network in networks.items():
+        runs = [job("memory", network, test=test) for _ in range(REPEATS)]
+        weights = runs[0]["memory"]["weights_bytes"] / 1e6
+        columns = [
+            [run["test"]["peak_bytes"] for run in runs],
+            [run["test"]["mean_bytes"] for run in runs],
+            [run["memory"]["batches"][0]["peak_bytes"] for run in runs],
+        ]
+        for number, values in enumerate(zip(*columns, strict=True), start=1):
+            cells = (f"{value / 1e6:.2f}" for value in values)
+            table.add_row(f"{name}, run {number}", f"{weights:.2f}", *cells, end_section=number == REPEATS)
+        cells = (f"{max(values) / min(values) - 1:.1%}" for values in columns)
+        table.add_row(f"{name}: largest over smallest", "", *cells, end_section=True)
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--width", type=float, default=0.25, help="of the dense network")
@@ -66,8 +104,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as trainers:
         dense = saved(Path(folder) / "dense", dense_widths(width))
         by_rounding = {each: saved(Path(folder) / f"r{each}", pruned_widths(width, each)) for each in (1, 8, 16)}
-        quiet = [ratios(dense, by_rounding[8]) for _ in range(REPEATS)]
-        rounded = {each: ratios(dense, path) for each, path in by_rounding.items()}
+        pruned, test = by_rounding[8], Path(folder) / "test.npz"
+        images = np.random.default_rng(0).integers(0, 256, (TEST_IMAGES, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        np.savez(test, images=images, labels=np.arange(TEST_IMAGES) % CLASSES)
+        title = f"dense / pruned, width {width:g}"
+        console.print(of_ratios(f"{title}, quiet", [ratios(dense, pruned) for _ in range(REPEATS)]))
+        console.print(of_memory({"dense": dense, "pruned": pruned}, test))
+        table = Table("round_to", "MACs cut", "batch 1", "batch 32", "batch 256", title="rounding of the widths")
+        for each, path in by_rounding.items():
+            cut = 1 - macs(pruned_widths(width, each), CLASSES) / macs(dense_widths(width), CLASSES)
+            table.add_row(
+                str(each), f"{cut:.1%}", *(f"{found['median']:.2f}" for found in ratios(dense, path).values())
+            )
+        console.print(table)
         for _ in range(2):
             process = trainers.enter_context(
                 subprocess.Popen([sys.executable, "-c", TRAINS.format(width=width)], stdout=subprocess.PIPE)
@@ -75,23 +124,7 @@ def main() -> None:
             trainers.callback(process.kill)
             assert process.stdout is not None
             process.stdout.readline()
-        beside = [ratios(dense, by_rounding[8]) for _ in range(REPEATS)]
-    table = Table("", *(f"batch {size}" for size in quiet[0]), title=f"dense / pruned, width {width:g}")
-    for name, runs in (("quiet", quiet), ("beside two trials", beside)):
-        for number, run in enumerate(runs, start=1):
-            cells = (f"{each['median']:.2f}  ({each['q1']:.2f} to {each['q3']:.2f})" for each in run.values())
-            table.add_row(f"{name}, run {number}", *cells, end_section=number == len(runs))
-        spread = (
-            f"{max(run[size]['median'] for run in runs) / min(run[size]['median'] for run in runs) - 1:.1%}"
-            for size in quiet[0]
-        )
-        table.add_row(f"{name}: largest over smallest", *spread, end_section=True)
-    console.print(table)
-    table = Table("round_to", "MACs cut", *(f"batch {size}" for size in quiet[0]), title="rounding of the widths")
-    for each, found in rounded.items():
-        cut = 1 - macs(pruned_widths(width, each), CLASSES) / macs(dense_widths(width), CLASSES)
-        table.add_row(str(each), f"{cut:.1%}", *(f"{speedup['median']:.2f}" for speedup in found.values()))
-    console.print(table)
+        console.print(of_ratios(f"{title}, beside two trials", [ratios(dense, pruned) for _ in range(REPEATS)]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """An experiment from its settings to its ranking: checked whole before anything starts, then run."""
 
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -26,6 +25,7 @@ from search.study import Search, control_configs
 from search.sweeping import sweep
 from search.where import Where
 from trainable.config import DenseConfig, TrialConfig
+from trainable.cpus import cpus
 from trainable.data import Data
 from trainable.dense import copy_dense, dense_hash, find_dense, load_dense, train_dense
 from trainable.errors import TrialError
@@ -131,29 +131,30 @@ def measure(
 
     Raises:
         ValueError: if the data cannot be read or is other data, or no trial is complete.
+        TrialError: if none could be measured.
     """
     record = read_json(folder.record_path)
     loaded = recorded_data(folder, record, recorded_settings(folder, record), data, say)
     if not selected(folder, selection):
         raise ValueError(f"only complete trials can be measured, and {folder.path.name!r} has none")
-    _measure(folder, where, selection, loaded, say)
+    if not _measure(folder, where, selection, loaded, say):
+        raise TrialError("no trial could be measured")
 
 
 def _measure(
     folder: ExperimentFolder, where: Where, selection: Selection, data: Data, say: Callable[[str], None]
-) -> None:
+) -> int:
     numbers = selected(folder, selection)
     if not numbers:
-        return
+        return 0
     say(f"measuring speed, memory and size: {len(numbers)} trials")
     if where.address is None:
         waiting = partial(say, "waiting for what trains on this machine to pause")
         run_here = partial(measure_network, on_wait=waiting)
-        measure_trials(folder, numbers, data.test, run=run_here, say=say)
-    else:
-        with cluster.connected(where.address):
-            there = partial(cluster.run_on_best_node, measure_network)
-            measure_trials(folder, numbers, data.test, run=there, say=say)
+        return measure_trials(folder, numbers, data.test, run=run_here, say=say)
+    with cluster.connected(where.address):
+        there = partial(cluster.run_on_best_node, measure_network)
+        return measure_trials(folder, numbers, data.test, run=there, say=say)
 
 
 class HopelessError(TrialError):
@@ -236,7 +237,7 @@ def _announce(
     added = sum(record.parent is not None or record.confirms is not None for record in records)
     ended = sum(record.state != "running" for record in records)
     planned = plan(
-        [(float(os.cpu_count() or 1), 0.0)] if where.local else cluster.nodes(),
+        [(float(len(cpus())), 0.0)] if where.local else cluster.nodes(),
         share,
         settings,
         classes=data.classes,
@@ -281,4 +282,4 @@ def _whole_dense(settings: Settings, folder: ExperimentFolder, data: Data) -> Pa
 def _train_dense_here(
     config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[dict[str, Any]], None]
 ) -> None:
-    train_dense(config, data, folder, threads=os.cpu_count() or 1, on_epoch=on_epoch)
+    train_dense(config, data, folder, threads=len(cpus()), on_epoch=on_epoch)

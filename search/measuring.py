@@ -16,9 +16,12 @@ import psutil
 
 import analysis
 from analysis.ranking import pareto, rank
+from analysis.report.comparison import compared_trials
+from trainable.cpus import cpus
 from trainable.data import Split
 from trainable.device_lock import measuring
-from trainable.errors import TrialError
+from trainable.errors import TrialError, is_full_disk
+from trainable.memory import ENVIRONMENT
 from trainable.records import ExperimentFolder, now, write_json
 
 MEASUREMENT = "measure.json"
@@ -30,8 +33,9 @@ BUSY = 0.1
 
 @dataclass(frozen=True)
 class Selection:
-    """Which complete trials are measured: those on the front and the controls; or the `top` ranked and the controls;
-    or `everything`. Repeats with other seeds only run the test set. `again`: also what has been measured before."""
+    """Which complete trials are measured: those on the front, the controls and what the report compares with them; or
+    the `top` ranked and the controls; or `everything`. Repeats with other seeds only run the test set. `again`: also
+    what has been measured before."""
 
     top: int | None = None
     everything: bool = False
@@ -40,13 +44,16 @@ class Selection:
 
 def selected(folder: ExperimentFolder, selection: Selection) -> list[int]:
     """The numbers of the trials to measure, in their order."""
-    trials = analysis.load(folder.path).trials
+    experiment = analysis.load(folder.path)
+    trials = experiment.trials
     complete = trials[trials["state"] == "complete"]
     numbers = set(complete.index)
     if not selection.everything:
-        chosen = rank(trials, top=selection.top) if selection.top else pareto(trials)
+        chosen = rank(trials, top=selection.top).index if selection.top else pareto(trials).index
         repeated = complete["confirms"].notna()
-        numbers = {*chosen.index, *complete.index[complete["control"].notna() | repeated]}
+        numbers = {*chosen, *complete.index[complete["control"].notna() | repeated]}
+        if not selection.top:
+            numbers.update(compared_trials(trials, experiment.record.get("data") or {}))
     return sorted(
         int(number)
         for number in numbers
@@ -59,10 +66,10 @@ Runner = Callable[..., dict[str, Any]]
 
 def measure_trials(
     folder: ExperimentFolder, numbers: Sequence[int], test: Split, *, run: Runner, say: Callable[[str], None]
-) -> None:
+) -> int:
     """Measures the trials `numbers` one after another and writes each one's measure.json.
 
-    What cannot be measured (a damaged network) is said, and the others are measured all the same.
+    What cannot be measured (a damaged network, a node that was lost) is said, and the others are measured all the same.
 
     Args:
         folder: of the experiment.
@@ -70,24 +77,40 @@ def measure_trials(
         test: the test split.
         run: calls measure_network with the arguments it gets, here or on a node of a cluster.
         say: takes a line for people.
+
+    Returns:
+        How many were measured.
+
+    Raises:
+        OSError: if a disk is full.
     """
-    of_dense: dict[str, Any] | None = None
+    before: dict[str, Any] | None = None
+    measured = 0
     for count, number in enumerate(numbers, start=1):
         trial = folder.trial(number)
         try:
             light = trial.read().confirms is not None
-            found = run(trial.model.resolve(), folder.dense.resolve(), test, light=light, of_dense=of_dense)
-        except (TrialError, ValueError) as error:
+            found = run(trial.model.resolve(), folder.dense.resolve(), test, light=light, before=before)
+            write_json(trial.model / MEASUREMENT, found)
+        except (TrialError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and is_full_disk(error):
+                raise
             say(f"alphaprune: trial {number}: {error}")
             continue
-        of_dense = found.get("dense", of_dense)
-        write_json(trial.model / MEASUREMENT, found)
+        measured += 1
+        before = before if light else found
         say(f"trial {number} measured: {summary(found)} ({count} of {len(numbers)})")
+        if not found.get("alone", True):
+            say(
+                f"alphaprune: there was no lock to be had on the machine that measured trial {number}, so what trained "
+                "there meanwhile was not kept from it, and its latencies may be far off"
+            )
         if found.get("busy", 0) > BUSY:
             say(
                 f"alphaprune: other programs took {found['busy']:.0%} of the CPUs' time before trial {number} was "
                 "measured, so its latencies may be far off; `alphaprune measure` measures again"
             )
+    return measured
 
 
 def measure_network(
@@ -96,33 +119,47 @@ def measure_network(
     test: Split,
     *,
     light: bool = False,
-    of_dense: dict[str, Any] | None = None,
+    before: dict[str, Any] | None = None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """What a measure.json holds, measured on this machine while nothing else trains or is measured on it.
 
-    `busy` is the fraction of the CPUs' time that other programs took right before.
+    `alone` is whether that could be seen to, `busy` the fraction of the CPUs' time that other programs took right
+    before; what others do with a GPU is not seen.
 
     Args:
         model, dense: folders of the pruned and of the dense network.
         test: the test split.
         light: run the test set only.
-        of_dense: what was measured of the dense network alone, if it was on this machine.
+        before: what was measured last of the same dense network. It is measured alone no second time on one machine.
         on_wait: is called if something that trains has to be waited for.
 
     Raises:
         TrialError: if a network cannot be measured.
+        OSError: if there is no room for the test split in the machine's temporary folder.
     """
-    with _saved(test) as path, measuring(on_wait):
+    with _saved(test) as path, measuring(on_wait) as alone:
         if light:
-            return {"created": now(), "latency": [], "pruned": job("accuracy", model, test=path)}
-        return {
-            "created": now(),
-            "busy": psutil.cpu_percent(interval=BUSY_SECONDS) / 100,
-            **job("latency", dense, model),
-            "dense": of_dense or job("memory", dense, test=path),
-            "pruned": job("memory", model, test=path),
-        }
+            return {"created": now(), "alone": alone, "latency": [], "pruned": job("accuracy", model, test=path)}
+        found = {"created": now(), "alone": alone, "busy": busy(), **job("latency", dense, model)}
+        if before and all(before[key] == found[key] for key in ("host", "measured_on")):
+            of_dense = before["dense"]
+        else:
+            of_dense = _by_itself(dense, path)
+        return {**found, "dense": of_dense, "pruned": _by_itself(model, path)}
+
+
+def _by_itself(network: Path, test: Path) -> dict[str, Any]:
+    """Size, memory and test of one network; timed in a process of its own, since to sample memory takes time."""
+    found, timed = job("memory", network, test=test), job("accuracy", network, test=test)
+    return {**found, "test": {**timed["test"], **found["test"]}}
+
+
+def busy() -> float:
+    """The fraction of the time of this process's CPUs that other programs take, over BUSY_SECONDS."""
+    of_each: list[float] = psutil.cpu_percent(interval=BUSY_SECONDS, percpu=True)
+    own = [taken for cpu, taken in enumerate(of_each) if cpu in cpus()]
+    return sum(own) / max(1, len(own)) / 100
 
 
 def job(kind: str, *networks: Path, test: Path | None = None) -> dict[str, Any]:
@@ -131,7 +168,7 @@ def job(kind: str, *networks: Path, test: Path | None = None) -> dict[str, Any]:
         "kind": kind,
         "networks": [str(network) for network in networks],
         "test": str(test),
-        "threads": os.cpu_count() or 1,
+        "threads": len(cpus()),
         "seconds": LATENCY_SECONDS,
     }
     with subprocess.Popen(
@@ -140,6 +177,7 @@ def job(kind: str, *networks: Path, test: Path | None = None) -> dict[str, Any]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=Path(__file__).parent.parent,  # where `trainable` is, also where it is not installed
+        env={**os.environ, **(ENVIRONMENT if kind == "memory" else {})},
         text=True,
     ) as process:
         try:

@@ -1,6 +1,6 @@
 """Who computes on this machine: training, as many as there are, or one measurement, alone.
 
-Two lock files in the machine's temporary folder, which all searches of the machine share (but not what runs in another
+Two lock files in /tmp, which all searches of the machine share, whoever's they are (but not what runs in another
 container). Training holds `room` shared for an epoch; a measurement holds it alone. Both enter through `turnstile`,
 which a measurement keeps: no new epoch begins while it waits for those that run, so it waits for an epoch at most.
 """
@@ -9,52 +9,61 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-FOLDER = Path(tempfile.gettempdir())
+# Not what TMPDIR says where there is /tmp: a cluster's scheduler gives each of its jobs another one.
+FOLDER = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
+MODE = 0o644
 
 
 @contextmanager
 def training() -> Iterator[None]:
-    """An epoch of training: waits while something is measured. Without a lock file to be had it just goes on."""
+    """An epoch of training: waits while something is measured. Without a lock to be had it just goes on."""
     with ExitStack() as stack:
-        try:
+        with suppress(OSError):  # what trains must not fail for what somebody may measure
             turnstile, room = stack.enter_context(_opened("turnstile")), stack.enter_context(_opened("room"))
-        except OSError:  # what trains must not fail for what somebody may measure
-            yield
-            return
-        fcntl.flock(turnstile, fcntl.LOCK_EX)
-        fcntl.flock(room, fcntl.LOCK_SH)
-        fcntl.flock(turnstile, fcntl.LOCK_UN)
+            fcntl.flock(turnstile, fcntl.LOCK_EX)
+            fcntl.flock(room, fcntl.LOCK_SH)
+            fcntl.flock(turnstile, fcntl.LOCK_UN)
         yield
 
 
 @contextmanager
-def measuring(on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+def measuring(on_wait: Callable[[], None] = lambda: None) -> Iterator[bool]:
     """Nothing else trains or is measured on this machine meanwhile; `on_wait` is called if that has to be waited for.
 
-    Raises:
-        OSError: if there can be no lock file.
+    Yields:
+        Whether it is so. Where no lock is to be had it is not: what else runs is not known, and nothing was waited for.
     """
-    with _opened("turnstile") as turnstile, _opened("room") as room:
-        for file in (turnstile, room):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                on_wait()
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    with ExitStack() as stack:
+        try:
+            for file in [stack.enter_context(_opened(name)) for name in ("turnstile", "room")]:
+                _take(file, on_wait)
+            alone = True
+        except OSError:
+            alone = False
+        yield alone
+
+
+def _take(file: int, on_wait: Callable[[], None]) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        on_wait()
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 @contextmanager
 def _opened(name: str) -> Iterator[int]:
-    # Read-only, which is enough for a lock: the file may be another user's.
-    path = FOLDER / f"alphaprune-{name}.lock"
+    # Read-only, which is enough for a lock: the file may be another user's. So may be a link of that name, to anything.
+    path, flags = FOLDER / f"alphaprune-{name}.lock", os.O_RDONLY | os.O_NOFOLLOW
     try:
-        file = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+        file = os.open(path, flags | os.O_CREAT | os.O_EXCL, MODE)
+    except FileExistsError:
+        file = os.open(path, flags)
+    else:
+        os.fchmod(file, MODE)  # a umask may have kept other users out
     try:
         yield file
     finally:

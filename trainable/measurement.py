@@ -2,29 +2,33 @@
 
 A job is a JSON object on stdin: `kind`, `networks` (folders with arch.json), `threads`, and
 
-    memory     of one network: `test` (an .npz with the test split, of the dtypes of trainable.data.Split)
+    memory     of one network: `test` (an .npz with the test split, of the dtypes of trainable.data.Split); its process
+               is to be started with trainable.memory.ENVIRONMENT
     latency    of two, side by side: `seconds` a batch size
-    accuracy   of one network: `test`
+    accuracy   of one network: `test`, which is run through once and timed
 
-On CUDA the networks compute in bfloat16, on the CPU in float32; channels-last, eager, in inference mode.
+On the CPU the networks compute in float32. On CUDA convolutions and classifier compute in bfloat16 and their weights
+are held in it, batch normalisation has its own in float32: what autocast computes, with which trials are trained and
+validated, without its casts in each pass. Channels-last, eager, in inference mode.
 """
 
 import json
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from trainable.dense import device_name
 from trainable.latency import BATCH_SIZES, compare
-from trainable.memory import SAMPLE_MS, Sampler, used_bytes
+from trainable.memory import SAMPLE_MS, Sampler, counter, used_bytes
 from trainable.network import IMAGE_SIZE, VGG16, macs, parameters, placed
 from trainable.records import read_json
 from trainable.training import default_device, prepare_device
@@ -32,6 +36,8 @@ from trainable.weights import load_pruned
 
 TEST_BATCH = 256
 PROBE_SECONDS = 0.3
+# The test set is run through again and again for so long while memory is sampled, once at least.
+TEST_SECONDS = 1.0
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
@@ -53,44 +59,78 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _memory(folder: Path, test: tuple[Tensor, Tensor], device: torch.device) -> dict[str, Any]:
-    # The libraries' own memory is not the network's, and the first convolution takes most of it.
-    functional.conv2d(torch.zeros(1, 3, 8, 8, device=device), torch.zeros(4, 3, 3, 3, device=device))
-    baseline = used_bytes(device)
+    """Size, and memory over what the process holds idle, to which the weights are added.
+
+    Idle is behind a pass of each shape: what libraries keep from then on (cuBLAS's workspace, oneDNN's code) is not the
+    network's, nor is what cuDNN tries out when it sees a shape for the first time.
+    """
     network = _network(folder, device)
     weights = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
-    batches, samples = [], 0
-    with torch.inference_mode():
-        for size in BATCH_SIZES:
-            images = torch.randn(size, 3, IMAGE_SIZE, IMAGE_SIZE, device=device, dtype=network.classifier.weight.dtype)
-            images = images.to(memory_format=torch.channels_last)
-            with Sampler(device, baseline) as sampler:
-                end, passes = time.perf_counter() + PROBE_SECONDS, 0
-                while passes < 2 or time.perf_counter() < end:
-                    network(images)
-                    passes += 1
-            batches.append({"batch_size": size, "peak_bytes": sampler.peak_bytes, "mean_bytes": sampler.mean_bytes})
-            samples += sampler.samples
-    # Sampled and timed in turns: reading a process's own set size takes milliseconds from what is timed.
-    with Sampler(device, baseline) as sampler:
-        _tested(network, *test, folder)
-    tested = _tested(network, *test, folder)
+    images, labels = test
+    shapes = TEST_BATCH + len(labels) % TEST_BATCH  # a whole batch and one like the last
+    _tested(network, images[:shapes], labels[:shapes], folder)
+    for size in BATCH_SIZES:
+        _probe(network, size)()
+    host = torch.device("cpu")
+    baseline, host_baseline = used_bytes(device) - weights, used_bytes(host)
+    with ExitStack() as stack:
+        if device.type == "cuda":
+            on_host = stack.enter_context(Sampler(host, host_baseline))
+        tested = _sampled(lambda: _tested(network, images, labels, folder), device, baseline, TEST_SECONDS)
+    if device.type == "cuda":
+        tested |= {f"host_{name}": on_host.found[name] for name in ("peak_bytes", "mean_bytes")}
+    batches = [
+        {"batch_size": size, **_sampled(_probe(network, size), device, baseline, PROBE_SECONDS)} for size in BATCH_SIZES
+    ]
     return {
         "size_bytes": (folder / "model.safetensors").stat().st_size,
         "macs": macs(network.widths, network.classes),
         "parameters": parameters(network.widths, network.classes),
         "memory": {
             "weights_bytes": weights,
+            "activation_bytes": max(0, batches[-1]["peak_bytes"] - weights),
             "batches": batches,
+            "counter": counter(device),
             "sample_ms": SAMPLE_MS,
-            "samples": samples + sampler.samples,
         },
-        "test": {**tested, "peak_bytes": sampler.peak_bytes, "mean_bytes": sampler.mean_bytes},
+        "test": tested,
     }
+
+
+def _sampled(work: Callable[[], object], device: torch.device, baseline: int, seconds: float) -> dict[str, Any]:
+    """What Sampler finds while `work` is done again and again, for about so many seconds, and how often it was."""
+    with Sampler(device, baseline) as sampler:
+        end, passes = time.perf_counter() + seconds, 0
+        while passes == 0 or time.perf_counter() < end:
+            work()
+            passes += 1
+    return {**sampler.found, "passes": passes}
+
+
+def _probe(network: VGG16, size: int) -> Callable[[], None]:
+    """A pass of a batch of `size` random images, which are held until then."""
+    weight = network.classifier.weight
+    images = torch.randn(size, 3, IMAGE_SIZE, IMAGE_SIZE, device=weight.device, dtype=weight.dtype)
+    images = images.to(memory_format=torch.channels_last)
+
+    def run() -> None:
+        with torch.inference_mode():
+            network(images)
+
+    return run
 
 
 def _network(folder: Path, device: torch.device) -> VGG16:
     network = placed(load_pruned(folder), device)
-    return network.to(torch.bfloat16) if device.type == "cuda" else network
+    return as_autocast_computes(network) if device.type == "cuda" else network
+
+
+def as_autocast_computes(network: VGG16) -> VGG16:
+    """`network` itself, with the weights of convolutions and classifier in the type that autocast casts them to."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.to(torch.bfloat16)
+    return network
 
 
 def _test(path: str, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -142,8 +182,10 @@ def _machine(device: torch.device, threads: int) -> dict[str, Any]:
         "torch": torch.__version__,
         "cuda": torch.version.cuda if on_gpu else None,
         "threads": threads,
-        "dtype": "bfloat16" if on_gpu else "float32",
+        "dtype": "bfloat16; batch normalisation's weights: float32" if on_gpu else "float32",
         "memory_format": "channels_last",
+        "compile": "eager",
+        "macs_counter": "trainable.network.macs: convolutions and classifier, as torch.utils.flop_counter / 2",
     }
 
 

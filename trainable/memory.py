@@ -1,30 +1,60 @@
-"""How much memory a stretch of work takes, sampled by a thread: this process's own (USS), or the GPU's allocated."""
+"""How much memory a stretch of work takes, sampled by a thread: this process's own, or the GPU's allocated.
 
+A process's own memory is what it has resident less the pages of files. Its unique set size has those too as soon as no
+other process maps them, and so jumps by tens of megabytes when another program that uses torch starts or ends.
+"""
+
+import os
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psutil
 import torch
 
-SAMPLE_MS = 20.0
+SAMPLE_MS = 1.0  # at the most often: where /proc is missing a look takes longer than that
+
+# What a process must be started with for its figures to be repeatable. What is freed goes back to the system at once,
+# rather than as glibc sees fit; and a GPU's work is done as it is launched, so that a sample sees what is in use then.
+# All of it costs time, so nothing is timed in such a process.
+ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_TRIM_THRESHOLD_": "0",
+    "MALLOC_ARENA_MAX": "1",
+    "CUDA_LAUNCH_BLOCKING": "1",
+}
+_STATM = Path("/proc/self/statm")
 
 
 def used_bytes(device: torch.device) -> int:
-    """What this process alone holds: on CUDA what its tensors are allocated, else its unique set size."""
+    """What this process alone holds: on CUDA what its tensors are allocated, else what `counter` says."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
-    return int(psutil.Process().memory_full_info().uss)
+    try:
+        resident, shared = map(int, _STATM.read_bytes().split()[1:3])
+    except OSError:
+        return int(psutil.Process().memory_full_info().uss)
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
+
+
+def counter(device: torch.device) -> str:
+    """What used_bytes counts on this machine, in words."""
+    if device.type == "cuda":
+        return "allocated"
+    return "resident without files" if _STATM.exists() else "unique set size"
 
 
 class Sampler:
-    """Peak and time average of the memory used meanwhile, over `baseline_bytes`.
+    """Peak and time average of the memory used meanwhile, over `baseline_bytes`, which may be negative.
 
-    Attributes, behind its end: peak_bytes (on CUDA what the allocator itself noted), mean_bytes, samples.
+    Attributes, behind its end: found, with peak_bytes (on CUDA what the allocator itself noted), mean_bytes and
+    samples; and on CUDA reserved_bytes, the most that the allocator took from the device, without a baseline.
     """
 
     def __init__(self, device: torch.device, baseline_bytes: int) -> None:
+        self.found: dict[str, Any] = {}
         self._device, self._baseline = device, baseline_bytes
         self._used: list[int] = []
         self._done = threading.Event()
@@ -33,6 +63,7 @@ class Sampler:
     def __enter__(self) -> Self:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+            torch.cuda.empty_cache()  # what was reserved for earlier work is not this one's
             torch.cuda.reset_peak_memory_stats(self._device)
         self._thread.start()
         return self
@@ -42,13 +73,18 @@ class Sampler:
     ) -> None:
         self._done.set()
         self._thread.join()
-        peak = max(self._used)
+        peak, reserved = max(self._used), {}
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
             peak = torch.cuda.max_memory_allocated(self._device)
-        self.peak_bytes = max(0, peak - self._baseline)
-        self.mean_bytes = max(0, round(sum(self._used) / len(self._used)) - self._baseline)
-        self.samples = len(self._used)
+            reserved = {"reserved_bytes": torch.cuda.max_memory_reserved(self._device)}
+        mean = round(sum(self._used) / len(self._used))
+        self.found = {
+            "peak_bytes": max(0, peak - self._baseline),
+            "mean_bytes": max(0, mean - self._baseline),
+            "samples": len(self._used),
+            **reserved,
+        }
 
     def _sample(self) -> None:
         due = time.perf_counter()

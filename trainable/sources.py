@@ -19,6 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image, UnidentifiedImageError
 
+from trainable.cpus import cpus
+
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 Labelled = tuple[Images, Labels]
@@ -169,7 +171,7 @@ def _threads(encoded: Sequence[bytes | Path]) -> int:
     # Pillow decodes without the GIL but opens with it, and at 32x32 opening is most of the time: on 2 shared cores two
     # threads were mostly slower than one, by up to a half, at 256x256 about 1.6 times as fast. Files wait for disks.
     sizes = [len(image) for image in encoded if isinstance(image, bytes)]
-    return 1 if sizes and np.mean(sizes) < SMALL_BYTES else min(8, os.cpu_count() or 1)
+    return 1 if sizes and np.mean(sizes) < SMALL_BYTES else min(8, len(cpus()))
 
 
 def _pixels(encoded: bytes | Path) -> Images:

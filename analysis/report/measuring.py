@@ -31,7 +31,7 @@ def measurings(experiment: Experiment) -> list[Measuring]:
     for (device, machine), records in groups.items():
         days = sorted({_text(record, "created")[:10] for record in records} - {""})
         facts = [*machine, ("pairs of runs timed", _pairs(records)), ("memory sampled every", _sampled(records))]
-        facts += [("other programs took", _busy(records))]
+        facts += [("other programs took", _busy(records)), ("kept alone", _alone(records))]
         facts += [("date", days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}")] if days else []
         title = f"{count(len(records), 'network')} measured on {device or 'an unknown device'}"
         found.append(Measuring(title, tuple((what, how) for what, how in facts if how)))
@@ -55,9 +55,18 @@ def _machine(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         ("threads", _number(record, "threads")),
         ("number format", _text(record, "dtype")),
         ("memory layout", _text(record, "memory_format").replace("_", "-")),
+        ("compiled", {"eager": "no, eager"}.get(_text(record, "compile"), _text(record, "compile"))),
+        ("MACs counted by", _text(record, "macs_counter")),
+        ("memory counted", _memory(record, "counter")),
         ("PyTorch", _text(record, "torch")),
         ("CUDA", _text(record, "cuda")),
     )
+
+
+def _memory(record: dict[str, Any], key: str) -> str:
+    network = record.get("pruned")
+    memory = network.get("memory") if isinstance(network, dict) else None
+    return _text(memory, key) if isinstance(memory, dict) else ""
 
 
 def _pairs(records: list[dict[str, Any]]) -> str:
@@ -85,6 +94,13 @@ def _busy(records: list[dict[str, Any]]) -> str:
     """How much of the CPUs others had right before; on a busy machine latencies are worth little."""
     busy = [taken for record in records if (taken := number_of(record, "busy")) >= 0]
     return f"at most {max(busy):.0%} of the CPUs' time right before a measurement" if busy else ""
+
+
+def _alone(records: list[dict[str, Any]]) -> str:
+    known = [record["alone"] for record in records if isinstance(record.get("alone"), bool)]
+    if not known:
+        return ""
+    return "from the training of this and other searches" if all(known) else "not always: there was no lock to be had"
 
 
 def _range(numbers: list[float]) -> str:

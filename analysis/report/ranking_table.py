@@ -59,6 +59,7 @@ def ranking_table(experiment: Experiment) -> RankingTable:
             ("Test", "accuracy %", _accuracy("test_accuracy", "test_accuracy_std")),
             *(("Speed-up", f"batch {size}", _times(f"batch{size}_speedup")) for size in (1, 32, 256)),
             ("Latency", "batch 256, ms", _plain("batch256_latency_ms", 1.0, 2)),
+            ("Throughput", "batch 256, images/s", _plain("batch256_images_per_second", 1.0, 0)),
             ("Peak memory", "MB", _plain("peak_memory_bytes", _MB, 1)),
             ("Mean memory", "MB", _plain("mean_memory_bytes", _MB, 1)),
             ("Size", "MB", _plain("size_bytes", _MB, 2)),

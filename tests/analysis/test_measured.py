@@ -14,7 +14,8 @@ from analysis.measured import BATCH_SIZES, NUMBERS, TEXTS
 def test_the_columns_are_those_of_the_pruned_network(builder: Any) -> None:
     builder.trial(0)
     builder.trial(1)
-    builder.measured(1)
+    memory = {"weights_bytes": 1900, "activation_bytes": 2100}
+    builder.measured(1, pruned=json.loads(builder.measured(1).read_bytes())["pruned"] | {"memory": memory})
     experiment = analysis.load(builder.path)
     names = list(experiment.trials.columns)
     behind = names.index("parameters") + 1
@@ -27,9 +28,14 @@ def test_the_columns_are_those_of_the_pruned_network(builder: Any) -> None:
         "batch1_speedup": 2.0,
         "batch32_speedup": 2.0,
         "batch256_speedup": 2.0,
+        "batch1_images_per_second": 1000.0,
+        "batch32_images_per_second": 1000.0,
+        "batch256_images_per_second": 1000.0,
         "test_seconds": 8.0,
         "peak_memory_bytes": 4000.0,
         "mean_memory_bytes": 3000.0,
+        "weights_bytes": 1900.0,
+        "activation_bytes": 2100.0,
         "measured_on": "a CPU, 2 threads",
         "measured": pd.Timestamp("2026-03-04T05:06:07.891Z"),
     }
@@ -45,6 +51,7 @@ def test_the_dense_network_is_the_median_over_the_trials(builder: Any) -> None:
         path = builder.measured(number, created=f"2026-03-0{number + 1}T00:00:00+00:00")
         measured = json.loads(path.read_bytes())
         measured["dense"]["test"]["seconds"] = seconds
+        measured["dense"]["memory"] = {"weights_bytes": 3900 + number, "activation_bytes": 4100 - number}
         measured["latency"][0]["dense_ms"]["median"] = 2 * seconds
         path.write_text(json.dumps(measured))
     dense = analysis.load(builder.path).dense_measure
@@ -54,9 +61,14 @@ def test_the_dense_network_is_the_median_over_the_trials(builder: Any) -> None:
         "batch1_latency_ms": 32.0,
         "batch32_latency_ms": 64.0,
         "batch256_latency_ms": 512.0,
+        "batch1_images_per_second": 31.25,
+        "batch32_images_per_second": 500.0,
+        "batch256_images_per_second": 500.0,
         "test_seconds": 16.0,
         "peak_memory_bytes": 8000.0,
         "mean_memory_bytes": 6000.0,
+        "weights_bytes": 3901.0,
+        "activation_bytes": 4099.0,
         "measured_on": "a CPU, 2 threads",
         "measured": pd.Timestamp("2026-03-03T00:00:00Z"),
         **{f"batch{size}_speedup": 1.0 for size in BATCH_SIZES},
@@ -103,6 +115,15 @@ def test_other_batch_sizes_are_no_columns(builder: Any) -> None:
     assert experiment.problems == []
 
 
+@pytest.mark.parametrize("median", [None, 0.0])
+def test_there_are_no_images_a_second_without_a_time(builder: Any, median: float | None) -> None:
+    builder.trial(0)
+    builder.measured(0, latency=[{"batch_size": 32, "pruned_ms": {"median": median}}], dense=None)
+    experiment = analysis.load(builder.path)
+    assert math.isnan(experiment.trials.loc[0, "batch32_images_per_second"])
+    assert experiment.problems == []
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -114,6 +135,7 @@ def test_other_batch_sizes_are_no_columns(builder: Any) -> None:
         ('{"pruned": {"test": {"accuracy": "high"}}}', "is damaged: pruned.test.accuracy: "),
         ('{"pruned": {"size_bytes": true}}', "is damaged: pruned.size_bytes: "),
         ('{"dense": {"size_bytes": 1e999}}', "is damaged: dense.size_bytes: "),
+        ('{"pruned": {"memory": {"weights_bytes": "3"}}}', "is damaged: pruned.memory.weights_bytes: "),
         ('{"measured_on": 1}', "is damaged: measured_on: "),
         ('{"created": "yesterday", "dense": {"size_bytes": 3}}', "is damaged: created: "),
         ('{"created": 3}', "is damaged: created: "),

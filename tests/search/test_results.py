@@ -17,6 +17,7 @@ from typer.testing import Result
 
 import analysis
 from trainable import device_lock
+from trainable.cpus import cpus
 from trainable.records import ExperimentFolder, read_json
 from trainable.weights import load_pruned
 
@@ -58,7 +59,7 @@ def test_the_front_and_the_controls_are_measured(finished: tuple[ExperimentFolde
         assert found["dense"]["macs"] == experiment.dense["macs"]  # type: ignore[index]
         assert found["pruned"]["macs"] == trial["macs"]
         assert found["pruned"]["test"]["images"] == experiment.record["data"]["test_images"]
-        assert found["threads"] == os.cpu_count()
+        assert found["threads"] == len(cpus())
     assert experiment.dense_measure["size_bytes"] > experiment.trials["size_bytes"].max()
 
 

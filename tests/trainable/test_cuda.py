@@ -2,11 +2,17 @@
 
 import copy
 import io
+import json
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -21,10 +27,13 @@ from trainable.dense import Dense
 from trainable.gates import GatedVGG16
 from trainable.learning_rate import LearningRate
 from trainable.lr_policies import CosineAnnealing, CosineRestarts, LRPolicy, OneCycle, Plateau, StagnationRestart
+from trainable.measurement import as_autocast_computes
+from trainable.memory import ENVIRONMENT
 from trainable.network import VGG16, dense_widths, initialised, placed
 from trainable.removal import relative_difference, remove
 from trainable.training import autocast, recalibrate, sgd, train_epoch
 from trainable.trial import REMOVAL_TOLERANCE, Trial
+from trainable.weights import save_network
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
@@ -245,3 +254,47 @@ def test_the_gpus_queue_never_runs_dry(gated: bool, data: Data, dense: Dense) ->
             torch.cuda.set_sync_debug_mode("default")
 
     train(half_doomed(network) if gated else network, strict(images.augmented(12, seed=0, epoch=1)))
+
+
+@needs_cuda
+@pytest.mark.usefixtures("gpu")
+def test_the_memory_of_a_gpu_is_the_networks_own(data: Data, tmp_path: Path) -> None:
+    """Weights, and a batch with the first layer's feature maps; not what libraries keep."""
+    network = VGG16(dense_widths(0.5), data.classes)
+    save_network(network, tmp_path / "network", mean=data.mean, std=data.std)
+    images, labels = (np.tile(each, (30, *[1] * (each.ndim - 1))) for each in (data.test.images, data.test.labels))
+    assert len(labels) == 600  # two batches, and one that is smaller
+    np.savez(tmp_path / "test.npz", images=images, labels=labels)
+    job = {"kind": "memory", "networks": [str(tmp_path / "network")], "test": str(tmp_path / "test.npz"), "threads": 1}
+    ran = subprocess.run(
+        [sys.executable, "-m", "trainable.measurement"],
+        input=json.dumps(job),
+        env={**os.environ, **ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(ran.stdout)
+    memory, test = found["memory"], found["test"]
+    assert memory["counter"] == "allocated"
+    assert memory["weights_bytes"] == sum(t.nbytes for t in as_autocast_computes(network).state_dict().values())
+    maps = 256 * 32 * 32 * 32 * 2  # of the first layer: bfloat16
+    # Above the maps there may be the workspace of the algorithm that cuDNN took, but none of those that it tried.
+    assert 2 * maps <= memory["activation_bytes"] < 8 * maps
+    least, _, most = (batch["peak_bytes"] for batch in memory["batches"])
+    assert memory["weights_bytes"] < least < most
+    for each in (*memory["batches"], test):
+        assert memory["weights_bytes"] < each["mean_bytes"] <= each["peak_bytes"] <= each["reserved_bytes"]
+    assert test["peak_bytes"] >= 2 * maps
+    assert test["host_mean_bytes"] <= test["host_peak_bytes"]
+
+
+@needs_cuda
+@pytest.mark.usefixtures("gpu")
+def test_what_is_measured_on_cuda_is_what_autocast_computes() -> None:
+    network, images = placed(trained_like(0)[0].eval(), CUDA), trained_like(0)[1].cuda()
+    with torch.inference_mode():
+        with autocast(CUDA):
+            wanted = network(images).float()
+        found = as_autocast_computes(network)(images.bfloat16()).float()
+    assert (found - wanted).norm() < 0.01 * wanted.norm()

@@ -1,5 +1,6 @@
 """Training and measuring keep out of each other's way, across processes, also when one is killed."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -55,8 +56,8 @@ def train() -> None:
 
 def measure() -> list[str]:
     waited: list[str] = []
-    with device_lock.measuring(on_wait=lambda: waited.append("waited")):
-        pass
+    with device_lock.measuring(on_wait=lambda: waited.append("waited")) as alone:
+        assert alone
     return waited
 
 
@@ -92,11 +93,58 @@ def test_a_killed_process_holds_nothing(folder: Path, holder: str) -> None:
         measure()
 
 
-def test_training_goes_on_where_no_lock_can_be_had(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_lock, "FOLDER", folder / "missing")
+
+
+def a_link(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody else may have put there, and what would lend him a file that is not his."""
+    (folder / "private").touch(0o600)
+    (folder / "alphaprune-room.lock").symlink_to(folder / "private")
+
+
+def without_locks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: int, operation: int) -> None:
+        raise OSError("no locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+
+@pytest.mark.parametrize("spoil", [missing, a_link, without_locks])
+def test_both_go_on_where_no_lock_can_be_had_and_measuring_tells(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path, pytest.MonkeyPatch], None]
+) -> None:
+    spoil(folder, monkeypatch)
     train()
-    with pytest.raises(OSError, match="missing"):
-        measure()
+    with device_lock.measuring() as alone:
+        assert not alone
+    assert [path.stat().st_mode & 0o777 for path in folder.glob("private")] in ([], [0o600])
+
+
+def test_the_locks_are_for_every_user_whatever_the_umask(folder: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        train()
+    finally:
+        os.umask(before)
+    files = sorted(folder.iterdir())
+    assert [path.name for path in files] == ["alphaprune-room.lock", "alphaprune-turnstile.lock"]
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o644, 0o644]
+
+
+def test_a_temporary_folder_of_its_own_gives_a_job_no_locks_of_its_own(tmp_path: Path) -> None:
+    """As Slurm gives each job one."""
+    folders = [
+        subprocess.run(
+            [sys.executable, "-c", "from trainable import device_lock; print(device_lock.FOLDER)"],
+            env={**os.environ, "TMPDIR": str(folder)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for folder in (tmp_path, tmp_path.parent)
+    ]
+    assert folders[0] == folders[1]
 
 
 def test_an_error_inside_is_passed_on_once(folder: Path) -> None:

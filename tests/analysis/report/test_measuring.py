@@ -38,6 +38,22 @@ def test_a_busy_machine_is_told_by_its_worst_moment(search: Any) -> None:
     assert dict(way.facts)["other programs took"] == "at most 31% of the CPUs' time right before a measurement"
 
 
+def test_what_was_counted_and_whether_it_was_alone(search: Any) -> None:
+    found = {"alone": True, "compile": "eager", "macs_counter": "ours"}
+    number = search.asked(0.9)
+    search.measured(number, 0.9, **found)
+    path = search.folder.trial(number).model / "measure.json"
+    record = read_json(path)
+    record["pruned"]["memory"] = {"counter": "allocated"}
+    write_json(path, record)
+    facts = dict(measurings(search.load())[0].facts)
+    assert (facts["compiled"], facts["MACs counted by"], facts["memory counted"]) == ("no, eager", "ours", "allocated")
+    assert facts["kept alone"] == "from the training of this and other searches"
+    search.measured(search.asked(0.9), 0.9, **found | {"alone": False})
+    alone = [dict(way.facts)["kept alone"] for way in measurings(search.load())]
+    assert "not always: there was no lock to be had" in alone
+
+
 def test_nothing_measured(search: Any) -> None:
     search.asked(0.9)
     assert measurings(search.load()) == []

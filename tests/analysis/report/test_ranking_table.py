@@ -1,5 +1,7 @@
 from typing import Any
 
+import pytest
+
 from analysis.report.ranking_table import MOST_ROWS, ranking_table
 
 
@@ -20,6 +22,8 @@ def test_what_the_ranking_shows(rich: Any) -> None:
     assert found["Drop points"] == "0.73"
     assert found["Speed-up batch 1"] == "1.44\N{MULTIPLICATION SIGN}"
     assert found["Size MB"] == "12.50"
+    throughput = float(found["Throughput batch 256, images/s"].replace(",", ""))
+    assert throughput == pytest.approx(256e3 / float(found["Latency batch 256, ms"]), rel=1e-3)
     single = cells(table, "1 pruning random channels")
     assert single["Validation accuracy %"] == "91.50°"
     dense = cells(table, "Dense network")
