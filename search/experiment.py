@@ -244,7 +244,7 @@ def _announce(
         dense_epochs=0 if _whole_dense(settings, folder, data) else settings.dense.epochs,
         trials_left=len(list(control_configs(settings))) + settings.search.trials + added + more - ended,
     )
-    for line in str(planned).splitlines():
+    for line in str(planned).splitlines() if planned.trials else ["no trial is left to run"]:
         say(line)
     check_disk(planned, storage, there_bytes=_there_bytes(folder))
     if where.address is not None:

@@ -74,6 +74,9 @@ def test_a_branch_waits_for_resume(storage: Path) -> None:
     assert trial(storage, number).read().attempt == 0
     alphaprune("resume", "search", "--storage", storage, "--local")
     assert trial(storage, number).read().state == "complete"
+    again = alphaprune("resume", "search", "--storage", storage, "--local")
+    assert "no trial is left to run" in again.stderr
+    assert "0 trials" not in again.stderr
 
 
 def test_a_space_without_more_ends_an_extended_search(storage: Path) -> None:
