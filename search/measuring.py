@@ -17,11 +17,11 @@ import psutil
 import analysis
 from analysis.ranking import pareto, rank
 from analysis.report.comparison import compared_trials
+from trainable import latency, memory
 from trainable.cpus import cpus
 from trainable.data import Split
 from trainable.device_lock import measuring
 from trainable.errors import TrialError, is_full_disk
-from trainable.memory import ENVIRONMENT
 from trainable.records import ExperimentFolder, now, write_json
 
 MEASUREMENT = "measure.json"
@@ -177,7 +177,7 @@ def job(kind: str, *networks: Path, test: Path | None = None) -> dict[str, Any]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=Path(__file__).parent.parent,  # where `trainable` is, also where it is not installed
-        env={**os.environ, **(ENVIRONMENT if kind == "memory" else {})},
+        env={**os.environ, **(memory.ENVIRONMENT if kind == "memory" else latency.ENVIRONMENT)},
         text=True,
     ) as process:
         try:

@@ -13,6 +13,11 @@ BATCH_SIZES = (1, 32, 256)
 WARM_UP_SECONDS = 0.3
 LEAST_PAIRS, MOST_PAIRS = 10, 300
 
+# What a process whose passes are timed must be started with: glibc keeps what is freed for the next pass. Else it gives
+# the larger feature maps back and gets them anew in each, or does not, as the heap happens to lie, and the dense
+# network's batch of 256 takes 27 ms in one process and 40 in another.
+ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**60)}
+
 
 def compare(dense: VGG16, pruned: VGG16, batch_size: int, *, seconds: float) -> dict[str, Any]:
     """Latencies of `dense` and `pruned` on one batch: dense, pruned, pruned, dense, dense, pruned …

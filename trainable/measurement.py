@@ -5,7 +5,8 @@ A job is a JSON object on stdin: `kind`, `networks` (folders with arch.json), `t
     memory     of one network: `test` (an .npz with the test split, of the dtypes of trainable.data.Split); its process
                is to be started with trainable.memory.ENVIRONMENT
     latency    of two, side by side: `seconds` a batch size
-    accuracy   of one network: `test`, which is run through once and timed
+    accuracy   of one network: `test`, which is run through once and timed; both are to be started with
+               trainable.latency.ENVIRONMENT
 
 On the CPU the networks compute in float32. On CUDA convolutions and classifier compute in bfloat16 and their weights
 are held in it, batch normalisation has its own in float32: what autocast computes, with which trials are trained and
@@ -13,6 +14,7 @@ validated, without its casts in each pass. Channels-last, eager, in inference mo
 """
 
 import json
+import os
 import platform
 import sys
 import time
@@ -26,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainable import latency
 from trainable.dense import device_name
 from trainable.latency import BATCH_SIZES, compare
 from trainable.memory import SAMPLE_MS, Sampler, counter, used_bytes
@@ -185,6 +188,7 @@ def _machine(device: torch.device, threads: int) -> dict[str, Any]:
         "dtype": "bfloat16; batch normalisation's weights: float32" if on_gpu else "float32",
         "memory_format": "channels_last",
         "compile": "eager",
+        "allocator": {name: value for name, value in os.environ.items() if name in latency.ENVIRONMENT},
         "macs_counter": "trainable.network.macs: convolutions and classifier, as torch.utils.flop_counter / 2",
     }
 

@@ -56,11 +56,17 @@ def _machine(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         ("number format", _text(record, "dtype")),
         ("memory layout", _text(record, "memory_format").replace("_", "-")),
         ("compiled", {"eager": "no, eager"}.get(_text(record, "compile"), _text(record, "compile"))),
+        ("freed memory", _allocator(record)),
         ("MACs counted by", _text(record, "macs_counter")),
         ("memory counted", _memory(record, "counter")),
         ("PyTorch", _text(record, "torch")),
         ("CUDA", _text(record, "cuda")),
     )
+
+
+def _allocator(record: dict[str, Any]) -> str:
+    settings = record.get("allocator")
+    return "kept for the next pass where time was taken" if isinstance(settings, dict) and settings else ""
 
 
 def _memory(record: dict[str, Any], key: str) -> str:

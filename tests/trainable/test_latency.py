@@ -1,13 +1,17 @@
 """Latencies of two networks: which is which, and what is made of the times."""
 
+import os
 import statistics
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainable.latency import LEAST_PAIRS, compare, quartiles
+from trainable.latency import ENVIRONMENT, LEAST_PAIRS, compare, quartiles
 from trainable.network import VGG16, dense_widths
 
 
@@ -42,6 +46,31 @@ def test_both_networks_run_equally_often_and_take_turns_in_being_first() -> None
     measured = calls[-2 * found["pairs"] :]
     assert measured[:6] == ["dense", "pruned", "pruned", "dense", "dense", "pruned"]
     assert calls.count("dense") == calls.count("pruned") > found["pairs"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_no_pass_waits_for_memory_from_the_system() -> None:
+    """Each page that a pass gets anew costs it a fault: of the 16 MB of the largest feature map alone that is 4,096."""
+    code = """
+import resource, torch
+from trainable.network import VGG16, dense_widths
+network, images = VGG16(dense_widths(0.25), 10).eval(), torch.zeros(256, 3, 32, 32)
+with torch.inference_mode():
+    for each in range(8):
+        if each == 3:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        network(images)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 5)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 100
 
 
 @given(st.lists(st.floats(0.1, 1e3), min_size=2))

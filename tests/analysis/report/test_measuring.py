@@ -39,7 +39,7 @@ def test_a_busy_machine_is_told_by_its_worst_moment(search: Any) -> None:
 
 
 def test_what_was_counted_and_whether_it_was_alone(search: Any) -> None:
-    found = {"alone": True, "compile": "eager", "macs_counter": "ours"}
+    found = {"alone": True, "compile": "eager", "macs_counter": "ours", "allocator": {"MALLOC_MMAP_MAX_": "0"}}
     number = search.asked(0.9)
     search.measured(number, 0.9, **found)
     path = search.folder.trial(number).model / "measure.json"
@@ -48,6 +48,7 @@ def test_what_was_counted_and_whether_it_was_alone(search: Any) -> None:
     write_json(path, record)
     facts = dict(measurings(search.load())[0].facts)
     assert (facts["compiled"], facts["MACs counted by"], facts["memory counted"]) == ("no, eager", "ours", "allocated")
+    assert facts["freed memory"] == "kept for the next pass where time was taken"
     assert facts["kept alone"] == "from the training of this and other searches"
     search.measured(search.asked(0.9), 0.9, **found | {"alone": False})
     alone = [dict(way.facts)["kept alone"] for way in measurings(search.load())]
