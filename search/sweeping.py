@@ -25,7 +25,7 @@ def sweep(folder: ExperimentFolder, keep_at_alpha: Sequence[float] = ()) -> None
     if (folder.dense / "dense.json").exists():
         (folder.dense / "checkpoint.pt").unlink(missing_ok=True)
     for trial, record in whole_trials(folder):
-        rows, checkpoints = trial.rows(), trial.checkpoints()
+        checkpoints = trial.checkpoints() if record.state in ("complete", "stopped") else []
         # A failed one may be tried again, from its newest; and rows that are damaged do not say which are to be kept.
-        if record.state in ("complete", "stopped") and checkpoints and trial.epoch_of(checkpoints[0]) <= len(rows):
+        if checkpoints and trial.epoch_of(checkpoints[0]) <= len(rows := trial.rows()):
             drop_checkpoints(trial, rows, keep_at_alpha, newest=0)
