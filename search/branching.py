@@ -20,7 +20,7 @@ def branch(folder: ExperimentFolder, number: int, *, at_alpha: float, overrides:
 
     It has the parent's rows up to there, the parent's channels, and the parent's config but for `overrides`
     ("alpha.rate=0.5"); its schedule goes on from the alpha that it starts at, over the stages that are left, and its
-    learning-rate policy begins anew. Nothing is written yet (search.experiment.add).
+    learning-rate policy begins anew. Nothing is written yet (search.setting_up.add).
 
     Raises:
         ValueError: if there is no such trial, no whole checkpoint there (those that there are, are listed), or the

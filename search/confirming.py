@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import analysis
 from analysis.report.comparison import to_confirm
+from search.reading import whole_trials
 from search.setting_up import recorded_settings
 from search.study import next_number
 from trainable.config import as_json, trial_config
@@ -34,7 +35,7 @@ def repeats(folder: ExperimentFolder, *, top: int | None, seeds: int) -> list[Tr
     originals = sorted({*to_confirm(experiment.trials, top), *map(int, controls.index)})
     if not originals:
         raise ValueError(f"only complete trials can be repeated, and {folder.path.name!r} has none")
-    there = {(record.confirms, record.config["seed"]) for record in _records(folder)}
+    there = {(record.confirms, record.config["seed"]) for _, record in whole_trials(folder)}
     new = next_number(folder, recorded_settings(folder, read_json(folder.record_path)))
     found: list[TrialRecord] = []
     for number in originals:
@@ -45,13 +46,3 @@ def repeats(folder: ExperimentFolder, *, top: int | None, seeds: int) -> list[Tr
                 repeated = as_json(replace(config, seed=seed))
                 found.append(TrialRecord(new + len(found), repeated, control=record.control, confirms=number))
     return found
-
-
-def _records(folder: ExperimentFolder) -> list[TrialRecord]:
-    records = []
-    for trial in folder.trials():
-        try:
-            records.append(trial.read())
-        except ValueError:
-            continue  # damaged: analysis names it
-    return records
