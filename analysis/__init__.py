@@ -3,6 +3,6 @@
 from analysis.diff import diff
 from analysis.experiment import Experiment
 from analysis.experiments import Experiments
-from analysis.loading import load
+from analysis.tables.loader import load
 
 __all__ = ["Experiment", "Experiments", "diff", "load"]

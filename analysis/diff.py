@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.hypervolume import default_reference, hypervolume
-from analysis.ranking import OBJECTIVES, candidates, costs_of, fronts, rank
+from analysis.rank.hypervolume import default_reference, hypervolume
+from analysis.rank.ranking import OBJECTIVES, candidates, costs_of, fronts, rank
 from analysis.text import UNKNOWN, percent, printable
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis import hypervolume, ranking
+from analysis.rank import hypervolume, ranking
 
 if TYPE_CHECKING:
     import optuna
@@ -48,8 +48,8 @@ class Experiment:
     """What `analysis.load` read. Equal to nothing but itself.
 
     record: experiment.json. dense: dense/dense.json, None as long as there is none. dense_measure: how fast, large and
-    accurate the dense network is, by the names of the trials' columns (analysis.measured); {} where nothing was
-    measured. trials: a row a trial, controls and repeats included (columns: analysis.trials). problems: what could not
+    accurate the dense network is, by the names of the trials' columns (tables.measurements); {} where nothing was
+    measured. trials: a row a trial, controls and repeats included (columns: tables.trials). problems: what could not
     be read or does not fit together, a line each that begins with the file's name.
     """
 
@@ -76,7 +76,7 @@ class Experiment:
 
     @property
     def epochs(self) -> pd.DataFrame:
-        """A row an epoch, in the order of the trials (columns: analysis.epochs), as it was when `trials` was read."""
+        """A row an epoch, in the order of the trials (columns: tables.epochs), as it was when `trials` was read."""
         return self._epochs.get()
 
     @property
@@ -91,25 +91,25 @@ class Experiment:
         top: int | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> pd.DataFrame:
-        """The complete trials, controls included, best first: see analysis.ranking.rank."""
+        """The complete trials, controls included, best first: see analysis.rank.ranking.rank."""
         return ranking.rank(self.trials, by, where, top, weights)
 
     def pareto(self, objectives: Sequence[str] = ranking.OBJECTIVES, where: str | None = None) -> pd.DataFrame:
-        """The complete trials that no other beats in all `objectives`: see analysis.ranking.pareto."""
+        """The complete trials that no other beats in all `objectives`: see analysis.rank.ranking.pareto."""
         return ranking.pareto(self.trials, objectives, where)
 
     def best(self, by: str | Sequence[str] | None = None, where: str | None = None) -> "pd.Series[Any]":
-        """The first trial of a ranking: see analysis.ranking.best."""
+        """The first trial of a ranking: see analysis.rank.ranking.best."""
         return ranking.best(self.trials, by, where)
 
     def hypervolume(
         self, objectives: Sequence[str] = hypervolume.OBJECTIVES, reference: Sequence[float] | None = None
     ) -> float:
-        """What the complete trials dominate: see analysis.hypervolume.hypervolume."""
+        """What the complete trials dominate: see analysis.rank.hypervolume.hypervolume."""
         return hypervolume.hypervolume(self.trials, objectives, reference)
 
     def study(self) -> "optuna.Study":
-        """What the search asked for, as an Optuna study in memory: see analysis.study.study_of."""
-        from analysis.study import study_of
+        """What the search asked for, as an Optuna study in memory: see analysis.optuna_study.study_of."""
+        from analysis.optuna_study import study_of
 
         return study_of(self)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import hypervolume, ranking
 from analysis.experiment import Experiment, summary
+from analysis.rank import hypervolume, ranking
 from analysis.text import printable
 
 
@@ -40,12 +40,12 @@ class Experiments:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """The trials of all, indexed by (experiment, number); columns as in analysis.trials."""
+        """The trials of all, indexed by (experiment, number); columns as in tables.trials."""
         return pd.concat({name: each.trials for name, each in self.by_name.items()}, names=["experiment"])
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
-        """The rows of all; `experiment` stands before the columns of analysis.epochs."""
+        """The rows of all; `experiment` stands before the columns of tables.epochs."""
         frames = [each.epochs.assign(experiment=name) for name, each in self.by_name.items()]
         joined = pd.concat(frames, ignore_index=True)
         return joined[["experiment", *joined.columns.drop("experiment")]]
@@ -67,22 +67,22 @@ class Experiments:
         top: int | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> pd.DataFrame:
-        """The complete trials of all, best first: see analysis.ranking.rank. `experiment` is a column like any."""
+        """The complete trials of all, best first: see analysis.rank.ranking.rank. `experiment` is a column like any."""
         return self._indexed(ranking.rank(self._numbered, by, where, top, weights))
 
     def pareto(self, objectives: Sequence[str] = ranking.OBJECTIVES, where: str | None = None) -> pd.DataFrame:
-        """The complete trials that no other of any beats in all `objectives`: see analysis.ranking.pareto."""
+        """The complete trials that no other of any beats in all `objectives`: see analysis.rank.ranking.pareto."""
         return self._indexed(ranking.pareto(self._numbered, objectives, where))
 
     def best(self, by: str | Sequence[str] | None = None, where: str | None = None) -> "pd.Series[Any]":
-        """The first trial of a ranking, its name being (experiment, number): see analysis.ranking.best."""
+        """The first trial of a ranking, its name being (experiment, number): see analysis.rank.ranking.best."""
         found = ranking.best(self._numbered, by, where)
         return found.drop(["experiment", "number"]).rename((found["experiment"], found["number"]))
 
     def hypervolume(
         self, objectives: Sequence[str] = hypervolume.OBJECTIVES, reference: Sequence[float] | None = None
     ) -> float:
-        """What the complete trials of all dominate together: see analysis.hypervolume.hypervolume."""
+        """What the complete trials of all dominate together: see analysis.rank.hypervolume.hypervolume."""
         return hypervolume.hypervolume(self._numbered, objectives, reference)
 
     @property

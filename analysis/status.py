@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from analysis.experiment import Experiment
+from analysis.tables.trials import number_of
 from analysis.text import printable
-from analysis.trials import number_of
-from trainable.records import ExperimentFolder
+from records.trial import ExperimentFolder
 
 
 @dataclass(frozen=True)

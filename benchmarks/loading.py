@@ -25,9 +25,9 @@ from rich.progress import track
 from rich.table import Table
 
 import analysis
+from records.trial import ExperimentFolder, TrialRecord, now, replace_rows, write_json
 from spaces.alpha_pruning import alpha_pruning
 from trainable.config import TrialConfig, as_json
-from trainable.records import ExperimentFolder, TrialRecord, now, replace_rows, write_json
 
 REPEATS = 15
 SIZES = ((1_000, 10), (10_000, 100))

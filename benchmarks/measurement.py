@@ -22,11 +22,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from search.measuring import job
+from search.followups.measure import job
 from trainable.config import Pruning
-from trainable.masks import choose, widths_of
-from trainable.network import IMAGE_SIZE, VGG16, dense_widths, macs
-from trainable.weights import save_network
+from trainable.network.vgg16 import IMAGE_SIZE, VGG16, dense_widths, macs
+from trainable.network.weights import save_network
+from trainable.pruning.masks import choose, widths_of
 
 REPEATS = 4
 CLASSES = 10
@@ -34,7 +34,7 @@ TEST_IMAGES = 1000
 # What trains beside the measurement: one thread each, as trials do, without the lock that keeps them apart.
 TRAINS = """
 import torch
-from trainable.network import VGG16, dense_widths
+from trainable.network.vgg16 import VGG16, dense_widths
 torch.set_num_threads(1)
 network = VGG16(dense_widths({width}), 10)
 print("there", flush=True)

@@ -10,26 +10,26 @@ from typing import Any
 
 import optuna
 
-from search import cluster
-from search.driver_lock import driving
-from search.live import EventFiles, StudyMirror
-from search.local import run_local
-from search.measuring import Selection, measure_network, measure_trials, selected
-from search.plan import check_disk, plan
-from search.progress import SearchProgress
-from search.reading import whole_trials
-from search.rungs import rebuilt
-from search.setting_up import NewTrial, add, check_settings, create, read_data, recorded_data, recorded_settings
+from records.trial import ExperimentFolder, read_json, write_json
+from search.backends.base import Where
+from search.backends.local import run_local
+from search.backends.ray import cluster
+from search.followups.measure import Selection, measure_network, measure_trials, selected
+from search.observers.optuna_journal import EventFiles, StudyMirror
+from search.observers.progress import SearchProgress
+from search.sampling.restore import rebuilt
+from search.sampling.trial_source import Search, control_configs
 from search.settings import Settings, as_settings_json
-from search.study import Search, control_configs
-from search.sweeping import sweep
-from search.where import Where
+from search.setup.cleanup import sweep
+from search.setup.creation import NewTrial, add, check_settings, create, read_data, recorded_data, recorded_settings
+from search.setup.driver_lock import driving
+from search.setup.plan import check_disk, plan
+from search.snapshot import whole_trials
 from trainable.config import DenseConfig, TrialConfig
-from trainable.cpus import cpus
-from trainable.data import Data
+from trainable.data.dataset import Data
 from trainable.dense import copy_dense, dense_hash, find_dense, load_dense, train_dense
+from trainable.device import cpus
 from trainable.errors import TrialError
-from trainable.records import ExperimentFolder, read_json, write_json
 
 
 def run(
@@ -207,7 +207,7 @@ def _search(
         if where.local:
             run_local(search, stopping, folder, settings, data, progress)
         else:
-            from search.tune_run import run_on_cluster
+            from search.backends.ray.tune import run_on_cluster
 
             run_on_cluster(search, stopping, folder, settings, data, progress, share)
         if search.exhausted:

@@ -12,8 +12,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from trainable.config import DataConfig, DenseConfig, Seed, TrialConfig
-from trainable.lr_policies import LRPolicy
-from trainable.schedules import STRICT, AlphaSchedule
+from trainable.schedules.alpha import STRICT, AlphaSchedule
+from trainable.schedules.lr_policies import LRPolicy
 
 Objective = Literal["pruned_val_accuracy", "macs", "parameters"]
 ControlKind = Literal["one_shot", "random_channels", "from_scratch"]

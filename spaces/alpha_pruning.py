@@ -13,8 +13,8 @@ from typing import Any
 import optuna
 
 from trainable.config import TrialConfig
-from trainable.lr_policies import CosineAnnealing, CosineRestarts, LRPolicy, OneCycle, Plateau
-from trainable.schedules import AlphaSchedule, Cosine, Exponential, Multiplicative, Polynomial, TimeBased
+from trainable.schedules.alpha import AlphaSchedule, Cosine, Exponential, Multiplicative, Polynomial, TimeBased
+from trainable.schedules.lr_policies import CosineAnnealing, CosineRestarts, LRPolicy, OneCycle, Plateau
 
 FAMILIES = ("exponential", "multiplicative", "time_based", "polynomial", "cosine")
 POLICIES = ("plateau", "cosine", "cosine_restarts", "one_cycle")

@@ -11,8 +11,8 @@ from typing import Literal
 import optuna
 
 from trainable.config import TrialConfig
-from trainable.lr_policies import StagnationRestart
-from trainable.schedules import Piecewise
+from trainable.schedules.alpha import Piecewise
+from trainable.schedules.lr_policies import StagnationRestart
 
 GATES: tuple[Literal["bn_output", "conv_weight"], ...] = ("bn_output", "conv_weight")
 # Piecewise's own default is the report's schedule.

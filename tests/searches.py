@@ -15,15 +15,15 @@ import torch
 from optuna.trial import TrialState
 from typer.testing import CliRunner, Result
 
+from records.trial import ExperimentFolder, TrialFolder, read_json
 from search.cli import app
-from search.setting_up import recorded_settings
-from search.study import Search
-from spaces.loading import load_space
+from search.sampling.trial_source import Search
+from search.setup.creation import recorded_settings
+from spaces.space import load_space
 from trainable.checkpoints import read_checkpoint
 from trainable.config import trial_config
-from trainable.data import load_data
+from trainable.data.dataset import load_data
 from trainable.dense import load_dense
-from trainable.records import ExperimentFolder, TrialFolder, read_json
 from trainable.trial import Trial
 
 TIMES = {"epoch_seconds", "images_per_second"}

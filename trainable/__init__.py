@@ -6,7 +6,7 @@ Importing the package imports no torch: spaces and analysis use the light module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainable.weights import load_pruned
+    from trainable.network.weights import load_pruned
 
 __all__ = ["load_pruned"]
 
@@ -14,6 +14,6 @@ __all__ = ["load_pruned"]
 def __getattr__(name: str) -> Any:
     if name != "load_pruned":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from trainable.weights import load_pruned  # here, since it imports torch
+    from trainable.network.weights import load_pruned  # here, since it imports torch
 
     return load_pruned

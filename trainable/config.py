@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from trainable.lr_policies import CosineAnnealing, LRPolicy
-from trainable.schedules import STRICT, AlphaSchedule, Exponential
+from trainable.schedules.alpha import STRICT, AlphaSchedule, Exponential
+from trainable.schedules.lr_policies import CosineAnnealing, LRPolicy
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]

@@ -13,18 +13,18 @@ from typing import Any
 
 import torch
 
-from trainable.batches import Images
+from records.trial import append_row, locked, now, read_json, replace_file, replace_rows, write_json
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import DenseConfig, as_json
-from trainable.data import Data
-from trainable.device_lock import training
+from trainable.data.batches import Images
+from trainable.data.dataset import Data
 from trainable.errors import DivergedError
-from trainable.learning_rate import LearningRate
-from trainable.lr_policies import OneCycle
-from trainable.network import VGG16, channels, dense_widths, initialised, macs, parameters, placed
-from trainable.records import append_row, locked, now, read_json, replace_file, replace_rows, write_json
+from trainable.measurement.machine_lock import training
+from trainable.network.vgg16 import VGG16, channels, dense_widths, initialised, macs, parameters, placed
+from trainable.network.weights import load_pruned, save_network
+from trainable.schedules.lr_policies import OneCycle
+from trainable.schedules.lr_schedulers import LearningRate
 from trainable.training import default_device, evaluate, prepare_device, sgd, train_epoch
-from trainable.weights import load_pruned, save_network
 
 
 @dataclass(frozen=True)

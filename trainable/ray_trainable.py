@@ -7,13 +7,13 @@ from typing import Any
 
 from ray import tune
 
+from records.trial import FencedError, TrialFolder
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import trial_config
-from trainable.data import Data
+from trainable.data.dataset import Data
 from trainable.dense import Dense, load_dense
 from trainable.errors import TrialError, is_full_disk
-from trainable.recorded import RecordedTrial
-from trainable.records import FencedError, TrialFolder
+from trainable.recorded_trial import RecordedTrial
 from trainable.trial import Trial
 
 CHECKPOINT = "trial.pt"

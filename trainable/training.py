@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainable.batches import Images
 from trainable.config import Optimizer
+from trainable.data.batches import Images
 from trainable.errors import DivergedError
-from trainable.learning_rate import LearningRate
-from trainable.network import VGG16
+from trainable.network.vgg16 import VGG16
+from trainable.schedules.lr_schedulers import LearningRate
 
 # Batches enough that the statistics of a cumulative average no longer move; more only takes longer.
 RECALIBRATION_BATCHES = 10

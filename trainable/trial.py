@@ -5,18 +5,18 @@ import math
 import time
 from typing import Any
 
-from trainable.batches import Images
 from trainable.config import TrialConfig, as_json, trial_config
-from trainable.criteria import score
-from trainable.data import Data
+from trainable.data.batches import Images
+from trainable.data.dataset import Data
 from trainable.dense import Dense
-from trainable.device_lock import training
 from trainable.errors import DivergedError
-from trainable.gates import GatedVGG16
-from trainable.learning_rate import LearningRate
-from trainable.masks import choose, widths_of
-from trainable.network import COSTS, VGG16, initialised, placed, sparsities
-from trainable.removal import relative_difference, remove
+from trainable.measurement.machine_lock import training
+from trainable.network.vgg16 import COSTS, VGG16, initialised, placed, sparsities
+from trainable.pruning.criteria import score
+from trainable.pruning.gates import GatedVGG16
+from trainable.pruning.masks import choose, widths_of
+from trainable.pruning.removal import relative_difference, remove
+from trainable.schedules.lr_schedulers import LearningRate
 from trainable.training import Evaluated, default_device, evaluate, prepare_device, recalibrate, sgd, train_epoch
 
 # The first-order Taylor criterion needs gradients of a sample, not of the whole split.

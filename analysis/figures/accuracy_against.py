@@ -7,7 +7,6 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
-from analysis.figures.described import Who, configuration, count, numbers_in, percentage, texts_in, who
 from analysis.figures.style import (
     INK,
     control_colour,
@@ -18,9 +17,10 @@ from analysis.figures.style import (
     sentence,
     shown,
 )
-from analysis.ranking import OF_A_DEVICE
+from analysis.labels import Who, configuration, count, numbers_in, percentage, texts_in, who
+from analysis.rank.ranking import OF_A_DEVICE
+from analysis.tables.trials import number_of
 from analysis.text import printable
-from analysis.trials import number_of
 
 # Trials that did not learn would squeeze all others into one line of the figure.
 OUTER_FENCE = 3.0

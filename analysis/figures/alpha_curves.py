@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
-from analysis.figures.described import Who, chosen, count, known, percentage
 from analysis.figures.style import family_colour, figure, sentence, shown
+from analysis.labels import Who, chosen, count, known, percentage
 
 
 @dataclass(frozen=True)

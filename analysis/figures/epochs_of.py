@@ -7,8 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
-from analysis.figures.described import Who, chosen, count, known, percentage
 from analysis.figures.style import control_colour, family_colour, figure, sentence, shade, shown
+from analysis.labels import Who, chosen, count, known, percentage
 
 # Which columns a panel shows, from above; the second of a panel is dotted.
 PANELS = (

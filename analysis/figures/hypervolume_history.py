@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
-from analysis.figures.described import count
 from analysis.figures.style import FAMILY_COLOURS, figure, sentence
-from analysis.study import study_of
-from analysis.trials import number_of
+from analysis.labels import count
+from analysis.optuna_study import study_of
+from analysis.tables.trials import number_of
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
-from analysis.figures.described import count, percentage
 from analysis.figures.style import figure, sentence, shown
-from analysis.study import study_of
+from analysis.labels import count, percentage
+from analysis.optuna_study import study_of
 
 # PED-ANOVA looks at the best tenth; of fewer trials that is one, which tells nothing.
 FEWEST = 20

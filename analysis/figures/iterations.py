@@ -11,8 +11,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
-from analysis.figures.described import known, numbers_in, percentage, who
 from analysis.figures.style import INK, MUTED, family_colour, figure, sentence, shade, shown
+from analysis.labels import known, numbers_in, percentage, who
 
 RESTARTING = "stagnation_restart"
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
-from analysis.figures.described import Who, count, percentage, searched, who
 from analysis.figures.style import INK, MUTED, family_colour, figure, hover, sentence, shown
-from analysis.trials import number_of
+from analysis.labels import Who, count, percentage, searched, who
+from analysis.tables.trials import number_of
 
 # What every trial has beside the parameters whose names have a dot.
 _PLAIN_PARAMETERS = frozenset({"alpha_fraction", "alpha_lr", "epochs_per_alpha"})

@@ -6,8 +6,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
-from analysis.figures.described import count, percentage, searched, who
 from analysis.figures.style import figure, hover, sentence
+from analysis.labels import count, percentage, searched, who
 
 STOPPED, WENT_ON = "#D55E00", "#0072B2"
 # Marks side by side, or those of about the same accuracy would hide one another.

@@ -6,8 +6,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
-from analysis.figures.described import count, numbers_in, texts_in, who
 from analysis.figures.style import OTHER_COLOUR, STATE_COLOURS, figure, hover, sentence, shown
+from analysis.labels import count, numbers_in, texts_in, who
 
 
 @dataclass(frozen=True)

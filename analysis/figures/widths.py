@@ -7,9 +7,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
-from analysis.figures.described import Who, chosen, count, percentage
 from analysis.figures.style import control_colour, family_colour, figure, sentence, shade, shown
-from trainable.records import ExperimentFolder
+from analysis.labels import Who, chosen, count, percentage
+from records.trial import ExperimentFolder
 
 
 @dataclass(frozen=True)

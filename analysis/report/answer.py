@@ -6,13 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.figures.described import count, percentage
-from analysis.ranking import rank
-from analysis.report.comparison import Comparison, Contender, comparisons, levels, tolerance, with_alpha
+from analysis.labels import count, percentage
+from analysis.rank.comparison import Comparison, Contender, comparisons, levels, tolerance, with_alpha
+from analysis.rank.ranking import rank
+from analysis.report.phrases import control_name, family_name, listed, points, sentence_case, share
 from analysis.report.speed import speed_sentence
 from analysis.report.trust import trust_sentences
-from analysis.report.words import control_name, family_name, listed, points, sentence_case, share
-from analysis.trials import number_of
+from analysis.tables.trials import number_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def answer(
     """The answer that the complete trials give.
 
     Args:
-        trials: a row a trial, repeats included (analysis.trials).
+        trials: a row a trial, repeats included (analysis.tables.trials).
         data, dense, dense_measure: as in analysis.experiment; data is that of experiment.json.
     """
     ranked = rank(trials)

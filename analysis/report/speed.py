@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.figures.described import numbers_in, percentage, texts_in
-from analysis.report.words import control_name, family_name, listed, plain
-from analysis.trials import number_of
+from analysis.labels import numbers_in, percentage, texts_in
+from analysis.report.phrases import control_name, family_name, listed, plain
+from analysis.tables.trials import number_of
 
 BATCHES = (1, 32, 256)
 NOTHING = (

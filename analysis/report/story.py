@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 from analysis.experiment import Experiment
-from analysis.figures.described import count, percentage, texts_in
-from analysis.report.words import family_name, listed, plain, share, whole
-from analysis.trials import number_of
+from analysis.labels import count, percentage, texts_in
+from analysis.report.phrases import family_name, listed, plain, share, whole
+from analysis.tables.trials import number_of
 
 _DATA = {"digits": "scikit-learn's handwritten digits", "cifar10": "CIFAR-10"}
 _OF = {"macs": "multiply-accumulate operations (MACs)", "parameters": "parameters", "channels": "channels"}

@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.figures.described import count
-from analysis.report.comparison import Comparison, candidates, with_alpha
-from analysis.report.words import listed
-from analysis.trials import number_of
+from analysis.labels import count
+from analysis.rank.comparison import Comparison, candidates, with_alpha
+from analysis.report.phrases import listed
+from analysis.tables.trials import number_of
 
 _INTERVAL = "± is the 95 % interval"
 
@@ -19,7 +19,7 @@ def trust_sentences(
     """What ± is, what it leaves out, and that the best was chosen.
 
     Args:
-        trials: a row a trial. ranked: of analysis.ranking.rank.
+        trials: a row a trial. ranked: of analysis.rank.ranking.rank.
         compared: what the answer rests on.
         data: of experiment.json.
     """

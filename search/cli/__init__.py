@@ -2,8 +2,8 @@
 
 import sys
 
-from search.cli import searching, showing  # noqa: F401  their commands
-from search.cli.common import app, say
+from search.cli import run_commands, show_commands  # noqa: F401  their commands
+from search.cli.app import app, say
 from search.interruption import Interruption, interruptible
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from records.trial import ExperimentFolder, State, TrialFolder, TrialRecord, append_row, write_json
 from trainable.config import Pruning, TrialConfig, as_json
-from trainable.lr_policies import CosineAnnealing, LRPolicy
-from trainable.records import ExperimentFolder, State, TrialFolder, TrialRecord, append_row, write_json
-from trainable.schedules import AlphaSchedule, Exponential
+from trainable.schedules.alpha import AlphaSchedule, Exponential
+from trainable.schedules.lr_policies import CosineAnnealing, LRPolicy
 
 DENSE = {"val_accuracy": 0.94, "macs": 1000, "parameters": 500}
 

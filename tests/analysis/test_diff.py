@@ -6,7 +6,7 @@ import pytest
 
 import analysis
 from analysis.diff import Difference, diff
-from trainable.records import ExperimentFolder, write_json
+from records.trial import ExperimentFolder, write_json
 
 
 @pytest.fixture

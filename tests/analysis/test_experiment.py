@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.where import rows_where
-from trainable.lr_policies import StagnationRestart
-from trainable.records import ExperimentFolder, append_row, write_json
-from trainable.schedules import Cosine, OneShot, Piecewise, TimeBased
+from analysis.rank.filter import rows_where
+from records.trial import ExperimentFolder, append_row, write_json
+from trainable.schedules.alpha import Cosine, OneShot, Piecewise, TimeBased
+from trainable.schedules.lr_policies import StagnationRestart
 
 
 def test_what_the_records_say_is_in_the_frames(builder: Any) -> None:
@@ -471,7 +471,7 @@ def test_which_experiments_must_be_said_and_once(builder: Any) -> None:
 
 def test_importing_is_light() -> None:
     code = (
-        "import sys, analysis, analysis.table, analysis.status_view\n"
+        "import sys, analysis, analysis.terminal.ranking_table, analysis.terminal.status_view\n"
         "print(*{'ray', 'torch', 'torchvision', 'optuna', 'plotly', 'sklearn'} & set(sys.modules))"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(analysis.__file__).parents[1])}

@@ -11,12 +11,12 @@ from searches import SETTINGS, check_whole, untimed
 from typer.testing import CliRunner, Result
 
 import analysis
+from records.trial import ExperimentFolder, TrialRecord, read_json
 from search.cli import app
-from search.reading import read_trial
+from search.snapshot import read_trial
 from trainable.config import as_json, trial_config
 from trainable.dense import load_dense
-from trainable.recorded import RecordedTrial
-from trainable.records import ExperimentFolder, TrialRecord, read_json
+from trainable.recorded_trial import RecordedTrial
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 
@@ -39,8 +39,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
 @pytest.fixture(scope="module")
 def interrupted(finished: ExperimentFolder, tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
     """As `finished`, but trial 4 is in the middle, with two checkpoints."""
-    from search.setting_up import recorded_settings
-    from trainable.data import load_data
+    from search.setup.creation import recorded_settings
+    from trainable.data.dataset import load_data
 
     folder = ExperimentFolder(tmp_path_factory.mktemp("interrupted") / "search")
     shutil.copytree(finished.path, folder.path)

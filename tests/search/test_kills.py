@@ -19,7 +19,7 @@ from searches import (
     worker_pids,
 )
 
-from trainable.records import ExperimentFolder
+from records.trial import ExperimentFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

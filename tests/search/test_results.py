@@ -16,10 +16,10 @@ from searches import TINY, alphaprune, ended, run, start, wait_for
 from typer.testing import Result
 
 import analysis
-from trainable import device_lock
-from trainable.cpus import cpus
-from trainable.records import ExperimentFolder, read_json
-from trainable.weights import load_pruned
+from records.trial import ExperimentFolder, read_json
+from trainable.device import cpus
+from trainable.measurement import machine_lock as device_lock
+from trainable.network.weights import load_pruned
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

@@ -9,9 +9,9 @@ import torch
 from searches import TINY, alphaprune
 from typer.testing import Result
 
+from records.trial import ExperimentFolder, read_json
 from trainable.dense import copy_dense
-from trainable.records import ExperimentFolder, read_json
-from trainable.weights import load_pruned, save_network
+from trainable.network.weights import load_pruned, save_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

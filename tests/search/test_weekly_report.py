@@ -5,7 +5,7 @@ from searches import alphaprune
 
 import analysis
 from analysis.figures.iterations import iterations_info
-from trainable.records import ExperimentFolder
+from records.trial import ExperimentFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

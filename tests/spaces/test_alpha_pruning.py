@@ -13,7 +13,7 @@ from optuna.trial import FixedTrial, create_trial
 
 from spaces.alpha_pruning import CRITERIA, FAMILIES, POLICIES, SCOPES, alpha_pruning
 from trainable.config import Optimizer, Pruning, TrialConfig, as_json, trial_config
-from trainable.lr_policies import CosineAnnealing, OneCycle, StagnationRestart
+from trainable.schedules.lr_policies import CosineAnnealing, OneCycle, StagnationRestart
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trainable.config import DenseConfig, Optimizer, Pruning, TrialConfig
-from trainable.data import Data, Split
+from trainable.data.dataset import Data, Split
 from trainable.dense import Dense, load_dense, train_dense
 
 CLASSES = 4

@@ -13,8 +13,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from trainable.config import DataConfig, DenseConfig, Optimizer, Pruning, TrialConfig, as_json, trial_config
-from trainable.lr_policies import CosineAnnealing, CosineRestarts, OneCycle, Plateau, StagnationRestart
-from trainable.schedules import (
+from trainable.schedules.alpha import (
     Cosine,
     Exponential,
     Multiplicative,
@@ -24,6 +23,7 @@ from trainable.schedules import (
     Segment,
     TimeBased,
 )
+from trainable.schedules.lr_policies import CosineAnnealing, CosineRestarts, OneCycle, Plateau, StagnationRestart
 
 LR = st.floats(1e-6, 1)
 FRACTION = st.floats(0.01, 0.99)

@@ -20,20 +20,27 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainable import training
-from trainable.batches import Images
 from trainable.config import Optimizer, TrialConfig
-from trainable.data import Data
+from trainable.data.batches import Images
+from trainable.data.dataset import Data
 from trainable.dense import Dense
-from trainable.gates import GatedVGG16
-from trainable.learning_rate import LearningRate
-from trainable.lr_policies import CosineAnnealing, CosineRestarts, LRPolicy, OneCycle, Plateau, StagnationRestart
-from trainable.measurement import as_autocast_computes
-from trainable.memory import ENVIRONMENT
-from trainable.network import VGG16, dense_widths, initialised, placed
-from trainable.removal import relative_difference, remove
+from trainable.measurement.job import as_autocast_computes
+from trainable.measurement.memory import ENVIRONMENT
+from trainable.network.vgg16 import VGG16, dense_widths, initialised, placed
+from trainable.network.weights import save_network
+from trainable.pruning.gates import GatedVGG16
+from trainable.pruning.removal import relative_difference, remove
+from trainable.schedules.lr_policies import (
+    CosineAnnealing,
+    CosineRestarts,
+    LRPolicy,
+    OneCycle,
+    Plateau,
+    StagnationRestart,
+)
+from trainable.schedules.lr_schedulers import LearningRate
 from trainable.training import autocast, recalibrate, sgd, train_epoch
 from trainable.trial import REMOVAL_TOLERANCE, Trial
-from trainable.weights import save_network
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
@@ -267,7 +274,7 @@ def test_the_memory_of_a_gpu_is_the_networks_own(data: Data, tmp_path: Path) -> 
     np.savez(tmp_path / "test.npz", images=images, labels=labels)
     job = {"kind": "memory", "networks": [str(tmp_path / "network")], "test": str(tmp_path / "test.npz"), "threads": 1}
     ran = subprocess.run(
-        [sys.executable, "-m", "trainable.measurement"],
+        [sys.executable, "-m", "trainable.measurement.job"],
         input=json.dumps(job),
         env={**os.environ, **ENVIRONMENT},
         capture_output=True,

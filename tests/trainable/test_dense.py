@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import torch
 
-from trainable.batches import Images
+from records.trial import read_rows
 from trainable.config import DenseConfig, Optimizer
-from trainable.data import Data
+from trainable.data.batches import Images
+from trainable.data.dataset import Data
 from trainable.dense import Dense, copy_dense, dense_hash, find_dense, load_dense, train_dense
 from trainable.errors import DivergedError
-from trainable.network import channels, dense_widths, macs, parameters
-from trainable.records import read_rows
+from trainable.network.vgg16 import channels, dense_widths, macs, parameters
 from trainable.training import evaluate
 
 FILES = {"epochs.jsonl", "arch.json", "model.safetensors", "dense.json"}

@@ -10,13 +10,13 @@ import ray
 import torch
 from ray import tune
 
+from records.trial import TrialFolder, TrialRecord
 from trainable.config import Optimizer, Pruning, TrialConfig, as_json, trial_config
-from trainable.data import Data
+from trainable.data.dataset import Data
 from trainable.dense import Dense
-from trainable.lr_policies import CosineAnnealing, Plateau
 from trainable.ray_trainable import AlphaPruning
-from trainable.records import TrialFolder, TrialRecord
-from trainable.schedules import Cosine
+from trainable.schedules.alpha import Cosine
+from trainable.schedules.lr_policies import CosineAnnealing, Plateau
 from trainable.trial import Trial
 
 Rows = list[dict[str, Any]]

@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from trainable.config import Optimizer, Pruning, TrialConfig, as_json
-from trainable.data import Data
+from trainable.data.dataset import Data
 from trainable.dense import Dense
-from trainable.lr_policies import CosineAnnealing, CosineRestarts, OneCycle, Plateau, StagnationRestart
-from trainable.masks import widths_of
-from trainable.network import VGG16
-from trainable.schedules import Multiplicative, OneShot, Polynomial
+from trainable.network.vgg16 import VGG16
+from trainable.pruning.masks import widths_of
+from trainable.schedules.alpha import Multiplicative, OneShot, Polynomial
+from trainable.schedules.lr_policies import CosineAnnealing, CosineRestarts, OneCycle, Plateau, StagnationRestart
 from trainable.trial import Trial
 
 ROOT = Path(__file__).parents[2]

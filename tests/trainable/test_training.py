@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainable.batches import EVALUATION_BATCH, Images
 from trainable.config import Optimizer
-from trainable.data import Data
+from trainable.data.batches import EVALUATION_BATCH, Images
+from trainable.data.dataset import Data
 from trainable.dense import Dense
 from trainable.errors import DivergedError
-from trainable.learning_rate import LearningRate
-from trainable.lr_policies import CosineAnnealing
-from trainable.network import VGG16, dense_widths, initialised
+from trainable.network.vgg16 import VGG16, dense_widths, initialised
+from trainable.schedules.lr_policies import CosineAnnealing
+from trainable.schedules.lr_schedulers import LearningRate
 from trainable.training import RECALIBRATION_BATCHES, Trained, evaluate, prepare_device, recalibrate, sgd, train_epoch
 
 CPU = torch.device("cpu")

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 import torch
 
-from trainable.batches import Images
 from trainable.config import Optimizer, Pruning, TrialConfig
-from trainable.criteria import score
-from trainable.data import Data
+from trainable.data.batches import Images
+from trainable.data.dataset import Data
 from trainable.dense import Dense
 from trainable.errors import DivergedError
-from trainable.gates import GatedVGG16
-from trainable.lr_policies import CosineAnnealing, StagnationRestart
-from trainable.masks import choose, widths_of
-from trainable.network import VGG16, dense_widths, initialised, macs, parameters
-from trainable.removal import remove
-from trainable.schedules import Cosine, Multiplicative, OneShot, Polynomial
+from trainable.network.vgg16 import VGG16, dense_widths, initialised, macs, parameters
+from trainable.pruning.criteria import score
+from trainable.pruning.gates import GatedVGG16
+from trainable.pruning.masks import choose, widths_of
+from trainable.pruning.removal import remove
+from trainable.schedules.alpha import Cosine, Multiplicative, OneShot, Polynomial
+from trainable.schedules.lr_policies import CosineAnnealing, StagnationRestart
 from trainable.training import Evaluated, evaluate, recalibrate
 from trainable.trial import Trial
 

@@ -13,11 +13,11 @@ from optuna.distributions import distribution_to_json
 
 import analysis
 from analysis import Experiment
+from records.trial import ExperimentFolder, TrialRecord, replace_rows, write_json
 from spaces.alpha_pruning import alpha_pruning
 from trainable.config import Pruning, TrialConfig, as_json, trial_config
-from trainable.lr_policies import StagnationRestart
-from trainable.records import ExperimentFolder, TrialRecord, replace_rows, write_json
-from trainable.schedules import OneShot, Piecewise
+from trainable.schedules.alpha import OneShot, Piecewise
+from trainable.schedules.lr_policies import StagnationRestart
 
 WIDTHS = [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
 DENSE = {

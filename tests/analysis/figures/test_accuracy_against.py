@@ -18,7 +18,7 @@ from analysis.figures.accuracy_against import (
     accuracy_against_macs_info,
     accuracy_against_measured_info,
 )
-from analysis.figures.described import Who
+from analysis.labels import Who
 
 
 def drawn_points(figure: Any) -> Counter[tuple[float, float]]:

@@ -3,7 +3,7 @@ from typing import Any
 from analysis import Experiment
 from analysis.figures import alpha_curves
 from analysis.figures.alpha_curves import alpha_curves_info
-from analysis.figures.described import chosen
+from analysis.labels import chosen
 
 
 def test_a_curve_for_the_best_of_each_family(full: Experiment) -> None:

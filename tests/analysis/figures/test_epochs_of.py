@@ -4,8 +4,8 @@ import pytest
 
 from analysis import Experiment
 from analysis.figures import epochs_of
-from analysis.figures.described import chosen
 from analysis.figures.epochs_of import COLUMNS, epochs_of_info
+from analysis.labels import chosen
 
 
 def test_the_curves_are_the_rows(full: Experiment) -> None:

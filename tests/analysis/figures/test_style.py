@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.figures.style import FAMILY_COLOURS, TEMPLATE, figure, hover, sentence, shade, shown
-from trainable.schedules import AlphaSchedule
+from trainable.schedules.alpha import AlphaSchedule
 
 TAG = re.compile(r"<(?!br>)")
 

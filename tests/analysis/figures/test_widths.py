@@ -5,8 +5,8 @@ import pytest
 
 from analysis import Experiment
 from analysis.figures import widths
-from analysis.figures.described import chosen
 from analysis.figures.widths import widths_info
+from analysis.labels import chosen
 
 
 def test_widths_are_those_of_the_records(full: Experiment, synthetic: Any) -> None:

@@ -14,10 +14,10 @@ from optuna.distributions import distribution_to_json
 
 import analysis
 from analysis import Experiment
+from records.trial import ExperimentFolder, TrialRecord, replace_rows, write_json
 from spaces.alpha_pruning import alpha_pruning
 from trainable.config import Pruning, TrialConfig, as_json, trial_config
-from trainable.records import ExperimentFolder, TrialRecord, replace_rows, write_json
-from trainable.schedules import OneShot
+from trainable.schedules.alpha import OneShot
 
 DATA = {"name": "cifar10", "classes": 10, "train_images": 45000, "validation_images": 5000, "test_images": 10000}
 DENSE = {

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from analysis.ranking import rank
+from analysis.rank.ranking import rank
 from analysis.report.speed import NOTHING, speed_sentence
 
 CPU = "AMD EPYC 7B13, 2 threads"

@@ -1,0 +1,178 @@
+"""The records as an Optuna study, for Optuna's own figures, importances and dashboard.
+
+optuna is imported inside the functions: reading an experiment does not need it.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from analysis.columns import column
+from analysis.rank.ranking import OBJECTIVES, direction
+from analysis.text import printable
+from records.trial import ExperimentFolder, TrialRecord
+
+if TYPE_CHECKING:
+    import optuna
+
+    from analysis.experiment import Experiment
+
+# What stands beside each trial in the study, where it is known.
+_ATTRIBUTES = (
+    "state",
+    "pruned_val_accuracy",
+    "accuracy_at_cut",
+    "accuracy_drop",
+    "mac_sparsity",
+    "parameter_sparsity",
+    "channel_sparsity",
+    "test_accuracy",
+    "batch1_speedup",
+    "batch256_speedup",
+    "size_bytes",
+    "epochs_done",
+    "seconds",
+    "host",
+    "device",
+    "error",
+)
+
+
+def study_of(experiment: "Experiment") -> "optuna.Study":
+    """What the search asked for and what came of it, as an optuna.Study in memory, in the order of the trials' numbers.
+
+    Controls, branches and repeats are left out, as no sampler asked for them. A trial's number in the experiment is
+    its user attribute `number`, beside others such as `seconds` and `mac_sparsity`. Times are local, as Optuna's are.
+    Complete trials are COMPLETE, stopped ones PRUNED, running ones RUNNING, and those that failed, or whose outcome
+    was lost, FAIL. With one objective, its value after each epoch is an intermediate value.
+
+    With several objectives Optuna's figures and importances of one value take a `target`. PED-ANOVA, the default, asks
+    what makes it low, so for the accuracy it is `target=lambda trial: -trial.values[0]`.
+
+    Warns of a trial whose parameters cannot be read, and leaves it out. Raises ValueError, in one line, where an
+    objective in the settings is no column of the trials.
+    """
+    import optuna
+
+    objectives = _objectives(experiment.settings)
+    for name in objectives:
+        column(experiment.trials, name)
+    with _quiet():
+        study = optuna.create_study(
+            study_name=experiment.name,
+            directions=["minimize" if direction(name)[1] else "maximize" for name in objectives],
+        )
+        study.set_metric_names(list(objectives))
+    folder = ExperimentFolder(experiment.path)
+    reported = _reported(experiment.epochs, objectives)
+    numbers: list[int] = experiment.trials.index.tolist()
+    for number, (_, row) in zip(numbers, experiment.trials.iterrows(), strict=True):
+        try:
+            record = folder.trial(number).read()
+            if not record.asked:
+                continue
+            trial = trial_of(record, _values(row, objectives), reported.get(number, {}))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            warnings.warn(f"trial {number} is not in the study: {printable(str(error))}", stacklevel=2)
+            continue
+        trial.user_attrs = {"number": record.number} | _attributes(row)
+        _set_times(trial, row)
+        study.add_trial(trial)
+    return study
+
+
+def trial_of(
+    record: TrialRecord, values: Sequence[float] | None, reported: Mapping[int, float]
+) -> "optuna.trial.FrozenTrial":
+    """A recorded trial as Optuna has it, with the parameters that were asked for.
+
+    Args:
+        values: of the objectives; None where they are not known.
+        reported: epoch -> the objective's value then, to be empty where there are several objectives: Optuna 5's TPE
+            fails at the next ask when a PRUNED trial of such a study carries any.
+
+    Raises:
+        ValueError, KeyError, TypeError or AttributeError: where the record's parameters and distributions are not what
+            Optuna wrote.
+    """
+    from optuna.distributions import json_to_distribution
+    from optuna.trial import TrialState, create_trial
+
+    told: list[float] | None = None
+    if record.state == "complete" and values is not None:
+        state, told = TrialState.COMPLETE, list(values)
+    elif record.state == "stopped":
+        state = TrialState.PRUNED
+        told = [reported[max(reported)]] if reported else None  # as study.tell makes it of the last report
+    else:
+        state = TrialState.RUNNING if record.state == "running" else TrialState.FAIL
+    return create_trial(
+        state=state,
+        values=told,
+        params=record.params,
+        distributions={name: json_to_distribution(text) for name, text in record.distributions.items()},
+        intermediate_values=dict(reported),
+    )
+
+
+def _objectives(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the search optimised, as the settings say; OBJECTIVES where they do not."""
+    search = settings.get("search")
+    found = search.get("objectives") if isinstance(search, dict) else None
+    if isinstance(found, list) and found and all(isinstance(name, str) for name in found):
+        return tuple(found)
+    return OBJECTIVES
+
+
+def _values(row: "pd.Series[Any]", objectives: Sequence[str]) -> list[float] | None:
+    """The objectives' values; None where one is not known."""
+    values = [float(row[name]) for name in objectives]
+    return None if pd.isna(values).any() else values
+
+
+def _reported(epochs: pd.DataFrame, objectives: Sequence[str]) -> dict[int, dict[int, float]]:
+    """Trial -> epoch -> value of the one objective, if it is one that each epoch tells."""
+    if len(objectives) > 1 or objectives[0] not in epochs:
+        return {}
+    found: dict[int, dict[int, float]] = {}
+    known = epochs[["number", "epoch", objectives[0]]].dropna()
+    for number, epoch, value in known.itertuples(index=False):
+        found.setdefault(number, {})[epoch] = value
+    return found
+
+
+def _attributes(row: "pd.Series[Any]") -> dict[str, Any]:
+    return {str(name): value for name, value in row.reindex(list(_ATTRIBUTES)).dropna().items()}
+
+
+def _set_times(trial: "optuna.trial.FrozenTrial", row: "pd.Series[Any]") -> None:
+    started = row["started"] if pd.notna(row["started"]) else row["created"]
+    if pd.isna(started):
+        return
+    trial.datetime_start = _local(started)
+    if trial.state.is_finished():
+        trial.datetime_complete = _local(row["finished"]) if pd.notna(row["finished"]) else trial.datetime_start
+
+
+def _local(time: pd.Timestamp) -> datetime:
+    """UTC as local time without a zone, which is how Optuna keeps times."""
+    return time.to_pydatetime().astimezone().replace(tzinfo=None)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's word on the new study, and without its warning that metric names are experimental."""
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

@@ -1,0 +1,69 @@
+"""How much of what could be reached an experiment has reached, as one number: the hypervolume of its front."""
+
+from collections.abc import Sequence
+
+import moocore
+import numpy as np
+import pandas as pd
+
+from analysis.columns import column
+from analysis.rank.ranking import FRACTIONS, candidates, costs_of, direction
+from analysis.text import printable
+
+# All trials prune the same dense network, so their front in accuracy and MAC sparsity is that in accuracy and MACs;
+# but this pair lies in the unit square, so that its hypervolume is a fraction.
+OBJECTIVES = ("pruned_val_accuracy", "mac_sparsity")
+
+_SPARSITY = {"macs": "mac_sparsity", "parameters": "parameter_sparsity"}
+
+
+def hypervolume(
+    trials: pd.DataFrame, objectives: Sequence[str] = OBJECTIVES, reference: Sequence[float] | None = None
+) -> float:
+    """What the complete trials dominate, up to the reference point (Zitzler & Thiele 1998), in units of `objectives`.
+
+    For the default objectives that is a fraction in [0, 1]: accuracy 1 without any MACs would give 1. It is the mean
+    over all MAC sparsities s in [0, 1] of the best accuracy at s or more. A trial and its repeats count once, with
+    their mean (rank.seeds); what is unknown in an objective, or not better than the reference, does not count.
+
+    Args:
+        trials: a row a trial (columns: tables.trials), controls included.
+        objectives: columns, directions as in analysis.rank.ranking.direction.
+        reference: the worst value of each objective that counts, in its unit; None is `default_reference`'s. Numbers
+            compare only if they were computed with the same reference.
+
+    Raises:
+        ValueError: in one line, for unknown columns, figures of several devices, and a reference that is needed or
+            does not fit.
+    """
+    found = candidates(trials)
+    costs = costs_of(found, objectives)
+    worst = np.array(default_reference(found, objectives) if reference is None else reference, dtype=np.float64)
+    if worst.shape != (len(objectives),):
+        raise ValueError(f"`reference` must hold a number for each of {len(objectives)} objectives, but got {worst}")
+    points = costs[np.isfinite(costs).all(axis=1)]
+    if len(points) == 0:
+        return 0.0
+    if not np.isfinite(worst).all():
+        raise ValueError(f"`reference` must hold finite numbers, but got {worst}")
+    signs = [1 if direction(objective)[1] else -1 for objective in objectives]
+    return float(moocore.hypervolume(points, ref=worst * signs))
+
+
+def default_reference(trials: pd.DataFrame, objectives: Sequence[str]) -> list[float]:
+    """The worst value of each objective: 0 for accuracies and sparsities, the dense network's for MACs and parameters.
+
+    The dense network's follow from the trials (macs / (1 - mac_sparsity)): the largest, if they differ; NaN without
+    trials. Raises ValueError, in one line, for objectives that have no such value.
+    """
+    return [_worst(trials, objective) for objective in objectives]
+
+
+def _worst(trials: pd.DataFrame, objective: str) -> float:
+    name, low_first = direction(objective)
+    if name in FRACTIONS and not low_first:
+        return 0.0
+    if name in _SPARSITY and low_first:
+        dense = column(trials, name) / (1 - column(trials, _SPARSITY[name]))
+        return float(dense[np.isfinite(dense)].max())
+    raise ValueError(f"{printable(objective)!r} has no worst value that is known; give one by `reference`")

@@ -1,0 +1,40 @@
+"""A trial and its repeats with other seeds as one row: what is said of a confirmed trial is a mean over seeds."""
+
+import numpy as np
+import pandas as pd
+
+COLUMNS = ("seeds", "test_seeds", "accuracy_std", "test_accuracy_std")
+
+_AVERAGED = ("pruned_val_accuracy", "val_accuracy", "accuracy_at_cut", "accuracy_drop", "test_accuracy")
+
+
+def over_seeds(trials: pd.DataFrame) -> pd.DataFrame:
+    """The complete trials that are no repeats, each with what its repeats say of it.
+
+    COLUMNS come first:
+
+        seeds                              its complete repeats whose accuracy is known; 0: one seed has been tried
+        test_seeds                         those of them that have a test_accuracy
+        accuracy_std, test_accuracy_std    sample standard deviations (divisor n - 1) of pruned_val_accuracy and
+                                           test_accuracy over the repeats; NaN for fewer than two
+
+    Where there are seeds, the accuracies and accuracy_drop are means over the repeats that have them. The trial itself
+    is left out: it was chosen for being high, so counting it would flatter the mean. All else is the trial's own.
+
+    Args:
+        trials: a row a trial (tables.trials), numbered by its index; without a column `confirms` nothing is a repeat.
+    """
+    complete = trials[trials["state"] == "complete"]
+    confirms = complete["confirms"] if "confirms" in complete else pd.Series(np.nan, complete.index)
+    found = complete[confirms.isna()].copy()
+    repeats = complete[complete["pruned_val_accuracy"].notna()].groupby(confirms)  # NaN is no group
+    seeds = repeats.size().reindex(found.index, fill_value=0)
+    tested = repeats["test_accuracy"].count().reindex(found.index, fill_value=0) if "test_accuracy" in found else 0
+    for name in _AVERAGED:
+        if name in found:
+            found[name] = found[name].where(seeds == 0, repeats[name].mean().reindex(found.index))
+    spreads = {
+        spread: repeats[name].std().reindex(found.index) if name in found else np.nan
+        for spread, name in (("accuracy_std", "pruned_val_accuracy"), ("test_accuracy_std", "test_accuracy"))
+    }
+    return pd.concat([pd.DataFrame({"seeds": seeds, "test_seeds": tested} | spreads), found], axis=1)

@@ -1,0 +1,223 @@
+"""The commands that compute trials: run, trial, resume, branch, confirm."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from records.trial import ExperimentFolder
+from search.backends.base import Where
+from search.cli.app import (
+    DEFAULT_STORAGE,
+    Address,
+    Concurrency,
+    GpusPerTrial,
+    Local,
+    MovedData,
+    Name,
+    Set,
+    Storage,
+    TensorBoard,
+    TimeBudget,
+    app,
+    ending,
+    load,
+    print_ranking,
+    refusing,
+    say,
+)
+from search.interruption import seconds
+from search.settings import Controls, Settings, Space, read_preset, resolve
+from search.setup.storage import new_folder
+
+
+@app.command()
+def run(
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="A shipped preset's name, or a TOML file.")],
+    name: Annotated[str | None, typer.Option(help="Name of the experiment; by default the preset's.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials besides the controls.")] = None,
+    data: Annotated[str | None, typer.Option(help="digits, cifar10, or a folder (Parquet or ImageFolder).")] = None,
+    width: Annotated[float | None, typer.Option(help="Width of the dense network, 1 is the published one.")] = None,
+    concurrency: Concurrency = None,
+    gpus_per_trial: GpusPerTrial = None,
+    address: Address = None,
+    local: Local = False,
+    tensorboard: TensorBoard = False,
+    time_budget: TimeBudget = None,
+    overrides: Set = [],  # noqa: B006  typer reads the default and makes a new list
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Search: train the dense network, run the controls and the trials, print the ranking."""
+    flags = {
+        "search.trials": trials,
+        "data.source": data,
+        "dense.width": width,
+        "resources.concurrency": concurrency,
+        "resources.gpus_per_trial": gpus_per_trial,
+    }
+    with refusing():
+        values = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
+        settings = resolve(read_preset(preset), [*overrides, *values])
+    _run(settings, preset, name, storage, Where(local, address, tensorboard), time_budget)
+
+
+@app.command()
+def trial(
+    target: Annotated[str, typer.Argument(metavar="NAME|CONFIG.toml", help="An experiment, or a TOML file.")],
+    number: Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="The trial's number.")] = None,
+    data: MovedData = None,
+    name: Annotated[str | None, typer.Option(help="CONFIG.toml: name of the experiment it becomes.")] = None,
+    overrides: Set = [],  # noqa: B006
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """One trial in this process.
+
+    NAME NUMBER: computes a recorded trial again and prints its rows, a line of JSON each; writes nothing.
+    CONFIG.toml: runs the file's [trial] as an experiment of its own, without controls.
+    """
+    from search.followups.recompute import replay
+
+    if number is not None:
+        with refusing():
+            if overrides or name:
+                raise ValueError("--set and --name go with CONFIG.toml; a recorded trial is computed as it was")
+            rows = replay(storage, target, number, data=data)
+        for row in rows:
+            typer.echo(json.dumps(row))
+        return
+    with refusing():
+        if not target.endswith(".toml"):
+            raise ValueError(f"give the NUMBER of a trial of {target!r}, or a TOML file")
+        sources = [f"data.source={json.dumps(data)}"] if data else []
+        settings = resolve(read_preset(target), [*overrides, *sources])
+    alone = replace(
+        settings,
+        space=Space("spaces.fixed:fixed"),
+        controls=Controls(kinds=()),
+        search=replace(settings.search, trials=1),
+    )
+    _run(alone, target, name, storage, Where(local=True))
+
+
+@app.command()
+def resume(
+    name: Name,
+    trials: Annotated[int | None, typer.Option(help="Extend the search to so many trials.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed trials again.")] = False,
+    data: MovedData = None,
+    concurrency: Concurrency = None,
+    gpus_per_trial: GpusPerTrial = None,
+    address: Address = None,
+    local: Local = False,
+    tensorboard: TensorBoard = False,
+    time_budget: TimeBudget = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Go on with an interrupted experiment, or with a finished one and more trials."""
+    with refusing():
+        folder = ExperimentFolder.find(storage, name)
+    resources = {"concurrency": concurrency, "gpus_per_trial": gpus_per_trial}
+    _resume(
+        folder,
+        Where(local, address, tensorboard),
+        time_budget,
+        trials=trials,
+        resources={key: value for key, value in resources.items() if value is not None},
+        data=data,
+        retry_failed=retry_failed,
+    )
+
+
+@app.command()
+def branch(
+    name: Name,
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="The trial to start from.", show_default=False)],
+    at_alpha: Annotated[float, typer.Option(help="At its first epoch with alpha at or below this.")],
+    overrides: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Other than in that trial, e.g. alpha.rate=2.")
+    ] = [],  # noqa: B006
+    later: Annotated[bool, typer.Option("--later", help="Only record it; `resume` runs it.")] = False,
+    data: MovedData = None,
+    address: Address = None,
+    local: Local = False,
+    time_budget: TimeBudget = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """A new trial from another's checkpoint with other settings; then goes on like `resume`."""
+    from search.followups.branch import branch as new_branch
+    from search.setup.creation import add
+    from search.setup.driver_lock import driving
+
+    with refusing():
+        folder = ExperimentFolder.find(storage, name)
+        new = new_branch(folder, number, at_alpha=at_alpha, overrides=overrides)
+        if later:
+            with driving(folder):
+                add(folder, [new])
+    say(f"trial {new.record.number} branches from trial {number}")
+    if not later:
+        _resume(folder, Where(local, address), time_budget, data=data, new=[new])
+
+
+@app.command()
+def confirm(
+    name: Name,
+    top: Annotated[
+        int | None,
+        typer.Option(help="So many trials, the best of each amount cut in turn, besides all controls.", min=1),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="How many other seeds each is repeated with.")] = 3,
+    data: MovedData = None,
+    address: Address = None,
+    local: Local = False,
+    time_budget: TimeBudget = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Run the best and the controls again over seeds, then rank by the means; then goes on like `resume`."""
+    from search.followups.confirm import repeats
+    from search.setup.creation import NewTrial
+
+    with refusing():
+        folder = ExperimentFolder.find(storage, name)
+        new = [NewTrial(record) for record in repeats(folder, top=top, seeds=seeds)]
+    say(f"{len(new)} repeats with other seeds" if new else "all of them have been repeated already")
+    _resume(folder, Where(local, address), time_budget, data=data, new=new)
+
+
+def _run(
+    settings: Settings, preset: str, name: str | None, storage: Path, where: Where, time_budget: str | None = None
+) -> None:
+    with refusing():
+        budget = seconds(time_budget) if time_budget else None
+        folder = new_folder(storage, preset, name)
+    with ending(folder, budget, address=where.address), refusing():
+        # Imported here: torch takes seconds that `rank` and `status` should not.
+        from search.experiment import run as run_experiment
+
+        run_experiment(settings, folder, where, preset=preset, say=say)
+    _results(folder)
+
+
+def _resume(folder: ExperimentFolder, where: Where, time_budget: str | None, *, data: str | None, **how: Any) -> None:
+    with refusing():
+        budget = seconds(time_budget) if time_budget else None
+    with ending(folder, budget, address=where.address, data=data), refusing():
+        from search.experiment import resume as resume_experiment
+
+        resume_experiment(folder, where, say=say, data=data, **how)
+    _results(folder)
+
+
+def _results(folder: ExperimentFolder) -> None:
+    """The ranking, and the report where the settings want one."""
+    print_ranking(folder)
+    experiment = load(folder.path.parent, folder.path.name)
+    if experiment.settings.get("results", {}).get("report", True):
+        from analysis.report import write_report
+
+        try:
+            say(f"report: {write_report(experiment)}")
+        except OSError as error:  # all else is there
+            say(f"alphaprune: the report cannot be written: {error.strerror or error}")

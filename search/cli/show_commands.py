@@ -1,0 +1,160 @@
+"""The commands that show what came out: status, rank, measure, report, export."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from analysis.status import status as status_of
+from analysis.status import to_json as status_json
+from analysis.terminal.ranking_table import ranking_table, to_csv, to_json
+from analysis.terminal.status_view import status_view
+from records.trial import ExperimentFolder
+from search.backends.base import Where
+from search.cli.app import (
+    DEFAULT_STORAGE,
+    MovedData,
+    Name,
+    Storage,
+    app,
+    ending,
+    load,
+    print_ranking,
+    refusing,
+    say,
+    stdout,
+    writable,
+)
+
+
+class Format(StrEnum):
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+class StatusFormat(StrEnum):
+    table = "table"
+    json = "json"
+
+
+class ExportFormat(StrEnum):
+    torch = "torch"
+    onnx = "onnx"
+
+
+@app.command()
+def status(
+    name: Name,
+    form: Annotated[StatusFormat, typer.Option("--format", help="table or json.")] = StatusFormat.table,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """What is done and what is running, while it runs or after."""
+    found = status_of(load(storage, name))
+    if form is StatusFormat.json:
+        typer.echo(status_json(found))
+    else:
+        stdout().print(status_view(found))
+
+
+@app.command()
+def rank(
+    name: Name,
+    by: Annotated[list[str], typer.Option(help="Column to rank by, a leading - or + sets the direction.")] = [],  # noqa: B006
+    weight: Annotated[
+        list[str], typer.Option(metavar="COLUMN=W", help="Rank by a weighted sum of scaled columns; repeatable.")
+    ] = [],  # noqa: B006
+    where: Annotated[str | None, typer.Option(help="Only these, e.g. 'mac_sparsity >= 0.75'.")] = None,
+    top: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
+    form: Annotated[Format, typer.Option("--format", help="table, json or csv.")] = Format.table,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """The ranking and the Pareto front."""
+    experiment = load(storage, name)
+    with refusing():
+        ranked = experiment.rank(by or None, where, top, weights=_weights(weight) or None)
+    if form is Format.table:
+        stdout().print(ranking_table(ranked, experiment.dense, experiment.dense_measure))
+    else:
+        typer.echo((to_json if form is Format.json else to_csv)(ranked), nl=False)
+
+
+def _weights(texts: list[str]) -> dict[str, float]:
+    weights = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        try:
+            weights[name] = float(value)
+        except ValueError:
+            raise ValueError(f"--weight takes COLUMN=W, such as pruned_val_accuracy=0.7, but got {text!r}") from None
+    return weights
+
+
+@app.command()
+def measure(
+    name: Name,
+    top: Annotated[int | None, typer.Option(help="The best so many, and the controls.", min=1)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All complete trials.")] = False,
+    data: MovedData = None,
+    address: Annotated[str | None, typer.Option(help="Measure on the best node of this Ray cluster.")] = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Measure (again) speed, memory, size and test accuracy; by default of the Pareto front and the controls."""
+    with refusing():
+        if top is not None and everything:
+            raise ValueError("--top and --all cannot both be given")
+        folder = ExperimentFolder.find(storage, name)
+    with ending(folder, address=address, data=data), refusing():
+        from search.experiment import measure as measure_experiment
+        from search.followups.measure import Selection
+
+        selection = Selection(top, everything, again=True)
+        measure_experiment(folder, Where(address=address), selection, data=data, say=say)
+    print_ranking(folder)
+
+
+@app.command()
+def report(
+    name: Name,
+    to: Annotated[
+        Path | None, typer.Option(help="The file; by default report.html in the experiment's folder.")
+    ] = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Write one HTML file that needs no network: the answer, the ranking, the figures, how it was measured."""
+    experiment = load(storage, name)
+    with refusing():
+        if to is not None and not to.absolute().parent.is_dir():
+            raise ValueError(f"--to must be in a folder that exists, but got {str(to)!r}")
+        from analysis.report import write_report
+
+        with writable(to or experiment.path):
+            typer.echo(write_report(experiment, to))
+
+
+@app.command()
+def export(
+    name: Name,
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="The trial.", show_default=False)],
+    to: Annotated[Path, typer.Option(help="torch: a new folder; onnx: a new file.", show_default=False)],
+    form: Annotated[ExportFormat, typer.Option("--format", help="torch or onnx.")] = ExportFormat.torch,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """The pruned network of a trial for use elsewhere, checked against the original's output."""
+    with refusing():
+        from search.followups.branch import find_trial
+        from trainable.network.export import export as export_network
+
+        trial = find_trial(ExperimentFolder.find(storage, name), number)
+        state = trial.read().state
+        if state != "complete":
+            raise ValueError(f"NUMBER must be that of a complete trial, but trial {number} is {state}")
+        try:
+            with writable(to):
+                difference = export_network(trial.model, to, form.value)
+        except ArithmeticError as error:
+            say(f"alphaprune: {error}")
+            raise typer.Exit(1) from error
+    say(f"its logits differ from the network's by at most {difference:.1g} of the largest")
+    typer.echo(to)

@@ -1,0 +1,48 @@
+"""Repeats of the best trials and of the controls with other seeds: what a single seed says may be luck."""
+
+from dataclasses import replace
+
+import analysis
+from analysis.rank.comparison import to_confirm
+from records.trial import ExperimentFolder, TrialRecord, read_json
+from search.sampling.trial_source import next_number
+from search.setup.creation import recorded_settings
+from search.snapshot import whole_trials
+from trainable.config import as_json, trial_config
+
+
+def repeats(folder: ExperimentFolder, *, top: int | None, seeds: int) -> list[TrialRecord]:
+    """Repeats of `top` trials and of all controls, each with `seeds` other seeds than its own; nothing is written.
+
+    Which trials: the best of those that cut as much as the controls do, amount by amount in turn
+    (analysis.rank.comparison.to_confirm); None for 3, or as many as there are amounts if those are more.
+
+    What has been repeated before gets only the repeats it lacks. A repeat differs in its seed alone: the order of the
+    data, the augmentation, and what is drawn at random; the dense network is the same. Branches are left out, since
+    they begin with a checkpoint of one seed.
+
+    Returns:
+        Their records, numbered as the experiment's next trials; a search runs those that are written to its folder.
+
+    Raises:
+        ValueError: if `top` or `seeds` is less than 1, or no trial is complete.
+    """
+    for name, value in (("--top", top), ("--seeds", seeds)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, but got {value}")
+    experiment = analysis.load(folder.path)
+    controls = experiment.controls[experiment.controls["state"] == "complete"]
+    originals = sorted({*to_confirm(experiment.trials, top), *map(int, controls.index)})
+    if not originals:
+        raise ValueError(f"only complete trials can be repeated, and {folder.path.name!r} has none")
+    there = {(record.confirms, record.config["seed"]) for _, record in whole_trials(folder)}
+    new = next_number(folder, recorded_settings(folder, read_json(folder.record_path)))
+    found: list[TrialRecord] = []
+    for number in originals:
+        record = folder.trial(number).read()
+        config = trial_config(record.config)
+        for seed in range(config.seed + 1, config.seed + 1 + seeds):
+            if (number, seed) not in there:
+                repeated = as_json(replace(config, seed=seed))
+                found.append(TrialRecord(new + len(found), repeated, control=record.control, confirms=number))
+    return found

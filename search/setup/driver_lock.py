@@ -1,0 +1,46 @@
+"""One driver an experiment at a time."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from records.trial import ExperimentFolder, now
+
+
+@contextmanager
+def driving(folder: ExperimentFolder) -> Iterator[None]:
+    """Holds the experiment's lock; the operating system gives it up when this process is gone, however it goes.
+
+    Raises:
+        ValueError: if a living driver holds it, naming its host and process id, or there are no locks.
+    """
+    with (folder.path / ".driver.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise ValueError(
+                f"an experiment takes one driver at a time, and {folder.path.name!r} is driven by {_who(file.read())}; "
+                "wait for it or stop it"
+            ) from error
+        except OSError as error:
+            raise ValueError(
+                f"--storage must be on a file system that has locks (flock), but {str(folder.path.parent)!r}: "
+                f"{error.strerror}"
+            ) from error
+        file.seek(0)
+        file.truncate()
+        json.dump({"host": socket.gethostname(), "pid": os.getpid(), "since": now()}, file)
+        file.flush()
+        yield
+
+
+def _who(text: str) -> str:
+    try:
+        holder = json.loads(text)
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"

@@ -1,0 +1,119 @@
+"""What a search is about to do and to need: a few lines for people, and a check of the disk before it starts."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.backends.ray.cluster import Share
+from search.settings import Settings
+from trainable.network.vgg16 import dense_widths, parameters
+from trainable.recorded_trial import KEPT_CHECKPOINTS
+
+FLOAT32_BYTES = 4
+# Weights and momentum; a gated network is as large as the dense one.
+CHECKPOINT_COPIES = 2
+# A new checkpoint is written beside those that are kept.
+CHECKPOINTS_AT_ONCE = KEPT_CHECKPOINTS + 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search is about to do; as `str`, three lines for people.
+
+    nodes, cpus, gpus: of the cluster. concurrency: trials at once, each with cpus_per_trial and gpus_per_trial.
+    trials, trial_epochs: that are left, controls included; so many epochs at most, since trials may be stopped early.
+    dense_epochs: that the dense network still has to be trained. disk_bytes: what the storage needs, about.
+    """
+
+    nodes: int
+    cpus: float
+    gpus: float
+    concurrency: int
+    cpus_per_trial: int
+    gpus_per_trial: float
+    trials: int
+    trial_epochs: int
+    dense_epochs: int
+    disk_bytes: int
+
+    def __str__(self) -> str:
+        gpus = f" and {_count(self.gpus, 'GPU')}" if self.gpus else ""
+        gpus_each = f" and {_count(self.gpus_per_trial, 'GPU')}" if self.gpus_per_trial else ""
+        dense = f", behind {_count(self.dense_epochs, 'epoch')} of the dense network" if self.dense_epochs else ""
+        return "\n".join(
+            (
+                f"{_count(self.nodes, 'node')} with {_count(self.cpus, 'CPU')}{gpus}: "
+                f"{_count(self.concurrency, 'trial')} at once, each on {_count(self.cpus_per_trial, 'CPU')}{gpus_each}",
+                f"{_count(self.trials, 'trial')} of together at most {_count(self.trial_epochs, 'epoch')}{dense}",
+                f"about {_size(self.disk_bytes)} of disk",
+            )
+        )
+
+
+def plan(
+    nodes: list[tuple[float, float]],
+    share: Share,
+    settings: Settings,
+    *,
+    classes: int,
+    dense_epochs: int,
+    trials_left: int,
+) -> Plan:
+    """The plan of a search, from numbers alone.
+
+    Args:
+        nodes: (CPUs, GPUs) of each, as cluster.nodes gives them.
+        share: what each trial gets of them.
+        settings: of the experiment.
+        classes: of the data.
+        dense_epochs: that the dense network still has to be trained.
+        trials_left: that have not ended, controls included.
+    """
+    running = min(share.concurrency, trials_left)
+    dense_bytes = FLOAT32_BYTES * parameters(dense_widths(settings.dense.width), classes)
+    # As if the amount were of the parameters. Of MACs it is, too, within a few hundredths, on trained networks.
+    model_bytes = (1 - _least_amount(settings)) * dense_bytes
+    checkpoints = running * CHECKPOINTS_AT_ONCE + trials_left * len(settings.search.keep_at_alpha)
+    disk_bytes = dense_bytes + trials_left * model_bytes + checkpoints * CHECKPOINT_COPIES * dense_bytes
+    return Plan(
+        nodes=len(nodes),
+        cpus=sum(cpus for cpus, _ in nodes),
+        gpus=sum(gpus for _, gpus in nodes),
+        concurrency=running,
+        cpus_per_trial=share.cpus,
+        gpus_per_trial=share.gpus,
+        trials=trials_left,
+        trial_epochs=trials_left * settings.trial.epochs,
+        dense_epochs=dense_epochs,
+        disk_bytes=round(disk_bytes),
+    )
+
+
+def check_disk(plan: Plan, storage: Path, *, there_bytes: int = 0) -> None:
+    """Raises ValueError if the file system that `storage` is on, or will be, has less room than the plan needs.
+
+    there_bytes: what stands on it already of what the plan needs.
+    """
+    there = next(path for path in (storage.resolve(), *storage.resolve().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if free + there_bytes < plan.disk_bytes:
+        raise ValueError(
+            f"--storage must have about {_size(plan.disk_bytes)} free for this search, but {str(storage)!r} has "
+            f"{_size(free)}; make room, choose another, or lower --trials, --width or --concurrency"
+        )
+
+
+def _least_amount(settings: Settings) -> float:
+    """The least that a trial cuts, as far as the settings say: a space of one's own may do as it likes."""
+    amounts = settings.space.options.get("amounts")
+    of_space = [each for each in amounts if isinstance(each, float)] if isinstance(amounts, list) else []
+    return min([*settings.controls.amounts, *(of_space or [settings.trial.pruning.amount])])
+
+
+def _count(number: float, what: str) -> str:
+    return f"{number:,.10g} {what}{'' if number == 1 else 's'}"
+
+
+def _size(size_bytes: float) -> str:
+    unit, name = (1e9, "GB") if size_bytes >= 1e9 else (1e6, "MB")
+    return f"{size_bytes / unit:.1f} {name}"

@@ -1,0 +1,75 @@
+from typing import Any
+
+from analysis.report.measurement_section import measurings
+from records.trial import read_json, write_json
+
+
+def test_one_way_of_measuring(rich: Any) -> None:
+    [way] = measurings(rich)
+    assert way.title == "23 networks measured on AMD EPYC 7B13, 2 threads"
+    assert dict(way.facts) == {
+        "threads": "2",
+        "number format": "float32",
+        "memory layout": "channels-last",
+        "PyTorch": "2.15.0",
+        "pairs of runs timed": "30 of batches of 1, 30 of batches of 32 and 30 of batches of 256",
+        "memory sampled every": "20 ms",
+        "date": "2026-01-03",
+    }
+
+
+def test_machines_are_told_apart(search: Any) -> None:
+    gpu = {"measured_on": "NVIDIA H200", "device_memory_bytes": 150 * 2**30, "cuda": "13.0", "dtype": "bfloat16"}
+    for more in (gpu, {}, gpu | {"created": "2026-02-01T00:00:00.000+00:00"}):
+        search.measured(search.asked(0.9), 0.9, **more)
+    first, second = measurings(search.load())
+    assert first.title == "2 networks measured on NVIDIA H200"
+    facts = dict(first.facts)
+    assert (facts["device memory"], facts["CUDA"], facts["number format"]) == ("150.0 GiB", "13.0", "bfloat16")
+    assert facts["date"] == "2026-01-03 to 2026-02-01"
+    assert second.title == "1 network measured on AMD EPYC 7B13, 2 threads"
+    assert "CUDA" not in dict(second.facts)
+
+
+def test_a_busy_machine_is_told_by_its_worst_moment(search: Any) -> None:
+    for busy in (0.02, 0.31, 0.0):
+        search.measured(search.asked(0.9), 0.9, busy=busy)
+    [way] = measurings(search.load())
+    assert dict(way.facts)["other programs took"] == "at most 31% of the CPUs' time right before a measurement"
+
+
+def test_what_was_counted_and_whether_it_was_alone(search: Any) -> None:
+    found = {"alone": True, "compile": "eager", "macs_counter": "ours", "allocator": {"MALLOC_MMAP_MAX_": "0"}}
+    number = search.asked(0.9)
+    search.measured(number, 0.9, **found)
+    path = search.folder.trial(number).model / "measure.json"
+    record = read_json(path)
+    record["pruned"]["memory"] = {"counter": "allocated"}
+    write_json(path, record)
+    facts = dict(measurings(search.load())[0].facts)
+    assert (facts["compiled"], facts["MACs counted by"], facts["memory counted"]) == ("no, eager", "ours", "allocated")
+    assert facts["freed memory"] == "kept for the next pass where time was taken"
+    assert facts["kept alone"] == "from the training of this and other searches"
+    search.measured(search.asked(0.9), 0.9, **found | {"alone": False})
+    alone = [dict(way.facts)["kept alone"] for way in measurings(search.load())]
+    assert "not always: there was no lock to be had" in alone
+
+
+def test_nothing_measured(search: Any) -> None:
+    search.asked(0.9)
+    assert measurings(search.load()) == []
+
+
+def test_half_of_it_is_missing_or_odd(search: Any) -> None:
+    number = search.asked(0.9)
+    search.measured(number, 0.9)
+    experiment = search.load()
+    path = search.folder.trial(number).model / "measure.json"
+    odd = {"latency": [3, {"pairs": "x"}], "dense": 7, "created": 5, "threads": "two"}
+    write_json(path, read_json(path) | odd)
+    assert "pairs of runs timed" not in dict(measurings(experiment)[0].facts)
+    for text in ("[", "[]", '{"latency": 3}'):
+        path.write_text(text)
+        assert len(measurings(experiment)) == (text.startswith("{"))
+    path.unlink()
+    assert measurings(experiment) == []

@@ -1,0 +1,487 @@
+"""What comes from the tables is what comes from the records, whatever happened to either in between."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import analysis
+from analysis.tables import cache as tables
+from records.trial import MEASURES, append_row, read_json, write_json
+from trainable.schedules.alpha import Cosine, TimeBased
+from trainable.schedules.lr_policies import StagnationRestart
+
+ROOT = Path(__file__).parents[3]
+
+
+def check(path: Path) -> analysis.Experiment:
+    """The experiment, which is the same with and without the tables."""
+    found, expected = analysis.load(path), analysis.load(path, cache=False)
+    pd.testing.assert_frame_equal(found.trials, expected.trials)
+    pd.testing.assert_frame_equal(found.epochs, expected.epochs)
+    assert found.problems == expected.problems
+    assert found.dense_measure == expected.dense_measure
+    assert found.dense == expected.dense
+    return found
+
+
+def age(path: Path, seconds: float = 100.0) -> None:
+    """Makes all files of an experiment that were written just now older than they are."""
+    now = time.time_ns()
+    for each in path.rglob("*"):
+        if now - each.stat().st_mtime_ns < 10 * 10**9:
+            old = each.stat().st_mtime_ns - int(seconds * 10**9)
+            os.utime(each, ns=(old, old))
+
+
+def overwrite_unseen(path: Path, old: str, new: str) -> None:
+    """Changes a file in place in a way that neither its size nor its time tells."""
+    assert len(old) == len(new)
+    text, before = path.read_text(), path.stat()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def stored(path: Path) -> tuple[int, ...]:
+    return tuple((path / "tables" / f"{name}.parquet").stat().st_ino for name in ("trials", "epochs"))
+
+
+@pytest.fixture
+def four(builder: Any) -> Any:
+    """An experiment of four trials that ended a while ago, with a problem and a measurement, loaded once."""
+    builder.trial(0, control="one_shot", problems=["the folder of logs could not be made"])
+    builder.trial(1, alpha=TimeBased(), lr=StagnationRestart())
+    builder.trial(2, alpha=Cosine(), state="stopped", accuracies=(0.5,), finished="yesterday")
+    builder.trial(3, confirms=1)
+    builder.measured(1)
+    age(builder.path)
+    check(builder.path)
+    return builder
+
+
+def test_what_has_not_changed_comes_from_the_tables(four: Any) -> None:
+    before = stored(four.path)
+    overwrite_unseen(four.folder.trial(1).record_path, '"node"', '"edon"')
+    overwrite_unseen(four.folder.trial(1).rows_path, "0.85", "0.86")
+    experiment = analysis.load(four.path)
+    assert experiment.trials["host"].tolist() == ["node"] * 4
+    assert experiment.epochs["val_accuracy"].tolist() == [0.85] * 10
+    assert stored(four.path) == before
+    assert analysis.load(four.path, cache=False).trials.loc[1, "host"] == "edon"
+
+
+@pytest.mark.parametrize("name", ["trial.json", "epochs.jsonl", "model/measure.json"])
+def test_what_has_changed_is_read_and_nothing_else(four: Any, name: str) -> None:
+    for number in (0, 1):
+        overwrite_unseen(four.folder.trial(number).record_path, '"node"', '"edon"')
+    (four.folder.trial(1).path / name).touch()
+    experiment = analysis.load(four.path)
+    assert experiment.trials["host"].tolist() == ["node", "edon", "node", "node"]
+    assert len(experiment.epochs) == 10
+    assert experiment.dense_measure["test_accuracy"] == 0.92
+
+
+def test_another_dense_network_makes_other_trials(four: Any) -> None:
+    four.dense(val_accuracy=0.5)
+    assert check(four.path).trials.loc[1, "accuracy_drop"] == 0.5 - 0.9
+    (four.folder.dense / "dense.json").unlink()
+    assert check(four.path).trials["accuracy_drop"].isna().all()
+
+
+def test_what_changed_just_now_is_read_again(builder: Any) -> None:
+    """It can change again without its time or its size telling."""
+    trial = builder.trial(0)
+    check(builder.path)
+    overwrite_unseen(trial.record_path, '"node"', '"edon"')
+    assert check(builder.path).trials.loc[0, "host"] == "edon"
+    age(builder.path)
+    check(builder.path)
+    overwrite_unseen(trial.record_path, '"edon"', '"node"')
+    assert analysis.load(builder.path).trials.loc[0, "host"] == "edon"
+
+
+def test_a_clock_that_is_ahead_settles_nothing(builder: Any) -> None:
+    trial = builder.trial(0)
+    ahead = time.time_ns() + 3600 * 10**9
+    os.utime(trial.record_path, ns=(ahead, ahead))
+    check(builder.path)
+    overwrite_unseen(trial.record_path, '"node"', '"edon"')
+    assert check(builder.path).trials.loc[0, "host"] == "edon"
+
+
+class Mutations:
+    """Random things that happen to an experiment."""
+
+    def __init__(self, builder: Any, draw: random.Random) -> None:
+        self.builder, self.draw, self.path = builder, draw, builder.path
+        self.next = 0
+        self.kept: dict[str, bytes] = {}
+
+    def any(self) -> str:
+        mutation: Callable[[], None] = self.draw.choice(
+            [
+                *(self.new, self.new, self.append, self.append, self.tear, self.damage_record, self.mend, self.remove),
+                *(self.run_again, self.measure, self.measure, self.damage_measurement, self.nothing, self.overwrite),
+                *(self.damage_table, self.keep_table, self.put_table_back, self.stray, self.dense, self.unusual_config),
+            ]
+        )
+        mutation()
+        if self.draw.random() < 0.7:
+            age(self.path, self.draw.uniform(20, 10_000))
+        return mutation.__name__
+
+    def trial(self) -> Any:
+        return self.builder.folder.trial(self.draw.randrange(max(1, self.next)))
+
+    def new(self) -> None:
+        state = self.draw.choice(["running", "running", "complete", "stopped", "failed"])
+        rows = [self.draw.choice([None, self.draw.random()]) for _ in range(self.draw.randrange(4))]
+        self.builder.trial(self.next, state=state, accuracies=rows, alpha=self.draw.choice([Cosine(), TimeBased()]))
+        self.next += self.draw.choice([1, 1, 1, 2])
+
+    def unusual_config(self) -> None:
+        value = self.draw.choice([None, 1, 0.5, "x", True, [1], 2**70, {"inner": 3}])
+        path = self.trial().record_path
+        if path.exists():
+            number, created = int(path.parent.name), "2026-01-02T03:04:05.678+00:00"
+            write_json(path, {"number": number, "config": {"unusual": value}, "created": created})
+
+    def append(self) -> None:
+        trial = self.trial()
+        if trial.path.exists():
+            append_row(trial.rows_path, {"epoch": self.draw.randrange(1, 5), "phase": "retrain", "lr": 0.5})
+
+    def cut(self, path: Path) -> None:
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: self.draw.randrange(path.stat().st_size + 1)])
+
+    def tear(self) -> None:
+        self.cut(self.trial().rows_path)
+
+    def damage_record(self) -> None:
+        self.cut(self.trial().record_path)
+
+    def overwrite(self) -> None:
+        path = self.trial().rows_path
+        if path.is_file() and (text := bytearray(path.read_bytes())):
+            text[self.draw.randrange(len(text))] = self.draw.randrange(256)
+            path.write_bytes(text)
+
+    def mend(self) -> None:
+        trial = self.trial()
+        shutil.rmtree(trial.path, ignore_errors=True)
+        self.builder.trial(trial.number, state="complete")
+
+    def remove(self) -> None:
+        shutil.rmtree(self.trial().path, ignore_errors=True)
+
+    def run_again(self) -> None:
+        trial = self.trial()
+        try:
+            trial.again()
+            trial.begin("elsewhere", "cpu")
+        except (OSError, ValueError):
+            return
+        append_row(trial.rows_path, {"epoch": 4, "phase": "retrain", "pruned_val_accuracy": self.draw.random()})
+        trial.end("complete")
+
+    def measure(self) -> None:
+        trial = self.trial()
+        if trial.path.exists():
+            self.builder.measured(trial.number, measured_on=self.draw.choice(["a CPU", "a GPU"]))
+
+    def damage_measurement(self) -> None:
+        self.cut(self.trial().model / "measure.json")
+
+    def stray(self) -> None:
+        name = self.draw.choice(["notes", "1", "000001", ".00003.abcd", f"{10**30}"])
+        (self.path / "trials" / name).mkdir(parents=True, exist_ok=True)
+
+    def dense(self) -> None:
+        self.builder.dense(val_accuracy=self.draw.choice([0.9, 0.95]))
+
+    def table(self) -> Path:
+        return self.path / "tables" / self.draw.choice(["trials.parquet", "epochs.parquet"])
+
+    def damage_table(self) -> None:
+        path = self.table()
+        if not path.is_file():
+            return
+        text = bytearray(path.read_bytes())
+        for _ in range(self.draw.choice([1, 1, 30])):
+            text[self.draw.randrange(len(text))] ^= 1 << self.draw.randrange(8)
+        path.write_bytes(text[: self.draw.choice([len(text), self.draw.randrange(len(text))])])
+
+    def keep_table(self) -> None:
+        path = self.table()
+        if path.is_file():
+            self.kept[path.name] = path.read_bytes()
+
+    def put_table_back(self) -> None:
+        for name, text in self.kept.items():
+            (self.path / "tables").mkdir(exist_ok=True)
+            (self.path / "tables" / name).write_bytes(text)
+
+    def nothing(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_with_tables_all_is_as_without_whatever_happens(builder: Any, seed: int) -> None:
+    mutations = Mutations(builder, random.Random(seed))
+    for _ in range(5):
+        mutations.new()
+    happened = []
+    for _ in range(40):
+        happened.append(mutations.any())
+        for _ in range(mutations.draw.randrange(3)):
+            try:
+                check(builder.path)
+            except AssertionError:
+                print(happened)
+                raise
+    assert len(analysis.load(builder.path).trials) > 0
+
+
+def test_any_byte_of_the_tables_may_be_damaged(four: Any) -> None:
+    draw = random.Random(3)
+    expected = analysis.load(four.path, cache=False)
+    for name in ("trials.parquet", "epochs.parquet"):
+        path = four.path / "tables" / name
+        whole = path.read_bytes()
+        for place in [*range(0, len(whole), len(whole) // 60), len(whole) - 5]:
+            text = bytearray(whole)
+            text[place] ^= 1 << draw.randrange(8)
+            path.write_bytes(text)
+            found = analysis.load(four.path)
+            pd.testing.assert_frame_equal(found.trials, expected.trials)
+            pd.testing.assert_frame_equal(found.epochs, expected.epochs)
+            assert found.problems == expected.problems
+            assert found.dense_measure == expected.dense_measure
+            path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("text", [b"", b"PAR1", b"PAR1PAR1", b"{}", b"\0" * 1000])
+@pytest.mark.parametrize("name", ["trials.parquet", "epochs.parquet"])
+def test_what_is_no_table_is_written_anew(four: Any, name: str, text: bytes) -> None:
+    (four.path / "tables" / name).write_bytes(text)
+    check(four.path)
+    before = stored(four.path)
+    check(four.path)
+    assert stored(four.path) == before
+    assert tables.read(four.path, "[0.94, 1000.0, 500.0]") is not None
+
+
+def test_foreign_tables_are_written_anew(four: Any) -> None:
+    frame = pd.DataFrame({"number": [0, 1, 2, 3], "state": ["complete"] * 4})
+    for name in ("trials", "epochs"):
+        frame.to_parquet(four.path / "tables" / f"{name}.parquet")
+    check(four.path)
+    assert tables.read(four.path, "[0.94, 1000.0, 500.0]") is not None
+
+
+def test_tables_of_another_format_are_written_anew(four: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stored(four.path)
+    monkeypatch.setattr(tables, "FORMAT", tables.FORMAT + 1)
+    check(four.path)
+    assert stored(four.path) != before
+
+
+@pytest.mark.parametrize("column", ["size_bytes", "state"])
+@pytest.mark.parametrize("kind", [None, pa.large_binary()], ids=["added", "of another type"])
+def test_tables_of_other_columns_are_written_anew(
+    four: Any, monkeypatch: pytest.MonkeyPatch, column: str, kind: pa.DataType | None
+) -> None:
+    """Whoever adds a column, or changes one, need not think of the tables that there are."""
+    write = tables.write
+
+    def write_as_before(folder: Path, dense: str, part: Any, table: pa.Table, *more: Any) -> None:
+        place = table.column_names.index(column)
+        before = table.remove_column(place)
+        if kind is not None:
+            before = before.add_column(place, column, pa.nulls(len(table), kind))
+        write(folder, dense, part, before, *more)
+
+    shutil.rmtree(four.path / "tables")
+    with monkeypatch.context() as patched:
+        patched.setattr(tables, "write", write_as_before)
+        analysis.load(four.path)
+    before = stored(four.path)
+    check(four.path)
+    assert stored(four.path) != before
+    four.trial(4)
+    check(four.path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux tells what is open")
+def test_no_file_stays_open(four: Any) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    experiments = [analysis.load(four.path) for _ in range(5)]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert [len(experiment.epochs) for experiment in experiments] == [10] * 5
+
+
+def test_no_tables_are_made_of_nothing(builder: Any, tmp_path: Path) -> None:
+    analysis.load(builder.path)
+    (builder.path / "trials" / "00000").mkdir(parents=True)
+    assert analysis.load(builder.path).problems == ["trials/00000/trial.json is missing"]
+    assert not (builder.path / "tables").exists()
+    with pytest.raises(ValueError, match="holds no experiment"):
+        analysis.load(tmp_path)
+    foreign = tmp_path / "foreign"
+    shutil.copytree(builder.trial(1).path, foreign / "trials" / "00001")
+    write_json(foreign / "experiment.json", {"title": "x"})
+    with pytest.raises(ValueError, match="holds no experiment"):
+        analysis.load(foreign)
+    assert not list(tmp_path.rglob("tables"))
+
+
+def test_without_the_cache_no_table_is_read_or_written(four: Any) -> None:
+    before = stored(four.path)
+    overwrite_unseen(four.folder.trial(1).record_path, '"node"', '"edon"')
+    assert analysis.load(four.path, cache=False).trials.loc[1, "host"] == "edon"
+    assert stored(four.path) == before
+    shutil.rmtree(four.path / "tables")
+    analysis.load(four.path, cache=False)
+    assert not (four.path / "tables").exists()
+
+
+def test_while_trials_run_only_much_that_is_new_is_written(builder: Any) -> None:
+    for number in range(45):
+        builder.trial(number, accuracies=(0.5,), state="running" if number > 40 else "stopped")
+    age(builder.path)
+    check(builder.path)
+    first = stored(builder.path)
+    append_row(builder.folder.trial(44).rows_path, {"epoch": 2, "phase": "retrain"})
+    age(builder.path)
+    check(builder.path)
+    assert stored(builder.path) == first
+    for number in range(41, 45):
+        builder.folder.trial(number).end("complete")
+    check(builder.path)
+    assert stored(builder.path) == first  # they may still change unseen
+    age(builder.path)
+    check(builder.path)
+    assert stored(builder.path) != first
+
+
+def test_where_nothing_can_be_written_the_records_are_read(builder: Any) -> None:
+    builder.trial(0)
+    (builder.path / "tables").write_text("a file")
+    check(builder.path)
+    (builder.path / "tables").unlink()
+    (builder.path / "tables" / "epochs.parquet").mkdir(parents=True)
+    check(builder.path)
+    check(builder.path)
+
+
+def test_a_full_disk_leaves_the_tables_as_they_were(four: Any) -> None:
+    before = stored(four.path)
+    append_row(four.folder.trial(0).rows_path, {"epoch": 4, "phase": "retrain"})
+    age(four.path)
+    code = f"""
+import resource, signal, analysis
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+print(len(analysis.load({str(four.path)!r}).epochs))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("11", "")
+    assert stored(four.path) == before
+    assert sorted(path.name for path in (four.path / "tables").iterdir()) == ["epochs.parquet", "trials.parquet"]
+    check(four.path)
+    assert stored(four.path) != before
+
+
+@pytest.mark.parametrize("small", [100, tables.SMALL_BYTES])
+def test_epochs_are_those_of_the_moment_the_trials_were_read(
+    four: Any, monkeypatch: pytest.MonkeyPatch, small: int
+) -> None:
+    monkeypatch.setattr(tables, "SMALL_BYTES", small)
+    experiment = analysis.load(four.path)
+    append_row(four.folder.trial(0).rows_path, {"epoch": 4, "phase": "retrain"})
+    age(four.path)
+    assert len(analysis.load(four.path).epochs) == 11
+    assert len(experiment.epochs) == 10
+
+
+def test_several_processes_load_at_the_same_time(four: Any) -> None:
+    code = f"""
+import analysis, pandas as pd
+expected = analysis.load({str(four.path)!r}, cache=False)
+for _ in range(30):
+    found = analysis.load({str(four.path)!r})
+    pd.testing.assert_frame_equal(found.epochs, expected.epochs)
+    pd.testing.assert_frame_equal(found.trials, expected.trials)
+"""
+    others = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(3)]
+    while any(other.poll() is None for other in others):
+        shutil.rmtree(four.path / "tables", ignore_errors=True)  # so that each of them writes
+        time.sleep(0.02)
+    assert [other.returncode for other in others] == [0, 0, 0]
+    check(four.path)
+    check(four.path)
+
+
+def test_other_programs_read_the_tables(four: Any) -> None:
+    experiment = analysis.load(four.path)
+    trials, epochs = (str(four.path / "tables" / f"{name}.parquet") for name in ("trials", "epochs"))
+    leaves = [name for name in experiment.trials.columns if name not in ("created", "started", "finished", "measured")]
+    for frame in (
+        pd.read_parquet(trials),
+        pl.read_parquet(trials).to_pandas(),
+        duckdb.sql(f"select * from '{trials}'").to_arrow_table().to_pandas(),
+    ):
+        assert frame["number"].tolist() == [0, 1, 2, 3]
+        for name in leaves:
+            expected = [None if pd.isna(value) else value for value in experiment.trials[name]]
+            assert [None if pd.isna(value) else value for value in frame[name]] == expected, name
+        for name in ("created", "started", "measured"):
+            assert pd.to_datetime(frame[name], utc=True).tolist() == experiment.trials[name].tolist()
+        assert json.loads(frame["config"][1]) == read_json(four.folder.trial(1).record_path)["config"]
+        assert json.loads(frame["dense_measure"][1])["test_accuracy"] == 0.92
+    for frame in (
+        pd.read_parquet(epochs),
+        pl.read_parquet(epochs).to_pandas(),
+        duckdb.sql(f"select * from '{epochs}'").to_arrow_table().to_pandas(),
+    ):
+        pd.testing.assert_frame_equal(frame, experiment.epochs, check_dtype=False)
+    best = duckdb.sql(f"select number, max(pruned_val_accuracy) from '{epochs}' group by number order by number")
+    assert best.fetchall() == [(0, 0.9), (1, 0.9), (2, 0.5), (3, 0.9)]
+    of_rate = duckdb.sql(f"""select config->>'$.alpha.family' from '{trials}' where "alpha.rate" > 9""")
+    assert of_rate.fetchall() == [("time_based",)]
+    assert pl.scan_parquet(epochs).select(MEASURES).collect().shape == (10, len(MEASURES))
+
+
+def test_a_configuration_of_hostile_names_is_stored(builder: Any) -> None:
+    config = {
+        "": 1,
+        ".": 2,
+        "a.b": 3,
+        "a": {"": 4},
+        "config": "x",
+        "dense_measure": "y",
+        "ä\n": None,
+        "a.list.element": 5,
+    }
+    path = builder.trial(0).record_path
+    write_json(path, read_json(path) | {"config": config})
+    age(builder.path)
+    found = check(builder.path)
+    assert found.trials.loc[0, ["a.b", "a.", "config.config", "config.dense_measure"]].tolist() == [3, 4, "x", "y"]
+    before = stored(builder.path)
+    check(builder.path)
+    assert stored(builder.path) == before

@@ -1,0 +1,73 @@
+"""What kills leave behind goes at the next start; what somebody may still want stays."""
+
+from pathlib import Path
+
+import pytest
+
+from records.trial import MEASURES, ExperimentFolder, State, TrialRecord, append_row
+from search.setup.cleanup import sweep
+from trainable.config import TrialConfig, as_json
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ExperimentFolder:
+    folder = ExperimentFolder(tmp_path / "experiment")
+    folder.dense.mkdir(parents=True)
+    return folder
+
+
+def add(folder: ExperimentFolder, number: int, state: State, *, rows: int = 4) -> None:
+    """A trial of four epochs at alpha 0.6, 0.3, 0 and 0 with the checkpoints of the last three."""
+    trial = folder.trial(number)
+    trial.create(TrialRecord(number, as_json(TrialConfig(epochs=4)), state=state))
+    for epoch, alpha in list(enumerate((0.6, 0.3, 0.0, 0.0), start=1))[:rows]:
+        append_row(trial.rows_path, {"epoch": epoch, "phase": "alpha", **dict.fromkeys(MEASURES, 0.5), "alpha": alpha})
+    for epoch in (2, 3, 4):
+        trial.checkpoint(epoch).write_bytes(b"")
+
+
+def epochs(folder: ExperimentFolder, number: int) -> list[int]:
+    return sorted(map(folder.trial(number).epoch_of, folder.trial(number).checkpoints()))
+
+
+@pytest.mark.parametrize(
+    ("state", "left"), [("complete", [2]), ("stopped", [2]), ("running", [2, 3, 4]), ("failed", [2, 3, 4])]
+)
+def test_an_ended_trial_keeps_only_the_checkpoints_to_be_kept(
+    folder: ExperimentFolder, state: State, left: list[int]
+) -> None:
+    add(folder, 1, state)
+    sweep(folder, (0.4,))
+    assert epochs(folder, 1) == left
+
+
+def test_damaged_rows_do_not_cost_a_checkpoint(folder: ExperimentFolder) -> None:
+    add(folder, 1, "complete", rows=1)
+    sweep(folder, (0.4,))
+    assert epochs(folder, 1) == [2, 3, 4]
+
+
+def test_what_was_being_written_goes_and_nothing_else(folder: ExperimentFolder) -> None:
+    add(folder, 1, "running")
+    trial = folder.trial(1)
+    trial.model.mkdir()
+    stay = [
+        folder.path / ".driver.lock",
+        trial.path / ".lock",
+        trial.model / "arch.json",
+        folder.dense / "checkpoint.pt",
+    ]
+    stay += [folder.path / "notes.0123abcd", trial.path / ".notes.mine"]
+    go = [folder.path / ".experiment.json.0123abcd", trial.path / ".checkpoint-00005.pt.0123abcd"]
+    go += [trial.model / ".arch.json.0123abcd", folder.dense / ".dense.json.0123abcd"]
+    for path in (*stay, *go):
+        path.write_bytes(b"")
+    begun = folder.path / "trials" / ".00002.0123abcd"
+    begun.mkdir()
+    (begun / "checkpoint-00001.pt").write_bytes(b"")
+    sweep(folder)
+    assert [path for path in stay if not path.exists()] == []
+    assert [path for path in (*go, begun) if path.exists()] == []
+    (folder.dense / "dense.json").write_text("{}")
+    sweep(folder)
+    assert not (folder.dense / "checkpoint.pt").exists()

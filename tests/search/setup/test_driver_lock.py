@@ -1,0 +1,32 @@
+"""One driver an experiment; drivers in processes of their own are in test_kills.py."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from records.trial import ExperimentFolder
+from search.setup.driver_lock import driving
+
+
+def test_a_second_driver_is_refused_until_the_first_is_done(tmp_path: Path) -> None:
+    folder = ExperimentFolder(tmp_path)
+    second = pytest.raises(ValueError, match=f"is driven by process {os.getpid()} on ")
+    with driving(folder), second, driving(folder):
+        pass
+    with driving(folder):
+        pass
+
+
+def test_storage_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file system here is without flock, so the system's answer is made up."""
+
+    def unsupported(file: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    refused = pytest.raises(ValueError, match=r"--storage must be on a file system that has locks .*No locks available")
+    with refused, driving(ExperimentFolder(tmp_path)):
+        pass

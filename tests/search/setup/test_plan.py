@@ -1,0 +1,103 @@
+"""The plan of a search: numbers against numbers worked out by hand."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.backends.ray.cluster import Share
+from search.settings import Settings, resolve
+from search.setup.plan import Plan, check_disk, plan
+
+# VGG16-BN on ten classes: 14,710,464 weights and 4,224 biases of convolutions, 8,448 of batch norm, 5,130 of the
+# classifier; float32.
+DENSE_BYTES = 14_728_266 * 4
+NODES = [(4.0, 0.0), (16.0, 2.0)]
+SHARE = Share(1, 0.25, 8)
+
+
+def planned(settings: Settings, **changed: Any) -> Plan:
+    arguments: dict[str, Any] = {"classes": 10, "dense_epochs": 70, "trials_left": 100, **changed}
+    return plan(NODES, SHARE, settings, **arguments)
+
+
+def settings(**search: Any) -> Settings:
+    return resolve(
+        {
+            "trial": {"epochs": 60},
+            "controls": {"amounts": [0.75, 0.9]},
+            "space": {"options": {"amounts": [0.6, 0.75, 0.9]}},
+            "search": search,
+        }
+    )
+
+
+def test_what_is_planned() -> None:
+    got = planned(settings())
+    assert (got.nodes, got.cpus, got.gpus) == (2, 20, 2)
+    assert (got.concurrency, got.cpus_per_trial, got.gpus_per_trial) == (8, 1, 0.25)
+    assert (got.trials, got.trial_epochs, got.dense_epochs) == (100, 6000, 70)
+
+
+def test_disk_is_for_checkpoints_that_run_and_models_that_stay() -> None:
+    # The dense network; 100 models of which at least 0.6 is cut; 8 trials with 3 checkpoints of weights and momentum.
+    expected = DENSE_BYTES * (1 + 100 * 0.4 + 8 * 3 * 2)
+    assert planned(settings()).disk_bytes == pytest.approx(expected)
+    # Two more checkpoints of every trial are kept.
+    kept = planned(settings(keep_at_alpha=[0.5, 0.1])).disk_bytes
+    assert kept - expected == pytest.approx(DENSE_BYTES * 100 * 2 * 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"amounts": [0.9]}, 0.25),  # the controls cut less than the space
+        ({}, 0.5),  # a space of one's own: what trials begin with
+        ({"amounts": "many"}, 0.5),  # is no amount
+    ],
+)
+def test_models_are_as_large_as_the_least_amount_leaves_them(options: dict[str, Any], kept: float) -> None:
+    values = {"trial": {"pruning": {"amount": 0.5}}, "controls": {"amounts": [0.75]}, "space": {"options": options}}
+    one, two = (planned(resolve(values), trials_left=100 + more).disk_bytes for more in (0, 1))
+    assert two - one == pytest.approx(DENSE_BYTES * kept)
+
+
+def test_a_search_without_controls_has_a_plan() -> None:
+    assert planned(resolve({"controls": {"amounts": []}})).disk_bytes > 0
+
+
+def test_no_more_trials_run_than_are_left() -> None:
+    few = planned(settings(), trials_left=2, dense_epochs=0)
+    assert few.concurrency == 2
+    assert few.disk_bytes == pytest.approx(DENSE_BYTES * (1 + 2 * 0.4 + 2 * 3 * 2))
+
+
+def test_a_narrow_network_needs_less() -> None:
+    narrow = resolve({"dense": {"width": 0.25}})
+    wide = resolve({})
+    assert planned(narrow).disk_bytes < planned(wide).disk_bytes / 12
+
+
+def test_the_lines_for_people() -> None:
+    assert str(planned(settings(), trials_left=212)).splitlines() == [
+        "2 nodes with 20 CPUs and 2 GPUs: 8 trials at once, each on 1 CPU and 0.25 GPUs",
+        "212 trials of together at most 12,720 epochs, behind 70 epochs of the dense network",
+        "about 7.9 GB of disk",
+    ]
+    alone = plan([(2.0, 0.0)], Share(2, 0, 1), settings(), classes=10, dense_epochs=0, trials_left=1)
+    assert str(alone).splitlines() == [
+        "1 node with 2 CPUs: 1 trial at once, each on 2 CPUs",
+        "1 trial of together at most 60 epochs",
+        "about 436.0 MB of disk",
+    ]
+
+
+def test_a_disk_that_is_too_small_is_refused(tmp_path: Path) -> None:
+    fits = replace(planned(settings()), disk_bytes=1)
+    check_disk(fits, tmp_path)
+    check_disk(fits, tmp_path / "not" / "there yet")
+    with pytest.raises(ValueError, match=r"about 1000000000\.0 GB free .* make room") as refused:
+        check_disk(replace(fits, disk_bytes=10**18), tmp_path)
+    assert str(tmp_path) in str(refused.value)
+    assert "\n" not in str(refused.value)

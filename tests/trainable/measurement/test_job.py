@@ -1,0 +1,133 @@
+"""A network measured in a process of its own, as `python -m trainable.measurement.job` does it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from trainable.data.batches import Images
+from trainable.data.dataset import Data
+from trainable.measurement.job import as_autocast_computes, measure
+from trainable.measurement.memory import ENVIRONMENT
+from trainable.network.vgg16 import VGG16, dense_widths, macs, parameters
+from trainable.network.weights import load_pruned, save_network
+from trainable.training import evaluate
+
+
+@pytest.fixture(scope="module")
+def data(make_data: Callable[..., Data]) -> Data:
+    return make_data()
+
+
+@pytest.fixture(scope="module")
+def networks(data: Data, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A larger and a smaller network, saved."""
+    torch.manual_seed(0)
+    folders = []
+    for name, width in (("dense", 0.5), ("pruned", 0.125)):
+        folder = tmp_path_factory.mktemp(name)
+        save_network(VGG16(dense_widths(width), data.classes), folder, mean=data.mean, std=data.std)
+        folders.append(str(folder))
+    return folders
+
+
+@pytest.fixture(scope="module")
+def test_split(data: Data, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("test") / "test.npz"
+    np.savez(path, images=data.test.images, labels=data.test.labels)
+    return str(path)
+
+
+def in_a_process(job: dict[str, Any]) -> dict[str, Any]:
+    ran = subprocess.run(
+        [sys.executable, "-m", "trainable.measurement.job"],
+        input=json.dumps(job),
+        env={**os.environ, **(ENVIRONMENT if job["kind"] == "memory" else {})},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(ran.stdout)
+    return found
+
+
+def test_memory(networks: list[str], test_split: str) -> None:
+    dense, pruned = (
+        in_a_process({"kind": "memory", "networks": [folder], "test": test_split, "threads": 1}) for folder in networks
+    )
+    for found, folder in ((dense, networks[0]), (pruned, networks[1])):
+        network = load_pruned(folder)
+        assert found["size_bytes"] == (Path(folder) / "model.safetensors").stat().st_size
+        assert found["macs"] == macs(network.widths, network.classes)
+        assert found["parameters"] == parameters(network.widths, network.classes)
+        memory = found["memory"]
+        # Weights, and the running statistics that are no parameters; a little more in the file, its header.
+        assert memory["weights_bytes"] <= found["size_bytes"] <= memory["weights_bytes"] + 20_000
+        assert [batch["batch_size"] for batch in memory["batches"]] == [1, 32, 256]
+        peaks = [batch["peak_bytes"] for batch in memory["batches"]]
+        # The first feature maps of a batch of 256 alone are 256 x 32 x 32 floats a channel.
+        assert peaks[2] > 256 * 32 * 32 * 4 * network.widths[0]
+        assert peaks[2] > peaks[0]
+        assert all(0 < batch["mean_bytes"] <= batch["peak_bytes"] for batch in memory["batches"])
+        assert memory["activation_bytes"] == peaks[2] - memory["weights_bytes"]
+        assert 0 < found["test"]["mean_bytes"] <= found["test"]["peak_bytes"]
+        assert found["test"]["samples"] > 10
+        assert found["test"]["passes"] >= 1
+        assert "seconds" not in found["test"]  # it would be timed beside the sampling, with an allocator that is slower
+    assert dense["memory"]["weights_bytes"] > 10 * pruned["memory"]["weights_bytes"]
+    assert dense["memory"]["batches"][2]["peak_bytes"] > pruned["memory"]["batches"][2]["peak_bytes"]
+
+
+def test_latency_says_where_it_was_taken(networks: list[str]) -> None:
+    found = in_a_process({"kind": "latency", "networks": networks, "threads": 1, "seconds": 0.1})
+    assert [each["batch_size"] for each in found["latency"]] == [1, 32, 256]
+    assert found["latency"][2]["speedup"]["median"] > 1  # sixteen times the MACs
+    assert found["measured_on"].endswith(", 1 thread")
+    assert (found["device"], found["cuda"], found["threads"]) == ("cpu", None, 1)
+    assert found["torch"] == torch.__version__
+    assert (found["dtype"], found["memory_format"], found["compile"]) == ("float32", "channels_last", "eager")
+    assert "torch.utils.flop_counter" in found["macs_counter"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the allocator is tamed and its memory told on Linux")
+def test_the_peak_is_what_the_network_needs(networks: list[str], test_split: str) -> None:
+    """A batch and the first layer's feature maps, before and behind its normalisation: nothing that was freed before,
+    none of the libraries' own. In a process that was not started so it is two to three times as much."""
+    found = in_a_process({"kind": "memory", "networks": networks[:1], "test": test_split, "threads": 1})
+    images, maps = 256 * 3 * 32 * 32 * 4, 256 * 32 * 32 * 32 * 4
+    assert images + 2 * maps < found["memory"]["activation_bytes"] + 2**20
+    assert found["memory"]["activation_bytes"] < 1.1 * (images + 2 * maps)
+
+
+def test_the_test_set_is_seen_as_in_training(networks: list[str], test_split: str, data: Data) -> None:
+    """The same accuracy and loss as by the search's own evaluation of the split."""
+    found = measure({"kind": "accuracy", "networks": [networks[1]], "test": test_split, "threads": 1})["test"]
+    wanted = evaluate(load_pruned(networks[1]), Images(data.test, data, torch.device("cpu")))
+    assert found["images"] == len(data.test.labels)
+    assert found["accuracy"] == wanted.accuracy
+    assert found["loss"] == pytest.approx(wanted.loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_gpus_network_is_the_one_that_autocast_computes(seed: int) -> None:
+    """So that what is measured is what was trained; on the CPU here, where the same types are to be had."""
+    torch.manual_seed(seed)
+    network = VGG16(dense_widths(0.125), 10)
+    for _, norm in network.layers():
+        torch.nn.init.uniform_(norm.weight, 0.3, 1.5)
+        torch.nn.init.normal_(norm.bias, 0, 0.3)
+        norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr, operator]
+    images = torch.randn(8, 3, 32, 32)
+    with torch.inference_mode():
+        with torch.autocast("cpu", torch.bfloat16):
+            wanted = network.eval()(images)
+        assert torch.equal(as_autocast_computes(network)(images.bfloat16()), wanted)
+        rounded = network.bfloat16()(images.bfloat16())
+    assert not torch.equal(rounded, wanted)  # with the normalisation in bfloat16, too, it would be another network

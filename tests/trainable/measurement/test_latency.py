@@ -1,0 +1,81 @@
+"""Latencies of two networks: which is which, and what is made of the times."""
+
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainable.measurement.latency import ENVIRONMENT, LEAST_PAIRS, compare, quartiles
+from trainable.network.vgg16 import VGG16, dense_widths
+
+
+def network(width: float) -> VGG16:
+    return VGG16(dense_widths(width), 10).eval()
+
+
+def test_the_larger_network_is_the_slower_one() -> None:
+    """Sixteen times the MACs: no noise of a machine turns that round."""
+    found = compare(network(0.5), network(0.125), 32, seconds=0.1)
+    assert found["batch_size"] == 32
+    assert found["pairs"] >= LEAST_PAIRS
+    assert found["dense_ms"]["median"] > found["pruned_ms"]["median"] > 0
+    assert found["speedup"]["median"] > 1
+    swapped = compare(network(0.125), network(0.5), 32, seconds=0.1)
+    assert swapped["speedup"]["median"] < 1
+
+
+def test_both_networks_run_equally_often_and_take_turns_in_being_first() -> None:
+    calls: list[str] = []
+
+    class Noted(torch.nn.Module):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name, self.classifier = name, torch.nn.Linear(1, 1)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            calls.append(self.name)
+            return images
+
+    found = compare(Noted("dense"), Noted("pruned"), 2, seconds=0.0)  # type: ignore[arg-type]
+    measured = calls[-2 * found["pairs"] :]
+    assert measured[:6] == ["dense", "pruned", "pruned", "dense", "dense", "pruned"]
+    assert calls.count("dense") == calls.count("pruned") > found["pairs"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_no_pass_waits_for_memory_from_the_system() -> None:
+    """Each page that a pass gets anew costs it a fault: of the 16 MB of the largest feature map alone that is 4,096."""
+    code = """
+import resource, torch
+from trainable.network.vgg16 import VGG16, dense_widths
+network, images = VGG16(dense_widths(0.25), 10).eval(), torch.zeros(256, 3, 32, 32)
+with torch.inference_mode():
+    for each in range(8):
+        if each == 3:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        network(images)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 5)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, **ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 100
+
+
+@given(st.lists(st.floats(0.1, 1e3), min_size=2))
+def test_quartiles_are_in_order_and_among_the_values(values: list[float]) -> None:
+    found = quartiles(values)
+    quartered = [min(values), found["q1"], found["median"], found["q3"], max(values)]
+    assert quartered == pytest.approx(sorted(quartered), rel=1e-12)
+    assert found["median"] == pytest.approx(statistics.median(values))

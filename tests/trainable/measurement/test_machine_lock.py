@@ -1,0 +1,152 @@
+"""Training and measuring keep out of each other's way, across processes, also when one is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from trainable.measurement import machine_lock as device_lock
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(device_lock, "FOLDER", tmp_path)
+    return tmp_path
+
+
+@contextmanager
+def process(folder: Path, code: str) -> Iterator["subprocess.Popen[str]"]:
+    """A process that runs `code` with the locks in `folder`; it has reached the line it prints."""
+    lines = f"""
+import time
+from pathlib import Path
+from trainable.measurement import machine_lock as device_lock
+device_lock.FOLDER = Path({str(folder)!r})
+{code}
+"""
+    with subprocess.Popen([sys.executable, "-c", lines], stdout=subprocess.PIPE, text=True) as started:
+        try:
+            assert started.stdout is not None
+            assert started.stdout.readline() == "there\n"
+            yield started
+        finally:
+            started.kill()
+
+
+HOLDS = "with device_lock.{0}():\n    print('there', flush=True)\n    time.sleep({1})"
+LOOPS = "print('there', flush=True)\nwhile True:\n    with device_lock.training():\n        time.sleep(0.05)"
+
+
+def seconds(enter: Callable[[], object]) -> float:
+    began = time.monotonic()
+    enter()
+    return time.monotonic() - began
+
+
+def train() -> None:
+    with device_lock.training():
+        pass
+
+
+def measure() -> list[str]:
+    waited: list[str] = []
+    with device_lock.measuring(on_wait=lambda: waited.append("waited")) as alone:
+        assert alone
+    return waited
+
+
+def test_epochs_run_side_by_side(folder: Path) -> None:
+    with process(folder, HOLDS.format("training", 60)):
+        train()
+
+
+def test_a_measurement_waits_for_the_epoch_that_runs(folder: Path) -> None:
+    with process(folder, HOLDS.format("training", 1)):
+        assert measure() == ["waited"]
+    assert measure() == []
+
+
+@pytest.mark.parametrize("other", [train, measure])
+def test_nothing_else_begins_while_something_is_measured(folder: Path, other: Callable[[], object]) -> None:
+    with process(folder, HOLDS.format("measuring", 1)):
+        began = time.monotonic()
+        other()
+        assert time.monotonic() - began > 0.5
+
+
+def test_epochs_that_always_overlap_do_not_keep_a_measurement_out(folder: Path) -> None:
+    with process(folder, LOOPS), process(folder, LOOPS), process(folder, LOOPS):
+        assert seconds(measure) < 20
+
+
+@pytest.mark.parametrize("holder", ["training", "measuring"])
+def test_a_killed_process_holds_nothing(folder: Path, holder: str) -> None:
+    with process(folder, HOLDS.format(holder, 60)) as held:
+        held.send_signal(signal.SIGKILL)
+        held.wait()
+        measure()
+
+
+def missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_lock, "FOLDER", folder / "missing")
+
+
+def a_link(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody else may have put there, and what would lend him a file that is not his."""
+    (folder / "private").touch(0o600)
+    (folder / "alphaprune-room.lock").symlink_to(folder / "private")
+
+
+def without_locks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: int, operation: int) -> None:
+        raise OSError("no locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+
+@pytest.mark.parametrize("spoil", [missing, a_link, without_locks])
+def test_both_go_on_where_no_lock_can_be_had_and_measuring_tells(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path, pytest.MonkeyPatch], None]
+) -> None:
+    spoil(folder, monkeypatch)
+    train()
+    with device_lock.measuring() as alone:
+        assert not alone
+    assert [path.stat().st_mode & 0o777 for path in folder.glob("private")] in ([], [0o600])
+
+
+def test_the_locks_are_for_every_user_whatever_the_umask(folder: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        train()
+    finally:
+        os.umask(before)
+    files = sorted(folder.iterdir())
+    assert [path.name for path in files] == ["alphaprune-room.lock", "alphaprune-turnstile.lock"]
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o644, 0o644]
+
+
+def test_a_temporary_folder_of_its_own_gives_a_job_no_locks_of_its_own(tmp_path: Path) -> None:
+    """As Slurm gives each job one."""
+    folders = [
+        subprocess.run(
+            [sys.executable, "-c", "from trainable import device_lock; print(device_lock.FOLDER)"],
+            env={**os.environ, "TMPDIR": str(folder)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for folder in (tmp_path, tmp_path.parent)
+    ]
+    assert folders[0] == folders[1]
+
+
+def test_an_error_inside_is_passed_on_once(folder: Path) -> None:
+    with pytest.raises(OSError, match="mine"), device_lock.training():
+        raise OSError("mine")

@@ -1,0 +1,107 @@
+"""Each criterion against its definition; none of them changes the network."""
+
+import copy
+from collections.abc import Callable
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainable.data.batches import Images
+from trainable.data.dataset import Data
+from trainable.dense import Dense
+from trainable.network.vgg16 import VGG16, initialised
+from trainable.pruning.criteria import Criterion, score
+
+
+@pytest.fixture
+def batches(data: Data) -> list[tuple[Tensor, Tensor]]:
+    return list(Images(data.train, data, torch.device("cpu")).plain(12))
+
+
+def test_norms_and_scales_by_hand() -> None:
+    network = initialised((2,) * 13, 4, seed=0)
+    conv, norm = next(network.layers())
+    with torch.no_grad():
+        conv.weight.zero_()
+        conv.weight[0, 0, 0, 0], conv.weight[0, 2, 1, 1], conv.weight[1, 1, 2, 2] = 3, -4, -6
+        norm.weight.copy_(torch.tensor([-0.5, 0.25]))
+    first = {name: score(network, name, batches=(), seed=0)[0].tolist() for name in ("l1", "l2", "bn_scale")}
+    assert first == {"l1": [7, 6], "l2": [5, 6], "bn_scale": [0.5, 0.25]}
+
+
+def gate_gradients(network: VGG16, images: Tensor, labels: Tensor) -> list[Tensor]:
+    """dL/dg at 1 of a factor g on each channel's batch-norm output, by autograd through the factor itself."""
+    gates = [torch.ones(width, requires_grad=True) for width in network.widths]
+
+    def gated(gate: Tensor) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]:
+        return lambda module, inputs, output: output * gate.view(1, -1, 1, 1)
+
+    hooks = [norm.register_forward_hook(gated(gate)) for (_, norm), gate in zip(network.layers(), gates, strict=True)]
+    gradients = torch.autograd.grad(functional.cross_entropy(network(images), labels), gates)
+    for hook in hooks:
+        hook.remove()
+    return list(gradients)
+
+
+def test_taylor_is_the_squared_gradient_of_a_gate(dense: Dense, batches: list[tuple[Tensor, Tensor]]) -> None:
+    network = dense.network
+    scores = score(network, "taylor", batches=batches, seed=0)
+    expected = [
+        sum(grads) for grads in zip(*([g**2 for g in gate_gradients(network, *b)] for b in batches), strict=True)
+    ]
+    assert len(batches) == 3
+    for layer, by_hand in zip(scores, expected, strict=True):
+        assert layer.max() > 0
+        torch.testing.assert_close(layer, by_hand, rtol=1e-3, atol=1e-6 * float(layer.max()))
+
+
+def test_taylor_foretells_what_the_loss_does_without_a_little_of_the_channel(
+    dense: Dense, batches: list[tuple[Tensor, Tensor]]
+) -> None:
+    """A finite difference: the loss with the highest channel's output times 1 - h and 1 + h."""
+    network, step = dense.network, 1e-2
+    images, labels = batches[0]
+    (layer, *_) = score(network, "taylor", batches=batches[:1], seed=0)
+    channel = int(layer.argmax())
+    _, norm = next(network.layers())
+    losses = []
+    for factor in (1 + step, 1 - step):
+        gate = torch.ones(len(layer))
+        gate[channel] = factor
+        hook = norm.register_forward_hook(lambda module, inputs, output, gate=gate: output * gate.view(1, -1, 1, 1))
+        with torch.no_grad():
+            losses.append(functional.cross_entropy(network(images).double(), labels).item())
+        hook.remove()
+    assert layer[channel].item() == pytest.approx(((losses[0] - losses[1]) / (2 * step)) ** 2, rel=0.05)
+
+
+def test_random_depends_on_its_seed_alone() -> None:
+    first, second = initialised((5,) * 13, 4, seed=0), initialised((5,) * 13, 4, seed=1)
+    before = torch.get_rng_state()
+    scores, same, other = (
+        torch.cat(score(network, "random", batches=(), seed=seed))
+        for network, seed in ((first, 3), (second, 3), (first, 4))
+    )
+    assert torch.equal(scores, same)
+    assert not torch.equal(scores, other)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("criterion", get_args(Criterion))
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_is_left_as_it_was(
+    criterion: Criterion, training: bool, dense: Dense, batches: list[tuple[Tensor, Tensor]]
+) -> None:
+    network = copy.deepcopy(dense.network).train(training)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    scores = score(network, criterion, batches=batches, seed=0)
+    assert [len(layer) for layer in scores] == list(network.widths)
+    assert not any(layer.requires_grad for layer in scores)
+    assert network.training is training
+    assert all(module.training is training for module in network.modules())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name

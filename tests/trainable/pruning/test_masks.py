@@ -1,0 +1,149 @@
+"""The masks cut at least what is asked, no more than they must, and the least important channels first."""
+
+import re
+from itertools import pairwise
+from math import ceil
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from trainable.config import Pruning
+from trainable.network.vgg16 import COSTS, dense_widths
+from trainable.pruning.masks import choose, widths_of
+
+CLASSES = 10
+PRUNING = st.builds(
+    Pruning,
+    amount=st.floats(0.01, 0.99),
+    of=st.sampled_from(["macs", "parameters", "channels"]),
+    scope=st.sampled_from(["uniform", "global"]),
+    round_to=st.sampled_from([1, 2, 3, 8, 16]),
+)
+WIDTH = st.sampled_from([1 / 64, 1 / 16, 0.13, 0.25])
+
+
+@st.composite
+def score_lists(draw: st.DrawFn) -> list[Tensor]:
+    """Scores of a network's channels: layers of very different size, and many equal ones."""
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    levels = draw(st.sampled_from([1, 3, 10**6]))
+    sizes = draw(st.lists(st.sampled_from([1e-6, 1.0, 1e3]), min_size=13, max_size=13))
+    widths = dense_widths(draw(WIDTH))
+    return [
+        torch.randint(levels, (width,), generator=generator) * size for width, size in zip(widths, sizes, strict=True)
+    ]
+
+
+def fraction_cut(widths: tuple[int, ...] | list[int], scores: list[Tensor], pruning: Pruning) -> float:
+    cost = COSTS[pruning.of]
+    return 1 - cost(widths, CLASSES) / cost([len(layer) for layer in scores], CLASSES)
+
+
+def chosen(scores: list[Tensor], pruning: Pruning) -> list[Tensor]:
+    """The masks, where the amount can be reached."""
+    try:
+        return choose(scores, pruning, CLASSES)
+    except ValueError:
+        assume(False)
+        raise
+
+
+@given(score_lists(), PRUNING)
+@settings(max_examples=150, deadline=None)
+def test_at_least_the_amount_goes_and_no_layer_is_emptied(scores: list[Tensor], pruning: Pruning) -> None:
+    masks = chosen(scores, pruning)
+    widths = widths_of(masks)
+    assert all(mask.dtype == torch.bool and len(mask) == len(s) for mask, s in zip(masks, scores, strict=True))
+    assert fraction_cut(widths, scores, pruning) >= pruning.amount - 1e-12
+    for width, layer in zip(widths, scores, strict=True):
+        assert width >= 1
+        assert width % pruning.round_to == 0 or width == len(layer)
+        if pruning.scope == "global":
+            assert width >= 0.1 * len(layer)
+
+
+@given(score_lists(), PRUNING)
+@settings(max_examples=100, deadline=None)
+def test_the_least_important_of_a_layer_go_first(scores: list[Tensor], pruning: Pruning) -> None:
+    for mask, layer in zip(chosen(scores, pruning), scores, strict=True):
+        if not mask.all():
+            assert layer[mask].min() >= layer[~mask].max()
+
+
+@given(score_lists(), PRUNING)
+@settings(max_examples=100, deadline=None)
+def test_no_wider_choice_reaches_the_amount(scores: list[Tensor], pruning: Pruning) -> None:
+    """All widths that the scope and round_to allow, told slowly: the widest that reach the amount are the chosen."""
+    dense = [len(layer) for layer in scores]
+    kept = list(dense)
+    candidates = [tuple(dense)]
+    if pruning.scope == "uniform":
+        candidates += [tuple(max(1, ceil(w * n / sum(dense))) for w in dense) for n in range(sum(dense) - 1, -1, -1)]
+    else:
+        relative = [layer.double() / max(layer.double().mean().item(), 1e-30) for layer in scores]
+        ranked = sorted((value, layer) for layer, values in enumerate(relative) for value in values.tolist())
+        for _, layer in ranked:
+            if kept[layer] - 1 >= max(1, 0.1 * dense[layer]):
+                kept[layer] -= 1
+                candidates.append(tuple(kept))
+    least = pruning.round_to
+    rounded = [
+        tuple(min(w, ceil(k / least) * least) for k, w in zip(widths, dense, strict=True)) for widths in candidates
+    ]
+    assert all(a >= b for wide, narrow in pairwise(rounded) for a, b in zip(wide, narrow, strict=True))
+    allowed = (1 - pruning.amount) * COSTS[pruning.of](dense, CLASSES) * (1 + 1e-12)
+    reaching = [widths for widths in rounded if COSTS[pruning.of](widths, CLASSES) <= allowed]
+    assume(reaching)
+    assert widths_of(choose(scores, pruning, CLASSES)) == reaching[0]
+
+
+@given(score_lists(), PRUNING)
+@settings(max_examples=150, deadline=None)
+def test_what_cannot_be_reached_is_refused_and_what_the_message_offers_can(
+    scores: list[Tensor], pruning: Pruning
+) -> None:
+    greedy = Pruning(0.9999999, pruning.of, pruning.criterion, pruning.scope, pruning.round_to)
+    with pytest.raises(ValueError, match=r"pruning\.amount") as caught:
+        choose(scores, greedy, CLASSES)
+    offered = float(re.findall(r"at most ([\d.]+)", str(caught.value))[0])
+    assume(offered > 0)
+    offer = Pruning(offered, pruning.of, pruning.criterion, pruning.scope, pruning.round_to)
+    widths = widths_of(choose(scores, offer, CLASSES))
+    # And it is the greatest: the amount next to it of those that the message can say cannot be reached.
+    assert fraction_cut(widths, scores, pruning) - offered < 1e-4
+
+
+def test_global_ranks_over_layers_and_uniform_does_not() -> None:
+    scores = [torch.linspace(0.9, 1.1, 32) for _ in range(13)]
+    scores[6] = torch.cat([torch.full((24,), 1e-3), torch.full((8,), 4.0)])
+    uniform = widths_of(choose(scores, Pruning(0.05, "channels", scope="uniform", round_to=1), CLASSES))
+    ranked = widths_of(choose(scores, Pruning(0.05, "channels", round_to=1), CLASSES))
+    assert uniform == (30,) * 13
+    assert ranked == (32,) * 6 + (11,) + (32,) * 6
+
+
+def test_unequal_sizes_of_scores_do_not_let_one_layer_pay_for_all() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = [torch.rand(32, generator=generator) + 0.5 for _ in range(13)]
+    scaled = [layer * 10.0**exponent for exponent, layer in enumerate(scores, start=-6)]
+    masks, same = (choose(each, Pruning(0.5, round_to=1), CLASSES) for each in (scores, scaled))
+    assert widths_of(masks) == widths_of(same)
+
+
+@pytest.mark.parametrize(("amount", "width"), [(0.9, 4), (0.7, 12), (0.1, 36), (0.3, 28)])
+def test_just_the_amount_is_enough(amount: float, width: int) -> None:
+    """Where rounding makes (1 - amount) * channels a little less than the channels that are left."""
+    scores = [torch.ones(40) for _ in range(13)]
+    masks = choose(scores, Pruning(amount, "channels", scope="uniform", round_to=1), CLASSES)
+    assert widths_of(masks) == (width,) * 13
+
+
+def test_a_layer_keeps_a_tenth_and_others_pay_for_the_rest() -> None:
+    scores = [torch.linspace(1, 2, 40) for _ in range(13)]
+    # Relative to its layer's mean all but one channel of this layer are next to nothing.
+    scores[3] = torch.cat([torch.full((39,), 1e-6), torch.ones(1)])
+    widths = widths_of(choose(scores, Pruning(37 / (13 * 40), "channels", round_to=1), CLASSES))
+    assert widths == (39, 40, 40, 4) + (40,) * 9

@@ -1,0 +1,179 @@
+"""The smaller network is the gated one at alpha = 0, whatever the weights, the masks and the images."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import pytest
+import torch
+import torch_pruning
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from trainable.dense import Dense
+from trainable.network.vgg16 import VGG16, parameters, placed
+from trainable.pruning.gates import GatedVGG16
+from trainable.pruning.masks import widths_of
+from trainable.pruning.removal import relative_difference, remove
+
+CLASSES = 4
+
+
+def random_network(widths: Sequence[int], seed: int) -> VGG16:
+    """Nothing in it is what initialisation would have left it: scales negative and 0, shifts, means, variances."""
+    torch.manual_seed(seed)
+    network = VGG16(widths, CLASSES)
+    for conv, norm in network.layers():
+        for tensor in (conv.bias, norm.weight, norm.bias, norm.running_mean):
+            nn.init.normal_(tensor)
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+        with torch.no_grad():
+            norm.weight.mul_(torch.rand(len(norm.weight)) < 0.9)
+            norm.num_batches_tracked.fill_(seed)
+    return placed(network, torch.device("cpu"))
+
+
+def random_masks(widths: Sequence[int], share: float) -> list[Tensor]:
+    masks = [torch.rand(width) < share for width in widths]
+    for mask in masks:
+        mask[torch.randint(len(mask), ())] = True
+    return masks
+
+
+@st.composite
+def gated_networks(draw: st.DrawFn, gate: Literal["bn_output", "conv_weight"] = "bn_output") -> GatedVGG16:
+    widths = draw(st.lists(st.integers(1, 12), min_size=13, max_size=13))
+    dense = random_network(widths, draw(st.integers(0, 2**31)))
+    gated = GatedVGG16(dense, random_masks(widths, draw(st.sampled_from([0.0, 0.2, 0.5, 0.9]))), gate)
+    gated.set_alpha(draw(st.sampled_from([1.0, 0.3, 0.0])))
+    return gated
+
+
+def images(count: int = 8) -> Tensor:
+    return torch.randn(count, 3, 32, 32)
+
+
+@given(gated_networks())
+@settings(max_examples=40, deadline=None)
+def test_the_smaller_network_gives_the_same_output(gated: GatedVGG16) -> None:
+    pruned = remove(gated)
+    assert pruned.widths == widths_of(gated.masks)
+    assert sum(p.numel() for p in pruned.parameters()) == parameters(pruned.widths, CLASSES)
+    assert relative_difference(gated, pruned, images()) < 1e-5
+
+
+@given(gated_networks(), st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_every_layer_gives_the_kept_channels_and_the_doomed_are_0(gated: GatedVGG16, training: bool) -> None:
+    """Also with the statistics of the batch itself, which training uses."""
+    gated.set_alpha(0)
+    pruned = remove(gated.train(training))
+    assert all(module.training is training for module in pruned.modules())
+    read = torch.ones(3, dtype=torch.bool)
+    for (conv, norm), (small_conv, small_norm), kept in zip(gated.layers(), pruned.layers(), gated.masks, strict=True):
+        x = torch.randn(4, len(read), 6, 6)
+        x[:, ~read] = 0
+        with torch.no_grad():
+            wide, narrow = norm(conv(x)), small_norm(small_conv(x[:, read]))
+        assert not wide[:, ~kept].any()
+        torch.testing.assert_close(narrow, wide[:, kept], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(small_norm.running_mean, norm.running_mean[kept], rtol=1e-4, atol=1e-4)
+        read = kept
+
+
+@given(gated_networks())
+@settings(max_examples=10, deadline=None)
+def test_nothing_is_shared_and_the_gated_network_stays_as_it_is(gated: GatedVGG16) -> None:
+    before = {name: tensor.clone() for name, tensor in gated.state_dict().items()}
+    pruned = remove(gated)
+    assert type(pruned) is VGG16
+    theirs = {tensor.data_ptr() for tensor in gated.state_dict().values()}
+    for tensor in pruned.state_dict().values():
+        assert tensor.data_ptr() not in theirs
+        tensor.fill_(1)
+    for name, tensor in gated.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+@pytest.mark.parametrize("training", [(True, True), (True, False), (False, True), (False, False)])
+def test_measuring_the_difference_leaves_both_as_they_were(training: tuple[bool, bool]) -> None:
+    dense = random_network((4,) * 13, 0)
+    gated = GatedVGG16(dense, random_masks(dense.widths, 0.5), "bn_output")
+    pruned = remove(gated)
+    gated.train(training[0]).set_alpha(0.3)
+    pruned.train(training[1])
+    before = [tensor.clone() for network in (gated, pruned) for tensor in network.state_dict().values()]
+    relative_difference(gated, pruned, images())
+    assert (gated.training, pruned.training) == training
+    after = [tensor for network in (gated, pruned) for tensor in network.state_dict().values()]
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
+
+
+def test_the_difference_is_the_greatest_relative_to_the_greatest_logit() -> None:
+    dense = random_network((4,) * 13, 0)
+    gated = GatedVGG16(dense, random_masks(dense.widths, 0.5), "bn_output")
+    pruned, x = remove(gated), images()
+    with torch.no_grad():
+        pruned.classifier.bias[2] += 5
+        largest = pruned.eval()(x).sub(torch.tensor([0, 0, 5, 0])).abs().max()
+    assert relative_difference(gated, pruned, x) == pytest.approx(5 / largest.item(), rel=1e-4)
+
+
+def test_torch_pruning_makes_the_same_network(dense: Dense) -> None:
+    """Another library removes the doomed channels from the network whose gamma and beta are folded to 0."""
+    torch.manual_seed(0)
+    masks = random_masks(dense.network.widths, 0.5)
+    folded = folded_at_0(dense.network, masks, ("weight", "bias"))
+    graph = torch_pruning.DependencyGraph().build_dependency(folded, example_inputs=images(1))
+    for (conv, _), mask in zip(list(folded.layers()), masks, strict=True):
+        doomed = (~mask).nonzero().flatten().tolist()
+        if doomed:
+            graph.get_pruning_group(conv, torch_pruning.prune_conv_out_channels, idxs=doomed).prune()
+    ours = remove(GatedVGG16(dense.network, masks, "bn_output"))
+    assert folded.widths == ours.widths == widths_of(masks)
+    x = images()
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(x), folded.eval()(x), rtol=1e-5, atol=1e-5)
+
+
+def folded_at_0(network: VGG16, masks: Sequence[Tensor], scaled: Sequence[str]) -> VGG16:
+    """The whole network with the parameters `scaled` of the norms of doomed channels at 0."""
+    folded = copy.deepcopy(network).eval()
+    with torch.no_grad():
+        for (_, norm), mask in zip(folded.layers(), masks, strict=True):
+            for name in scaled:
+                norm.get_parameter(name).mul_(mask)
+    return folded
+
+
+@pytest.mark.parametrize(("scaled", "same"), [(("weight", "bias"), True), (("weight",), False), (("bias",), False)])
+def test_gamma_and_beta_have_to_go_together(scaled: tuple[str, ...], same: bool) -> None:
+    network = random_network((12,) * 13, 0).eval()
+    masks = random_masks(network.widths, 0.5)
+    pruned, x = remove(GatedVGG16(network, masks, "bn_output").eval()), images()
+    with torch.no_grad():
+        expected = folded_at_0(network, masks, scaled)(x)
+        difference = (pruned(x) - expected).abs().max() / expected.abs().max()
+    assert difference < 1e-5 if same else difference > 1e-2
+
+
+@given(gated_networks("conv_weight"))
+@settings(max_examples=10, deadline=None)
+def test_with_conv_weight_the_kept_weights_are_taken_all_the_same(gated: GatedVGG16) -> None:
+    pruned = remove(gated)
+    inputs = torch.ones(3, dtype=torch.bool)
+    for (old, _), (new, _), kept in zip(gated.layers(), pruned.layers(), gated.masks, strict=True):
+        assert torch.equal(new.weight, old.weight[kept][:, inputs])
+        inputs = kept
+    assert torch.equal(pruned.classifier.weight, gated.classifier.weight[:, inputs])
+
+
+def test_a_gate_in_front_of_the_norm_is_not_the_smaller_network(dense: Dense) -> None:
+    masks = random_masks(dense.network.widths, 0.5)
+    differences: dict[str, Any] = {}
+    for gate in ("bn_output", "conv_weight"):
+        gated = GatedVGG16(dense.network, masks, gate)
+        differences[gate] = relative_difference(gated, remove(gated), images(32))
+    assert differences["bn_output"] < 1e-5
+    assert differences["conv_weight"] > 1e-2

@@ -1,0 +1,516 @@
+"""A recorded trial goes on from wherever it was left, with the rows of one that nothing happened to."""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from records.trial import FencedError, TrialFolder, TrialRecord
+from trainable.config import Optimizer, Pruning, TrialConfig, as_json
+from trainable.data.dataset import Data
+from trainable.dense import Dense
+from trainable.errors import DivergedError, TrialError
+from trainable.network.vgg16 import VGG16
+from trainable.network.weights import load_pruned
+from trainable.recorded_trial import RecordedTrial, kept_epochs, stop
+from trainable.schedules.lr_policies import Plateau
+from trainable.trial import Trial
+
+ROOT = Path(__file__).parents[2]
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def few(make_data: Callable[..., Data]) -> Data:
+    """Few images: what is tested is what happens around the epochs."""
+    return make_data(16, 8)
+
+
+@pytest.fixture(scope="module")
+def config(small: Callable[..., TrialConfig]) -> TrialConfig:
+    """Two epochs of alpha, three of retraining by a policy that has a state."""
+    return small(lr=Plateau(peak=0.1, patience=0, warmup_epochs=1), optimizer=Optimizer(batch_size=8))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config: TrialConfig, few: Data, dense: Dense) -> Trial:
+    trial = Trial(config, few, dense)
+    while not trial.finished:
+        trial.run_epoch()
+    return trial
+
+
+@pytest.fixture
+def create(tmp_path: Path, config: TrialConfig) -> Callable[..., TrialFolder]:
+    """Asks for a trial, as a study does."""
+
+    def new(config: TrialConfig = config) -> TrialFolder:
+        folder = TrialFolder(tmp_path / "trials" / "00003")
+        folder.create(TrialRecord(3, as_json(config), params={"rate": 0.5}))
+        return folder
+
+    return new
+
+
+@pytest.fixture
+def folder(create: Callable[..., TrialFolder]) -> TrialFolder:
+    return create()
+
+
+@pytest.fixture(scope="module")
+def start(few: Data, dense: Dense) -> Callable[..., RecordedTrial]:
+    """A start of the trial; runs so many epochs of it."""
+
+    def started(folder: TrialFolder, epochs: int = 0, **settings: Any) -> RecordedTrial:
+        trial = RecordedTrial(folder, few, dense, **settings)
+        for _ in range(epochs):
+            trial.step()
+        return trial
+
+    return started
+
+
+@pytest.fixture(scope="module")
+def left_behind(
+    config: TrialConfig, start: Callable[..., RecordedTrial], tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """What a first start has written after 0, 1, 2, 3 and 4 epochs."""
+    place = tmp_path_factory.mktemp("after")
+    folder = TrialFolder(place / "00003")
+    folder.create(TrialRecord(3, as_json(config)))
+    trial, copies = start(folder), []
+    for epoch in range(5):
+        copies.append(Path(shutil.copytree(folder.path, place / str(epoch) / "00003")))
+        trial.step()
+    return copies
+
+
+@pytest.fixture
+def after(left_behind: list[Path], tmp_path: Path) -> Callable[[int], TrialFolder]:
+    """The folder of a trial whose process died when it had done so many epochs."""
+    return lambda epochs: TrialFolder(Path(shutil.copytree(left_behind[epochs], tmp_path / "after" / "00003")))
+
+
+@pytest.fixture
+def goes_on_to_the_same(
+    start: Callable[..., RecordedTrial], undisturbed: Trial, timeless: Callable[[Rows], Rows]
+) -> Callable[[TrialFolder], None]:
+    """Starts the trial anew, runs it to its end, and compares all that it leaves behind."""
+
+    def check(folder: TrialFolder) -> None:
+        trial = start(folder)
+        while not trial.finished:
+            trial.step()
+        assert timeless(folder.rows()) == timeless(undisturbed.rows)
+        assert folder.rows() == trial.trial.rows
+        record = folder.read()
+        assert (record.state, record.error, record.cut) == ("complete", None, undisturbed.cut)
+        assert same_weights(load_pruned(folder.model), undisturbed.network)
+        assert folder.checkpoints() == []
+
+    return check
+
+
+def same_weights(one: VGG16, other: VGG16) -> bool:
+    return all(torch.equal(*pair) for pair in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def names(folder: TrialFolder) -> list[str]:
+    return [path.name for path in folder.checkpoints()]
+
+
+def test_a_first_start_keeps_rows_record_and_the_newest_two_checkpoints(
+    folder: TrialFolder, start: Callable[..., RecordedTrial], undisturbed: Trial
+) -> None:
+    trial = start(folder)
+    record = folder.read()
+    assert (record.state, record.attempt, record.device, record.cut) == ("running", 1, "cpu", None)
+    assert record.host is not None
+    assert record.host.endswith(f":{os.getpid()}")
+    assert record.started is not None
+    assert record.finished is None
+    assert record.params == {"rate": 0.5}
+    for epoch, checkpoints in enumerate([[1], [2, 1], [3, 2], [4, 3], []], start=1):
+        row = trial.step()
+        assert folder.rows()[-1] == row
+        assert len(folder.rows()) == epoch
+        assert names(folder) == [f"checkpoint-{each:05}.pt" for each in checkpoints]
+        record = folder.read()
+        assert record.cut == (undisturbed.cut if epoch > 2 else None)
+        assert record.state == ("complete" if epoch == 5 else "running")
+    assert trial.finished
+    assert record.finished is not None
+    assert record.finished >= record.started
+
+
+def test_the_finished_trials_model_gives_the_same_outputs(
+    folder: TrialFolder, start: Callable[..., RecordedTrial], few: Data
+) -> None:
+    trial = start(folder, 5).trial
+    images, _ = next(trial.validation.plain())
+    with torch.no_grad():
+        expected, got = trial.network.eval()(images), load_pruned(folder.model)(images)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+    arch = json.loads((folder.model / "arch.json").read_text())
+    assert (arch["mean"], arch["std"]) == (list(few.mean), list(few.std))
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 2, 3, 4])
+def test_it_goes_on_from_its_newest_checkpoint(
+    epochs: int, after: Callable[[int], TrialFolder], goes_on_to_the_same: Callable[[TrialFolder], None]
+) -> None:
+    folder = after(epochs)
+    first, rows = folder.read(), folder.rows()
+    assert len(rows) == epochs
+    goes_on_to_the_same(folder)
+    assert folder.rows()[:epochs] == rows  # these were not run again: even their times are the same
+    record = folder.read()
+    assert record.attempt == 2
+    assert (record.created, record.started) == (first.created, first.started)
+
+
+def test_every_start_is_an_attempt(
+    folder: TrialFolder, start: Callable[..., RecordedTrial], goes_on_to_the_same: Callable[[TrialFolder], None]
+) -> None:
+    for attempt in (1, 2, 3):
+        start(folder, 1)
+        assert folder.read().attempt == attempt
+        assert len(folder.rows()) == attempt
+    goes_on_to_the_same(folder)
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "few bytes": lambda content: content[:20],
+    "half": lambda content: content[: len(content) // 2],
+    "last byte": lambda content: content[:-1],
+    "garbage": lambda content: b"garbage" * 1000,
+    "a bit turned": lambda content: content[:-99] + bytes([content[-99] ^ 1]) + content[-98:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
+    damage: Callable[[bytes], bytes],
+    after: Callable[[int], TrialFolder],
+    start: Callable[..., RecordedTrial],
+    timeless: Callable[[Rows], Rows],
+    undisturbed: Trial,
+) -> None:
+    folder = after(3)
+    newest = folder.checkpoints()[0]
+    newest.write_bytes(damage(newest.read_bytes()))
+    trial = start(folder)
+    assert trial.trial.epoch == len(folder.rows()) == 2
+    assert newest.name in folder.read().problems[0]
+    trial.step()
+    assert timeless(folder.rows()) == timeless(undisturbed.rows[:3])
+
+
+def test_without_a_whole_checkpoint_it_starts_over_and_loses_no_more_than_that(
+    after: Callable[[int], TrialFolder],
+    start: Callable[..., RecordedTrial],
+    goes_on_to_the_same: Callable[[TrialFolder], None],
+) -> None:
+    folder = after(4)
+    for checkpoint in folder.checkpoints():
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    trial = start(folder)
+    assert (trial.trial.epoch, folder.rows()) == (0, [])
+    trial.step()
+    trial.step()
+    # The damaged ones, newer by their names, do not push out the new ones.
+    assert start(folder).trial.epoch == 2
+    goes_on_to_the_same(folder)
+
+
+def test_what_a_crash_wrote_behind_the_checkpoint_is_cut_back(
+    after: Callable[[int], TrialFolder],
+    start: Callable[..., RecordedTrial],
+    goes_on_to_the_same: Callable[[TrialFolder], None],
+) -> None:
+    """The row of epoch 3 was written, its checkpoint was not; of another row there is half a line."""
+    folder = after(3)
+    folder.checkpoints()[0].unlink()
+    with folder.rows_path.open("ab") as file:
+        file.write(b'{"epoch": 4, "pha')
+    aside = folder.path / ".checkpoint-00003.pt.0badcafe"
+    aside.write_bytes(b"what a killed writer left")
+    assert start(folder).trial.epoch == 2
+    assert [row["epoch"] for row in folder.rows()] == [1, 2]
+    assert folder.rows_path.read_bytes().endswith(b"}\n")
+    assert not aside.exists()
+    goes_on_to_the_same(folder)
+
+
+@pytest.mark.parametrize("epoch", [3, 5])
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_a_death_at_any_write_of_an_epoch_loses_that_epoch_at_most(
+    epoch: int,
+    written: int,
+    after: Callable[[int], TrialFolder],
+    start: Callable[..., RecordedTrial],
+    goes_on_to_the_same: Callable[[TrialFolder], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Epoch 3 makes the cut and writes record, row and checkpoint; 5, the last, row, weights, arch and record."""
+    folder = after(epoch - 1)
+    trial = start(folder)
+    flush, left = os.fsync, written
+
+    def die(descriptor: int) -> None:
+        nonlocal left
+        # A file that is put in the place of another flushes its folder, too; that is no write of its own.
+        if not Path(f"/proc/self/fd/{descriptor}").is_dir():
+            if not left:
+                raise KeyboardInterrupt
+            left -= 1
+        flush(descriptor)
+
+    monkeypatch.setattr("os.fsync", die)
+    with pytest.raises(KeyboardInterrupt):
+        trial.step()
+    monkeypatch.undo()
+    assert folder.read().state == "running"
+    goes_on_to_the_same(folder)
+    assert folder.read().attempt == 3
+
+
+def test_nobody_goes_on_with_a_trial_that_has_ended(
+    after: Callable[[int], TrialFolder], start: Callable[..., RecordedTrial]
+) -> None:
+    folder = after(4)
+    start(folder, 1)
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    with pytest.raises(FencedError, match="complete"):
+        start(folder)
+    assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
+
+
+def test_a_worker_that_outlived_its_driver_writes_nothing(
+    after: Callable[[int], TrialFolder],
+    start: Callable[..., RecordedTrial],
+    goes_on_to_the_same: Callable[[TrialFolder], None],
+) -> None:
+    folder = after(2)
+    old = start(folder)
+    new = start(folder, 1)
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    with pytest.raises(FencedError, match="attempt 3"):
+        old.step()
+    assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
+    new.step()
+    goes_on_to_the_same(folder)
+
+
+def test_what_cannot_be_cut_is_recorded_as_failed(
+    create: Callable[..., TrialFolder], start: Callable[..., RecordedTrial], small: Callable[..., TrialConfig]
+) -> None:
+    folder = create(small(pruning=Pruning(amount=0.99)))
+    with pytest.raises(ValueError, match=r"pruning\.amount must be at most"):
+        start(folder)
+    record = folder.read()
+    assert record.state == "failed"
+    assert record.error is not None
+    assert "pruning.amount must be at most" in record.error
+    assert record.finished is not None
+
+
+def test_a_config_that_is_none_is_recorded_as_failed(
+    create: Callable[..., TrialFolder], start: Callable[..., RecordedTrial], tmp_path: Path
+) -> None:
+    folder = TrialFolder(tmp_path / "trials" / "00001")
+    folder.create(TrialRecord(1, {"epochs": "many"}))
+    with pytest.raises(ValueError, match="epochs"):
+        start(folder)
+    assert folder.read().state == "failed"
+
+
+def test_a_loss_that_is_no_number_is_recorded_as_failed(
+    folder: TrialFolder, start: Callable[..., RecordedTrial]
+) -> None:
+    trial = start(folder, 1)
+    nn.init.constant_(trial.trial.network.classifier.weight, float("nan"))
+    with pytest.raises(DivergedError):
+        trial.step()
+    record = folder.read()
+    assert (record.state, record.error) == ("failed", "epoch 2: the training loss is nan at learning rate 0.01")
+    assert len(folder.rows()) == 1
+
+
+def test_any_other_error_is_noted_and_the_trial_may_be_tried_again(
+    after: Callable[[int], TrialFolder],
+    start: Callable[..., RecordedTrial],
+    goes_on_to_the_same: Callable[[TrialFolder], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = after(4)
+    trial = start(folder)
+
+    def fail(trial: Trial) -> None:
+        raise OSError("the disk is on fire")
+
+    monkeypatch.setattr(Trial, "run_epoch", fail)
+    with pytest.raises(OSError, match="on fire"):
+        trial.step()
+    monkeypatch.undo()
+    record = folder.read()
+    assert (record.state, record.error) == ("running", "OSError: the disk is on fire")
+    goes_on_to_the_same(folder)
+
+
+@pytest.mark.parametrize("kind", [KeyError, ValueError])
+def test_an_error_at_the_start_is_noted_too(
+    kind: type[Exception],
+    after: Callable[[int], TrialFolder],
+    start: Callable[..., RecordedTrial],
+    goes_on_to_the_same: Callable[[TrialFolder], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The trial is failed only of what lies in its settings."""
+    folder = after(4)
+
+    def fail(*arguments: object, **keywords: object) -> None:
+        raise kind("a defect")
+
+    monkeypatch.setattr("trainable.recorded_trial.replace_rows", fail)
+    with pytest.raises(kind, match="a defect"):
+        start(folder)
+    monkeypatch.undo()
+    record = folder.read()
+    assert record.state == "running"
+    assert (record.error or "").startswith(f"{kind.__name__}: ")
+    goes_on_to_the_same(folder)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_start_out_of_memory_is_tried_once_more(
+    times: int,
+    after: Callable[[int], TrialFolder],
+    start: Callable[..., RecordedTrial],
+    goes_on_to_the_same: Callable[[TrialFolder], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The channels' scores by their gradients take as much memory as an epoch."""
+    folder = after(2)
+    load, left = Trial.load_state_dict, times
+
+    def short(trial: Trial, state: dict[str, Any]) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            raise torch.OutOfMemoryError("no more")
+        load(trial, state)
+
+    monkeypatch.setattr(Trial, "load_state_dict", short)
+    if times == 1:
+        start(folder)
+        goes_on_to_the_same(folder)
+    else:
+        with pytest.raises(TrialError, match=r"at its start: out of GPU memory: no more.*gpus-per-trial.*batch_size"):
+            start(folder)
+        assert folder.read().state == "failed"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_epoch_out_of_memory_is_tried_once_more(
+    times: int,
+    after: Callable[[int], TrialFolder],
+    start: Callable[..., RecordedTrial],
+    goes_on_to_the_same: Callable[[TrialFolder], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = after(2)
+    trial = start(folder)
+    run_epoch, left = Trial.run_epoch, times
+
+    def short(trial: Trial) -> dict[str, Any]:
+        nonlocal left
+        if left:
+            left -= 1
+            raise torch.OutOfMemoryError("no more")
+        return run_epoch(trial)
+
+    monkeypatch.setattr(Trial, "run_epoch", short)
+    if times == 1:
+        assert trial.step()["epoch"] == 3
+        goes_on_to_the_same(folder)
+    else:
+        with pytest.raises(TrialError, match=r"epoch 3: out of GPU memory: no more.*batch_size"):
+            trial.step()
+        assert folder.read().state == "failed"
+
+
+def test_checkpoints_that_are_asked_for_outlive_the_trial(
+    folder: TrialFolder, start: Callable[..., RecordedTrial]
+) -> None:
+    """Alpha is 0.33 and 0.09 before it is 0."""
+    start(folder, 5, keep_at_alpha=(0.5, 0.1))
+    assert names(folder) == ["checkpoint-00002.pt", "checkpoint-00001.pt"]
+
+
+def test_a_stopped_trial_keeps_what_was_asked_for_and_nothing_else(
+    folder: TrialFolder, start: Callable[..., RecordedTrial]
+) -> None:
+    start(folder, 4, keep_at_alpha=(0.5,))
+    stop(folder, (0.5,))
+    assert folder.read().state == "stopped"
+    assert names(folder) == ["checkpoint-00001.pt"]
+
+
+def test_the_epochs_kept_are_the_first_at_or_below_each_alpha() -> None:
+    rows = [{"epoch": n, "alpha": alpha} for n, alpha in enumerate([0.7, 0.5, 0.2, 0.0, 0.0], start=1)]
+    assert kept_epochs(rows, (0.5, 0.3, 0)) == {2, 3, 4}
+    assert kept_epochs(rows[:2], (0.3,)) == set()
+
+
+# Kills itself in the middle of its third epoch, at the second batch of retraining.
+WORKER = """
+import os, pickle, signal, sys
+from pathlib import Path
+from trainable import trial
+from trainable.dense import load_dense
+from trainable.recorded_trial import RecordedTrial
+from records.trial import TrialFolder
+
+def deadly(network, optimizer, learning_rate, batches, **settings):
+    def until_death():
+        for number, batch in enumerate(batches):
+            if number == 1 and recorded.trial.epoch == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield batch
+    return train_epoch(network, optimizer, learning_rate, until_death(), **settings)
+
+train_epoch, trial.train_epoch = trial.train_epoch, deadly
+folder, data, dense = map(Path, sys.argv[1:])
+recorded = RecordedTrial(TrialFolder(folder), pickle.loads(data.read_bytes()), load_dense(dense))
+while not recorded.finished:
+    recorded.step()
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_followed_by_one_that_goes_on_to_the_same(
+    folder: TrialFolder,
+    few: Data,
+    dense_folder: Path,
+    goes_on_to_the_same: Callable[[TrialFolder], None],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "data").write_bytes(pickle.dumps(few))
+    command = [sys.executable, "-c", WORKER, str(folder.path), str(tmp_path / "data"), str(dense_folder)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (folder.read().state, folder.read().attempt, len(folder.rows())) == ("running", 1, 2)
+    goes_on_to_the_same(folder)
+    assert folder.read().attempt == 2

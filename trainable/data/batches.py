@@ -1,0 +1,85 @@
+"""A split of the data on the training device, and its batches: normalised, and augmented for training.
+
+Images stay uint8 until they are used. Augmentation is one gather a batch: crop, reflection and mirroring are all in
+the indices, so no padded copy exists and a GPU never waits for the CPU. What is drawn depends on (seed, epoch) alone.
+"""
+
+import warnings
+from collections.abc import Iterator
+from math import ceil
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainable.data.dataset import Data, Split
+
+EVALUATION_BATCH = 500
+
+
+class Images:
+    """One split, resident on a device."""
+
+    def __init__(self, split: Split, data: Data, device: torch.device) -> None:
+        """Copies the split to `device`; on the CPU it is shared, so that trials of a node have it once.
+
+        Args:
+            split: of `data`, whose normalisation and augmentation are used.
+        """
+        with warnings.catch_warnings():
+            # Ray's object store hands out read-only arrays, and nothing here writes to them.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            self.pixels = torch.from_numpy(split.images).to(device)
+            self.labels = torch.from_numpy(split.labels).to(device)
+        self.pad, self.flip = data.pad, data.flip
+        self._mean = torch.tensor(data.mean, device=device).mul(255).view(1, 3, 1, 1)
+        self._scale = torch.tensor(data.std, device=device).clamp_min(1e-6).mul(255).reciprocal().view(1, 3, 1, 1)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def steps(self, batch_size: int) -> int:
+        """Batches of one epoch."""
+        return ceil(len(self) / batch_size)
+
+    def augmented(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images once, shuffled, in batches of about equal size: ([n, 3, 32, 32] channels-last, [n]).
+
+        Equal sizes, because a small last batch would disturb the batch normalisation.
+        """
+        draw = np.random.default_rng((seed, epoch))
+        order = draw.permutation(len(self))
+        shifts = draw.integers(-self.pad, self.pad + 1, (2, len(self)))
+        mirrored = draw.random(len(self)) < (0.5 if self.flip else 0)
+        drawn = (torch.from_numpy(each).to(self.pixels.device) for each in (order, shifts, mirrored))
+        order_, shifts_, mirrored_ = drawn
+        size = self.pixels.shape[1]
+        across = torch.arange(size, device=self.pixels.device)
+        parts = self.steps(batch_size)
+        for chosen, shift, mirror in zip(
+            order_.tensor_split(parts),
+            shifts_.tensor_split(parts, dim=1),
+            mirrored_.tensor_split(parts),
+            strict=True,
+        ):
+            rows = _reflected(across + shift[0, :, None], size)
+            columns = _reflected(across + shift[1, :, None], size)
+            columns = torch.where(mirror[:, None], columns.flip(1), columns)
+            crop = self.pixels[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
+            yield self._normalised(crop), self.labels[chosen]
+
+    def plain(self, batch_size: int = EVALUATION_BATCH, *, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The images as they are and in their order, the first `most` of them if given; the last batch may be small."""
+        end = len(self) if most is None else min(most, len(self))
+        for start in range(0, end, batch_size):
+            chosen = slice(start, min(start + batch_size, end))
+            yield self._normalised(self.pixels[chosen]), self.labels[chosen]
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        # From [n, height, width, 3] the permutation alone is channels-last.
+        return (pixels.permute(0, 3, 1, 2).float() - self._mean) * self._scale
+
+
+def _reflected(index: Tensor, size: int) -> Tensor:
+    """Indices in (-size, 2 size - 1) reflected into [0, size), the border itself not repeated."""
+    return (size - 1) - ((size - 1) - index.abs()).abs()

@@ -1,0 +1,207 @@
+"""A network measured in a process of its own: `python -m trainable.measurement.job` reads a job, prints what it found.
+
+A job is a JSON object on stdin: `kind`, `networks` (folders with arch.json), `threads`, and
+
+    memory     of one network: `test` (an .npz with the test split, of the dtypes of data.dataset.Split); its process
+               is to be started with trainable.measurement.memory.ENVIRONMENT
+    latency    of two, side by side: `seconds` a batch size
+    accuracy   of one network: `test`, which is run through once and timed; both are to be started with
+               trainable.measurement.latency.ENVIRONMENT
+
+On the CPU the networks compute in float32. On CUDA convolutions and classifier compute in bfloat16 and their weights
+are held in it, batch normalisation has its own in float32: what autocast computes, with which trials are trained and
+validated, without its casts in each pass. Channels-last, eager, in inference mode.
+"""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from records.trial import read_json
+from trainable.dense import device_name
+from trainable.measurement import latency
+from trainable.measurement.latency import BATCH_SIZES, compare
+from trainable.measurement.memory import SAMPLE_MS, Sampler, counter, used_bytes
+from trainable.network.vgg16 import IMAGE_SIZE, VGG16, macs, parameters, placed
+from trainable.network.weights import load_pruned
+from trainable.training import default_device, prepare_device
+
+TEST_BATCH = 256
+PROBE_SECONDS = 0.3
+# The test set is run through again and again for so long while memory is sampled, once at least.
+TEST_SECONDS = 1.0
+
+
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """What the job asks for; see the kinds above. Meant for a fresh process, whose memory nothing else has touched."""
+    device = default_device()
+    prepare_device(device, job["threads"])
+    folders = [Path(folder) for folder in job["networks"]]
+    match job["kind"]:
+        case "latency":
+            dense, pruned = (_network(folder, device) for folder in folders)
+            return {
+                **_machine(device, job["threads"]),
+                "latency": [compare(dense, pruned, size, seconds=job["seconds"]) for size in BATCH_SIZES],
+            }
+        case "memory":
+            return _memory(folders[0], _test(job["test"], device), device)
+        case _:
+            return {"test": _tested(_network(folders[0], device), *_test(job["test"], device), folders[0])}
+
+
+def _memory(folder: Path, test: tuple[Tensor, Tensor], device: torch.device) -> dict[str, Any]:
+    """Size, and memory over what the process holds idle, to which the weights are added.
+
+    Idle is behind a pass of each shape: what libraries keep from then on (cuBLAS's workspace, oneDNN's code) is not the
+    network's, nor is what cuDNN tries out when it sees a shape for the first time.
+    """
+    network = _network(folder, device)
+    weights = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+    images, labels = test
+    shapes = TEST_BATCH + len(labels) % TEST_BATCH  # a whole batch and one like the last
+    _tested(network, images[:shapes], labels[:shapes], folder)
+    for size in BATCH_SIZES:
+        _probe(network, size)()
+    host = torch.device("cpu")
+    baseline, host_baseline = used_bytes(device) - weights, used_bytes(host)
+    with ExitStack() as stack:
+        if device.type == "cuda":
+            on_host = stack.enter_context(Sampler(host, host_baseline))
+        tested = _sampled(lambda: _tested(network, images, labels, folder), device, baseline, TEST_SECONDS)
+    if device.type == "cuda":
+        tested |= {f"host_{name}": on_host.found[name] for name in ("peak_bytes", "mean_bytes")}
+    batches = [
+        {"batch_size": size, **_sampled(_probe(network, size), device, baseline, PROBE_SECONDS)} for size in BATCH_SIZES
+    ]
+    return {
+        "size_bytes": (folder / "model.safetensors").stat().st_size,
+        "macs": macs(network.widths, network.classes),
+        "parameters": parameters(network.widths, network.classes),
+        "memory": {
+            "weights_bytes": weights,
+            "activation_bytes": max(0, batches[-1]["peak_bytes"] - weights),
+            "batches": batches,
+            "counter": counter(device),
+            "sample_ms": SAMPLE_MS,
+        },
+        "test": tested,
+    }
+
+
+def _sampled(work: Callable[[], object], device: torch.device, baseline: int, seconds: float) -> dict[str, Any]:
+    """What Sampler finds while `work` is done again and again, for about so many seconds, and how often it was."""
+    with Sampler(device, baseline) as sampler:
+        end, passes = time.perf_counter() + seconds, 0
+        while passes == 0 or time.perf_counter() < end:
+            work()
+            passes += 1
+    return {**sampler.found, "passes": passes}
+
+
+def _probe(network: VGG16, size: int) -> Callable[[], None]:
+    """A pass of a batch of `size` random images, which are held until then."""
+    weight = network.classifier.weight
+    images = torch.randn(size, 3, IMAGE_SIZE, IMAGE_SIZE, device=weight.device, dtype=weight.dtype)
+    images = images.to(memory_format=torch.channels_last)
+
+    def run() -> None:
+        with torch.inference_mode():
+            network(images)
+
+    return run
+
+
+def _network(folder: Path, device: torch.device) -> VGG16:
+    network = placed(load_pruned(folder), device)
+    return as_autocast_computes(network) if device.type == "cuda" else network
+
+
+def as_autocast_computes(network: VGG16) -> VGG16:
+    """`network` itself, with the weights of convolutions and classifier in the type that autocast casts them to."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.to(torch.bfloat16)
+    return network
+
+
+def _test(path: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    with np.load(path) as arrays:
+        return torch.from_numpy(arrays["images"]).to(device), torch.from_numpy(arrays["labels"]).to(device)
+
+
+def _tested(network: VGG16, images: Tensor, labels: Tensor, folder: Path) -> dict[str, Any]:
+    """Accuracy, loss and seconds of the whole test set, once, the normalisation of its pixels included."""
+    device, dtype = images.device, network.classifier.weight.dtype
+    arch = read_json(folder / "arch.json")
+    mean, std = (torch.tensor(arch[key], device=device).mul(255).view(1, 3, 1, 1) for key in ("mean", "std"))
+    loss, right = torch.zeros((), device=device), torch.zeros((), device=device, dtype=torch.long)
+    _synchronise(device)
+    began = time.perf_counter()
+    with torch.inference_mode():
+        for pixels, wanted in _batches(images, labels):
+            logits = network(((pixels.permute(0, 3, 1, 2).float() - mean) / std).to(dtype)).float()
+            loss += functional.cross_entropy(logits, wanted, reduction="sum")
+            right += (logits.argmax(1) == wanted).sum()
+    _synchronise(device)
+    seconds = time.perf_counter() - began
+    return {
+        "images": len(labels),
+        "accuracy": right.item() / len(labels),
+        "loss": loss.item() / len(labels),
+        "seconds": seconds,
+    }
+
+
+def _batches(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    for start in range(0, len(labels), TEST_BATCH):
+        yield images[start : start + TEST_BATCH], labels[start : start + TEST_BATCH]
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _machine(device: torch.device, threads: int) -> dict[str, Any]:
+    """Where it was measured; figures of different machines do not compare."""
+    on_gpu = device.type == "cuda"
+    return {
+        "measured_on": device_name(device) if on_gpu else f"{_processor()}, {threads} thread{'s' * (threads != 1)}",
+        "host": platform.node(),
+        "device": device_name(device),
+        "device_memory_bytes": torch.cuda.get_device_properties(device).total_memory if on_gpu else None,
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if on_gpu else None,
+        "threads": threads,
+        "dtype": "bfloat16; batch normalisation's weights: float32" if on_gpu else "float32",
+        "memory_format": "channels_last",
+        "compile": "eager",
+        "allocator": {name: value for name, value in os.environ.items() if name in latency.ENVIRONMENT},
+        "macs_counter": "trainable.network.vgg16.macs: convolutions and classifier, as torch.utils.flop_counter / 2",
+    }
+
+
+def _processor() -> str:
+    """The processor's name; its architecture where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(json.load(sys.stdin))))

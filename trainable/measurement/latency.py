@@ -1,0 +1,75 @@
+"""How long a forward pass takes: two networks side by side, in turn, so that what the machine does hits both alike."""
+
+import statistics
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainable.network.vgg16 import IMAGE_SIZE, VGG16
+
+BATCH_SIZES = (1, 32, 256)
+WARM_UP_SECONDS = 0.3
+LEAST_PAIRS, MOST_PAIRS = 10, 300
+
+# What a process whose passes are timed must be started with: glibc keeps what is freed for the next pass. Else it gives
+# the larger feature maps back and gets them anew in each, or does not, as the heap happens to lie, and the dense
+# network's batch of 256 takes 27 ms in one process and 40 in another.
+ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**60)}
+
+
+def compare(dense: VGG16, pruned: VGG16, batch_size: int, *, seconds: float) -> dict[str, Any]:
+    """Latencies of `dense` and `pruned` on one batch: dense, pruned, pruned, dense, dense, pruned …
+
+    Args:
+        dense, pruned: in eval mode, on the same device and of the same dtype.
+        batch_size: images in the batch, which is random: no time depends on what is in it.
+        seconds: about how long the pairs go on; at least LEAST_PAIRS, at most MOST_PAIRS of them.
+
+    Returns:
+        batch_size, pairs, and median, q1, q3 of dense_ms, pruned_ms and speedup: dense / pruned, pair by pair.
+    """
+    weight = dense.classifier.weight
+    images = torch.randn(batch_size, 3, IMAGE_SIZE, IMAGE_SIZE, device=weight.device, dtype=weight.dtype)
+    images = images.to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        end = time.perf_counter() + WARM_UP_SECONDS
+        warm_ups = 0
+        while time.perf_counter() < end or warm_ups < 2:
+            for network in (dense, pruned):
+                timed_ms(network, images)
+            warm_ups += 1
+        times: tuple[list[float], list[float]] = ([], [])
+        end = time.perf_counter() + seconds
+        while len(times[0]) < LEAST_PAIRS or (time.perf_counter() < end and len(times[0]) < MOST_PAIRS):
+            first = len(times[0]) % 2  # who comes first changes, so that neither always finds the other's caches
+            for which in (first, 1 - first):
+                times[which].append(timed_ms((dense, pruned)[which], images))
+    return {
+        "batch_size": batch_size,
+        "pairs": len(times[0]),
+        "dense_ms": quartiles(times[0]),
+        "pruned_ms": quartiles(times[1]),
+        "speedup": quartiles([one / other for one, other in zip(*times, strict=True)]),
+    }
+
+
+def timed_ms(network: VGG16, images: Tensor) -> float:
+    """Milliseconds of one forward pass, by CUDA's events or the CPU's clock."""
+    if images.is_cuda:
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        began.record()
+        network(images)
+        ended.record()
+        ended.synchronize()
+        return float(began.elapsed_time(ended))
+    start = time.perf_counter()
+    network(images)
+    return (time.perf_counter() - start) * 1e3
+
+
+def quartiles(values: list[float]) -> dict[str, float]:
+    """q1, median and q3 of at least two values."""
+    q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive")
+    return {"median": median, "q1": q1, "q3": q3}

@@ -1,0 +1,48 @@
+"""A network on disk, without pickle: arch.json (what it is) and model.safetensors (its weights)."""
+
+import hashlib
+from pathlib import Path
+
+from safetensors.torch import load, save
+
+from records.trial import read_json, replace_file, write_json
+from trainable.network.vgg16 import VGG16
+
+
+def save_network(network: VGG16, folder: Path, *, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Writes `network` into `folder`, with the normalisation that its inputs (in [0, 1]) need.
+
+    The weights come first and arch.json last: where arch.json is, the network is whole.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    content = save(tensors)
+    replace_file(folder / "model.safetensors", lambda file: file.write(content))
+    arch = {
+        "network": "vgg16_bn",
+        "widths": list(network.widths),
+        "classes": network.classes,
+        "mean": list(mean),
+        "std": list(std),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    write_json(folder / "arch.json", arch)
+
+
+def load_pruned(folder: str | Path) -> VGG16:
+    """The network that `save_network` wrote, on the CPU and in eval mode.
+
+    Raises:
+        ValueError: if the folder holds no whole network, naming the file.
+    """
+    folder = Path(folder)
+    try:
+        arch = read_json(folder / "arch.json")
+        content = (folder / "model.safetensors").read_bytes()
+        if hashlib.sha256(content).hexdigest() != arch["sha256"]:
+            raise ValueError(f"{folder / 'model.safetensors'} is damaged: arch.json has another digest of it")
+        network = VGG16(arch["widths"], arch["classes"])
+        network.load_state_dict(load(content))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{str(folder)!r} holds no whole network: {error!r}") from error
+    return network.eval()

@@ -1,0 +1,85 @@
+"""Which channels are doomed: for each layer a mask [width] of bool, True where the channel is kept.
+
+Chosen once, from the trained dense network. The widths are the tightest that cut at least the amount asked.
+"""
+
+from collections.abc import Callable, Sequence
+from math import ceil
+
+import torch
+from torch import Tensor
+
+from trainable.config import Pruning
+from trainable.network.vgg16 import COSTS
+
+# So much of every layer `global` keeps: a layer of one or two channels would strangle the network.
+LEAST_KEPT = 0.1
+
+
+def choose(scores: Sequence[Tensor], pruning: Pruning, classes: int) -> list[Tensor]:
+    """The masks that cut at least `pruning.amount`, the least important channels of each layer first.
+
+    Args:
+        scores: the importance of each channel, [width] a layer (criteria.py).
+        pruning: amount, of, scope and round_to are used.
+        classes: the classifier's outputs, for counting.
+
+    Raises:
+        ValueError: if not even the smallest network that the scope and round_to allow cuts that much.
+    """
+    dense = [len(layer) for layer in scores]
+    cost = COSTS[pruning.of]
+    total = cost(dense, classes)
+    widths_of = _uniform(dense) if pruning.scope == "uniform" else _global(scores)
+
+    def widths(step: int) -> list[int]:
+        least = pruning.round_to
+        return [min(width, ceil(kept / least) * least) for kept, width in zip(widths_of(step), dense, strict=True)]
+
+    def reached(step: int) -> bool:
+        # 1 - 0.9 is a little less than 0.1, and a cut of just the amount is enough.
+        return cost(widths(step), classes) <= (1 - pruning.amount) * total * (1 + 1e-12)
+
+    low, high = 0, sum(dense)  # more steps never keep more channels, so the first that reaches the amount is bisected
+    if not reached(high):
+        most = (total - cost(widths(high), classes)) * 10_000 // total / 10_000  # not rounded up: it can be asked for
+        raise ValueError(
+            f"pruning.amount must be at most {most:.4f} of the {pruning.of} with scope={pruning.scope!r} and "
+            f"round_to={pruning.round_to} at this width, but got {pruning.amount}; lower it, or round_to"
+        )
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) else (middle + 1, high)
+    return [_best(layer, kept) for layer, kept in zip(scores, widths(low), strict=True)]
+
+
+def _uniform(dense: Sequence[int]) -> Callable[[int], list[int]]:
+    """Widths after `step` of sum(dense) equal steps: the same fraction of each layer, never a whole one."""
+    steps = sum(dense)
+    return lambda step: [max(1, ceil(width * (steps - step) / steps)) for width in dense]
+
+
+def _global(scores: Sequence[Tensor]) -> Callable[[int], list[int]]:
+    """Widths after the `step` least important channels of all layers, as far as LEAST_KEPT lets them go.
+
+    Layers differ in the size of their scores by their fan-in alone, so each is taken relative to its layer's mean.
+    """
+    dense = torch.tensor([len(layer) for layer in scores])
+    spare = [len(layer) - max(1, ceil(LEAST_KEPT * len(layer))) for layer in scores]
+    relative = [(layer.double() / layer.double().mean().clamp_min(1e-30)).sort().values for layer in scores]
+    values = torch.cat([layer[:count] for layer, count in zip(relative, spare, strict=True)])
+    owners = torch.repeat_interleave(torch.arange(len(scores)), torch.tensor(spare))
+    order = owners[values.argsort(stable=True)]
+    return lambda step: (dense - order[:step].bincount(minlength=len(scores))).tolist()
+
+
+def _best(scores: Tensor, kept: int) -> Tensor:
+    """The mask of the `kept` highest scores; of equal ones the first."""
+    mask = torch.zeros(len(scores), dtype=torch.bool)
+    mask[scores.argsort(descending=True, stable=True)[:kept]] = True
+    return mask
+
+
+def widths_of(masks: Sequence[Tensor]) -> tuple[int, ...]:
+    """The widths of the pruned network."""
+    return tuple(int(mask.sum()) for mask in masks)

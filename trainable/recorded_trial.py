@@ -1,0 +1,192 @@
+"""A trial that keeps its records: it goes on from its newest whole checkpoint, or starts."""
+
+import gc
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+
+from records.trial import FencedError, TrialFolder, append_row, now, replace_rows
+from trainable.checkpoints import read_checkpoint, write_checkpoint
+from trainable.config import trial_config
+from trainable.data.dataset import Data
+from trainable.dense import Dense, device_name
+from trainable.errors import TrialError
+from trainable.network.weights import save_network
+from trainable.training import default_device
+from trainable.trial import Trial
+
+T = TypeVar("T")
+
+KEPT_CHECKPOINTS = 2
+LESS_MEMORY = (
+    "`alphaprune resume NAME --retry-failed --gpus-per-trial F` gives it more of a GPU; a search with a lower "
+    "trial.optimizer.batch_size or dense.width needs less"
+)
+
+
+class RecordedTrial:
+    """Runs the trial of a folder. First start, restart after a crash and resume are one path: the constructor.
+
+    Attributes:
+        folder: the trial's files.
+    """
+
+    def __init__(
+        self,
+        folder: TrialFolder,
+        data: Data,
+        dense: Dense,
+        *,
+        threads: int = 1,
+        keep_at_alpha: Sequence[float] = (),
+    ) -> None:
+        """Takes the next attempt at the trial that `folder` records, behind its newest whole checkpoint.
+
+        Args:
+            folder: holds the trial.json that whoever asked for the trial wrote.
+            data, dense, threads: as in Trial.
+            keep_at_alpha: the checkpoint of the first epoch at or below each of these alphas outlives the trial.
+
+        Raises:
+            ValueError: if the channels cannot be cut that far; the trial is recorded as failed.
+            FencedError: if the trial has ended.
+            TrialError, Exception: as step.
+        """
+        self.folder, self._data, self._dense = folder, data, dense
+        self._threads, self._keep = threads, keep_at_alpha
+        self._record = folder.begin(f"{socket.gethostname()}:{os.getpid()}", device_name(default_device()))
+        self._freed = False
+        self._trial: Trial | None = None
+        self._watched(self._taken_up)
+
+    @property
+    def trial(self) -> Trial:
+        assert self._trial is not None
+        return self._trial
+
+    @property
+    def finished(self) -> bool:
+        return self.trial.finished
+
+    def step(self) -> dict[str, Any]:
+        """Runs one epoch, records it, and returns its row.
+
+        Raises:
+            TrialError: if a loss is no longer finite, or the GPU's memory is not enough, also after it was freed and
+                the epoch tried again; the trial is recorded as failed.
+            FencedError: if somebody else has the trial now; nothing was written.
+            Exception: anything else is noted in the record, and whoever runs the trial decides whether to try again.
+        """
+        row = self._watched(lambda: self._taken_up().run_epoch())
+        self._write(row)
+        return row
+
+    def _watched(self, work: Callable[[], T]) -> T:
+        """What `work` gives; what it raises is recorded, as `step` has it."""
+        try:
+            return work()
+        except TrialError as error:
+            self._fail(str(error))
+            raise
+        except torch.OutOfMemoryError as error:
+            where = "at its start" if self._trial is None else f"epoch {self._trial.epoch + 1}"
+            short = f"{where}: out of GPU memory: {error}"
+        except Exception as error:
+            # Not of a trial that has failed of it, or that is somebody else's.
+            with suppress(FencedError), self.folder.fenced(self._record.attempt) as record:
+                self.folder.write(replace(record, error=f"{type(error).__name__}: {error}"))
+            raise
+        # Out here the error, whose traceback holds the tensors, is gone, and what it held can be freed.
+        if self._freed:
+            self._fail(f"{short}; {LESS_MEMORY}")
+            raise TrialError(f"{short}; {LESS_MEMORY}")
+        self._freed, self._trial = True, None
+        gc.collect()
+        torch.cuda.empty_cache()
+        return self._watched(work)
+
+    def _taken_up(self) -> Trial:
+        if self._trial is None:
+            self._trial = self._take_up()
+        return self._trial
+
+    def _take_up(self) -> Trial:
+        """The trial behind its newest whole checkpoint, the rows as that has them."""
+        folder, attempt = self.folder, self._record.attempt
+        problems = []
+        try:
+            config = trial_config(self._record.config)
+            trial = Trial(config, self._data, self._dense, threads=self._threads)
+            for checkpoint in folder.checkpoints():
+                try:
+                    state = read_checkpoint(checkpoint, trial.device)
+                    # But for the one that a branch starts from.
+                    if state["epoch"] != len(config.begun) and trial_config(state["config"]) != config:
+                        raise ValueError(f"{checkpoint} is of another configuration than the trial's record")
+                    trial.load_state_dict(state)
+                    break
+                except ValueError as error:
+                    problems.append(f"attempt {attempt} began further back, because {error}")
+            if trial.epoch < len(config.begun):
+                raise ValueError(f"the checkpoint that it branches from is gone: {'; '.join(problems) or 'no file'}")
+        except ValueError as error:
+            self._fail(str(error))
+            raise
+        with folder.fenced(attempt) as record:
+            replace_rows(folder.rows_path, trial.rows)
+            if problems or trial.cut != record.cut:
+                folder.write(replace(record, cut=trial.cut, problems=[*record.problems, *problems]))
+            for checkpoint in folder.checkpoints():
+                if folder.epoch_of(checkpoint) > trial.epoch:  # damaged; it would count as newer than those to come
+                    checkpoint.unlink(missing_ok=True)
+            for aside in folder.path.glob(".*.*"):  # what a killed writer left
+                aside.unlink(missing_ok=True)
+        return trial
+
+    def _write(self, row: dict[str, Any]) -> None:
+        trial, folder = self.trial, self.folder
+        # Under the fence as a whole: the row and what belongs to it are one attempt's.
+        with folder.fenced(self._record.attempt) as record:
+            if trial.cut != record.cut:
+                record = replace(record, cut=trial.cut)
+                folder.write(record)
+            # The row first: a checkpoint holds all rows up to it, so what a crash leaves too many is cut back.
+            append_row(folder.rows_path, row)
+            if not trial.finished or trial.epoch in kept_epochs(trial.rows, self._keep):
+                write_checkpoint(folder.checkpoint(trial.epoch), trial.state_dict())
+            if trial.finished:
+                save_network(trial.network, folder.model, mean=self._data.mean, std=self._data.std)
+                folder.write(replace(record, state="complete", finished=now()))
+            # A crash in front of this leaves checkpoints of a trial that has ended, which the next start sweeps up.
+            drop_checkpoints(folder, trial.rows, self._keep, newest=0 if trial.finished else KEPT_CHECKPOINTS)
+
+    def _fail(self, error: str) -> None:
+        with self.folder.fenced(self._record.attempt) as record:
+            self.folder.write(replace(record, state="failed", error=error, finished=now()))
+
+
+def stop(folder: TrialFolder, keep_at_alpha: Sequence[float] = ()) -> None:
+    """Records that the driver stopped the trial; of its checkpoints only those to be kept are left."""
+    folder.end("stopped")
+    drop_checkpoints(folder, folder.rows(), keep_at_alpha, newest=0)
+
+
+def kept_epochs(rows: Sequence[dict[str, Any]], keep_at_alpha: Sequence[float]) -> set[int]:
+    """The epochs whose checkpoints are kept: of each of the alphas the first at or below it."""
+    first = (next((row["epoch"] for row in rows if row["alpha"] <= alpha), None) for alpha in keep_at_alpha)
+    return {epoch for epoch in first if epoch is not None}
+
+
+def drop_checkpoints(
+    folder: TrialFolder, rows: Sequence[dict[str, Any]], keep_at_alpha: Sequence[float], *, newest: int
+) -> None:
+    """Removes all checkpoints but the newest and those to be kept."""
+    kept = kept_epochs(rows, keep_at_alpha)
+    for checkpoint in folder.checkpoints()[newest:]:
+        if folder.epoch_of(checkpoint) not in kept:
+            checkpoint.unlink(missing_ok=True)

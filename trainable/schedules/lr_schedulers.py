@@ -1,0 +1,142 @@
+"""The learning rate of a phase: PyTorch's own schedulers, made from the policies of lr_policies.py.
+
+What has a formula is stepped a batch (warm-up, cosine, restarts, one cycle), what reacts is stepped an epoch (plateau,
+stagnation). A warm-up rises linearly to the peak and takes at most a third of the phase.
+"""
+
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    LinearLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+)
+
+from trainable.schedules.lr_policies import (
+    CosineAnnealing,
+    CosineRestarts,
+    LRPolicy,
+    OneCycle,
+    Plateau,
+    StagnationRestart,
+)
+
+
+class LearningRate:
+    """Drives an optimizer's learning rate through one phase by a policy; without one it stands still."""
+
+    def __init__(self, optimizer: Optimizer, policy: LRPolicy | None, *, epochs: int, steps: int) -> None:
+        """Sets the optimizer's first learning rate.
+
+        Args:
+            optimizer: newly made; with no policy its own learning rate is what stays.
+            policy: of this phase.
+            epochs: length of the phase.
+            steps: batches of one epoch.
+        """
+        self._optimizer = optimizer
+        self._a_batch: LRScheduler | None = None
+        self._an_epoch: ReduceLROnPlateau | _Stagnation | None = None
+        self._warmup_left = 0
+        if policy is None:
+            return
+        for group in optimizer.param_groups:
+            group["lr"] = policy.rates[0] if isinstance(policy, StagnationRestart) else policy.peak
+        total = epochs * steps
+        match policy:
+            case OneCycle():
+                # PyTorch divides by the batches of the rise and of the fall less 1: a cycle has three at least.
+                cycle = max(total, 3)
+                rise = max(policy.rise, 2 / cycle)
+                self._a_batch = OneCycleLR(optimizer, policy.peak, cycle, pct_start=rise, cycle_momentum=False)
+            case CosineAnnealing():
+                warmup = _warmup_steps(policy, epochs, steps)
+                self._a_batch = _behind_warmup(CosineAnnealingLR(optimizer, total - warmup), warmup)
+            case CosineRestarts():
+                warmup = _warmup_steps(policy, epochs, steps)
+                period = policy.period_epochs * steps
+                main = CosineAnnealingWarmRestarts(optimizer, period, policy.period_factor)
+                self._a_batch = _behind_warmup(main, warmup)
+            case Plateau():
+                self._warmup_left = _warmup_steps(policy, epochs, steps)
+                self._an_epoch = ReduceLROnPlateau(optimizer, factor=policy.factor, patience=policy.patience)
+                if self._warmup_left:
+                    self._a_batch = _warmup(optimizer, self._warmup_left)
+            case StagnationRestart():
+                self._an_epoch = _Stagnation(optimizer, policy)
+
+    @property
+    def now(self) -> float:
+        """The learning rate of the next batch."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def after_batch(self) -> None:
+        if self._a_batch is not None:
+            self._a_batch.step()
+
+    def after_epoch(self, *, val_loss: float, val_accuracy: float, steps: int) -> None:
+        """Lets a policy that reacts see an epoch of `steps` batches; it does not react to the warm-up."""
+        if self._warmup_left > 0:
+            self._warmup_left -= steps
+        elif isinstance(self._an_epoch, ReduceLROnPlateau):
+            self._an_epoch.step(val_loss)
+        elif self._an_epoch is not None:
+            self._an_epoch.step(val_accuracy)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "a_batch": self._a_batch.state_dict() if self._a_batch else None,
+            "an_epoch": self._an_epoch.state_dict() if self._an_epoch else None,
+            "warmup_left": self._warmup_left,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._warmup_left = state["warmup_left"]
+        if self._a_batch is not None:
+            self._a_batch.load_state_dict(state["a_batch"])
+        if self._an_epoch is not None:
+            self._an_epoch.load_state_dict(state["an_epoch"])
+
+
+class _Stagnation:
+    """The next of the rates when validation accuracy has not improved for `patience` epochs; the last one stays."""
+
+    def __init__(self, optimizer: Optimizer, policy: StagnationRestart) -> None:
+        self._optimizer, self._policy = optimizer, policy
+        self._state: dict[str, Any] = {"rate": 0, "best": 0.0, "waited": 0}
+
+    def step(self, val_accuracy: float) -> None:
+        state = self._state
+        if val_accuracy > state["best"]:
+            state.update(best=val_accuracy, waited=0)
+            return
+        state["waited"] += 1
+        if state["waited"] >= self._policy.patience and state["rate"] + 1 < len(self._policy.rates):
+            state.update(rate=state["rate"] + 1, waited=0)
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._policy.rates[state["rate"]]
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self._state)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._state = dict(state)
+
+
+def _warmup_steps(policy: CosineAnnealing | CosineRestarts | Plateau, epochs: int, steps: int) -> int:
+    return min(policy.warmup_epochs * steps, epochs * steps // 3)
+
+
+def _warmup(optimizer: Optimizer, steps: int) -> LinearLR:
+    return LinearLR(optimizer, start_factor=1 / (steps + 1), total_iters=steps)
+
+
+def _behind_warmup(main: LRScheduler, warmup: int) -> LRScheduler:
+    if not warmup:
+        return main
+    return SequentialLR(main.optimizer, [_warmup(main.optimizer, warmup), main], [warmup])
