@@ -14,7 +14,8 @@ import pandas as pd
 from analysis.columns import column
 from analysis.rank.ranking import OBJECTIVES, direction
 from analysis.text import printable
-from records.trial import ExperimentFolder, TrialRecord
+from records.experiment import ExperimentFolder
+from records.trial import TrialRecord
 
 if TYPE_CHECKING:
     import optuna
@@ -73,7 +74,7 @@ def study_of(experiment: "Experiment") -> "optuna.Study":
     for number, (_, row) in zip(numbers, experiment.trials.iterrows(), strict=True):
         try:
             record = folder.trial(number).read()
-            if not record.asked:
+            if record.kind != "searched":
                 continue
             trial = trial_of(record, _values(row, objectives), reported.get(number, {}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.experiment import Experiment
 from analysis.tables.trials import number_of
 from analysis.text import printable
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,9 @@ from rich.progress import track
 from rich.table import Table
 
 import analysis
-from records.trial import ExperimentFolder, TrialRecord, now, replace_rows, write_json
+from records.experiment import ExperimentFolder
+from records.files import now, replace_rows, write_json
+from records.trial import TrialRecord
 from spaces.alpha_pruning import alpha_pruning
 from trainable.config import TrialConfig, as_json
 

@@ -1,161 +1,80 @@
-"""The records of an experiment: which files there are, how they are written, how they are read back.
+"""A trial's folder: its trial.json, and every way to read and write what belongs to the trial."""
 
-    <experiment>/
-      experiment.json          the resolved settings, data fingerprint, versions, created
-      dense/                   dense.json, epochs.jsonl, model.safetensors
-      trials/00012/
-        trial.json             what the trial is and how it stands (TrialRecord)
-        epochs.jsonl           a row an epoch
-        checkpoint-00007.pt    the newest two, and those asked to be kept
-        model/                 arch.json and model.safetensors of the pruned network
-
-A file is replaced whole (written aside, flushed, renamed) or appended to by a line. A trial's files are written under
-its newest attempt only (TrialFolder.fenced). Imports neither torch nor ray.
-"""
-
-import fcntl
-import json
-import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
-from itertools import takewhile
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from records.epoch import EpochRow, parse_epoch_rows
+from records.files import append_row, locked, now, read_record, replace_rows, write_json
 
 State = Literal["running", "complete", "stopped", "failed"]
-
-# The columns of epochs.jsonl besides `epoch` (1-based) and `phase`: numbers, all of them.
-PHASES = ("alpha", "retrain")
-MEASURES = (
-    "alpha",
-    "lr",
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "pruned_val_accuracy",
-    "channel_sparsity",
-    "parameter_sparsity",
-    "mac_sparsity",
-    "images_per_second",
-    "epoch_seconds",
-)
+Kind = Literal["searched", "control", "branch", "repeat"]
+_STRICT = ConfigDict(extra="forbid")
 
 
-def now() -> str:
-    """The time as records write it: UTC, ISO 8601, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """The trial that a branch starts from: its number, and the epoch and alpha of the checkpoint."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    number: int
+    epoch: int
+    alpha: float | None = None
 
 
-def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Puts what `write` writes in the place of `path`, whole or not at all, also if the machine dies meanwhile."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with aside.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """What removing the channels gave.
 
+    epoch: the last of the alpha phase, 0 for none. widths, channels, parameters, macs: of the pruned network. val_loss,
+    val_accuracy: right after the cut, before retraining; difference: of its outputs from the gated network's at alpha
+    = 0, relative to the largest. These three are None where the pruned network starts from random weights.
+    """
 
-def write_json(path: Path, value: Any) -> None:
-    """Replaces `path` by `value` as JSON; raises ValueError for NaN and infinities, which JSON does not have."""
-    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
-    replace_file(path, lambda file: file.write(text.encode()))
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`; raises ValueError naming the file when it holds anything else."""
-    try:
-        value = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} is damaged: it holds no JSON object")
-    return value
-
-
-def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Appends `row` as one line of JSON and flushes it to the disk."""
-    with path.open("ab") as file:
-        file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a .jsonl file up to the first line that is torn or damaged; none where there is no file."""
-    rows: list[dict[str, Any]] = []
-    if not path.exists():
-        return rows
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            break
-        if not isinstance(row, dict):
-            break
-        rows.append(row)
-    return rows
-
-
-def replace_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Makes `path` hold just `rows`: what lies behind them, torn lines included, goes."""
-    text = b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows)
-    if (path.read_bytes() if path.exists() else b"") != text:
-        replace_file(path, lambda file: file.write(text))
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds the lock of `folder`, once whoever has it gives it up; a process that is gone has given it up."""
-    with (folder / ".lock").open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    epoch: int
+    widths: tuple[int, ...]
+    channels: int
+    parameters: int
+    macs: int
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    difference: float | None = None
 
 
 @dataclass(frozen=True)
 class TrialRecord:
     """trial.json: what a trial is and how it stands.
 
-    control: one_shot, random_channels or from_scratch; None for what the study asked for. parent: number and epoch of
-    the trial that a branch goes on from. confirms: the number of the trial that this one repeats with another seed; a
-    repeat of a control is a control too. params, distributions: what the study asked, from which it is rebuilt.
-    attempt: how often the trial was started, 0 for not yet. host, device: where it ran last, as `hostname:pid` and
-    `cpu` or the GPU's name.
-    cut: what removing the channels gave: epoch (the last of the alpha phase), widths, channels, parameters, macs,
-    val_loss and val_accuracy behind it, before retraining, and difference (of the outputs, relative).
+    control: one_shot, random_channels or from_scratch; None for all others. parent: of a branch. confirms: the number
+    of the trial that a repeat runs again with another seed; a repeat of a control has its `control` too. params,
+    distributions: what the study asked for, from which it is rebuilt. attempt: how often the trial was started, 0 for
+    not yet. host, device: where it ran last, as `hostname:pid` and `cpu` or the GPU's name. cut: None before it.
     error: why it failed. problems: what else went wrong, a line each. Times are UTC, ISO 8601.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    number: int
+    number: Annotated[int, Field(ge=0, lt=2**63)]
     config: dict[str, Any]
     control: str | None = None
-    parent: dict[str, Any] | None = None
-    confirms: int | None = None
+    parent: Parent | None = None
+    confirms: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     params: dict[str, Any] = field(default_factory=dict)
     distributions: dict[str, str] = field(default_factory=dict)
     state: State = "running"
-    attempt: int = 0
+    attempt: Annotated[int, Field(ge=0, lt=2**63)] = 0
     host: str | None = None
     device: str | None = None
-    cut: dict[str, Any] | None = None
+    cut: Cut | None = None
     error: str | None = None
     problems: list[str] = field(default_factory=list)
     created: str = field(default_factory=now)
@@ -163,25 +82,20 @@ class TrialRecord:
     finished: str | None = None
 
     @property
-    def asked(self) -> bool:
-        """Whether the study asked for the trial: no control, branch or repeat. No other is ever stopped early."""
-        return self.control is None and self.parent is None and self.confirms is None
+    def kind(self) -> Kind:
+        """What the trial is: searched (the study asked for it), a control, a branch, or a repeat of any of them."""
+        if self.confirms is not None:
+            return "repeat"
+        if self.parent is not None:
+            return "branch"
+        return "searched" if self.control is None else "control"
 
 
-_RECORD = TypeAdapter(TrialRecord)
+_SCHEMA = TypeAdapter(TrialRecord)
 
 
 class FencedError(RuntimeError):
     """Somebody else has the trial now."""
-
-
-def _is_row(epoch: int, row: dict[str, Any]) -> bool:
-    """Whether `row` is a trial's row of `epoch`, with all its columns."""
-    return (
-        row.get("epoch") == epoch
-        and row.get("phase") in PHASES
-        and all(type(row.get(measure)) in (int, float) for measure in MEASURES)
-    )
 
 
 @dataclass(frozen=True)
@@ -203,24 +117,22 @@ class TrialFolder:
         return self.path / "model"
 
     @property
+    def measurement_path(self) -> Path:
+        return self.model / "measure.json"
+
+    @property
     def number(self) -> int:
         """The trial's number, as its folder's name has it."""
         return int(self.path.name)
 
     def read(self) -> TrialRecord:
-        """The trial's record, its fields' types checked; raises ValueError, in one line, where it is not whole."""
-        try:
-            record = _RECORD.validate_json(self.record_path.read_bytes(), strict=True)
-        except FileNotFoundError as error:
-            raise ValueError(f"{self.record_path} is missing") from error
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            place = ".".join(str(key) for key in first["loc"])
-            raise ValueError(f"{self.record_path} is damaged: {place}{': ' if place else ''}{first['msg']}") from error
-        except OSError as error:
-            raise ValueError(f"{self.record_path} cannot be read: {error.strerror}") from error
+        """The trial's record; raises ValueError, in one line that names the file, where it is not whole."""
+        record = read_record(self.record_path, _SCHEMA)
         if record.number != self.number:
             raise ValueError(f"{self.record_path} is damaged: it is of trial {record.number}")
+        # trials/12 and trials/00012 would both be trial 12.
+        if self.path.name != f"{record.number:05}":
+            raise ValueError(f"{self.record_path} is left out: trial {record.number} belongs in {record.number:05}")
         return record
 
     def create(self, record: TrialRecord, checkpoint: Path | None = None) -> None:
@@ -284,10 +196,19 @@ class TrialFolder:
         with self.locked():
             self.write(replace(self.read(), state="running", error=None, finished=None))
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows of epochs 1, 2, 3 ... up to the first line that is torn or damaged, or is not the next epoch's."""
-        numbered = enumerate(read_rows(self.rows_path), start=1)
-        return [row for _, row in takewhile(lambda each: _is_row(*each), numbered)]
+    def rows(self) -> list[EpochRow]:
+        """The rows of epochs 1, 2, 3 ... up to the first line that is torn, damaged or not the next epoch's."""
+        try:
+            return parse_epoch_rows(self.rows_path.read_bytes()).rows
+        except FileNotFoundError:
+            return []
+
+    def append_row(self, row: EpochRow) -> None:
+        append_row(self.rows_path, row.as_values())
+
+    def replace_rows(self, rows: Sequence[EpochRow]) -> None:
+        """Leaves just `rows`; what follows them in the file, torn lines included, goes."""
+        replace_rows(self.rows_path, [row.as_values() for row in rows])
 
     def checkpoint(self, epoch: int) -> Path:
         return self.path / f"checkpoint-{epoch:05}.pt"
@@ -301,37 +222,3 @@ class TrialFolder:
         """The epoch behind which a checkpoint was taken; -1 for a file that is not named like one."""
         digits = checkpoint.stem.removeprefix("checkpoint-")
         return int(digits) if digits.isdecimal() else -1
-
-
-@dataclass(frozen=True)
-class ExperimentFolder:
-    """An experiment's files."""
-
-    path: Path
-
-    @classmethod
-    def find(cls, storage: Path, name: str) -> Self:
-        """The experiment `name` in `storage`; raises ValueError listing those there are where it is none."""
-        folder = cls(storage / name)
-        if not folder.record_path.is_file():
-            names = sorted(path.parent.name for path in storage.glob("*/experiment.json"))
-            there = f"there are: {', '.join(names)}" if names else "there is none; `alphaprune run` makes one"
-            raise ValueError(f"{str(storage)!r} holds no experiment {name!r}; {there}")
-        return folder
-
-    @property
-    def record_path(self) -> Path:
-        return self.path / "experiment.json"
-
-    @property
-    def dense(self) -> Path:
-        return self.path / "dense"
-
-    def trial(self, number: int) -> TrialFolder:
-        return TrialFolder(self.path / "trials" / f"{number:05}")
-
-    def trials(self) -> Iterator[TrialFolder]:
-        """The folders of all trials, in the order of their numbers."""
-        names = [path.name for path in (self.path / "trials").glob("[0-9]*") if path.name.isdecimal()]
-        for name in sorted(names, key=int):
-            yield TrialFolder(self.path / "trials" / name)

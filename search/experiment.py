@@ -10,7 +10,8 @@ from typing import Any
 
 import optuna
 
-from records.trial import ExperimentFolder, read_json, write_json
+from records.experiment import ExperimentFolder
+from records.files import read_json, write_json
 from search.backends.base import Where
 from search.backends.local import run_local
 from search.backends.ray import cluster

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from analysis.optuna_study import trial_of
-from records.trial import ExperimentFolder, TrialFolder, TrialRecord
+from records.experiment import ExperimentFolder
+from records.trial import TrialFolder, TrialRecord
 from search.settings import explain
 from trainable.config import trial_config
 

@@ -15,7 +15,9 @@ import torch
 from optuna.trial import TrialState
 from typer.testing import CliRunner, Result
 
-from records.trial import ExperimentFolder, TrialFolder, read_json
+from records.experiment import ExperimentFolder
+from records.files import read_json
+from records.trial import TrialFolder
 from search.cli import app
 from search.sampling.trial_source import Search
 from search.setup.creation import recorded_settings

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from records.trial import replace_file
+from records.files import replace_file
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 

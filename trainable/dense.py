@@ -6,14 +6,14 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from records.trial import append_row, locked, now, read_json, replace_file, replace_rows, write_json
+from records.dense import FILE_NAME, ROWS_NAME, DenseEpochRow, DenseRecord, read_dense_record
+from records.files import append_row, locked, replace_file, replace_rows, write_json
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import DenseConfig, as_json
 from trainable.data.batches import Images
@@ -29,10 +29,10 @@ from trainable.training import default_device, evaluate, prepare_device, sgd, tr
 
 @dataclass(frozen=True)
 class Dense:
-    """The dense network on the CPU, and its metrics (dense.json)."""
+    """The dense network on the CPU, and its record."""
 
     network: VGG16
-    metrics: dict[str, Any]
+    record: DenseRecord
 
 
 def dense_hash(config: DenseConfig, fingerprint: str) -> str:
@@ -47,7 +47,7 @@ def train_dense(
     folder: Path,
     *,
     threads: int,
-    on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
+    on_epoch: Callable[[DenseEpochRow], None] = lambda row: None,
 ) -> None:
     """Trains the dense network with one-cycle SGD and writes it to `folder`, dense.json last.
 
@@ -72,7 +72,7 @@ def train_dense(
 
 
 def _train(
-    config: DenseConfig, data: Data, folder: Path, threads: int, on_epoch: Callable[[dict[str, Any]], None]
+    config: DenseConfig, data: Data, folder: Path, threads: int, on_epoch: Callable[[DenseEpochRow], None]
 ) -> None:
     device = default_device()
     prepare_device(device, threads)
@@ -82,7 +82,7 @@ def _train(
     steps = train.steps(config.optimizer.batch_size)
     learning_rate = LearningRate(optimizer, OneCycle(peak=config.peak), epochs=config.epochs, steps=steps)
     wanted, checkpoint = dense_hash(config, data.fingerprint), folder / "checkpoint.pt"
-    rows: list[dict[str, Any]] = []
+    rows: list[DenseEpochRow] = []
     if checkpoint.exists():
         with suppress(ValueError):  # a damaged one: from the beginning, which gives the same
             state = read_checkpoint(checkpoint, device)
@@ -90,8 +90,8 @@ def _train(
                 network.load_state_dict(state["network"])
                 optimizer.load_state_dict(state["optimizer"])
                 learning_rate.load_state_dict(state["learning_rate"])
-                rows = state["rows"]
-    replace_rows(folder / "epochs.jsonl", rows)
+                rows = [DenseEpochRow(**row) for row in state["rows"]]
+    replace_rows(folder / ROWS_NAME, [asdict(row) for row in rows])
     for epoch in range(len(rows) + 1, config.epochs + 1):
         with training():
             began = time.perf_counter()
@@ -104,20 +104,20 @@ def _train(
             except DivergedError as error:
                 raise DivergedError(f"the dense network, epoch {epoch}: {error}; lower dense.peak") from error
             seconds = time.perf_counter() - began
-        row = {
-            "epoch": epoch,
-            "lr": trained.lr,
-            "train_loss": trained.loss,
-            "train_accuracy": trained.accuracy,
-            "val_loss": validated.loss,
-            "val_accuracy": validated.accuracy,
-            "epoch_seconds": seconds,
-        }
+        row = DenseEpochRow(
+            epoch=epoch,
+            lr=trained.lr,
+            train_loss=trained.loss,
+            train_accuracy=trained.accuracy,
+            val_loss=validated.loss,
+            val_accuracy=validated.accuracy,
+            epoch_seconds=seconds,
+        )
         rows.append(row)
-        append_row(folder / "epochs.jsonl", row)
+        append_row(folder / ROWS_NAME, asdict(row))
         state = {
             "hash": wanted,
-            "rows": rows,
+            "rows": [asdict(row) for row in rows],
             "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),
             "learning_rate": learning_rate.state_dict(),
@@ -125,28 +125,28 @@ def _train(
         write_checkpoint(checkpoint, state)
         on_epoch(row)
     save_network(network, folder, mean=data.mean, std=data.std)
-    widths, classes = network.widths, network.classes
-    write_json(
-        folder / "dense.json",
-        {
-            "hash": wanted,
-            "epochs": config.epochs,
-            **{name: rows[-1][name] for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")},
-            "widths": list(widths),
-            "channels": channels(widths, classes),
-            "parameters": parameters(widths, classes),
-            "macs": macs(widths, classes),
-            "seconds": sum(row["epoch_seconds"] for row in rows),
-            "device": device_name(device),
-            "threads": threads,
-            "created": now(),
-        },
+    last, widths, classes = rows[-1], network.widths, network.classes
+    record = DenseRecord(
+        hash=wanted,
+        epochs=config.epochs,
+        train_loss=last.train_loss,
+        train_accuracy=last.train_accuracy,
+        val_loss=last.val_loss,
+        val_accuracy=last.val_accuracy,
+        widths=widths,
+        channels=channels(widths, classes),
+        parameters=parameters(widths, classes),
+        macs=macs(widths, classes),
+        seconds=sum(row.epoch_seconds for row in rows),
+        device=device_name(device),
+        threads=threads,
     )
+    write_json(folder / FILE_NAME, asdict(record))
 
 
 def find_dense(storage: Path, wanted: str) -> Path | None:
     """The folder of a whole dense network with the hash `wanted` in any experiment of `storage`."""
-    for path in sorted(storage.glob("*/dense/dense.json")):
+    for path in sorted(storage.glob(f"*/dense/{FILE_NAME}")):
         try:
             if _hash_of(path.parent) == wanted:
                 load_pruned(path.parent)
@@ -158,14 +158,13 @@ def find_dense(storage: Path, wanted: str) -> Path | None:
 
 def _hash_of(folder: Path) -> str | None:
     """The hash in a dense.json; None where there is none. Raises ValueError where it is damaged."""
-    path = folder / "dense.json"
-    return read_json(path).get("hash") if path.exists() else None
+    return read_dense_record(folder).hash if (folder / FILE_NAME).exists() else None
 
 
 def copy_dense(source: Path, target: Path) -> None:
     """Takes over another experiment's dense network, dense.json last, since where it is the network is whole."""
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("epochs.jsonl", "arch.json", "model.safetensors", "dense.json"):
+    for name in (ROWS_NAME, "arch.json", "model.safetensors", FILE_NAME):
         with (source / name).open("rb") as file:
             replace_file(target / name, partial(shutil.copyfileobj, file))
 
@@ -173,7 +172,7 @@ def copy_dense(source: Path, target: Path) -> None:
 def load_dense(folder: Path) -> Dense:
     """The dense network in `folder`; raises ValueError naming the file where it is not whole."""
     try:
-        return Dense(load_pruned(folder), read_json(folder / "dense.json"))
+        return Dense(load_pruned(folder), read_dense_record(folder))
     except OSError as error:
         raise ValueError(f"{str(folder)!r} holds no whole dense network: {error}") from error
 

@@ -101,15 +101,16 @@ class AlphaPruning(tune.Trainable):
         return trial
 
     def step(self) -> dict[str, Any]:
-        """One epoch; the row of method.md, and `done`."""
+        """One epoch: its row (records.epoch.EpochRow) and `done`."""
         if self._plain is not None:
             trial = self._plain  # one restored behind its last epoch has nothing left to run
-            return {**(trial.rows[-1] if trial.finished else trial.run_epoch()), "done": trial.finished}
+            row = trial.rows[-1] if trial.finished else trial.run_epoch()
+            return {**row.as_values(), "done": trial.finished}
         if self._recorded is not None and self._answer is None:
             with self._answering(self._recorded.folder, epoch=self._trial.epoch):
                 row = self._recorded.step()
                 done = self._trial.finished
-                return {**row, "state": "complete" if done else "running", "done": done}
+                return {**row.as_values(), "state": "complete" if done else "running", "done": done}
         assert self._answer is not None
         return self._answer
 

@@ -6,11 +6,13 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
-from records.trial import FencedError, TrialFolder, append_row, now, replace_rows
+from records.epoch import EpochRow
+from records.files import now
+from records.trial import FencedError, TrialFolder
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import trial_config
 from trainable.data.dataset import Data
@@ -73,7 +75,7 @@ class RecordedTrial:
     def finished(self) -> bool:
         return self.trial.finished
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> EpochRow:
         """Runs one epoch, records it, and returns its row.
 
         Raises:
@@ -138,7 +140,7 @@ class RecordedTrial:
             self._fail(str(error))
             raise
         with folder.fenced(attempt) as record:
-            replace_rows(folder.rows_path, trial.rows)
+            folder.replace_rows(trial.rows)
             if problems or trial.cut != record.cut:
                 folder.write(replace(record, cut=trial.cut, problems=[*record.problems, *problems]))
             for checkpoint in folder.checkpoints():
@@ -148,7 +150,7 @@ class RecordedTrial:
                 aside.unlink(missing_ok=True)
         return trial
 
-    def _write(self, row: dict[str, Any]) -> None:
+    def _write(self, row: EpochRow) -> None:
         trial, folder = self.trial, self.folder
         # Under the fence as a whole: the row and what belongs to it are one attempt's.
         with folder.fenced(self._record.attempt) as record:
@@ -156,7 +158,7 @@ class RecordedTrial:
                 record = replace(record, cut=trial.cut)
                 folder.write(record)
             # The row first: a checkpoint holds all rows up to it, so what a crash leaves too many is cut back.
-            append_row(folder.rows_path, row)
+            folder.append_row(row)
             if not trial.finished or trial.epoch in kept_epochs(trial.rows, self._keep):
                 write_checkpoint(folder.checkpoint(trial.epoch), trial.state_dict())
             if trial.finished:
@@ -176,14 +178,14 @@ def stop(folder: TrialFolder, keep_at_alpha: Sequence[float] = ()) -> None:
     drop_checkpoints(folder, folder.rows(), keep_at_alpha, newest=0)
 
 
-def kept_epochs(rows: Sequence[dict[str, Any]], keep_at_alpha: Sequence[float]) -> set[int]:
+def kept_epochs(rows: Sequence[EpochRow], keep_at_alpha: Sequence[float]) -> set[int]:
     """The epochs whose checkpoints are kept: of each of the alphas the first at or below it."""
-    first = (next((row["epoch"] for row in rows if row["alpha"] <= alpha), None) for alpha in keep_at_alpha)
+    first = (next((row.epoch for row in rows if row.alpha <= alpha), None) for alpha in keep_at_alpha)
     return {epoch for epoch in first if epoch is not None}
 
 
 def drop_checkpoints(
-    folder: TrialFolder, rows: Sequence[dict[str, Any]], keep_at_alpha: Sequence[float], *, newest: int
+    folder: TrialFolder, rows: Sequence[EpochRow], keep_at_alpha: Sequence[float], *, newest: int
 ) -> None:
     """Removes all checkpoints but the newest and those to be kept."""
     kept = kept_epochs(rows, keep_at_alpha)

@@ -3,15 +3,18 @@
 import copy
 import math
 import time
+from dataclasses import asdict
 from typing import Any
 
+from records.epoch import EpochRow, Phase
+from records.trial import Cut
 from trainable.config import TrialConfig, as_json, trial_config
 from trainable.data.batches import Images
 from trainable.data.dataset import Data
 from trainable.dense import Dense
 from trainable.errors import DivergedError
 from trainable.measurement.machine_lock import training
-from trainable.network.vgg16 import COSTS, VGG16, initialised, placed, sparsities
+from trainable.network.vgg16 import VGG16, channels, initialised, macs, parameters, placed, sparsities
 from trainable.pruning.criteria import score
 from trainable.pruning.gates import GatedVGG16
 from trainable.pruning.masks import choose, widths_of
@@ -35,8 +38,8 @@ class Trial:
     Attributes:
         config: what the trial is.
         epoch: epochs done.
-        rows: a row an epoch, as method.md lists them; plain numbers and strings.
-        cut: what removing the channels gave, None before it (records.TrialRecord.cut).
+        rows: a row an epoch.
+        cut: what removing the channels gave, None before it.
         network: the gated network in the alpha phase, the pruned one in the retrain phase.
         device: where it trains, CUDA if there is one.
     """
@@ -58,8 +61,8 @@ class Trial:
         prepare_device(self.device, threads)
         self.train, self.validation = (Images(split, data, self.device) for split in (data.train, data.validation))
         self.epoch = 0
-        self.rows: list[dict[str, Any]] = []
-        self.cut: dict[str, Any] | None = None
+        self.rows: list[EpochRow] = []
+        self.cut: Cut | None = None
         network = placed(copy.deepcopy(dense.network), self.device)
         pruning, batch_size = config.pruning, config.optimizer.batch_size
         scores = score(
@@ -79,11 +82,11 @@ class Trial:
         return self.epoch >= self.config.epochs
 
     @property
-    def phase(self) -> str:
-        """The phase of the next epoch: `alpha` or `retrain`."""
+    def phase(self) -> Phase:
+        """The phase of the next epoch."""
         return "alpha" if self.epoch < len(self._alphas) else "retrain"
 
-    def run_epoch(self) -> dict[str, Any]:
+    def run_epoch(self) -> EpochRow:
         """Trains one epoch and returns its row, which is also appended to `rows`.
 
         Raises:
@@ -94,15 +97,15 @@ class Trial:
         with training():
             began = time.perf_counter()
             try:
-                row = {"epoch": number, **self._train_and_measure(number)}
+                metrics = self._train_and_validate(number)
             except DivergedError as error:
                 raise DivergedError(f"epoch {number}: {error}") from error
-            row["epoch_seconds"] = time.perf_counter() - began
+            row = EpochRow(epoch=number, **metrics, epoch_seconds=time.perf_counter() - began)
         self.rows.append(row)
         self.epoch = number
         return row
 
-    def _train_and_measure(self, number: int) -> dict[str, Any]:
+    def _train_and_validate(self, number: int) -> dict[str, Any]:
         config, phase = self.config, self.phase
         if phase == "alpha":
             alpha = self._alphas[self.epoch]
@@ -153,7 +156,8 @@ class Trial:
         gated = self.network
         assert isinstance(gated, GatedVGG16)
         widths, classes = widths_of(self.masks), gated.classes
-        measured: dict[str, float | None] = {"val_loss": None, "val_accuracy": None, "difference": None}
+        at_cut: Evaluated | None = None
+        difference: float | None = None
         if self.config.initial == "random":
             self.network = placed(initialised(widths, classes, self.config.seed), self.device)
         else:
@@ -164,9 +168,16 @@ class Trial:
             if self.config.pruning.gate == "bn_output" and not difference <= REMOVAL_TOLERANCE:
                 raise AssertionError(f"removal changed the network's output by {difference:.2g}")
             self.network, at_cut = self._project()
-            measured = {"val_loss": at_cut.loss, "val_accuracy": at_cut.accuracy, "difference": difference}
-        costs = {name: cost(widths, classes) for name, cost in COSTS.items()}
-        self.cut = {"epoch": self.epoch, "widths": list(widths), **costs, **measured}
+        self.cut = Cut(
+            epoch=self.epoch,
+            widths=widths,
+            channels=channels(widths, classes),
+            parameters=parameters(widths, classes),
+            macs=macs(widths, classes),
+            val_loss=at_cut and at_cut.loss,
+            val_accuracy=at_cut and at_cut.accuracy,
+            difference=difference,
+        )
         self._start_phase()
 
     def _start_phase(self) -> None:
@@ -186,8 +197,8 @@ class Trial:
         return {
             "config": as_json(self.config),
             "epoch": self.epoch,
-            "rows": list(self.rows),
-            "cut": self.cut,
+            "rows": [row.as_values() for row in self.rows],
+            "cut": None if self.cut is None else {**asdict(self.cut), "widths": list(self.cut.widths)},
             "masks": self.masks,
             "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -206,11 +217,13 @@ class Trial:
         own = trial_config(state["config"]) == self.config
         if not own:
             _check_clonable(trial_config(state["config"]), self.config, state)
-        self.epoch, self.rows, self.cut = state["epoch"], list(state["rows"]), state["cut"]
+        self.epoch, cut = state["epoch"], state["cut"]
+        self.rows = [EpochRow.from_values(row, epoch) for epoch, row in enumerate(state["rows"], start=1)]
+        self.cut = None if cut is None else Cut(**{**cut, "widths": tuple(cut["widths"])})
         self.masks = list(state["masks"])
         classes = self.network.classes
         if self.cut is not None:
-            self.network = placed(VGG16(self.cut["widths"], classes), self.device)
+            self.network = placed(VGG16(self.cut.widths, classes), self.device)
         elif not isinstance(self.network, GatedVGG16):  # this trial is behind its cut already
             whole = placed(VGG16(self._dense_widths, classes), self.device)
             self.network = GatedVGG16(whole, self.masks, self.config.pruning.gate)

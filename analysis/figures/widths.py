@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from analysis.experiment import Experiment
 from analysis.figures.style import control_colour, family_colour, figure, sentence, shade, shown
 from analysis.labels import Who, chosen, count, percentage
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from analysis.experiment import Experiment
 from analysis.labels import count
 from analysis.report.phrases import listed, plain
 from analysis.tables.trials import number_of
-from records.trial import ExperimentFolder, read_json
+from records.experiment import ExperimentFolder
+from records.files import read_json
 
 _GIB = 2.0**30
 

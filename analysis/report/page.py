@@ -24,7 +24,7 @@ from analysis.report.ranking_section import MOST_ROWS, ranking_table
 from analysis.report.story import standing, story
 from analysis.report.toml import as_toml
 from analysis.text import UNKNOWN
-from records.trial import now, replace_file
+from records.files import now, replace_file
 
 LONGEST_LIST = 50
 

@@ -28,7 +28,7 @@ from pyarrow import fs
 from analysis.tables import epochs, trials
 from analysis.tables.epochs import Parsed, Problems
 from analysis.tables.trial_files import Part
-from records.trial import replace_file
+from records.files import replace_file
 
 # One more whenever the columns, which are compared one by one, are computed in another way.
 FORMAT = 1

@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.json
 from pyarrow import compute
 
-from records.trial import MEASURES, PHASES
+from records.epoch import METRICS as MEASURES
+from records.epoch import PHASES
 
 Problems = dict[int, list[str]]  # of each trial, by its number
 

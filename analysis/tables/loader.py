@@ -21,7 +21,8 @@ from analysis.tables.measurements import dense_measure
 from analysis.tables.trial_files import Part, merged, number_of_folder, read_trials
 from analysis.tables.trials import config_table, number_of
 from analysis.text import printable
-from records.trial import ExperimentFolder, read_json
+from records.experiment import ExperimentFolder
+from records.files import read_json
 
 # What of dense.json makes a difference to the trials.
 _COMPARED = ("val_accuracy", "macs", "parameters")

@@ -7,48 +7,21 @@ small files it is those that take the time.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
-from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
+from pydantic import TypeAdapter, ValidationError
 
 from analysis.tables.epochs import EpochsReader, Parsed, Problems
 from analysis.tables.measurements import Measurement, measurement
 from analysis.tables.trials import Found, read_record, trials_table
 from records.trial import TrialFolder, TrialRecord
 
-
-class _Unread(TypedDict, total=False):
-    """A JSON object of which nothing is kept."""
-
-    __pydantic_config__ = ConfigDict(extra="ignore")  # type: ignore[misc]
-
-
-class _Cut(TypedDict, total=False):
-    """What there is a column of in a record's `cut`."""
-
-    __pydantic_config__ = ConfigDict(extra="ignore")  # type: ignore[misc]
-
-    macs: Any
-    parameters: Any
-    val_accuracy: Any
-
-
-@dataclass(frozen=True)
-class _Record(TrialRecord):
-    """A TrialRecord, checked as such, of which only that is kept of which a column is made: a third of it."""
-
-    cut: _Cut | None = None  # type: ignore[assignment]
-    params: _Unread = field(default_factory=_Unread)  # type: ignore[assignment]
-    distributions: Annotated[dict[str, str], AfterValidator(lambda _: {})] = field(default_factory=dict)
-
-
-_RECORD = TypeAdapter(_Record)
+_RECORD = TypeAdapter(TrialRecord)
 
 
 @dataclass(frozen=True)

@@ -130,11 +130,11 @@ def trials_table(found: Sequence[Found], epochs: Parsed, dense: dict[str, Any] |
     last = _last_rows(epochs)
     _forget_unfinished(last, records, problems)
 
-    cuts = [record.cut or {} for record in records]
+    cuts = [record.cut for record in records]
     alphas = [record.config.get("alpha") for record in records]
 
     def left_by_cut(name: str, sparsity: str) -> npt.NDArray[np.float64]:
-        left = _numbers([cut.get(name) for cut in cuts])
+        left = _numbers([cut and getattr(cut, name) for cut in cuts])
         return np.where(np.isnan(left), number_of(dense, name) * (1 - last[sparsity]), left)
 
     nothing: dict[str, Any] = {}
@@ -142,14 +142,14 @@ def trials_table(found: Sequence[Found], epochs: Parsed, dense: dict[str, Any] |
     columns: dict[str, Any] = {
         "number": [record.number for record in records],
         "control": [record.control for record in records],
-        "parent": _numbers([record.parent and record.parent.get("number") for record in records]),
+        "parent": _numbers([record.parent and record.parent.number for record in records]),
         "confirms": _numbers([record.confirms for record in records]),
         "state": [record.state for record in records],
         "family": [_text_of(alpha, "family") for alpha in alphas],
         "rate": _numbers([alpha.get("rate") if isinstance(alpha, dict) else None for alpha in alphas]),
         "policy": [_text_of(record.config.get("lr"), "policy") for record in records],
         "epochs_done": last["epoch"],
-        "accuracy_at_cut": _numbers([cut.get("val_accuracy") for cut in cuts]),
+        "accuracy_at_cut": _numbers([cut and cut.val_accuracy for cut in cuts]),
         "accuracy_drop": number_of(dense, "val_accuracy") - last["pruned_val_accuracy"],
         "macs": left_by_cut("macs", "mac_sparsity"),
         "parameters": left_by_cut("parameters", "parameter_sparsity"),

@@ -1,6 +1,7 @@
 """The same search in this process: no cluster, one trial after another, for debugging and tests."""
 
-from records.trial import ExperimentFolder, TrialFolder
+from records.experiment import ExperimentFolder
+from records.trial import TrialFolder
 from search.interruption import full_disk_interrupts
 from search.observers.progress import SearchProgress
 from search.sampling.early_stopping import SuccessiveHalving

@@ -14,7 +14,7 @@ from rich.console import Console
 
 import analysis
 from analysis.terminal.ranking_table import ranking_table
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 from search.interruption import Interruption, full_disk_interrupts, interruptible
 from search.settings import explain
 from trainable.errors import TrialError

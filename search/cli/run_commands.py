@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 from search.backends.base import Where
 from search.cli.app import (
     DEFAULT_STORAGE,

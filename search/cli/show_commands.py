@@ -10,7 +10,7 @@ from analysis.status import status as status_of
 from analysis.status import to_json as status_json
 from analysis.terminal.ranking_table import ranking_table, to_csv, to_json
 from analysis.terminal.status_view import status_view
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 from search.backends.base import Where
 from search.cli.app import (
     DEFAULT_STORAGE,

@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from records.trial import ExperimentFolder, TrialFolder, TrialRecord, read_json
+from records.experiment import ExperimentFolder
+from records.files import read_json
+from records.trial import TrialFolder, TrialRecord
 from search.sampling.trial_source import next_number
 from search.settings import resolve
 from search.setup.creation import NewTrial, recorded_settings

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import analysis
 from analysis.rank.comparison import to_confirm
-from records.trial import ExperimentFolder, TrialRecord, read_json
+from records.experiment import ExperimentFolder
+from records.files import read_json
+from records.trial import TrialRecord
 from search.sampling.trial_source import next_number
 from search.setup.creation import recorded_settings
 from search.snapshot import whole_trials

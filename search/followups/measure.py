@@ -17,7 +17,8 @@ import psutil
 import analysis
 from analysis.rank.comparison import compared_trials
 from analysis.rank.ranking import pareto, rank
-from records.trial import ExperimentFolder, now, write_json
+from records.experiment import ExperimentFolder
+from records.files import now, write_json
 from trainable.data.dataset import Split
 from trainable.device import cpus
 from trainable.errors import TrialError, is_full_disk

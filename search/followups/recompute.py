@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from records.trial import ExperimentFolder, read_json
+from records.experiment import ExperimentFolder
+from records.files import read_json
 from search.followups.branch import find_trial
 from search.setup.creation import recorded_data, recorded_settings
 from search.snapshot import read_trial

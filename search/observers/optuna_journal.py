@@ -11,7 +11,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 
 EVENTS = (
     *("alpha", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "pruned_val_accuracy"),

@@ -7,7 +7,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from records.trial import ExperimentFolder, TrialRecord
+from records.experiment import ExperimentFolder
+from records.trial import TrialRecord
 from search.observers.optuna_journal import EventFiles
 from search.settings import Settings
 from search.snapshot import read_trial, whole_trials

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 from search.sampling.early_stopping import SuccessiveHalving
 from search.settings import Settings
 from search.snapshot import whole_trials

@@ -13,7 +13,8 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import TrialState
 
 from analysis.optuna_study import trial_of
-from records.trial import ExperimentFolder, TrialFolder, TrialRecord
+from records.experiment import ExperimentFolder
+from records.trial import TrialFolder, TrialRecord
 from search.observers.optuna_journal import StudyMirror
 from search.settings import ControlKind, SearchSettings, Settings
 from search.snapshot import read_trial

@@ -4,7 +4,7 @@ import re
 import shutil
 from collections.abc import Sequence
 
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 from search.snapshot import whole_trials
 from trainable.recorded_trial import drop_checkpoints
 

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import optuna
 import torch
 
-from records.trial import ExperimentFolder, TrialRecord, now, write_json
+from records.experiment import ExperimentFolder
+from records.files import now, write_json
+from records.trial import TrialRecord
 from search.sampling.trial_source import control_configs
 from search.settings import Settings, as_settings_json, resolve
 from spaces.space import load_space

@@ -7,7 +7,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from records.trial import ExperimentFolder, now
+from records.experiment import ExperimentFolder
+from records.files import now
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 
 
 def new_folder(storage: Path, preset: str, name: str | None) -> ExperimentFolder:

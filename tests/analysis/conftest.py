@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from records.trial import ExperimentFolder, State, TrialFolder, TrialRecord, append_row, write_json
+from records.experiment import ExperimentFolder
+from records.files import append_row, write_json
+from records.trial import Cut, State, TrialFolder, TrialRecord
 from trainable.config import Pruning, TrialConfig, as_json
 from trainable.schedules.alpha import AlphaSchedule, Exponential
 from trainable.schedules.lr_policies import CosineAnnealing, LRPolicy
@@ -54,7 +56,11 @@ class Builder:
         config = TrialConfig(
             epochs=epochs, alpha=alpha or Exponential(), lr=lr or CosineAnnealing(), pruning=Pruning(amount=0.7)
         )
-        cut = {"epoch": 1, "macs": 250, "parameters": 100, "val_accuracy": 0.6} if sparsity is not None else None
+        cut = Cut(epoch=1, widths=(1,), channels=1, macs=250, parameters=100, val_accuracy=0.6) if sparsity else None
+            Cut(epoch=1, widths=(1,), channels=1, macs=250, parameters=100, val_accuracy=0.6)
+            if sparsity is not None
+            else None
+        )
         record = {
             "cut": cut,
             "attempt": 1,
@@ -117,7 +123,7 @@ def row(epoch: int, accuracy: float | None, sparsity: float | None) -> dict[str,
         "lr": 0.1 / 3,
         "train_loss": 1.5,
         "train_accuracy": 0.7,
-        "val_loss": None,
+        "val_loss": 0.5,
         "val_accuracy": 0.85,
         "pruned_val_accuracy": accuracy,
         "channel_sparsity": 0.5,

@@ -6,7 +6,8 @@ import pytest
 
 import analysis
 from analysis.diff import Difference, diff
-from records.trial import ExperimentFolder, write_json
+from records.experiment import ExperimentFolder
+from records.files import write_json
 
 
 @pytest.fixture

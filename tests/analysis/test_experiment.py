@@ -13,7 +13,8 @@ import pytest
 
 import analysis
 from analysis.rank.filter import rows_where
-from records.trial import ExperimentFolder, append_row, write_json
+from records.experiment import ExperimentFolder
+from records.files import append_row, write_json
 from trainable.schedules.alpha import Cosine, OneShot, Piecewise, TimeBased
 from trainable.schedules.lr_policies import StagnationRestart
 

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 import analysis
 from analysis.optuna_study import study_of
-from records.trial import write_json
+from records.files import write_json
 
 DISTRIBUTIONS = {
     "alpha.rate": distribution_to_json(FloatDistribution(1.0, 8.0)),

@@ -10,7 +10,7 @@ from rich.console import Console
 import analysis
 from analysis.status import Best, Counts, Failed, Running, status, to_json
 from analysis.terminal.status_view import LONGEST_LIST, status_view
-from records.trial import write_json
+from records.files import write_json
 
 AT = datetime(2026, 1, 2, 3, 5, 5, tzinfo=UTC)
 

@@ -11,19 +11,10 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from records.trial import (
-    MEASURES,
-    ExperimentFolder,
-    FencedError,
-    TrialFolder,
-    TrialRecord,
-    append_row,
-    read_json,
-    read_rows,
-    replace_file,
-    replace_rows,
-    write_json,
-)
+from records.epoch import MEASURES
+from records.experiment import ExperimentFolder
+from records.files import append_row, read_json, read_rows, replace_file, replace_rows, write_json
+from records.trial import FencedError, TrialFolder, TrialRecord
 
 ROOT = Path(__file__).parents[2]
 ROWS: list[dict[str, Any]] = [
@@ -43,7 +34,7 @@ def write_rows(path: Path) -> bytes:
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from records.trial import replace_file
+from records.files import replace_file
 
 moment, path = sys.argv[1], Path(sys.argv[2])
 flush, flushed = os.fsync, []

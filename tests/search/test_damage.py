@@ -11,7 +11,9 @@ from searches import SETTINGS, check_whole, untimed
 from typer.testing import CliRunner, Result
 
 import analysis
-from records.trial import ExperimentFolder, TrialRecord, read_json
+from records.experiment import ExperimentFolder
+from records.files import read_json
+from records.trial import TrialRecord
 from search.cli import app
 from search.snapshot import read_trial
 from trainable.config import as_json, trial_config

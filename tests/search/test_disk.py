@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from searches import SETTINGS, check_whole, ended, run, start, wait_for
 
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

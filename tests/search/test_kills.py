@@ -19,7 +19,7 @@ from searches import (
     worker_pids,
 )
 
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -16,7 +16,8 @@ from searches import TINY, alphaprune, ended, run, start, wait_for
 from typer.testing import Result
 
 import analysis
-from records.trial import ExperimentFolder, read_json
+from records.experiment import ExperimentFolder
+from records.files import read_json
 from trainable.device import cpus
 from trainable.measurement import machine_lock as device_lock
 from trainable.network.weights import load_pruned

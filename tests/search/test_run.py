@@ -9,7 +9,8 @@ import torch
 from searches import TINY, alphaprune
 from typer.testing import Result
 
-from records.trial import ExperimentFolder, read_json
+from records.experiment import ExperimentFolder
+from records.files import read_json
 from trainable.dense import copy_dense
 from trainable.network.weights import load_pruned, save_network
 

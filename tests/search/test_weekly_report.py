@@ -5,7 +5,7 @@ from searches import alphaprune
 
 import analysis
 from analysis.figures.iterations import iterations_info
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

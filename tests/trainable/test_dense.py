@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from records.trial import read_rows
+from records.files import read_rows
 from trainable.config import DenseConfig, Optimizer
 from trainable.data.batches import Images
 from trainable.data.dataset import Data

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from records.trial import read_json
+from records.files import read_json
+from records.measurement import BATCH_SIZES, BatchMemory, Measurement, Memory, NetworkMeasurement, TestRun
 from trainable.dense import device_name
 from trainable.measurement import latency
-from trainable.measurement.latency import BATCH_SIZES, compare
-from trainable.measurement.memory import SAMPLE_MS, Sampler, counter, used_bytes
+from trainable.measurement.latency import compare
+from trainable.measurement.memory import SAMPLE_MS, SampledMemory, Sampler, counter, used_bytes
 from trainable.network.vgg16 import IMAGE_SIZE, VGG16, macs, parameters, placed
 from trainable.network.weights import load_pruned
 from trainable.training import default_device, prepare_device
@@ -43,25 +45,28 @@ PROBE_SECONDS = 0.3
 TEST_SECONDS = 1.0
 
 
-def measure(job: dict[str, Any]) -> dict[str, Any]:
-    """What the job asks for; see the kinds above. Meant for a fresh process, whose memory nothing else has touched."""
+def measure(job: dict[str, Any]) -> Measurement | NetworkMeasurement:
+    """What the job asks for; see the kinds above. Meant for a fresh process, whose memory nothing else has touched.
+
+    Returns:
+        For `latency` a Measurement with the latencies and how they were taken, else what was found of one network.
+    """
     device = default_device()
     prepare_device(device, job["threads"])
     folders = [Path(folder) for folder in job["networks"]]
     match job["kind"]:
         case "latency":
             dense, pruned = (_network(folder, device) for folder in folders)
-            return {
-                **_machine(device, job["threads"]),
-                "latency": [compare(dense, pruned, size, seconds=job["seconds"]) for size in BATCH_SIZES],
-            }
+            found = tuple(compare(dense, pruned, size, seconds=job["seconds"]) for size in BATCH_SIZES)
+            return replace(_machine(device, job["threads"]), latency=found)
         case "memory":
             return _memory(folders[0], _test(job["test"], device), device)
         case _:
-            return {"test": _tested(_network(folders[0], device), *_test(job["test"], device), folders[0])}
+            tested = _tested(_network(folders[0], device), *_test(job["test"], device), folders[0])
+            return NetworkMeasurement(test=tested)
 
 
-def _memory(folder: Path, test: tuple[Tensor, Tensor], device: torch.device) -> dict[str, Any]:
+def _memory(folder: Path, test: tuple[Tensor, Tensor], device: torch.device) -> NetworkMeasurement:
     """Size, and memory over what the process holds idle, to which the weights are added.
 
     Idle is behind a pass of each shape: what libraries keep from then on (cuBLAS's workspace, oneDNN's code) is not the
@@ -79,35 +84,40 @@ def _memory(folder: Path, test: tuple[Tensor, Tensor], device: torch.device) -> 
     with ExitStack() as stack:
         if device.type == "cuda":
             on_host = stack.enter_context(Sampler(host, host_baseline))
-        tested = _sampled(lambda: _tested(network, images, labels, folder), device, baseline, TEST_SECONDS)
+        sampled, passes = _sampled(lambda: _tested(network, images, labels, folder), device, baseline, TEST_SECONDS)
+    tested = TestRun(passes=passes, **asdict(sampled))
     if device.type == "cuda":
-        tested |= {f"host_{name}": on_host.found[name] for name in ("peak_bytes", "mean_bytes")}
-    batches = [
-        {"batch_size": size, **_sampled(_probe(network, size), device, baseline, PROBE_SECONDS)} for size in BATCH_SIZES
-    ]
-    return {
-        "size_bytes": (folder / "model.safetensors").stat().st_size,
-        "macs": macs(network.widths, network.classes),
-        "parameters": parameters(network.widths, network.classes),
-        "memory": {
-            "weights_bytes": weights,
-            "activation_bytes": max(0, batches[-1]["peak_bytes"] - weights),
-            "batches": batches,
-            "counter": counter(device),
-            "sample_ms": SAMPLE_MS,
-        },
-        "test": tested,
-    }
+        host_memory = on_host.sampled
+        tested = replace(tested, host_peak_bytes=host_memory.peak_bytes, host_mean_bytes=host_memory.mean_bytes)
+    batches = []
+    for size in BATCH_SIZES:
+        sampled, passes = _sampled(_probe(network, size), device, baseline, PROBE_SECONDS)
+        batches.append(BatchMemory(batch_size=size, passes=passes, **asdict(sampled)))
+    return NetworkMeasurement(
+        size_bytes=(folder / "model.safetensors").stat().st_size,
+        macs=macs(network.widths, network.classes),
+        parameters=parameters(network.widths, network.classes),
+        memory=Memory(
+            weights_bytes=weights,
+            activation_bytes=max(0, sampled.peak_bytes - weights),
+            batches=tuple(batches),
+            counter=counter(device),
+            sample_ms=SAMPLE_MS,
+        ),
+        test=tested,
+    )
 
 
-def _sampled(work: Callable[[], object], device: torch.device, baseline: int, seconds: float) -> dict[str, Any]:
-    """What Sampler finds while `work` is done again and again, for about so many seconds, and how often it was."""
+def _sampled(
+    work: Callable[[], object], device: torch.device, baseline: int, seconds: float
+) -> tuple[SampledMemory, int]:
+    """What Sampler finds while `work` is done again and again for about `seconds`, and how often it was done."""
     with Sampler(device, baseline) as sampler:
         end, passes = time.perf_counter() + seconds, 0
         while passes == 0 or time.perf_counter() < end:
             work()
             passes += 1
-    return {**sampler.found, "passes": passes}
+    return sampler.sampled, passes
 
 
 def _probe(network: VGG16, size: int) -> Callable[[], None]:
@@ -141,7 +151,7 @@ def _test(path: str, device: torch.device) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(arrays["images"]).to(device), torch.from_numpy(arrays["labels"]).to(device)
 
 
-def _tested(network: VGG16, images: Tensor, labels: Tensor, folder: Path) -> dict[str, Any]:
+def _tested(network: VGG16, images: Tensor, labels: Tensor, folder: Path) -> TestRun:
     """Accuracy, loss and seconds of the whole test set, once, the normalisation of its pixels included."""
     device, dtype = images.device, network.classifier.weight.dtype
     arch = read_json(folder / "arch.json")
@@ -156,12 +166,9 @@ def _tested(network: VGG16, images: Tensor, labels: Tensor, folder: Path) -> dic
             right += (logits.argmax(1) == wanted).sum()
     _synchronise(device)
     seconds = time.perf_counter() - began
-    return {
-        "images": len(labels),
-        "accuracy": right.item() / len(labels),
-        "loss": loss.item() / len(labels),
-        "seconds": seconds,
-    }
+    return TestRun(
+        images=len(labels), accuracy=right.item() / len(labels), loss=loss.item() / len(labels), seconds=seconds
+    )
 
 
 def _batches(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -174,23 +181,23 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _machine(device: torch.device, threads: int) -> dict[str, Any]:
-    """Where it was measured; figures of different machines do not compare."""
+def _machine(device: torch.device, threads: int) -> Measurement:
+    """Where and how it was measured; figures of different machines do not compare."""
     on_gpu = device.type == "cuda"
-    return {
-        "measured_on": device_name(device) if on_gpu else f"{_processor()}, {threads} thread{'s' * (threads != 1)}",
-        "host": platform.node(),
-        "device": device_name(device),
-        "device_memory_bytes": torch.cuda.get_device_properties(device).total_memory if on_gpu else None,
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda if on_gpu else None,
-        "threads": threads,
-        "dtype": "bfloat16; batch normalisation's weights: float32" if on_gpu else "float32",
-        "memory_format": "channels_last",
-        "compile": "eager",
-        "allocator": {name: value for name, value in os.environ.items() if name in latency.ENVIRONMENT},
-        "macs_counter": "trainable.network.vgg16.macs: convolutions and classifier, as torch.utils.flop_counter / 2",
-    }
+    return Measurement(
+        measured_on=device_name(device) if on_gpu else f"{_processor()}, {threads} thread{'s' * (threads != 1)}",
+        host=platform.node(),
+        device=device_name(device),
+        device_memory_bytes=torch.cuda.get_device_properties(device).total_memory if on_gpu else None,
+        torch=torch.__version__,
+        cuda=torch.version.cuda if on_gpu else None,
+        threads=threads,
+        dtype="bfloat16; batch normalisation's weights: float32" if on_gpu else "float32",
+        memory_format="channels_last",
+        compile="eager",
+        allocator={name: value for name, value in os.environ.items() if name in latency.ENVIRONMENT},
+        macs_counter="trainable.network.vgg16.macs: convolutions and classifier, as torch.utils.flop_counter / 2",
+    )
 
 
 def _processor() -> str:
@@ -204,4 +211,4 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(json.load(sys.stdin))))
+    print(json.dumps(asdict(measure(json.load(sys.stdin)))))

@@ -2,14 +2,13 @@
 
 import statistics
 import time
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from records.measurement import Latency, Quartiles
 from trainable.network.vgg16 import IMAGE_SIZE, VGG16
 
-BATCH_SIZES = (1, 32, 256)
 WARM_UP_SECONDS = 0.3
 LEAST_PAIRS, MOST_PAIRS = 10, 300
 
@@ -19,7 +18,7 @@ LEAST_PAIRS, MOST_PAIRS = 10, 300
 ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**60)}
 
 
-def compare(dense: VGG16, pruned: VGG16, batch_size: int, *, seconds: float) -> dict[str, Any]:
+def compare(dense: VGG16, pruned: VGG16, batch_size: int, *, seconds: float) -> Latency:
     """Latencies of `dense` and `pruned` on one batch: dense, pruned, pruned, dense, dense, pruned …
 
     Args:
@@ -27,8 +26,6 @@ def compare(dense: VGG16, pruned: VGG16, batch_size: int, *, seconds: float) -> 
         batch_size: images in the batch, which is random: no time depends on what is in it.
         seconds: about how long the pairs go on; at least LEAST_PAIRS, at most MOST_PAIRS of them.
 
-    Returns:
-        batch_size, pairs, and median, q1, q3 of dense_ms, pruned_ms and speedup: dense / pruned, pair by pair.
     """
     weight = dense.classifier.weight
     images = torch.randn(batch_size, 3, IMAGE_SIZE, IMAGE_SIZE, device=weight.device, dtype=weight.dtype)
@@ -46,13 +43,13 @@ def compare(dense: VGG16, pruned: VGG16, batch_size: int, *, seconds: float) -> 
             first = len(times[0]) % 2  # who comes first changes, so that neither always finds the other's caches
             for which in (first, 1 - first):
                 times[which].append(timed_ms((dense, pruned)[which], images))
-    return {
-        "batch_size": batch_size,
-        "pairs": len(times[0]),
-        "dense_ms": quartiles(times[0]),
-        "pruned_ms": quartiles(times[1]),
-        "speedup": quartiles([one / other for one, other in zip(*times, strict=True)]),
-    }
+    return Latency(
+        batch_size=batch_size,
+        pairs=len(times[0]),
+        dense_ms=quartiles(times[0]),
+        pruned_ms=quartiles(times[1]),
+        speedup=quartiles([one / other for one, other in zip(*times, strict=True)]),
+    )
 
 
 def timed_ms(network: VGG16, images: Tensor) -> float:
@@ -69,7 +66,7 @@ def timed_ms(network: VGG16, images: Tensor) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
-def quartiles(values: list[float]) -> dict[str, float]:
+def quartiles(values: list[float]) -> Quartiles:
     """q1, median and q3 of at least two values."""
     q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive")
-    return {"median": median, "q1": q1, "q3": q3}
+    return Quartiles(median=median, q1=q1, q3=q3)

@@ -7,9 +7,10 @@ other process maps them, and so jumps by tens of megabytes when another program 
 import os
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import psutil
 import torch
@@ -46,15 +47,30 @@ def counter(device: torch.device) -> str:
     return "resident without files" if _STATM.exists() else "unique set size"
 
 
-class Sampler:
-    """Peak and time average of the memory used meanwhile, over `baseline_bytes`, which may be negative.
+@dataclass(frozen=True)
+class SampledMemory:
+    """Memory over a baseline while something ran.
 
-    Attributes, behind its end: found, with peak_bytes (on CUDA what the allocator itself noted), mean_bytes and
-    samples; and on CUDA reserved_bytes, the most that the allocator took from the device, without a baseline.
+    peak_bytes: on CUDA what the allocator itself noted. mean_bytes: over time. reserved_bytes: on CUDA the most that
+    the allocator took from the device, without a baseline. samples: how many there are.
     """
 
+    peak_bytes: int
+    mean_bytes: int
+    samples: int
+    reserved_bytes: int | None = None
+
+
+class Sampler:
+    """Samples the memory in use while it is active, over `baseline_bytes`, which may be negative.
+
+    Attributes:
+        sampled: what was found, once it has ended.
+    """
+
+    sampled: SampledMemory
+
     def __init__(self, device: torch.device, baseline_bytes: int) -> None:
-        self.found: dict[str, Any] = {}
         self._device, self._baseline = device, baseline_bytes
         self._used: list[int] = []
         self._done = threading.Event()
@@ -73,18 +89,18 @@ class Sampler:
     ) -> None:
         self._done.set()
         self._thread.join()
-        peak, reserved = max(self._used), {}
+        peak, reserved = max(self._used), None
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
             peak = torch.cuda.max_memory_allocated(self._device)
-            reserved = {"reserved_bytes": torch.cuda.max_memory_reserved(self._device)}
+            reserved = torch.cuda.max_memory_reserved(self._device)
         mean = round(sum(self._used) / len(self._used))
-        self.found = {
-            "peak_bytes": max(0, peak - self._baseline),
-            "mean_bytes": max(0, mean - self._baseline),
-            "samples": len(self._used),
-            **reserved,
-        }
+        self.sampled = SampledMemory(
+            peak_bytes=max(0, peak - self._baseline),
+            mean_bytes=max(0, mean - self._baseline),
+            samples=len(self._used),
+            reserved_bytes=reserved,
+        )
 
     def _sample(self) -> None:
         due = time.perf_counter()

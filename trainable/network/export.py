@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from records.trial import read_json
+from records.files import read_json
 from trainable.network.vgg16 import IMAGE_SIZE, VGG16
 from trainable.network.weights import load_pruned
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors.torch import load, save
 
-from records.trial import read_json, replace_file, write_json
+from records.files import read_json, replace_file, write_json
 from trainable.network.vgg16 import VGG16
 
 

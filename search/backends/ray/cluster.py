@@ -15,7 +15,7 @@ from typing import IO, Any, NamedTuple
 
 import psutil
 
-from records.trial import read_rows, replace_file
+from records.files import read_rows, replace_file
 from search.interruption import keeping_signals
 from search.settings import Resources
 from trainable.config import DenseConfig

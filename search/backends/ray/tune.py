@@ -12,7 +12,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 from search.backends.ray.cluster import Share, capacity
 from search.interruption import Interruption, full_disk_interrupts, no_space
 from search.observers.progress import SearchProgress

@@ -13,7 +13,9 @@ from optuna.distributions import distribution_to_json
 
 import analysis
 from analysis import Experiment
-from records.trial import ExperimentFolder, TrialRecord, replace_rows, write_json
+from records.experiment import ExperimentFolder
+from records.files import replace_rows, write_json
+from records.trial import TrialRecord
 from spaces.alpha_pruning import alpha_pruning
 from trainable.config import Pruning, TrialConfig, as_json, trial_config
 from trainable.schedules.alpha import OneShot, Piecewise

@@ -14,7 +14,7 @@ import pytest
 
 from analysis import Experiment, figures
 from analysis.figures.style import TEMPLATE
-from records.trial import write_json
+from records.files import write_json
 
 DRAW = [getattr(figures, name) for name in figures.__all__ if name != "CONFIG"]
 each_figure = pytest.mark.parametrize("draw", DRAW, ids=lambda draw: draw.__name__)

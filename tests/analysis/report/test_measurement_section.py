@@ -1,7 +1,7 @@
 from typing import Any
 
 from analysis.report.measurement_section import measurings
-from records.trial import read_json, write_json
+from records.files import read_json, write_json
 
 
 def test_one_way_of_measuring(rich: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import analysis
 from analysis.report import write_report
-from records.trial import read_json, write_json
+from records.files import read_json, write_json
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'>{{ 7*7 }}&lt;b&gt;\x1b[2J‮"

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from analysis.report.story import standing, story
-from records.trial import write_json
+from records.files import write_json
 
 
 def test_what_was_searched(rich: Any) -> None:

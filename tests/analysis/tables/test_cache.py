@@ -19,7 +19,8 @@ import pytest
 
 import analysis
 from analysis.tables import cache as tables
-from records.trial import MEASURES, append_row, read_json, write_json
+from records.epoch import METRICS as MEASURES
+from records.files import append_row, read_json, write_json
 from trainable.schedules.alpha import Cosine, TimeBased
 from trainable.schedules.lr_policies import StagnationRestart
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import analysis
 from analysis.rank import ranking
 from analysis.tables.trials import SCHEMA, config_table
-from records.trial import write_json
+from records.files import write_json
 
 leaves = st.one_of(
     st.none(),

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from searches import SETTINGS, alphaprune
 
-from records.trial import ExperimentFolder, TrialFolder
+from records.experiment import ExperimentFolder
+from records.trial import TrialFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from records.trial import ExperimentFolder, State, TrialRecord, append_row, write_json
+from records.experiment import ExperimentFolder
+from records.files import append_row, write_json
+from records.trial import State, TrialRecord
 from search.followups.confirm import repeats
 from search.sampling.trial_source import Search
 from search.settings import as_settings_json, resolve

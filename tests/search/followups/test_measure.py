@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from records.trial import ExperimentFolder, TrialRecord, read_json
+from records.experiment import ExperimentFolder
+from records.files import read_json
+from records.trial import TrialRecord
 from search.followups import measure as measuring
 from search.followups.measure import BUSY, busy, job, measure_network, measure_trials
 from trainable.data.dataset import Split

@@ -11,7 +11,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from tensorboardX.proto.event_pb2 import Event
 
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 from search.observers.optuna_journal import EVENTS, EventFiles, StudyMirror
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -69,7 +69,7 @@ def test_a_killed_driver_leaves_a_journal_that_can_be_read(folder: ExperimentFol
     code = f"""
 import os, pathlib, optuna
 from search.observers.optuna_journal import StudyMirror
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 study = optuna.create_study(directions=["maximize", "minimize"])
 mirror = StudyMirror(ExperimentFolder(pathlib.Path({str(folder.path)!r})), study, {OBJECTIVES!r})
 trial = study.ask()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 from search.observers.progress import SearchProgress
 from search.settings import resolve
 

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from records.trial import MEASURES, ExperimentFolder, TrialRecord, append_row
+from records.epoch import MEASURES
+from records.experiment import ExperimentFolder
+from records.files import append_row
+from records.trial import TrialRecord
 from search.sampling.restore import rebuilt
 from search.settings import Settings, resolve
 from trainable.config import TrialConfig, as_json

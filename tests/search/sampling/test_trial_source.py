@@ -9,7 +9,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from records.trial import MEASURES, ExperimentFolder, TrialRecord, append_row, write_json
+from records.epoch import MEASURES
+from records.experiment import ExperimentFolder
+from records.files import append_row, write_json
+from records.trial import TrialRecord
 from search.observers.optuna_journal import StudyMirror
 from search.sampling.trial_source import Search, control_configs, next_number
 from search.settings import Settings, as_settings_json, resolve

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from records.trial import MEASURES, ExperimentFolder, State, TrialRecord, append_row
+from records.epoch import MEASURES
+from records.experiment import ExperimentFolder
+from records.files import append_row
+from records.trial import State, TrialRecord
 from search.setup.cleanup import sweep
 from trainable.config import TrialConfig, as_json
 

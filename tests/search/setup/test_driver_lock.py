@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from records.trial import ExperimentFolder
+from records.experiment import ExperimentFolder
 from search.setup.driver_lock import driving
 
 

@@ -26,7 +26,8 @@ from searches import (
 )
 
 import analysis
-from records.trial import ExperimentFolder, TrialFolder
+from records.experiment import ExperimentFolder
+from records.trial import TrialFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 

@@ -16,7 +16,7 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.util.placement_group import placement_group, remove_placement_group
 
-from records.trial import read_rows
+from records.files import read_rows
 from search.backends.ray import cluster
 from search.backends.ray.cluster import Share
 from search.settings import Resources

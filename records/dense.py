@@ -1,0 +1,71 @@
+"""dense/: the dense network that all trials of an experiment start from, and the epochs of its training."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import ConfigDict, TypeAdapter
+
+from records.files import now, read_record, read_rows
+
+FILE_NAME = "dense.json"
+ROWS_NAME = "epochs.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenseEpochRow:
+    """An epoch of the dense network's training: one line of its epochs.jsonl. Accuracies are fractions in [0, 1]."""
+
+    epoch: int
+    lr: float
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    epoch_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseRecord:
+    """dense.json, written last: where it is, the network is whole.
+
+    hash: of the data, the network and the recipe, by which it is found again. Losses and accuracies (fractions in
+    [0, 1]): of the last epoch. widths: output channels of the convolutions; channels, parameters, macs: of the network.
+    seconds: of training. created: UTC, ISO 8601.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
+
+    hash: str
+    epochs: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    widths: tuple[int, ...]
+    channels: int
+    parameters: int
+    macs: int
+    seconds: float
+    device: str
+    threads: int
+    created: str = field(default_factory=now)
+
+
+_SCHEMA = TypeAdapter(DenseRecord)
+
+
+def read_dense_record(folder: Path) -> DenseRecord:
+    """The dense.json in `folder`; raises ValueError, in one line that names it, where it is missing or damaged."""
+    return read_record(folder / FILE_NAME, _SCHEMA)
+
+
+def read_dense_rows(folder: Path) -> list[DenseEpochRow]:
+    """The rows of the training so far, up to the first that is torn or damaged."""
+    rows = []
+    for values in read_rows(folder / ROWS_NAME):
+        try:
+            rows.append(DenseEpochRow(**values))
+        except TypeError:
+            break
+    return rows

@@ -1,0 +1,118 @@
+"""An epoch of a trial: one line of its epochs.jsonl, and the one check that says which lines count."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from math import isfinite
+from typing import Any, Literal, NamedTuple, Self, get_args
+
+Phase = Literal["alpha", "retrain"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRow:
+    """What a trial reports after an epoch. Accuracies and sparsities are fractions in [0, 1].
+
+    A field with a default is optional: a row without it is sound, and its value is unknown (None). All others must be
+    there, since the trial, its early stopping or its ranking rests on them.
+    """
+
+    epoch: int
+    """1 for the trial's first epoch; never reset by a resume. A branch counts on from its parent's."""
+    phase: Phase
+    alpha: float
+    """What the doomed channels were multiplied by in this epoch; 0 after the cut."""
+    lr: float
+    """Mean learning rate over the epoch's batches."""
+    train_loss: float
+    train_accuracy: float
+    """On the augmented training images, as they were trained on."""
+    val_loss: float
+    val_accuracy: float
+    """Of the network at today's alpha."""
+    pruned_val_accuracy: float
+    """If the cut were made now: alpha set to 0 on a copy, batch-norm statistics recalibrated."""
+    channel_sparsity: float
+    parameter_sparsity: float
+    mac_sparsity: float
+    images_per_second: float | None = None
+    """Training images a second."""
+    epoch_seconds: float | None = None
+    """The whole epoch: training, validation and projection."""
+
+    @classmethod
+    def from_values(cls, values: Any, epoch: int) -> Self:
+        """The row of `epoch` that `values`, read from JSON or a checkpoint, are; columns that are unknown are dropped.
+
+        Raises:
+            ValueError: saying what is wrong with the row.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError("it is no JSON object")
+        if type(values.get("epoch")) is not int or values["epoch"] != epoch:
+            raise ValueError(f"`epoch` must be {epoch}, but is {_shortened(values.get('epoch'))}")
+        if values.get("phase") not in PHASES:
+            raise ValueError(f"`phase` must be one of {', '.join(PHASES)}, but is {_shortened(values.get('phase'))}")
+        row: dict[str, Any] = {"epoch": epoch, "phase": values["phase"]}
+        for name in METRICS:
+            value = values.get(name)
+            if value is None and name in OPTIONAL:
+                continue
+            if type(value) is not float and type(value) is not int:
+                raise ValueError(f"`{name}` must be a number, but is {_shortened(value)}")
+            if not _is_finite(value):
+                raise ValueError(f"`{name}` must be finite, but is {_shortened(value)}")
+            row[name] = value
+        return cls(**row)
+
+    def as_values(self) -> dict[str, Any]:
+        """The row as records and checkpoints store it: plain numbers and texts, without what is unknown."""
+        values = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return {name: value for name, value in values if value is not None}
+
+
+# The columns that are numbers, in the order of the fields, and those of them that a row may lack.
+METRICS = tuple(field.name for field in fields(EpochRow) if field.name not in ("epoch", "phase"))
+OPTIONAL = frozenset(field.name for field in fields(EpochRow) if field.default is not MISSING)
+
+
+class EpochRows(NamedTuple):
+    """The rows of a file, and what is wrong with its first line that is none, if there is one."""
+
+    rows: list[EpochRow]
+    problem: str | None
+
+
+def parse_epoch_rows(content: bytes) -> EpochRows:
+    """The rows of epochs 1, 2, 3 ... in `content` (of an epochs.jsonl), up to the first line that is not the next.
+
+    That line may be torn, damaged or another epoch's. What follows it is left out, whatever it is.
+    """
+    rows: list[EpochRow] = []
+    lines = content.split(b"\n")
+    ends_with_newline = lines[-1] == b""
+    if ends_with_newline:
+        lines.pop()
+    for epoch, line in enumerate(lines, start=1):
+        try:
+            rows.append(EpochRow.from_values(json.loads(line.decode()), epoch))
+        except (ValueError, RecursionError) as error:
+            after = len(lines) - epoch
+            reason = "nested too deep" if isinstance(error, RecursionError) else error
+            how = f"damaged ({reason})" if after or ends_with_newline else "torn"
+            left_out = f"it and the {after} after it are" if after else "it is"
+            return EpochRows(rows, f"line {epoch} is {how}; {left_out} left out")
+    return EpochRows(rows, None)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:  # a whole number beyond a float
+        return False
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 30 else f"{text[:30]}…"

@@ -1,0 +1,122 @@
+"""Files that survive whatever happens to their writer: replaced whole, or appended to by a line."""
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+T = TypeVar("T")
+
+
+def now() -> str:
+    """The time as records write it: UTC, ISO 8601, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Puts what `write` writes in the place of `path`, whole or not at all, even if the machine dies in between."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with aside.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces `path` by `value` as JSON; raises ValueError for NaN and infinities, which JSON does not have."""
+    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    replace_file(path, lambda file: file.write(text.encode()))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`; raises ValueError naming the file when it holds anything else."""
+    try:
+        value = json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError(f"{path} is damaged: nested too deep") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object")
+    return value
+
+
+def read_record(path: Path, schema: TypeAdapter[T]) -> T:
+    """The record in `path`, checked against `schema`.
+
+    Raises:
+        ValueError: in one line that names the file, where it is missing, cannot be read or is damaged.
+    """
+    try:
+        return schema.validate_json(path.read_bytes(), strict=True)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is missing") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise ValueError(f"{path} is damaged: {describe_invalid(error)}") from error
+
+
+def describe_invalid(error: ValidationError) -> str:
+    """The first thing that is wrong with a record, in one line that begins with the field."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    field = ".".join(str(key) for key in first["loc"])
+    if first["type"] == "unexpected_keyword_argument":
+        return f"{field} is no field that this version knows; a newer version may have written it"
+    return f"{field}{': ' if field else ''}{first['msg']}"
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Appends `row` as one line of JSON and flushes it to the disk."""
+    with path.open("ab") as file:
+        file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a .jsonl file up to the first line that is torn or damaged; none where there is no file."""
+    rows: list[dict[str, Any]] = []
+    if not path.exists():
+        return rows
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            break
+        if not isinstance(row, dict):
+            break
+        rows.append(row)
+    return rows
+
+
+def replace_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Makes `path` hold just `rows`: what follows them, torn lines included, goes."""
+    text = b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows)
+    if (path.read_bytes() if path.exists() else b"") != text:
+        replace_file(path, lambda file: file.write(text))
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the lock of `folder`, once whoever has it gives it up; a process that is gone has given it up."""
+    with (folder / ".lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
