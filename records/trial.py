@@ -191,10 +191,12 @@ class TrialFolder:
             if record.state == "running":
                 self.write(replace(record, state=state, error=error, finished=now()))
 
-    def again(self) -> None:
+    def again(self) -> TrialRecord:
         """Makes an ended trial one that has not ended."""
         with self.locked():
-            self.write(replace(self.read(), state="running", error=None, finished=None))
+            record = replace(self.read(), state="running", error=None, finished=None)
+            self.write(record)
+        return record
 
     def rows(self) -> list[EpochRow]:
         """The rows of epochs 1, 2, 3 ... up to the first line that is torn, damaged or not the next epoch's."""

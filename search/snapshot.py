@@ -1,36 +1,88 @@
-"""Trials as the search needs them: whole, or named and left alone."""
+"""What an experiment's records say at one moment: read once, under the driver's lock, for all that a start needs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Self
 
 from pydantic import ValidationError
 
 from analysis.optuna_study import trial_of
+from records.epoch import EpochRow
 from records.experiment import ExperimentFolder
 from records.trial import TrialFolder, TrialRecord
 from search.settings import explain
-from trainable.config import trial_config
+from trainable.config import TrialConfig, trial_config
 
 
-def read_trial(folder: TrialFolder) -> TrialRecord:
-    """A trial's record, once its configuration and its parameters have been found to be what they should be.
+@dataclass(frozen=True)
+class TrialSnapshot:
+    """A trial whose record is sound: its files, its record, the configuration in it, and its rows."""
 
-    Raises:
-        ValueError: in one line that names the file.
-    """
-    record = folder.read()
-    try:
-        trial_config(record.config)
-        trial_of(record, None, {})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = explain(error) if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
-        raise ValueError(f"{folder.record_path} is damaged: {' '.join(reason.split())}") from error
-    return record
+    folder: TrialFolder
+    record: TrialRecord
+    config: TrialConfig
+    rows: list[EpochRow]
 
+    @classmethod
+    def read(cls, folder: TrialFolder) -> Self:
+        """Reads the trial; raises ValueError, in one line that names the file, if its record is not sound.
 
-def whole_trials(folder: ExperimentFolder) -> Iterator[tuple[TrialFolder, TrialRecord]]:
-    """The trials that can be read, in the order of their numbers."""
-    for trial in folder.trials():
+        Besides the record's own fields, its configuration and what the study asked for are checked.
+        """
+        record = folder.read()
         try:
-            yield trial, read_trial(trial)
-        except ValueError:
-            continue  # Search names it
+            config = trial_config(record.config)
+            trial_of(record, None, {})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = explain(error) if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
+            raise ValueError(f"{folder.record_path} is damaged: {' '.join(reason.split())}") from error
+        return cls(folder, record, config, folder.rows())
+
+    @property
+    def number(self) -> int:
+        return self.record.number
+
+    @property
+    def own_epochs(self) -> int:
+        """Epochs that the trial runs itself; a branch has taken over the others."""
+        return self.config.epochs - len(self.config.begun)
+
+    @property
+    def own_epochs_done(self) -> int:
+        return max(0, len(self.rows) - len(self.config.begun))
+
+    @property
+    def is_result_lost(self) -> bool:
+        """Whether the trial completed, but its last rows are gone."""
+        return self.record.state == "complete" and len(self.rows) < self.config.epochs
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The trials of an experiment.
+
+    trials: those whose records are sound, in the order of their numbers. numbers: of all that there are.
+    problems: what is wrong with the others, a line each.
+    """
+
+    trials: tuple[TrialSnapshot, ...]
+    numbers: frozenset[int]
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, folder: ExperimentFolder) -> Self:
+        """Reads all trials of an experiment; the caller holds its lock, or what was read may change at once."""
+        trials, numbers, problems = [], set(), []
+        for trial in folder.trials():
+            numbers.add(trial.number)
+            try:
+                trials.append(TrialSnapshot.read(trial))
+            except ValueError as error:
+                problems.append(str(error))
+        return cls(tuple(trials), frozenset(numbers), tuple(problems))
+
+    def updated(self, changed: Iterable[TrialSnapshot]) -> Self:
+        """The snapshot with these trials as they are now, whether they were there before or are new."""
+        by_number = {trial.number: trial for trial in (*self.trials, *changed)}
+        trials = tuple(by_number[number] for number in sorted(by_number))
+        return replace(self, trials=trials, numbers=self.numbers | by_number.keys())

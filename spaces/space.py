@@ -4,7 +4,8 @@ import importlib
 import inspect
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -73,14 +74,28 @@ def load_space(name: str, options: dict[str, Any]) -> Space:
     return Space(name, function, dict(options), any(parameter.name == "base" for parameter in keywords))
 
 
-def _module(module_name: str, name: str) -> ModuleType:
-    # As `python -m` does, so that a space can lie beside the preset; but last, so that nothing installed is hidden by
-    # a file there. It stays, for what the module imports later on and for unpickling.
+@contextmanager
+def current_folder_importable() -> Iterator[None]:
+    """Modules in the current folder can be imported, as with `python -m`: a space may lie beside the preset.
+
+    The folder comes last, so that nothing installed is hidden by a file there.
+    """
     here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
+    if here in sys.path:
+        yield
+        return
+    sys.path.append(here)
     try:
-        return importlib.import_module(module_name)
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+def _module(module_name: str, name: str) -> ModuleType:
+    here = str(Path.cwd())
+    try:
+        with current_folder_importable():
+            return importlib.import_module(module_name)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The Ray Tune trainable. The one module of this package that imports ray."""
+"""The Ray Tune trainables. The one module of this package that imports ray."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,56 +22,89 @@ NO_SPACE = "no_space"
 
 
 class AlphaPruning(tune.Trainable):
-    """One alpha-pruning trial for Ray Tune, one epoch a step.
+    """One alpha-pruning trial for Ray Tune, one epoch a step. Tune may save, restore, clone and reuse it.
 
     Give it the data and the dense network by `tune.with_parameters(AlphaPruning, data=data, dense="path/to/dense")`,
-    and in the config either
-
-    - the keys of a TrialConfig, nested as it is (`{"alpha": {"family": "exponential", "rate": tune.uniform(1, 8)}}`);
-      Tune then has the say: it may save, restore, clone and reuse the trial; or
-    - `{"folder": "<experiment>/trials/00012"}`: the config is in the folder's trial.json, and the trial keeps its
-      records and checkpoints there by itself (RecordedTrial). A step that fails returns `state="failed"` and is done.
+    and the config as the keys of a TrialConfig, nested as it is:
+    `{"alpha": {"family": "exponential", "rate": tune.uniform(1, 8)}}`.
     """
 
+    _data: Data
     _dense: Dense
-    _plain: Trial | None
-    _recorded: RecordedTrial | None
-    _answer: dict[str, Any] | None
+    _trial: Trial
 
     def setup(
-        self,
-        config: dict[str, Any],
-        *,
-        data: Data | None = None,
-        dense: str | Path = "",
-        threads: int = 1,
-        keep_at_alpha: Sequence[float] = (),
+        self, config: dict[str, Any], *, data: Data | None = None, dense: str | Path | None = None, threads: int = 1
     ) -> None:
-        """Takes up the trial.
+        """Starts the trial.
 
         Args:
             config: as above.
             data: from load_data; Ray's object store shares it between the trials of a node.
             dense: the folder of the dense network.
             threads: CPU threads of the trial.
-            keep_at_alpha: as in RecordedTrial.
+
+        Raises:
+            ValueError: if data or dense is missing, or the config is none of a trial.
         """
-        assert data is not None, "use tune.with_parameters(AlphaPruning, data=..., dense=...)"
-        self._data, self._threads, self._keep = data, threads, keep_at_alpha
-        self._dense = load_dense(Path(dense))
-        self._take_up(config)
+        self._data, self._dense = check_parameters(type(self), data, dense)
+        self._threads = threads
+        self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Takes up another trial in the same actor; nothing of the earlier one is left but data and dense network."""
-        self._take_up(new_config)
+        """Starts another trial in the same actor; nothing of the earlier one is left but data and dense network."""
+        self._trial = Trial(trial_config(new_config), self._data, self._dense, threads=self._threads)
         return True
 
-    def _take_up(self, config: dict[str, Any]) -> None:
-        self._recorded = self._plain = self._answer = None
-        if "folder" not in config:
-            self._plain = Trial(trial_config(config), self._data, self._dense, threads=self._threads)
-            return
-        folder = TrialFolder(Path(config["folder"]))
+    def step(self) -> dict[str, Any]:
+        """One epoch: its row (records.epoch.EpochRow) and `done`."""
+        trial = self._trial  # one that was restored after its last epoch has nothing left to run
+        row = trial.rows[-1] if trial.finished else trial.run_epoch()
+        return {**row.as_values(), "done": trial.finished}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Writes all of the trial but the data into the folder."""
+        write_checkpoint(Path(checkpoint_dir) / CHECKPOINT, self._trial.state_dict())
+
+    def load_checkpoint(self, checkpoint_dir: Any) -> None:
+        """Continues from what save_checkpoint wrote, here or elsewhere."""
+        self._trial.load_state_dict(read_checkpoint(Path(checkpoint_dir) / CHECKPOINT, self._trial.device))
+
+
+class RecordedAlphaPruning(tune.Trainable):
+    """A recorded trial for Ray Tune, one epoch a step: it keeps its records and checkpoints by itself.
+
+    The config is `{"folder": "<experiment>/trials/00012"}`; what the trial is stands in the folder's trial.json. A
+    step returns the epoch's row, `state` and `done`; one that fails returns `state="failed"` and is done.
+    """
+
+    _data: Data
+    _dense: Dense
+    _recorded: RecordedTrial | None
+    _answer: dict[str, Any] | None  # of the next step, where there is nothing to run
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        *,
+        data: Data | None = None,
+        dense: str | Path | None = None,
+        threads: int = 1,
+        keep_at_alpha: Sequence[float] = (),
+    ) -> None:
+        """Takes the next attempt at the trial of a folder; the parameters are those of AlphaPruning, and
+
+        Args:
+            keep_at_alpha: as in RecordedTrial.
+        """
+        self._data, self._dense = check_parameters(type(self), data, dense)
+        self._threads, self._keep = threads, keep_at_alpha
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Takes the next attempt at another trial in the same actor."""
+        self._recorded = self._answer = None
+        folder = TrialFolder(Path(new_config["folder"]))
         with self._answering(folder, epoch=0):
             try:
                 self._recorded = RecordedTrial(
@@ -79,6 +112,18 @@ class AlphaPruning(tune.Trainable):
                 )
             except FencedError:  # it ended, and a crash kept that from being reported
                 self._answer = {"epoch": 0, "state": folder.read().state, "done": True}
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """One epoch: its row (records.epoch.EpochRow), `state` and `done`."""
+        if self._answer is None:
+            assert self._recorded is not None
+            with self._answering(self._recorded.folder, epoch=self._recorded.trial.epoch):
+                row = self._recorded.step()
+                done = self._recorded.finished
+                return {**row.as_values(), "state": "complete" if done else "running", "done": done}
+        assert self._answer is not None
+        return self._answer
 
     @contextmanager
     def _answering(self, folder: TrialFolder, *, epoch: int) -> Iterator[None]:
@@ -94,30 +139,19 @@ class AlphaPruning(tune.Trainable):
                 raise
             self._answer = {"epoch": epoch, "state": NO_SPACE, "error": str(error), "done": True}
 
-    @property
-    def _trial(self) -> Trial:
-        trial = self._plain if self._recorded is None else self._recorded.trial
-        assert trial is not None
-        return trial
-
-    def step(self) -> dict[str, Any]:
-        """One epoch: its row (records.epoch.EpochRow) and `done`."""
-        if self._plain is not None:
-            trial = self._plain  # one restored behind its last epoch has nothing left to run
-            row = trial.rows[-1] if trial.finished else trial.run_epoch()
-            return {**row.as_values(), "done": trial.finished}
-        if self._recorded is not None and self._answer is None:
-            with self._answering(self._recorded.folder, epoch=self._trial.epoch):
-                row = self._recorded.step()
-                done = self._trial.finished
-                return {**row.as_values(), "state": "complete" if done else "running", "done": done}
-        assert self._answer is not None
-        return self._answer
-
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Writes all of the trial but the data into the folder."""
-        write_checkpoint(Path(checkpoint_dir) / CHECKPOINT, self._trial.state_dict())
+        """Nothing: the trial's own checkpoints are in its folder."""
 
     def load_checkpoint(self, checkpoint_dir: Any) -> None:
-        """Goes on from what save_checkpoint wrote, here or elsewhere."""
-        self._trial.load_state_dict(read_checkpoint(Path(checkpoint_dir) / CHECKPOINT, self._trial.device))
+        """Nothing: the trial continues from its own newest checkpoint."""
+
+
+def check_parameters(trainable: type, data: Data | None, dense: str | Path | None) -> tuple[Data, Dense]:
+    """The data and the dense network that a trainable was given; raises ValueError where one is missing."""
+    if data is None or dense is None:
+        missing = "data" if data is None else "dense"
+        raise ValueError(
+            f"{trainable.__name__} needs `data` and `dense`, but got no `{missing}`; use "
+            f'tune.with_parameters({trainable.__name__}, data=load_data(...), dense="path/to/dense")'
+        )
+    return data, load_dense(Path(dense))

@@ -1,15 +1,82 @@
-"""Where an experiment runs."""
+"""Where an experiment runs: what the search needs of it, whatever it is."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from records.dense import DenseEpochRow
+from records.experiment import ExperimentFolder
+from records.measurement import Measurement
+from search.observers.observer import SearchObserver
+from search.sampling.early_stopping import SuccessiveHalving
+from search.sampling.trial_source import TrialSource
+from search.settings import Resources, Settings
+from trainable.config import DenseConfig
+from trainable.data.dataset import Data
+
+
+class Node(NamedTuple):
+    """A machine and what it has; fractions of a CPU exist on clusters."""
+
+    cpus: float
+    gpus: float
 
 
 @dataclass(frozen=True)
-class Where:
-    """Where an experiment runs: in this process (`local`), or on the Ray cluster at `address` (None starts one).
+class TrialResources:
+    """What each trial gets, and how many run at once: as many as the nodes hold, but never more than `most`."""
 
-    tensorboard: whether event files are written of it.
-    """
+    cpus: int
+    gpus: float
+    concurrency: int
+    most: int | None = None
 
-    local: bool = False
-    address: str | None = None
-    tensorboard: bool = False
+
+@dataclass(frozen=True)
+class SearchRun:
+    """Everything that running the trials of a search takes."""
+
+    source: TrialSource
+    stopping: SuccessiveHalving
+    folder: ExperimentFolder
+    settings: Settings
+    data: Data
+    resources: TrialResources
+    observer: SearchObserver
+
+
+# Measures a network: trainable.measurement.protocol.measure_network, here or elsewhere.
+MeasureNetwork = Callable[..., Measurement]
+
+
+class Backend(Protocol):
+    """Runs trials, the dense network's training and measurements."""
+
+    @property
+    def address(self) -> str | None:
+        """Of a cluster that outlives the search, for the command that resumes it; None if there is none."""
+
+    def connect(self) -> AbstractContextManager[None]:
+        """A context in which nodes, check_storage, train_dense and run_trials work; raises ValueError if it cannot."""
+
+    def nodes(self) -> list[Node]:
+        """The machines that there are now."""
+
+    def trial_resources(self, wanted: Resources) -> TrialResources:
+        """What each trial gets; raises ValueError if no node can run even one."""
+
+    def check_storage(self, storage: Path) -> None:
+        """Raises ValueError if not all nodes see `storage` as this process does."""
+
+    def train_dense(
+        self, config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
+    ) -> None:
+        """Trains the dense network into `folder`: trainable.dense.train_dense."""
+
+    def run_trials(self, run: SearchRun) -> None:
+        """Runs what `run.source` hands out until there is no more, and tells it how each trial ended."""
+
+    def measuring(self) -> AbstractContextManager[MeasureNetwork]:
+        """A context in which networks can be measured; it connects by itself."""

@@ -1,52 +1,78 @@
-"""The same search in this process: no cluster, one trial after another, for debugging and tests."""
+"""This process: no cluster, one trial after another, for debugging and tests."""
 
-from records.experiment import ExperimentFolder
-from records.trial import TrialFolder
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from records.dense import DenseEpochRow
+from records.measurement import Measurement
+from records.trial import TrialRecord
+from search.backends.base import MeasureNetwork, Node, SearchRun, TrialResources
 from search.interruption import full_disk_interrupts
-from search.observers.progress import SearchProgress
-from search.sampling.early_stopping import SuccessiveHalving
-from search.sampling.trial_source import Search
-from search.settings import Settings
+from search.settings import Resources
+from trainable.config import DenseConfig
 from trainable.data.dataset import Data
-from trainable.dense import Dense, load_dense
+from trainable.dense import Dense, load_dense, train_dense
+from trainable.device import cpus
+from trainable.measurement.protocol import measure_network
 from trainable.recorded_trial import RecordedTrial, stop
 
-
-def run_local(
-    search: Search,
-    stopping: SuccessiveHalving,
-    folder: ExperimentFolder,
-    settings: Settings,
-    data: Data,
-    progress: SearchProgress,
-) -> None:
-    """Runs what `search` hands out until there is no more, and tells it how each trial ended."""
-    dense = load_dense(folder.dense)
-    with full_disk_interrupts():
-        while (number := search.next()) is not None:
-            run_trial(folder.trial(number), stopping, settings, data, dense, progress)
-            search.tell(number)
-            progress.ended(number)
+log = logging.getLogger("alphaprune")
 
 
-def run_trial(
-    files: TrialFolder,
-    stopping: SuccessiveHalving,
-    settings: Settings,
-    data: Data,
-    dense: Dense,
-    progress: SearchProgress,
-) -> None:
-    """Runs one trial to its end, as its record has it; what crashes is tried again, as often as a cluster would."""
-    threads, keep = settings.resources.cpus_per_trial, settings.search.keep_at_alpha
-    stoppable = files.read().asked
-    for failures in range(settings.search.max_failures + 1):
+class LocalBackend:
+    """Runs everything in this process, on all CPUs that are its own."""
+
+    address = None
+
+    def connect(self) -> nullcontext[None]:
+        return nullcontext()
+
+    def nodes(self) -> list[Node]:
+        return [Node(float(len(cpus())), 0.0)]
+
+    def trial_resources(self, wanted: Resources) -> TrialResources:
+        return TrialResources(wanted.cpus_per_trial, 0, 1)
+
+    def check_storage(self, storage: Path) -> None:
+        pass  # there is one node, and it is this one
+
+    def train_dense(
+        self, config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
+    ) -> None:
+        train_dense(config, data, folder, threads=len(cpus()), on_epoch=on_epoch)
+
+    def run_trials(self, run: SearchRun) -> None:
+        dense = load_dense(run.folder.dense)
+        with full_disk_interrupts():
+            while (record := run.source.next_trial()) is not None:
+                run_trial(record, run, dense)
+                run.source.tell_end(record.number)
+
+    def measuring(self) -> nullcontext[MeasureNetwork]:
+        return nullcontext(measure_here)
+
+
+def measure_here(*arguments: Any, **keywords: Any) -> Measurement:
+    """measure_network on this machine, which says if it has to wait."""
+    on_wait = partial(log.info, "waiting for what trains on this machine to pause")
+    return measure_network(*arguments, on_wait=on_wait, **keywords)
+
+
+def run_trial(record: TrialRecord, run: SearchRun, dense: Dense) -> None:
+    """Runs one trial to its end, which its record says; what crashes is tried again, as often as on a cluster."""
+    files, keep = run.folder.trial(record.number), run.settings.search.keep_at_alpha
+    attempts = run.settings.search.max_failures + 1
+    for attempt in range(1, attempts + 1):
         try:
-            trial = RecordedTrial(files, data, dense, threads=threads, keep_at_alpha=keep)
+            trial = RecordedTrial(files, run.data, dense, threads=run.resources.cpus, keep_at_alpha=keep)
             while not trial.finished:
                 row = trial.step()
-                progress.epoch(files.number, row)
-                if stoppable and not stopping.goes_on(files.number, row):
+                run.observer.epoch_done(record.number, row)
+                if record.kind == "searched" and not run.stopping.should_continue(record.number, row):
                     stop(files, keep)
                     break
             return
@@ -56,7 +82,7 @@ def run_trial(
             try:
                 if files.read().state == "failed":
                     return  # and it would fail again
-                if failures == settings.search.max_failures:
+                if attempt == attempts:
                     files.end("failed", f"{type(error).__name__}: {error}")
             except ValueError:
-                return  # its record is damaged, so that nobody can go on with it
+                return  # its record is damaged, so nobody can continue it

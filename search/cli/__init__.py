@@ -3,7 +3,7 @@
 import sys
 
 from search.cli import run_commands, show_commands  # noqa: F401  their commands
-from search.cli.app import app, say
+from search.cli.app import app, log, logging_to_console
 from search.interruption import Interruption, interruptible
 
 
@@ -16,5 +16,6 @@ def main() -> None:
         with interruptible():
             app()
     except Interruption as error:
-        say(f"alphaprune: {error}")
+        with logging_to_console():
+            log.error("%s", error)
         sys.exit(error.code)

@@ -1,5 +1,6 @@
 """What the commands share: their options, their ways to refuse and to end, and how a ranking is shown."""
 
+import logging
 import shlex
 import sys
 import warnings
@@ -11,6 +12,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.text import Text
 
 import analysis
 from analysis.terminal.ranking_table import ranking_table
@@ -43,9 +45,38 @@ TimeBudget = Annotated[
 DEFAULT_STORAGE = Path("ray_results")
 
 
-def say(text: str) -> None:
-    """A line for people."""
-    typer.echo(text, err=True)
+# Messages and progress; one console for both, so that a line does not tear the progress display.
+console = Console(stderr=True, highlight=False)
+log = logging.getLogger("alphaprune")
+
+
+class _ConsoleHandler(logging.Handler):
+    """Writes what is logged for people to `console`; what is a warning or worse begins with `alphaprune: `."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "alphaprune: " if record.levelno >= logging.WARNING else ""
+        # As Text, since messages hold texts of others, whose brackets are no markup.
+        console.print(Text(f"{prefix}{record.getMessage()}"), soft_wrap=True)
+
+
+@contextmanager
+def logging_to_console() -> Iterator[None]:
+    """Shows what the project logs, from INFO on."""
+    handler, level, propagate = _ConsoleHandler(), log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
+
+
+@app.callback()
+def _show_log(context: typer.Context) -> None:
+    context.with_resource(logging_to_console())
 
 
 @contextmanager
@@ -55,7 +86,7 @@ def refusing() -> Iterator[None]:
         yield
     except ValueError as error:
         text = explain(error) if isinstance(error, ValidationError) else str(error)
-        say(f"alphaprune: {' '.join(text.split())}")
+        log.error("%s", " ".join(text.split()))
         raise typer.Exit(2) from error
 
 
@@ -82,20 +113,15 @@ def ending(
         data: where the data is, if elsewhere than recorded.
     """
     try:
-        with interruptible(time_budget), full_disk_interrupts():
-            import optuna
-
-            # Optuna announces each study, and that grouping a conditional space's parameters is experimental.
-            optuna.logging.set_verbosity(optuna.logging.WARNING)
-            warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        with interruptible(time_budget), full_disk_interrupts(), _quiet_optuna():
             yield
     except TrialError as error:
-        say(f"alphaprune: {error}")
+        log.error("%s", error)
         raise typer.Exit(1) from error
     except Interruption as error:
-        say(f"alphaprune: {error}")
+        log.error("%s", error)
         if not folder.record_path.exists():
-            say("nothing had been started")
+            log.info("nothing had been started")
             raise typer.Exit(error.code) from error
         if error.code == 0:
             print_ranking(folder, empty_is_failure=False)
@@ -103,8 +129,23 @@ def ending(
         storage = None if folder.path.parent == DEFAULT_STORAGE else str(folder.path.parent)
         for option, value in (("--storage", storage), ("--address", address), ("--data", data)):
             again += [option, value] if value is not None else []
-        say(shlex.join(again))
+        log.info("%s", shlex.join(again))
         raise typer.Exit(error.code) from error
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Without Optuna's word on each study, and that grouping a conditional space's parameters is experimental."""
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 def load(storage: Path, name: str) -> analysis.Experiment:
@@ -112,19 +153,20 @@ def load(storage: Path, name: str) -> analysis.Experiment:
     with refusing():
         experiment = analysis.load(ExperimentFolder.find(storage, name).path)
     for problem in experiment.problems:
-        say(f"alphaprune: {problem}")
+        log.warning("%s", problem)
     return experiment
 
 
-def print_ranking(folder: ExperimentFolder, *, empty_is_failure: bool = True) -> None:
-    """The ranking on stdout, and where the experiment is."""
+def print_ranking(folder: ExperimentFolder, *, empty_is_failure: bool = True) -> analysis.Experiment:
+    """The ranking on stdout, and where the experiment is; returns it as it was loaded for that."""
     experiment = load(folder.path.parent, folder.path.name)
     ranked = experiment.rank()
     stdout().print(ranking_table(ranked, experiment.dense, experiment.dense_measure))
-    say(f"experiment: {folder.path}")
+    log.info("experiment: %s", folder.path)
     if ranked.empty and empty_is_failure:
-        say("alphaprune: no trial completed; `alphaprune status` shows why")
+        log.error("no trial completed; `alphaprune status` shows why")
         raise typer.Exit(1)
+    return experiment
 
 
 def stdout() -> Console:

@@ -1,14 +1,13 @@
 """The commands that compute trials: run, trial, resume, branch, confirm."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from records.experiment import ExperimentFolder
-from search.backends.base import Where
 from search.cli.app import (
     DEFAULT_STORAGE,
     Address,
@@ -22,15 +21,18 @@ from search.cli.app import (
     TensorBoard,
     TimeBudget,
     app,
+    console,
     ending,
-    load,
+    log,
     print_ranking,
     refusing,
-    say,
 )
 from search.interruption import seconds
 from search.settings import Controls, Settings, Space, read_preset, resolve
-from search.setup.storage import new_folder
+
+if TYPE_CHECKING:
+    from search.backends.base import Backend
+    from search.observers.observer import SearchObserver
 
 
 @app.command()
@@ -60,7 +62,7 @@ def run(
     with refusing():
         values = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
         settings = resolve(read_preset(preset), [*overrides, *values])
-    _run(settings, preset, name, storage, Where(local, address, tensorboard), time_budget)
+    _run(settings, preset, name, storage, Place(local, address, tensorboard), time_budget)
 
 
 @app.command()
@@ -77,15 +79,15 @@ def trial(
     NAME NUMBER: computes a recorded trial again and prints its rows, a line of JSON each; writes nothing.
     CONFIG.toml: runs the file's [trial] as an experiment of its own, without controls.
     """
-    from search.followups.recompute import replay
-
     if number is not None:
+        from search.followups.recompute import recompute_trial
+
         with refusing():
             if overrides or name:
                 raise ValueError("--set and --name go with CONFIG.toml; a recorded trial is computed as it was")
-            rows = replay(storage, target, number, data=data)
+            rows = recompute_trial(ExperimentFolder.find(storage, target), number, data=data)
         for row in rows:
-            typer.echo(json.dumps(row))
+            typer.echo(json.dumps(row.as_values()))
         return
     with refusing():
         if not target.endswith(".toml"):
@@ -98,7 +100,7 @@ def trial(
         controls=Controls(kinds=()),
         search=replace(settings.search, trials=1),
     )
-    _run(alone, target, name, storage, Where(local=True))
+    _run(alone, target, name, storage, Place(local=True))
 
 
 @app.command()
@@ -121,7 +123,7 @@ def resume(
     resources = {"concurrency": concurrency, "gpus_per_trial": gpus_per_trial}
     _resume(
         folder,
-        Where(local, address, tensorboard),
+        Place(local, address, tensorboard),
         time_budget,
         trials=trials,
         resources={key: value for key, value in resources.items() if value is not None},
@@ -146,19 +148,19 @@ def branch(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """A new trial from another's checkpoint with other settings; then goes on like `resume`."""
-    from search.followups.branch import branch as new_branch
-    from search.setup.creation import add
+    from search.followups.branch import plan_branch
+    from search.setup.creation import add_trials
     from search.setup.driver_lock import driving
 
     with refusing():
         folder = ExperimentFolder.find(storage, name)
-        new = new_branch(folder, number, at_alpha=at_alpha, overrides=overrides)
+        new = plan_branch(folder, number, at_alpha=at_alpha, overrides=overrides)
         if later:
             with driving(folder):
-                add(folder, [new])
-    say(f"trial {new.record.number} branches from trial {number}")
+                add_trials(folder, [new])
+    log.info("trial %d branches from trial %d", new.record.number, number)
     if not later:
-        _resume(folder, Where(local, address), time_budget, data=data, new=[new])
+        _resume(folder, Place(local, address), time_budget, data=data, new=[new])
 
 
 @app.command()
@@ -176,48 +178,74 @@ def confirm(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Run the best and the controls again over seeds, then rank by the means; then goes on like `resume`."""
-    from search.followups.confirm import repeats
+    from search.followups.confirm import plan_repeats
     from search.setup.creation import NewTrial
 
     with refusing():
         folder = ExperimentFolder.find(storage, name)
-        new = [NewTrial(record) for record in repeats(folder, top=top, seeds=seeds)]
-    say(f"{len(new)} repeats with other seeds" if new else "all of them have been repeated already")
-    _resume(folder, Where(local, address), time_budget, data=data, new=new)
+        new = [NewTrial(record) for record in plan_repeats(folder, top=top, seeds=seeds)]
+    log.info(f"{len(new)} repeats with other seeds" if new else "all of them have been repeated already")
+    _resume(folder, Place(local, address), time_budget, data=data, new=new)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a search runs and what watches it, as the options say."""
+
+    local: bool = False
+    address: str | None = None
+    tensorboard: bool = False
+
+    def backend(self) -> "Backend":
+        # Imported here, as below: torch takes seconds that `rank` and `status` should not.
+        from search.backends.local import LocalBackend
+        from search.backends.ray.backend import RayBackend
+
+        return LocalBackend() if self.local else RayBackend(self.address)
+
+    def observers(self, folder: ExperimentFolder, settings: Settings) -> "list[SearchObserver]":
+        from search.observers.progress import ProgressDisplay
+        from search.observers.tensorboard import TensorBoardFiles
+
+        files = [TensorBoardFiles(folder)] if self.tensorboard else []
+        return [ProgressDisplay(settings, console), *files]
 
 
 def _run(
-    settings: Settings, preset: str, name: str | None, storage: Path, where: Where, time_budget: str | None = None
+    settings: Settings, preset: str, name: str | None, storage: Path, place: Place, time_budget: str | None = None
 ) -> None:
     with refusing():
+        from search.setup.creation import find_free_folder
+
         budget = seconds(time_budget) if time_budget else None
-        folder = new_folder(storage, preset, name)
-    with ending(folder, budget, address=where.address), refusing():
-        # Imported here: torch takes seconds that `rank` and `status` should not.
+        folder = find_free_folder(storage, preset, name)
+    with ending(folder, budget, address=place.address), refusing():
         from search.experiment import run as run_experiment
 
-        run_experiment(settings, folder, where, preset=preset, say=say)
-    _results(folder)
+        observers = place.observers(folder, settings)
+        run_experiment(settings, folder, place.backend(), preset=preset, observers=observers)
+    _show_results(folder)
 
 
-def _resume(folder: ExperimentFolder, where: Where, time_budget: str | None, *, data: str | None, **how: Any) -> None:
+def _resume(folder: ExperimentFolder, place: Place, time_budget: str | None, *, data: str | None, **how: Any) -> None:
     with refusing():
         budget = seconds(time_budget) if time_budget else None
-    with ending(folder, budget, address=where.address, data=data), refusing():
+    with ending(folder, budget, address=place.address, data=data), refusing():
         from search.experiment import resume as resume_experiment
+        from search.setup.validation import recorded_settings
 
-        resume_experiment(folder, where, say=say, data=data, **how)
-    _results(folder)
+        observers = place.observers(folder, recorded_settings(folder, folder.read()))
+        resume_experiment(folder, place.backend(), data=data, observers=observers, **how)
+    _show_results(folder)
 
 
-def _results(folder: ExperimentFolder) -> None:
+def _show_results(folder: ExperimentFolder) -> None:
     """The ranking, and the report where the settings want one."""
-    print_ranking(folder)
-    experiment = load(folder.path.parent, folder.path.name)
+    experiment = print_ranking(folder)
     if experiment.settings.get("results", {}).get("report", True):
         from analysis.report import write_report
 
         try:
-            say(f"report: {write_report(experiment)}")
+            log.info("report: %s", write_report(experiment))
         except OSError as error:  # all else is there
-            say(f"alphaprune: the report cannot be written: {error.strerror or error}")
+            log.error("the report cannot be written: %s", error.strerror or error)

@@ -11,7 +11,6 @@ from analysis.status import to_json as status_json
 from analysis.terminal.ranking_table import ranking_table, to_csv, to_json
 from analysis.terminal.status_view import status_view
 from records.experiment import ExperimentFolder
-from search.backends.base import Where
 from search.cli.app import (
     DEFAULT_STORAGE,
     MovedData,
@@ -20,9 +19,9 @@ from search.cli.app import (
     app,
     ending,
     load,
+    log,
     print_ranking,
     refusing,
-    say,
     stdout,
     writable,
 )
@@ -106,11 +105,11 @@ def measure(
             raise ValueError("--top and --all cannot both be given")
         folder = ExperimentFolder.find(storage, name)
     with ending(folder, address=address, data=data), refusing():
+        from search.backends.ray.backend import RayBackend
         from search.experiment import measure as measure_experiment
         from search.followups.measure import Selection
 
-        selection = Selection(top, everything, again=True)
-        measure_experiment(folder, Where(address=address), selection, data=data, say=say)
+        measure_experiment(folder, RayBackend(address), Selection(top, everything, again=True), data=data)
     print_ranking(folder)
 
 
@@ -154,7 +153,7 @@ def export(
             with writable(to):
                 difference = export_network(trial.model, to, form.value)
         except ArithmeticError as error:
-            say(f"alphaprune: {error}")
+            log.error("%s", error)
             raise typer.Exit(1) from error
-    say(f"its logits differ from the network's by at most {difference:.1g} of the largest")
+    log.info("its logits differ from the network's by at most %.1g of the largest", difference)
     typer.echo(to)

@@ -5,15 +5,14 @@ from dataclasses import replace
 import analysis
 from analysis.rank.comparison import to_confirm
 from records.experiment import ExperimentFolder
-from records.files import read_json
 from records.trial import TrialRecord
-from search.sampling.trial_source import next_number
-from search.setup.creation import recorded_settings
-from search.snapshot import whole_trials
-from trainable.config import as_json, trial_config
+from search.sampling.controls import next_number
+from search.setup.validation import recorded_settings
+from search.snapshot import Snapshot
+from trainable.config import as_json
 
 
-def repeats(folder: ExperimentFolder, *, top: int | None, seeds: int) -> list[TrialRecord]:
+def plan_repeats(folder: ExperimentFolder, *, top: int | None, seeds: int) -> list[TrialRecord]:
     """Repeats of `top` trials and of all controls, each with `seeds` other seeds than its own; nothing is written.
 
     Which trials: the best of those that cut as much as the controls do, amount by amount in turn
@@ -37,14 +36,15 @@ def repeats(folder: ExperimentFolder, *, top: int | None, seeds: int) -> list[Tr
     originals = sorted({*to_confirm(experiment.trials, top), *map(int, controls.index)})
     if not originals:
         raise ValueError(f"only complete trials can be repeated, and {folder.path.name!r} has none")
-    there = {(record.confirms, record.config["seed"]) for _, record in whole_trials(folder)}
-    new = next_number(folder, recorded_settings(folder, read_json(folder.record_path)))
-    found: list[TrialRecord] = []
+    snapshot = Snapshot.read(folder)
+    trials = {trial.number: trial for trial in snapshot.trials}
+    there = {(trial.record.confirms, trial.config.seed) for trial in snapshot.trials}
+    new = next_number(snapshot.numbers, recorded_settings(folder, folder.read()))
+    repeats: list[TrialRecord] = []
     for number in originals:
-        record = folder.trial(number).read()
-        config = trial_config(record.config)
+        record, config = trials[number].record, trials[number].config
         for seed in range(config.seed + 1, config.seed + 1 + seeds):
             if (number, seed) not in there:
                 repeated = as_json(replace(config, seed=seed))
-                found.append(TrialRecord(new + len(found), repeated, control=record.control, confirms=number))
-    return found
+                repeats.append(TrialRecord(new + len(repeats), repeated, control=record.control, confirms=number))
+    return repeats

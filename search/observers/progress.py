@@ -1,131 +1,106 @@
-"""What a person sees of a running search, on stderr: one live display on a terminal, plain lines elsewhere."""
+"""What a person sees of a running search: one live display on a terminal, plain lines elsewhere."""
 
+import logging
 import time
-from types import TracebackType
-from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from records.experiment import ExperimentFolder
+from records.dense import DenseEpochRow
+from records.epoch import EpochRow
 from records.trial import TrialRecord
-from search.observers.optuna_journal import EventFiles
+from search.observers.observer import SearchObserver, SearchStart, StudyResult
 from search.settings import Settings
-from search.snapshot import read_trial, whole_trials
+from search.snapshot import TrialSnapshot
+
+log = logging.getLogger("alphaprune")
 
 
-class SearchProgress:
-    """Counts epochs and trials as they are done. Enter it, tell it; it only ever reads the records."""
+class ProgressDisplay(SearchObserver):
+    """Counts epochs and trials as they are done; what stays on the screen is logged."""
 
-    def __init__(
-        self,
-        folder: ExperimentFolder,
-        settings: Settings,
-        *,
-        planned: int,
-        dense_epochs: int,
-        events: EventFiles | None = None,
-    ) -> None:
-        """Starts from what the records already have.
-
-        Args:
-            folder: of the experiment.
-            settings: of the experiment.
-            planned: trials in all, controls included.
-            dense_epochs: epochs that the dense network still has to be trained.
-            events: gets the rows, too.
+    def __init__(self, settings: Settings, console: Console) -> None:
         """
-        self._events = events
-        self._console = Console(stderr=True, highlight=False)
-        self._folder, self._planned, self._dense_epochs = folder, planned, dense_epochs
+        Args:
+            settings: of the experiment.
+            console: where the live display is drawn, if it is a terminal; log lines must go there too, or they would
+                tear it.
+        """
+        self._console = console
         self._epochs_each = settings.trial.epochs
-        self._epochs = self._epochs_left = planned * self._epochs_each
+        self._planned = self._dense_epochs = 0
+        self._epochs = self._epochs_left = self._epochs_at_start = 0
         self._ended, self._best, self._best_accuracy = 0, "", -1.0
         self._room: tuple[int, int] | None = None
-        for trial, record in whole_trials(folder):
-            rows, own = trial.rows(), _own_epochs(record)
-            self._epochs += own - self._epochs_each
-            self._epochs_left += own - self._epochs_each
-            if record.state == "running":
-                self._epochs_left -= max(0, len(rows) - _begun(record))
-            else:
-                self._count_end(record, rows)
-                self._epochs_left -= own
-        self._epochs_at_start = self._epochs_left
         self._began = time.monotonic()
         self._bar: Progress | None = None
 
-    def __enter__(self) -> Self:
+    def search_started(self, start: SearchStart) -> None:
+        """Starts from what the records already have."""
+        self._planned, self._dense_epochs = start.planned, start.dense_epochs
+        self._epochs = self._epochs_left = start.planned * self._epochs_each
+        for trial in start.snapshot.trials:
+            self._epochs += trial.own_epochs - self._epochs_each
+            self._epochs_left += trial.own_epochs - self._epochs_each
+            if trial.record.state == "running":
+                self._epochs_left -= trial.own_epochs_done
+            else:
+                self._epochs_left -= trial.own_epochs
+                self._count_end(trial)
+        self._epochs_at_start = self._epochs_left
+        self._began = time.monotonic()
         if self._console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[state]}"))
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._bar.start()
             self._task = self._bar.add_task("starting", total=None, state="")
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def search_ended(self) -> None:
         if self._bar is not None:
             self._bar.stop()
 
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        self._console.print(text, soft_wrap=True)
-
-    def dense_epoch(self, row: dict[str, Any]) -> None:
-        """An epoch of the dense network is done."""
-        state = f"epoch {row['epoch']} of {self._dense_epochs}, validation accuracy {row['val_accuracy']:.4f}"
+    def dense_epoch_done(self, row: DenseEpochRow) -> None:
+        state = f"epoch {row.epoch} of {self._dense_epochs}, validation accuracy {row.val_accuracy:.4f}"
         if self._bar is not None:
             self._bar.update(
-                self._task, description="dense network", completed=row["epoch"], total=self._dense_epochs, state=state
+                self._task, description="dense network", completed=row.epoch, total=self._dense_epochs, state=state
             )
-        elif row["epoch"] == self._dense_epochs or row["epoch"] % max(1, self._dense_epochs // 5) == 0:
-            self.say(f"dense network: {state}")
+        elif row.epoch == self._dense_epochs or row.epoch % max(1, self._dense_epochs // 5) == 0:
+            log.info("dense network: %s", state)
         self._began = time.monotonic()  # the estimate is of the trials' epochs
 
-    def epoch(self, number: int, row: dict[str, Any]) -> None:
-        """An epoch of trial `number` is done."""
-        if self._events:
-            self._events.row(number, row)
+    def epoch_done(self, number: int, row: EpochRow) -> None:
         self._epochs_left -= 1
-        self._update()
+        self._update_bar()
 
-    def ended(self, number: int) -> None:
-        """Trial `number` has ended, as its record says."""
-        if self._events:
-            self._events.ended(number)
-        folder = self._folder.trial(number)
-        try:
-            record, rows = read_trial(folder), folder.rows()
-        except ValueError:
-            return  # Search has said so
-        self._epochs_left -= _own_epochs(record) - max(0, len(rows) - _begun(record))
-        self._count_end(record, rows)
-        text = f"trial {number} {record.state}: {describe(record)}"
-        if record.error:
-            text += f": {record.error}"
-        elif rows:
-            accuracy, cut = rows[-1]["pruned_val_accuracy"], rows[-1]["mac_sparsity"]
-            text += f", accuracy {accuracy:.4f} at {100 * cut:.0f} % fewer MACs"
-            if record.state == "stopped":
-                text += f" after epoch {rows[-1]['epoch']}"
-        self.say(text if self._bar is not None else f"{text} ({self._state()})")
-        self._update()
+    def trial_ended(self, number: int, trial: TrialSnapshot | None, result: StudyResult | None) -> None:
+        if trial is None:
+            return
+        self._epochs_left -= trial.own_epochs - trial.own_epochs_done
+        self._count_end(trial)
+        text = _end_line(trial)
+        log.info("%s", text if self._bar is not None else f"{text} ({self._state()})")
+        self._update_bar()
 
-    def room(self, trials: int, waiting: int) -> None:
-        """Says, once when it changes, how many `trials` the cluster has room for, and how many wait for more room."""
+    def room_changed(self, trials: int, waiting: int) -> None:
+        """Logs it once."""
         before, self._room = self._room, (trials, waiting)
         if before is None or before == self._room or (before[0] == trials and not waiting):
             return
-        waits = f"; {waiting} that ran before {'wait' if waiting > 1 else 'waits'} for resources" if waiting else ""
-        self.say(f"trials that the cluster has room for: {trials} now, {before[0]} before{waits}")
+        waits = f"; {waiting} interrupted {'trials are' if waiting > 1 else 'trial is'} waiting for resources"
+        log.info(
+            "the cluster now has room for %d trial%s (was %d)%s",
+            trials,
+            "" if trials == 1 else "s",
+            before[0],
+            waits if waiting else "",
+        )
 
-    def _count_end(self, record: TrialRecord, rows: list[dict[str, Any]]) -> None:
+    def _count_end(self, trial: TrialSnapshot) -> None:
         self._ended += 1
-        if record.state == "complete" and rows and rows[-1]["pruned_val_accuracy"] > self._best_accuracy:
-            self._best_accuracy = rows[-1]["pruned_val_accuracy"]
-            self._best = f"best {self._best_accuracy:.4f} (trial {record.number})"
+        if trial.record.state == "complete" and trial.rows and trial.rows[-1].pruned_val_accuracy > self._best_accuracy:
+            self._best_accuracy = trial.rows[-1].pruned_val_accuracy
+            self._best = f"best {self._best_accuracy:.4f} (trial {trial.number})"
 
     def _state(self) -> str:
         done = self._epochs - self._epochs_left
@@ -137,7 +112,7 @@ class SearchProgress:
             parts.append(f"about {_duration((time.monotonic() - self._began) / run * self._epochs_left)} left")
         return ", ".join(parts)
 
-    def _update(self) -> None:
+    def _update_bar(self) -> None:
         if self._bar is not None:
             self._bar.update(
                 self._task,
@@ -148,23 +123,27 @@ class SearchProgress:
             )
 
 
+def _end_line(trial: TrialSnapshot) -> str:
+    """How a trial ended, in one line."""
+    record, line = trial.record, f"trial {trial.number} {trial.record.state}: {describe(trial.record)}"
+    if record.error:
+        return f"{line}: {record.error}"
+    if trial.rows:
+        last = trial.rows[-1]
+        line += f", accuracy {last.pruned_val_accuracy:.4f} at {100 * last.mac_sparsity:.0f}% fewer MACs"
+        if record.state == "stopped":
+            line += f" after epoch {last.epoch}"
+    return line
+
+
 def describe(record: TrialRecord) -> str:
     """What a trial is, in a few words."""
     if record.control:
         return f"control {record.control}"
     alpha, lr = record.config["alpha"], record.config["lr"]
     rate = f" {alpha['rate']:.3g}" if "rate" in alpha else ""
-    origin = f", branch of {record.parent['number']}" if record.parent else ""
+    origin = f", branch of {record.parent.number}" if record.parent else ""
     return f"{alpha['family']}{rate}, {lr['policy']}{origin}"
-
-
-def _begun(record: TrialRecord) -> int:
-    """Epochs that another trial did before this one branched from it."""
-    return len(record.config["begun"])
-
-
-def _own_epochs(record: TrialRecord) -> int:
-    return int(record.config["epochs"]) - _begun(record)
 
 
 def _duration(seconds: float) -> str:

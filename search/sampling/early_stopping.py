@@ -4,14 +4,14 @@ Asynchronous successive halving for several objectives; with one objective it is
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from math import ceil, isfinite
-from typing import Any
 
 import moocore
 import numpy as np
 
+from records.epoch import EpochRow
 from search.settings import EarlyStopping
 
 Point = tuple[float, ...]  # a value an objective, each to be made small
@@ -62,23 +62,23 @@ class SuccessiveHalving:
             self.rungs[ceil(epoch)] = {}
             epoch = max(epoch * settings.reduction, epoch + 1)
 
-    def goes_on(self, number: int, row: Mapping[str, Any]) -> bool:
-        """Whether trial `number`, whose newest row (of epochs.jsonl) is `row`, goes on.
+    def should_continue(self, number: int, row: EpochRow) -> bool:
+        """Whether trial `number`, whose newest row is `row`, goes on.
 
         A trial that comes to a rung again counts once, with its latest values.
         """
         self.remember(number, [row])
-        rung = self.rungs.get(row["epoch"])
+        rung = self.rungs.get(row.epoch)
         return rung is None or _among_best(rung.values(), rung[number], ceil(len(rung) / self._reduction))
 
-    def remember(self, number: int, rows: Iterable[Mapping[str, Any]]) -> None:
+    def remember(self, number: int, rows: Iterable[EpochRow]) -> None:
         """Takes up the rungs that trial `number` came to, as `rows` have them, without deciding anything.
 
         Later decisions are those of an object that has seen the same trials live, in whatever order.
         """
         for row in rows:
-            if row["epoch"] in self.rungs:
-                self.rungs[row["epoch"]][number] = tuple(-float(row[column]) for column in self._columns)
+            if row.epoch in self.rungs:
+                self.rungs[row.epoch][number] = tuple(-float(getattr(row, column)) for column in self._columns)
 
 
 def _among_best(points: Collection[Point], own: Point, quota: int) -> bool:

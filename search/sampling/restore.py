@@ -1,34 +1,31 @@
-"""The early stopping of a search that goes on, rebuilt from the records."""
+"""The early stopping of a search that is resumed, restored from its records."""
 
 from collections.abc import Collection
 
-from records.experiment import ExperimentFolder
 from search.sampling.early_stopping import SuccessiveHalving
 from search.settings import Settings
-from search.snapshot import whole_trials
-from trainable.recorded_trial import stop
+from search.snapshot import Snapshot, TrialSnapshot
 
 
-def rebuilt(
-    settings: Settings, folder: ExperimentFolder, retried: Collection[int]
-) -> tuple[SuccessiveHalving, list[int]]:
-    """The early stopping as the records have it, and the trials that it stops now.
+def restore_early_stopping(
+    settings: Settings, snapshot: Snapshot, retried: Collection[int]
+) -> tuple[SuccessiveHalving, list[TrialSnapshot]]:
+    """The early stopping as the records have it, and the running trials that it would stop now; nothing is written.
 
     A trial whose newest row is at a rung may have been told there to stop, and a crash kept that from being recorded;
-    so that is decided now. A failed one that is `retried` had been told to go on.
+    so that is decided again. A failed one that is `retried` had been told to go on.
     """
     search = settings.search
     stopping = SuccessiveHalving(search.early_stopping, objectives=search.objectives, epochs=settings.trial.epochs)
-    undecided = []
-    for trial, record in whole_trials(folder):
-        if record.asked:
-            rows = trial.rows()
-            stopping.remember(record.number, rows)
-            if record.state == "running" and record.number not in retried and rows:
-                undecided.append((trial, rows[-1]))
-    stopped = []
-    for trial, row in undecided:
-        if not stopping.goes_on(trial.number, row):
-            stop(trial, search.keep_at_alpha)
-            stopped.append(trial.number)
-    return stopping, stopped
+    searched = [trial for trial in snapshot.trials if trial.record.kind == "searched"]
+    for trial in searched:
+        stopping.remember(trial.number, trial.rows)
+    to_stop = [
+        trial
+        for trial in searched
+        if trial.record.state == "running"
+        and trial.number not in retried
+        and trial.rows
+        and not stopping.should_continue(trial.number, trial.rows[-1])
+    ]
+    return stopping, to_stop

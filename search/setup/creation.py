@@ -1,27 +1,20 @@
-"""What an experiment begins with: settings that are checked whole, its data, its folder, and trials that are added."""
+"""New experiments and new trials: a free name in a storage that can be written, a folder made whole, trials added."""
 
 import platform
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import optuna
-import torch
-
-from records.experiment import ExperimentFolder
-from records.files import now, write_json
+from records.experiment import DataRecord, ExperimentFolder, ExperimentRecord
 from records.trial import TrialRecord
-from search.sampling.trial_source import control_configs
-from search.settings import Settings, as_settings_json, resolve
-from spaces.space import load_space
-from trainable.config import DataConfig, TrialConfig
-from trainable.data.dataset import Data, load_data
-from trainable.network.vgg16 import dense_widths
-from trainable.pruning.masks import choose
+from search.settings import Settings, as_settings_json
+from search.snapshot import TrialSnapshot
+from trainable.config import trial_config
+from trainable.data.dataset import Data
 
 VERSIONS = ("alphaprune", "torch", "torchvision", "ray", "optuna", "numpy")
 
@@ -33,103 +26,83 @@ class NewTrial(NamedTuple):
     checkpoint: Path | None = None
 
 
-def check_settings(settings: Settings) -> Callable[[optuna.Trial, TrialConfig], TrialConfig]:
-    """The space of `settings`, once it and the controls have been tried out; nothing is trained.
+def find_free_folder(storage: Path, preset: str, name: str | None) -> ExperimentFolder:
+    """The folder of a new experiment, not yet made: `name`, or the preset's name with the next free number.
 
     Raises:
-        ValueError: if the space cannot be loaded or fails, or a control cannot be cut as far as it has to be.
+        ValueError: if there is an experiment of that name, or nothing can be written there.
     """
-    space = load_space(settings.space.function, settings.space.options)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    samples = [space(study.ask(), settings.trial) for _ in range(16 if settings.search.trials else 0)]
-    ones = [torch.ones(width) for width in dense_widths(settings.dense.width)]
-    for config in (*(config for _, config in control_configs(settings)), *samples):
-        choose(ones, config.pruning, classes=10)
-        if config.epochs != settings.trial.epochs:
-            raise ValueError(
-                f"the space must leave trial.epochs as it is, or trials do not compare, but it made "
-                f"{settings.trial.epochs} {config.epochs}; use `dataclasses.replace(base, ...)` without epochs"
-            )
-    return space
+    stem = name or Path(preset).stem
+    if not stem or Path(stem).name != stem or stem.startswith("."):
+        raise ValueError(f"--name must be the name of a folder in --storage, but got {name!r}")
+    candidates = [stem] if name else [stem, *(f"{stem}-{number}" for number in range(2, 10_000))]
+    free = next((each for each in candidates if not (storage / each).exists()), None)
+    if free is None:
+        raise ValueError(f"--name must be new, but {str(storage / stem)!r} exists; choose another or remove it")
+    check_writable(storage)
+    return ExperimentFolder(storage / free)
 
 
-def create(folder: ExperimentFolder, settings: Settings, data: Data, preset: str) -> None:
-    """Makes the folder with its experiment.json, all at once or not at all; raises ValueError if it is there by now."""
-    aside = folder.path.with_name(f".{folder.path.name}.{secrets.token_hex(4)}")
-    aside.mkdir(parents=True)
-    write_json(
-        aside / folder.record_path.name,
-        {
-            "name": folder.path.name,
-            "preset": preset,
-            "created": now(),
-            "settings": as_settings_json(settings),
-            "data": {
-                "name": data.name,
-                "fingerprint": data.fingerprint,
-                "classes": data.classes,
-                "train_images": len(data.train.labels),
-                "validation_images": len(data.validation.labels),
-                "test_images": len(data.test.labels),
-            },
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
-        },
-    )
+def check_writable(storage: Path) -> None:
+    """Raises ValueError if no experiment can be written to `storage`; leaves no folder that was not there."""
+    new = not storage.exists()
     try:
-        aside.rename(folder.path)
+        storage.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=storage) as probe:
+            probe.write(b"probe")
+        if new:
+            storage.rmdir()
     except OSError as error:
-        shutil.rmtree(aside)
+        reason = f"{error.strerror or error}"
+        raise ValueError(f"--storage must be a folder that can be written, but {str(storage)!r}: {reason}") from error
+
+
+def create_experiment(folder: ExperimentFolder, settings: Settings, data: Data, preset: str) -> None:
+    """Makes the folder with its experiment.json, all at once or not at all.
+
+    Raises:
+        ValueError: if somebody else has made it in the meantime.
+    """
+    record = ExperimentRecord(
+        name=folder.path.name,
+        preset=preset,
+        settings=as_settings_json(settings),
+        data=DataRecord(
+            name=data.name,
+            fingerprint=data.fingerprint,
+            classes=data.classes,
+            train_images=len(data.train.labels),
+            validation_images=len(data.validation.labels),
+            test_images=len(data.test.labels),
+        ),
+        versions={"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
+    )
+    aside = ExperimentFolder(folder.path.with_name(f".{folder.path.name}.{secrets.token_hex(4)}"))
+    aside.path.mkdir(parents=True)
+    aside.write(record)
+    try:
+        aside.path.rename(folder.path)
+    except OSError as error:
+        shutil.rmtree(aside.path)
         if not folder.path.exists():
             raise
-        raise ValueError(f"--name must be new, but {str(folder.path)!r} was made meanwhile; choose another") from error
+        raise ValueError(f"--name must be new, but {str(folder.path)!r} has just been made; choose another") from error
 
 
-def recorded_data(
-    folder: ExperimentFolder,
-    record: dict[str, Any],
-    settings: Settings,
-    elsewhere: str | None,
-    say: Callable[[str], None],
-) -> Data:
-    """The data that the experiment was begun on, `elsewhere` if given; raises ValueError if it is other data."""
-    of_data = record.get("data")
-    fingerprint = of_data.get("fingerprint") if isinstance(of_data, dict) else None
-    if not isinstance(fingerprint, str):
-        raise ValueError(f"{folder.record_path} is none of alphaprune's, or damaged: it has no data.fingerprint")
-    source = replace(settings.data, source=elsewhere) if elsewhere else settings.data
-    loaded = read_data(source, say)
-    if loaded.fingerprint != fingerprint:
-        raise ValueError(
-            f"--data must be what {folder.path.name!r} was begun on, but {source.source!r} has other images "
-            f"(fingerprint {loaded.fingerprint}) than {folder.record_path} has recorded ({fingerprint})"
-        )
-    return loaded
-
-
-def recorded_settings(folder: ExperimentFolder, record: dict[str, Any]) -> Settings:
-    """The settings in an experiment.json; raises ValueError naming the file if they are not what they should be."""
-    try:
-        return resolve(record["settings"])
-    except KeyError as error:
-        raise ValueError(f"{folder.record_path} is none of alphaprune's, or damaged: it has no {error}") from error
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{folder.record_path} is damaged: {error}") from error
-
-
-def read_data(config: DataConfig, say: Callable[[str], None]) -> Data:
-    """The data, said to be read first, as that takes its time; raises ValueError where it cannot be."""
-    say(f"reading {config.source}")
-    return load_data(config)
-
-
-def add(folder: ExperimentFolder, new: Sequence[NewTrial]) -> None:
-    """Records trials that somebody adds; the caller holds the experiment's lock.
+def add_trials(folder: ExperimentFolder, new: Sequence[NewTrial]) -> list[TrialSnapshot]:
+    """Records trials that somebody adds, and returns them; the caller holds the experiment's lock.
 
     Raises:
-        ValueError: if there is a trial of one of their numbers by now.
+        ValueError: if one of their numbers has been taken in the meantime.
     """
     for trial in new:
         if folder.trial(trial.record.number).path.exists():
-            raise ValueError(f"{folder.path.name!r} has got new trials meanwhile; give the command once more")
+            raise ValueError(
+                f"{folder.path.name!r} got new trials while this command was being prepared; give it once more"
+            )
+    added = []
     for trial in new:
-        folder.trial(trial.record.number).create(trial.record, trial.checkpoint)
+        files = folder.trial(trial.record.number)
+        files.create(trial.record, trial.checkpoint)
+        added.append(TrialSnapshot(files, trial.record, trial_config(trial.record.config), []))
+    return added

@@ -24,8 +24,7 @@ def driving(folder: ExperimentFolder) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             raise ValueError(
-                f"an experiment takes one driver at a time, and {folder.path.name!r} is driven by {_who(file.read())}; "
-                "wait for it or stop it"
+                f"{folder.path.name!r} is already being run by {_describe_holder(file.read())}; wait for it or stop it"
             ) from error
         except OSError as error:
             raise ValueError(
@@ -39,7 +38,7 @@ def driving(folder: ExperimentFolder) -> Iterator[None]:
         yield
 
 
-def _who(text: str) -> str:
+def _describe_holder(text: str) -> str:
     try:
         holder = json.loads(text)
         return f"process {holder['pid']} on {holder['host']} since {holder['since']}"

@@ -1,10 +1,11 @@
 """What a search is about to do and to need: a few lines for people, and a check of the disk before it starts."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.backends.ray.cluster import Share
+from search.backends.base import Node, TrialResources
 from search.settings import Settings
 from trainable.network.vgg16 import dense_widths, parameters
 from trainable.recorded_trial import KEPT_CHECKPOINTS
@@ -39,20 +40,20 @@ class Plan:
     def __str__(self) -> str:
         gpus = f" and {_count(self.gpus, 'GPU')}" if self.gpus else ""
         gpus_each = f" and {_count(self.gpus_per_trial, 'GPU')}" if self.gpus_per_trial else ""
-        dense = f", behind {_count(self.dense_epochs, 'epoch')} of the dense network" if self.dense_epochs else ""
+        dense = f", after {_count(self.dense_epochs, 'epoch')} for the dense network" if self.dense_epochs else ""
         return "\n".join(
             (
                 f"{_count(self.nodes, 'node')} with {_count(self.cpus, 'CPU')}{gpus}: "
                 f"{_count(self.concurrency, 'trial')} at once, each on {_count(self.cpus_per_trial, 'CPU')}{gpus_each}",
-                f"{_count(self.trials, 'trial')} of together at most {_count(self.trial_epochs, 'epoch')}{dense}",
-                f"about {_size(self.disk_bytes)} of disk",
+                f"{_count(self.trials, 'trial')}, at most {_count(self.trial_epochs, 'epoch')} in total{dense}",
+                f"about {_size(self.disk_bytes)} of disk space",
             )
         )
 
 
-def plan(
-    nodes: list[tuple[float, float]],
-    share: Share,
+def plan_search(
+    nodes: Sequence[Node],
+    share: TrialResources,
     settings: Settings,
     *,
     classes: int,
@@ -62,7 +63,7 @@ def plan(
     """The plan of a search, from numbers alone.
 
     Args:
-        nodes: (CPUs, GPUs) of each, as cluster.nodes gives them.
+        nodes: of the cluster.
         share: what each trial gets of them.
         settings: of the experiment.
         classes: of the data.
@@ -77,8 +78,8 @@ def plan(
     disk_bytes = dense_bytes + trials_left * model_bytes + checkpoints * CHECKPOINT_COPIES * dense_bytes
     return Plan(
         nodes=len(nodes),
-        cpus=sum(cpus for cpus, _ in nodes),
-        gpus=sum(gpus for _, gpus in nodes),
+        cpus=sum(node.cpus for node in nodes),
+        gpus=sum(node.gpus for node in nodes),
         concurrency=running,
         cpus_per_trial=share.cpus,
         gpus_per_trial=share.gpus,

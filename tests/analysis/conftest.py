@@ -56,7 +56,7 @@ class Builder:
         config = TrialConfig(
             epochs=epochs, alpha=alpha or Exponential(), lr=lr or CosineAnnealing(), pruning=Pruning(amount=0.7)
         )
-        cut = Cut(epoch=1, widths=(1,), channels=1, macs=250, parameters=100, val_accuracy=0.6) if sparsity else None
+        cut = (
             Cut(epoch=1, widths=(1,), channels=1, macs=250, parameters=100, val_accuracy=0.6)
             if sparsity is not None
             else None

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from analysis.tables import epochs
 from analysis.tables.epochs import SCHEMA, EpochsReader, Parsed, Rows, parse
-from records.epoch import METRICS as MEASURES, PHASES
+from records.epoch import METRICS as MEASURES
+from records.epoch import PHASES
 from records.files import read_rows
 
 measure = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**6), 10**6)

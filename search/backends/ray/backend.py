@@ -1,0 +1,58 @@
+"""A Ray cluster as the backend of a search."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+
+from records.dense import DenseEpochRow
+from search.backends.base import MeasureNetwork, Node, SearchRun, TrialResources
+from search.backends.local import measure_here
+from search.backends.ray.cluster import connect
+from search.backends.ray.resources import cluster_nodes, divide_nodes
+from search.backends.ray.storage_check import check_storage
+from search.backends.ray.tasks import run_on_best_node, train_dense_remotely
+from search.settings import Resources
+from trainable.config import DenseConfig
+from trainable.data.dataset import Data
+from trainable.measurement.protocol import measure_network
+
+
+class RayBackend:
+    """The cluster at `address`, or one of its own on this machine, started for the search and shut down afterwards."""
+
+    def __init__(self, address: str | None = None) -> None:
+        self.address = address
+
+    def connect(self) -> AbstractContextManager[None]:
+        return connect(self.address)
+
+    def nodes(self) -> list[Node]:
+        return cluster_nodes()
+
+    def trial_resources(self, wanted: Resources) -> TrialResources:
+        return divide_nodes(cluster_nodes(), wanted)
+
+    def check_storage(self, storage: Path) -> None:
+        if self.address is not None:  # the nodes of one's own cluster are this machine
+            storage.mkdir(parents=True, exist_ok=True)
+            check_storage(storage)
+
+    def train_dense(
+        self, config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
+    ) -> None:
+        train_dense_remotely(config, data, folder, on_epoch)
+
+    def run_trials(self, run: SearchRun) -> None:
+        from search.backends.ray.tune_run import run_trials  # here, since it imports ray
+
+        run_trials(run)
+
+    @contextmanager
+    def measuring(self) -> Iterator[MeasureNetwork]:
+        """On the best node of the cluster; without an address on this machine, which needs no cluster."""
+        if self.address is None:
+            yield measure_here
+        else:
+            with connect(self.address):
+                yield partial(run_on_best_node, measure_network)

@@ -1,0 +1,179 @@
+"""The search on a Ray cluster. Tune places trials, shares GPUs and restarts what died; it remembers nothing."""
+
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from records.epoch import EpochRow
+from search.backends.base import SearchRun
+from search.backends.ray.cluster import environment
+from search.backends.ray.resources import count_room
+from search.interruption import Interruption, full_disk_interrupts, no_space
+from search.observers.observer import SearchObserver
+from search.sampling.early_stopping import SuccessiveHalving
+from trainable.ray_trainable import NO_SPACE, RecordedAlphaPruning
+from trainable.recorded_trial import stop
+
+# How often it is looked whether the cluster still holds the trials that run.
+LOOK_SECONDS = 5.0
+
+
+# Read by ray.tune: its own handler would end the run as if all were well.
+_ENVIRONMENT = {"TUNE_DISABLE_SIGINT_HANDLER": "1"}
+
+
+def run_trials(run: SearchRun) -> None:
+    """Runs what the search hands out on the connected Ray cluster until there is no more.
+
+    Raises:
+        Interruption: if the storage is full.
+    """
+    scratch = run.folder.path / ".tune"  # on the storage that all nodes share
+    trainable = tune.with_parameters(
+        RecordedAlphaPruning,
+        data=run.data,
+        dense=str(run.folder.dense.resolve()),
+        threads=run.resources.cpus,
+        keep_at_alpha=run.settings.search.keep_at_alpha,
+    )
+    searcher = _Searcher(run)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": run.resources.cpus, "gpu": run.resources.gpus}),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=_Scheduler(run.stopping),
+            num_samples=-1,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="run",
+            storage_path=str(scratch.resolve()),
+            failure_config=tune.FailureConfig(max_failures=run.settings.search.max_failures),
+            callbacks=[_Reporter(run.observer, searcher)],
+            verbose=0,
+        ),
+    )
+    try:
+        with full_disk_interrupts(), environment(_ENVIRONMENT), _quiet_tune():
+            tuner.fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _quiet_tune() -> Iterator[None]:
+    """Without Tune's complaints about each trial that failed and about missing loggers: both are in the records."""
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _number_of(trial: TuneTrial) -> int:
+    return int(trial.config["number"])
+
+
+def _row_in(result: dict[str, Any]) -> EpochRow | None:
+    """The row of the epoch that Tune reports; None where the trial answers something else (RecordedAlphaPruning)."""
+    return EpochRow.from_values(result, result["epoch"]) if "pruned_val_accuracy" in result else None
+
+
+class _NotPickled:
+    """Tune pickles its parts now and then, to remember them; nothing of them is ever read back."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Searcher(_NotPickled, Searcher):
+    """Hands the trials of a search to Tune."""
+
+    def __init__(self, run: SearchRun) -> None:
+        super().__init__(metric=None, mode=None)
+        self._run = run
+        self._running: dict[str, int] = {}  # numbers by Tune's own ids
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """How many trials the living nodes hold now, and how many that run, or did, there is no room for."""
+        room = count_room(self._run.resources)
+        return room, max(0, len(self._running) - room)
+
+    def suggest(self, trial_id: str) -> Any:
+        # Asked for as late as possible: a study that is asked for trials that only wait learns nothing in between.
+        # The cluster is counted each time, since nodes join and leave.
+        if len(self._running) >= max(1, count_room(self._run.resources)):
+            return None
+        with full_disk_interrupts():
+            record = self._run.source.next_trial()
+        if record is None:  # what runs may still change that, and to be finished is final
+            return None if self._running else str(Searcher.FINISHED)
+        self._running[trial_id] = record.number
+        path = self._run.folder.trial(record.number).path.resolve()
+        return {"number": record.number, "can_stop": record.kind == "searched", "folder": str(path)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Completes the record where the trial could not do it itself, and tells the study."""
+        number = self._running.pop(trial_id)
+        if result and result.get("state") == NO_SPACE:
+            raise Interruption(no_space(result["error"]), 1)
+        files = self._run.folder.trial(number)
+        with full_disk_interrupts():
+            with suppress(ValueError):  # of a damaged record, which the search names
+                if error:
+                    times = self._run.settings.search.max_failures + 1
+                    files.end("failed", files.read().error or f"its process died {times} times; its host may say why")
+                elif files.read().state == "running":
+                    stop(files, self._run.settings.search.keep_at_alpha)
+            self._run.source.tell_end(number)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the records have it."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("the search is rebuilt from the experiment's records")
+
+
+class _Scheduler(_NotPickled, FIFOScheduler):
+    """Stops the trials that SuccessiveHalving stops; controls run to their end."""
+
+    def __init__(self, stopping: SuccessiveHalving) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._stopping = stopping
+
+    def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
+        row = _row_in(result)
+        if not trial.config["can_stop"] or row is None or result["done"]:
+            return str(TrialScheduler.CONTINUE)
+        should_continue = self._stopping.should_continue(_number_of(trial), row)
+        return str(TrialScheduler.CONTINUE if should_continue else TrialScheduler.STOP)
+
+
+class _Reporter(_NotPickled, tune.Callback):
+    """Tells the observer of epochs and of the cluster's room; how trials end it learns from the trial source."""
+
+    def __init__(self, observer: SearchObserver, searcher: _Searcher) -> None:
+        self._observer, self._searcher = observer, searcher
+        self._looked = 0.0
+
+    def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._observer.room_changed(*self._searcher.room)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
+    ) -> None:
+        if (row := _row_in(result)) is not None:
+            self._observer.epoch_done(_number_of(trial), row)

@@ -1,0 +1,100 @@
+"""What watches a search: told of everything that happens in it, and without a say in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from records.dense import DenseEpochRow
+from records.epoch import EpochRow
+from search.snapshot import Snapshot, TrialSnapshot
+
+
+@dataclass(frozen=True)
+class SearchStart:
+    """What a search begins with.
+
+    study: of the recorded trials. snapshot: of the records. planned: trials in all, with controls, branches and
+    repeats. dense_epochs: that the dense network still has to be trained.
+    """
+
+    study: optuna.Study
+    snapshot: Snapshot
+    planned: int
+    dense_epochs: int
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """How the study's trial `number` ended; values: of the objectives, None unless it is complete."""
+
+    number: int
+    state: TrialState
+    values: list[float] | None
+
+
+class SearchObserver:
+    """Base of the observers; each overrides what it wants to know. All are called in the driver's main thread."""
+
+    def search_started(self, start: SearchStart) -> None:
+        """Everything has been checked and nothing runs yet."""
+
+    def dense_epoch_done(self, row: DenseEpochRow) -> None:
+        """An epoch of the dense network is done."""
+
+    def trial_asked(self, trial: FrozenTrial) -> None:
+        """The study asked for `trial`; its record is written."""
+
+    def epoch_done(self, number: int, row: EpochRow) -> None:
+        """An epoch of trial `number` is done."""
+
+    def trial_ended(self, number: int, trial: TrialSnapshot | None, result: StudyResult | None) -> None:
+        """Trial `number` ended.
+
+        Args:
+            number: of the trial.
+            trial: as it is recorded; None if its record has been damaged.
+            result: what the study was told; None for trials that it did not ask for.
+        """
+
+    def room_changed(self, trials: int, waiting: int) -> None:
+        """The cluster has room for `trials` now, and `waiting` interrupted ones wait for more; may repeat itself."""
+
+    def search_ended(self) -> None:
+        """Nothing runs any more, whether the search is done, was interrupted or failed. Always the last call."""
+
+
+class Observers(SearchObserver):
+    """Several observers as one, told in turn."""
+
+    def __init__(self, observers: Sequence[SearchObserver]) -> None:
+        self._observers = observers
+
+    def search_started(self, start: SearchStart) -> None:
+        for observer in self._observers:
+            observer.search_started(start)
+
+    def dense_epoch_done(self, row: DenseEpochRow) -> None:
+        for observer in self._observers:
+            observer.dense_epoch_done(row)
+
+    def trial_asked(self, trial: FrozenTrial) -> None:
+        for observer in self._observers:
+            observer.trial_asked(trial)
+
+    def epoch_done(self, number: int, row: EpochRow) -> None:
+        for observer in self._observers:
+            observer.epoch_done(number, row)
+
+    def trial_ended(self, number: int, trial: TrialSnapshot | None, result: StudyResult | None) -> None:
+        for observer in self._observers:
+            observer.trial_ended(number, trial, result)
+
+    def room_changed(self, trials: int, waiting: int) -> None:
+        for observer in self._observers:
+            observer.room_changed(trials, waiting)
+
+    def search_ended(self) -> None:
+        for observer in self._observers:
+            observer.search_ended()

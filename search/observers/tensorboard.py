@@ -1,0 +1,36 @@
+"""`tensorboard/<number>/`: TensorBoard's event files of each trial's rows, written as they come. Never read back."""
+
+from typing import Any
+
+from records.epoch import METRICS, EpochRow
+from records.experiment import ExperimentFolder
+from search.observers.observer import SearchObserver, StudyResult
+from search.snapshot import TrialSnapshot
+
+
+class TensorBoardFiles(SearchObserver):
+    """Writes every metric of every row, a folder a trial."""
+
+    def __init__(self, folder: ExperimentFolder) -> None:
+        self._folder = folder
+        self._writers: dict[int, Any] = {}
+
+    def epoch_done(self, number: int, row: EpochRow) -> None:
+        """What an earlier, killed driver wrote of this epoch and later ones is hidden."""
+        if number not in self._writers:
+            from tensorboardX import SummaryWriter  # takes most of a second to import
+
+            logdir = self._folder.path / "tensorboard" / f"{number:05}"
+            self._writers[number] = SummaryWriter(str(logdir), purge_step=row.epoch, write_to_disk=True)
+        for name in METRICS:
+            if (value := getattr(row, name)) is not None:
+                self._writers[number].add_scalar(name, value, row.epoch)
+
+    def trial_ended(self, number: int, trial: TrialSnapshot | None, result: StudyResult | None) -> None:
+        if number in self._writers:
+            self._writers.pop(number).close()
+
+    def search_ended(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()

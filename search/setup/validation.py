@@ -1,0 +1,70 @@
+"""What is checked before an experiment starts or goes on: its settings, its space, and that its data is the same."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+import optuna
+import torch
+
+from records.experiment import ExperimentFolder, ExperimentRecord
+from search.sampling.controls import control_configs
+from search.settings import Settings, resolve
+from spaces.space import load_space
+from trainable.config import DataConfig, TrialConfig
+from trainable.data.dataset import Data, load_data
+from trainable.network.vgg16 import dense_widths
+from trainable.pruning.masks import choose
+
+log = logging.getLogger("alphaprune")
+
+# The space is tried out this often before anything starts.
+SAMPLES = 16
+
+
+def check_settings(settings: Settings) -> Callable[[optuna.Trial, TrialConfig], TrialConfig]:
+    """The space of `settings`, once it and the controls have been tried out; nothing is trained.
+
+    Raises:
+        ValueError: if the space cannot be loaded or fails, or a control cannot be cut as far as it has to be.
+    """
+    space = load_space(settings.space.function, settings.space.options)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    samples = [space(study.ask(), settings.trial) for _ in range(SAMPLES if settings.search.trials else 0)]
+    ones = [torch.ones(width) for width in dense_widths(settings.dense.width)]
+    for config in (*(config for _, config in control_configs(settings)), *samples):
+        choose(ones, config.pruning, classes=10)
+        if config.epochs != settings.trial.epochs:
+            raise ValueError(
+                f"the space must leave trial.epochs as it is, or trials do not compare, but it made "
+                f"{settings.trial.epochs} {config.epochs}; use `dataclasses.replace(base, ...)` without epochs"
+            )
+    return space
+
+
+def recorded_settings(folder: ExperimentFolder, record: ExperimentRecord) -> Settings:
+    """The settings in an experiment's record; raises ValueError naming the file if they are not sound."""
+    try:
+        return resolve(record.settings)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{folder.record_path} is damaged: {error}") from error
+
+
+def read_recorded_data(
+    folder: ExperimentFolder, record: ExperimentRecord, settings: Settings, moved_to: str | None
+) -> Data:
+    """The data that the experiment was begun on, at `moved_to` if given; raises ValueError if it is other data."""
+    source = replace(settings.data, source=moved_to) if moved_to else settings.data
+    data = read_data(source)
+    if data.fingerprint != record.data.fingerprint:
+        raise ValueError(
+            f"--data must be what {folder.path.name!r} was begun on, but {source.source!r} has other images "
+            f"(fingerprint {data.fingerprint}) than {folder.record_path} has recorded ({record.data.fingerprint})"
+        )
+    return data
+
+
+def read_data(config: DataConfig) -> Data:
+    """The data; raises ValueError if it cannot be read."""
+    log.info("reading %s", config.source)  # first, as it takes its time
+    return load_data(config)
