@@ -14,7 +14,7 @@ from trainable.data.dataset import Data
 from trainable.dense import Dense
 from trainable.errors import DivergedError
 from trainable.measurement.machine_lock import training
-from trainable.network.vgg16 import VGG16, channels, initialised, macs, parameters, placed, sparsities
+from trainable.network.vgg16 import VGG16, channels, create_empty, initialised, macs, parameters, placed, sparsities
 from trainable.pruning.criteria import score
 from trainable.pruning.gates import GatedVGG16
 from trainable.pruning.masks import choose, widths_of
@@ -223,9 +223,9 @@ class Trial:
         self.masks = list(state["masks"])
         classes = self.network.classes
         if self.cut is not None:
-            self.network = placed(VGG16(self.cut.widths, classes), self.device)
+            self.network = create_empty(self.cut.widths, classes, self.device)
         elif not isinstance(self.network, GatedVGG16):  # this trial is behind its cut already
-            whole = placed(VGG16(self._dense_widths, classes), self.device)
+            whole = create_empty(self._dense_widths, classes, self.device)
             self.network = GatedVGG16(whole, self.masks, self.config.pruning.gate)
         self.network.load_state_dict(state["network"])
         if isinstance(self.network, GatedVGG16):

@@ -68,10 +68,11 @@ def measure_network(
 def _measure_alone(network: Path, test: Path) -> NetworkMeasurement:
     """Size, memory and test of one network; timed in a process of its own, since to sample memory takes time."""
     sampled = run_job("memory", network, test=test, result=NetworkMeasurement)
-    timed = run_job("accuracy", network, test=test, result=NetworkMeasurement)
+    timed = run_job("accuracy", network, test=test, result=NetworkMeasurement).test
     assert sampled.test is not None
-    assert timed.test is not None
-    return replace(sampled, test=replace(sampled.test, seconds=timed.test.seconds))
+    assert timed is not None
+    found = replace(sampled.test, images=timed.images, accuracy=timed.accuracy, loss=timed.loss, seconds=timed.seconds)
+    return replace(sampled, test=found)
 
 
 def busy_fraction() -> float:

@@ -3,10 +3,11 @@
 import hashlib
 from pathlib import Path
 
+import torch
 from safetensors.torch import load, save
 
 from records.files import read_json, replace_file, write_json
-from trainable.network.vgg16 import VGG16
+from trainable.network.vgg16 import VGG16, create_empty
 
 
 def save_network(network: VGG16, folder: Path, *, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
@@ -41,7 +42,7 @@ def load_pruned(folder: str | Path) -> VGG16:
         content = (folder / "model.safetensors").read_bytes()
         if hashlib.sha256(content).hexdigest() != arch["sha256"]:
             raise ValueError(f"{folder / 'model.safetensors'} is damaged: arch.json has another digest of it")
-        network = VGG16(arch["widths"], arch["classes"])
+        network = create_empty(arch["widths"], arch["classes"], torch.device("cpu"))
         network.load_state_dict(load(content))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{str(folder)!r} holds no whole network: {error!r}") from error

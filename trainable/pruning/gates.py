@@ -55,7 +55,8 @@ class GatedConv2d(nn.Conv2d):
 
     def __init__(self, conv: nn.Conv2d, mask: Tensor, alpha: Tensor) -> None:
         device, bias = conv.weight.device, conv.bias is not None
-        super().__init__(conv.in_channels, conv.out_channels, (3, 3), padding=1, bias=bias, device=device)
+        super().__init__(conv.in_channels, conv.out_channels, (3, 3), padding=1, bias=bias, device="meta")
+        self.to_empty(device=device)
         self.load_state_dict(conv.state_dict())
         self.register_buffer("kept", mask.to(self.weight))
         self._alpha = (alpha,)
@@ -79,9 +80,10 @@ class GatedVGG16(VGG16):
             masks: [width] of bool a layer, True where the channel is kept.
             gate: `bn_output` or `conv_weight`.
         """
-        super().__init__(dense.widths, dense.classes)
         device = dense.classifier.weight.device
-        placed(self, device)
+        with torch.device("meta"):  # all is overwritten at once
+            super().__init__(dense.widths, dense.classes)
+        placed(self.to_empty(device=device), device)
         self.load_state_dict(dense.state_dict())
         self.masks = list(masks)
         self.register_buffer("alpha", torch.ones((), device=device))

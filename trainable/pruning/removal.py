@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from trainable.network.vgg16 import VGG16, placed
+from trainable.network.vgg16 import VGG16, create_empty
 from trainable.pruning.gates import GatedBatchNorm2d, GatedVGG16
 from trainable.pruning.masks import widths_of
 
@@ -16,7 +16,7 @@ def remove(network: GatedVGG16) -> VGG16:
     left with the constant relu(beta), so that the outputs differ.
     """
     weight = network.classifier.weight
-    pruned = placed(VGG16(widths_of(network.masks), network.classes), weight.device)
+    pruned = create_empty(widths_of(network.masks), network.classes, weight.device)
     inputs: Tensor | slice = slice(None)
     with torch.no_grad():
         for old, new, kept in zip(network.layers(), pruned.layers(), network.masks, strict=True):
