@@ -1,0 +1,5 @@
+"""`python -m alphaprune` is the command `alphaprune`."""
+
+from search.cli import main
+
+main()

@@ -1,5 +1,0 @@
-"""`python -m search` is `alphaprune`."""
-
-from search.cli import main
-
-main()
