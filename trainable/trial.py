@@ -38,7 +38,7 @@ class Trial:
     Attributes:
         config: what the trial is.
         epoch: epochs done.
-        rows: a row an epoch.
+        rows: a row an epoch (its columns: docs/method.md).
         cut: what removing the channels gave, None before it.
         network: the gated network in the alpha phase, the pruned one in the retrain phase.
         device: where it trains, CUDA if there is one.

@@ -23,7 +23,7 @@ from trainable.training import Evaluated, evaluate, recalibrate
 from trainable.trial import Trial
 
 Rows = list[dict[str, Any]]
-# method.md, "What a trial reports after each epoch".
+# docs/method.md, "What each epoch reports".
 KEYS = [
     *("epoch", "phase", "alpha", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy"),
     *("pruned_val_accuracy", "channel_sparsity", "parameter_sparsity", "mac_sparsity"),

@@ -1,4 +1,4 @@
-"""A gate multiplies what method.md says it multiplies, at alpha = 1 nothing, and training cannot work against it."""
+"""A gate multiplies what docs/method.md says, at alpha = 1 nothing, and training cannot work against it."""
 
 import copy
 from typing import Literal
@@ -103,7 +103,7 @@ def test_conv_weight_multiplies_the_doomed_channels_in_front_of_the_norm(
 def test_batch_norm_divides_the_alpha_of_conv_weight_out_again(
     alpha: float, ratio: float, source: VGG16, images: Tensor
 ) -> None:
-    """The table of method.md: the standard deviation behind the norm, relative to alpha = 1, of the first layer.
+    """The table of docs/method.md: the standard deviation after the norm, relative to alpha = 1, of the first layer.
 
     There the variance of a convolution's outputs is about 1/3; 1e-5 is added to it before the division.
     """
