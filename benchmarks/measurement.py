@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from search.followups.measure import job
-from trainable.config import Pruning
+from trainable.config import PruningConfig
 from trainable.network.vgg16 import IMAGE_SIZE, VGG16, dense_widths, macs
 from trainable.network.weights import save_network
 from trainable.pruning.masks import choose, widths_of
@@ -54,7 +54,7 @@ def pruned_widths(width: float, round_to: int) -> tuple[int, ...]:
     """The widths that a cut of three quarters of the MACs leaves, channels ranked as in a random network."""
     torch.manual_seed(0)
     scores = [torch.rand(each) for each in dense_widths(width)]
-    return widths_of(choose(scores, Pruning(amount=0.75, round_to=round_to), classes=CLASSES))
+    return widths_of(choose(scores, PruningConfig(amount=0.75, round_to=round_to), classes=CLASSES))
 
 
 def ratios(dense: Path, pruned: Path) -> dict[int, Any]:

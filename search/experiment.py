@@ -96,7 +96,7 @@ def resume(
         folder: of the experiment.
         backend: this process or a cluster, whatever it was before.
         trials: the new number of trials besides the controls, None for what it was.
-        resources: those of settings.Resources that are others from now on, by name.
+        resources: those of settings.ResourceSettings that are others from now on, by name.
         data: where the data is now, None for where it was.
         retry_failed: failed trials are tried again, from their newest checkpoints.
         new: trials that somebody adds, recorded once all else has been found in order.

@@ -21,7 +21,7 @@ KINDS: tuple[ControlKind, ...] = ("one_shot", "random_channels", "from_scratch")
 
 
 @dataclass(frozen=True, config=STRICT)
-class Space:
+class SpaceSettings:
     """What may be tried: `function` (package.module:function) makes a TrialConfig, given `options` as keywords."""
 
     function: str = "spaces.alpha_pruning:alpha_pruning"
@@ -29,7 +29,7 @@ class Space:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Controls:
+class ControlSettings:
     """What alpha has to beat, at the same budget: each of `kinds` at each of `amounts` (as pruning.amount)."""
 
     kinds: tuple[ControlKind, ...] = KINDS
@@ -37,7 +37,7 @@ class Controls:
 
 
 @dataclass(frozen=True, config=STRICT)
-class EarlyStopping:
+class EarlyStoppingSettings:
     """Asynchronous successive halving on the search's objectives (MO-ASHA where there are several), never of controls.
 
     The first rung is at `first` (in (0, 1)) of a trial's epochs; from rung to rung 1 / `reduction` of the trials goes
@@ -62,11 +62,11 @@ class SearchSettings:
     seed: Seed = 0
     max_failures: Annotated[int, Field(ge=0)] = 2
     keep_at_alpha: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
-    early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
+    early_stopping: EarlyStoppingSettings = field(default_factory=EarlyStoppingSettings)
 
 
 @dataclass(frozen=True, config=STRICT)
-class Resources:
+class ResourceSettings:
     """What a trial gets.
 
     gpus_per_trial: None is a quarter where there are GPUs, else none. concurrency: None is as many as fit.
@@ -78,7 +78,7 @@ class Resources:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Results:
+class ResultSettings:
     """What follows when all trials have ended: measuring the front and the controls, and the HTML report."""
 
     measure: bool = True
@@ -92,11 +92,11 @@ class Settings:
     data: DataConfig = field(default_factory=DataConfig)
     dense: DenseConfig = field(default_factory=DenseConfig)
     trial: TrialConfig = field(default_factory=TrialConfig)
-    space: Space = field(default_factory=Space)
-    controls: Controls = field(default_factory=Controls)
+    space: SpaceSettings = field(default_factory=SpaceSettings)
+    controls: ControlSettings = field(default_factory=ControlSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
-    resources: Resources = field(default_factory=Resources)
-    results: Results = field(default_factory=Results)
+    resources: ResourceSettings = field(default_factory=ResourceSettings)
+    results: ResultSettings = field(default_factory=ResultSettings)
 
 
 _SETTINGS = TypeAdapter(Settings)

@@ -19,7 +19,7 @@ LearningRate = Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Pruning:
+class PruningConfig:
     """Which channels are doomed: at least `amount` (in (0, 1)) of the network's MACs, parameters or channels.
 
     criterion: what a channel's importance is; `random` is a control.
@@ -37,7 +37,7 @@ class Pruning:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Optimizer:
+class OptimizerConfig:
     """SGD with Nesterov momentum; the weight decay is on the weights of convolutions and the classifier."""
 
     weight_decay: Annotated[float, Field(ge=0, le=0.1)] = 5e-4
@@ -65,8 +65,8 @@ class TrialConfig:
     alpha_lr: LearningRate = 0.01
     alpha: AlphaSchedule = field(default_factory=Exponential)
     lr: LRPolicy = field(default_factory=CosineAnnealing)
-    pruning: Pruning = field(default_factory=Pruning)
-    optimizer: Optimizer = field(default_factory=Optimizer)
+    pruning: PruningConfig = field(default_factory=PruningConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     initial: Literal["dense", "random"] = "dense"
     begun: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
 
@@ -119,7 +119,7 @@ class DenseConfig:
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
     epochs: Annotated[int, Field(ge=1)] = 60
     peak: LearningRate = 0.1
-    optimizer: Optimizer = field(default_factory=Optimizer)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     seed: Seed = 0
 
 

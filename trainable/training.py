@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainable.config import Optimizer
+from trainable.config import OptimizerConfig
 from trainable.data.batches import Images
 from trainable.errors import DivergedError
 from trainable.network.vgg16 import VGG16
@@ -52,7 +52,7 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
-def sgd(network: nn.Module, config: Optimizer, lr: float) -> torch.optim.SGD:
+def sgd(network: nn.Module, config: OptimizerConfig, lr: float) -> torch.optim.SGD:
     """SGD with Nesterov momentum; weight decay on matrices and filters, not on biases and batch normalisation."""
     parameters = list(network.parameters())
     groups = [

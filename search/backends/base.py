@@ -12,7 +12,7 @@ from records.measurement import Measurement
 from search.observers.observer import SearchObserver
 from search.sampling.early_stopping import SuccessiveHalving
 from search.sampling.trial_source import TrialSource
-from search.settings import Resources, Settings
+from search.settings import ResourceSettings, Settings
 from trainable.config import DenseConfig
 from trainable.data.dataset import Data
 
@@ -64,7 +64,7 @@ class Backend(Protocol):
     def nodes(self) -> list[Node]:
         """The machines that there are now."""
 
-    def trial_resources(self, wanted: Resources) -> TrialResources:
+    def trial_resources(self, wanted: ResourceSettings) -> TrialResources:
         """What each trial gets; raises ValueError if no node can run even one."""
 
     def check_storage(self, storage: Path) -> None:

@@ -12,7 +12,7 @@ from records.measurement import Measurement
 from records.trial import TrialRecord
 from search.backends.base import MeasureNetwork, Node, SearchRun, TrialResources
 from search.interruption import full_disk_interrupts
-from search.settings import Resources
+from search.settings import ResourceSettings
 from trainable.config import DenseConfig
 from trainable.data.dataset import Data
 from trainable.dense import Dense, load_dense, train_dense
@@ -34,7 +34,7 @@ class LocalBackend:
     def nodes(self) -> list[Node]:
         return [Node(float(len(cpus())), 0.0)]
 
-    def trial_resources(self, wanted: Resources) -> TrialResources:
+    def trial_resources(self, wanted: ResourceSettings) -> TrialResources:
         return TrialResources(wanted.cpus_per_trial, 0, 1)
 
     def check_storage(self, storage: Path) -> None:

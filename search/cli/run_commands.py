@@ -28,7 +28,7 @@ from search.cli.app import (
     refusing,
 )
 from search.interruption import seconds
-from search.settings import Controls, Settings, Space, read_preset, resolve
+from search.settings import ControlSettings, Settings, SpaceSettings, read_preset, resolve
 
 if TYPE_CHECKING:
     from search.backends.base import Backend
@@ -96,8 +96,8 @@ def trial(
         settings = resolve(read_preset(target), [*overrides, *sources])
     alone = replace(
         settings,
-        space=Space("spaces.fixed:fixed"),
-        controls=Controls(kinds=()),
+        space=SpaceSettings("spaces.fixed:fixed"),
+        controls=ControlSettings(kinds=()),
         search=replace(settings.search, trials=1),
     )
     _run(alone, target, name, storage, Place(local=True))

@@ -12,7 +12,7 @@ import moocore
 import numpy as np
 
 from records.epoch import EpochRow
-from search.settings import EarlyStopping
+from search.settings import EarlyStoppingSettings
 
 Point = tuple[float, ...]  # a value an objective, each to be made small
 
@@ -46,7 +46,7 @@ class SuccessiveHalving:
         rungs: epoch -> trial number -> what the trial had reached there, a value an objective, each to be made small.
     """
 
-    def __init__(self, settings: EarlyStopping, *, objectives: Sequence[str], epochs: int) -> None:
+    def __init__(self, settings: EarlyStoppingSettings, *, objectives: Sequence[str], epochs: int) -> None:
         """Rungs at epochs first, first * reduction, first * reduction^2 ... below `epochs`, the total of a trial.
 
         Args:

@@ -10,7 +10,7 @@ import pytest
 from records.experiment import ExperimentFolder
 from records.files import append_row, write_json
 from records.trial import Cut, State, TrialFolder, TrialRecord
-from trainable.config import Pruning, TrialConfig, as_json
+from trainable.config import PruningConfig, TrialConfig, as_json
 from trainable.schedules.alpha import AlphaSchedule, Exponential
 from trainable.schedules.lr_policies import CosineAnnealing, LRPolicy
 
@@ -54,7 +54,7 @@ class Builder:
         """A trial with a row for each of `accuracies`: the first in the alpha phase, the cut behind it."""
         trial = self.folder.trial(number)
         config = TrialConfig(
-            epochs=epochs, alpha=alpha or Exponential(), lr=lr or CosineAnnealing(), pruning=Pruning(amount=0.7)
+            epochs=epochs, alpha=alpha or Exponential(), lr=lr or CosineAnnealing(), pruning=PruningConfig(amount=0.7)
         )
         cut = (
             Cut(epoch=1, widths=(1,), channels=1, macs=250, parameters=100, val_accuracy=0.6)

@@ -12,7 +12,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FixedTrial, create_trial
 
 from spaces.alpha_pruning import CRITERIA, FAMILIES, POLICIES, SCOPES, alpha_pruning
-from trainable.config import Optimizer, Pruning, TrialConfig, as_json, trial_config
+from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_json, trial_config
 from trainable.schedules.lr_policies import CosineAnnealing, OneCycle, StagnationRestart
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -145,8 +145,8 @@ def test_what_is_not_searched_stays_as_base_says() -> None:
         seed=7,
         epochs=40,
         epochs_per_alpha=2,
-        pruning=Pruning(of="parameters", round_to=16, gate="conv_weight"),
-        optimizer=Optimizer(momentum=0.8, batch_size=64),
+        pruning=PruningConfig(of="parameters", round_to=16, gate="conv_weight"),
+        optimizer=OptimizerConfig(momentum=0.8, batch_size=64),
     )
     config = alpha_pruning(study_of(RandomSampler(seed=0)).ask(), base)
     assert (config.seed, config.epochs, config.epochs_per_alpha, config.initial) == (7, 40, 2, "dense")
@@ -172,7 +172,7 @@ def test_one_choice_is_no_question() -> None:
         *("alpha_fraction", "alpha_lr", "lr.peak", "optimizer.weight_decay", "optimizer.label_smoothing")
     }
     assert (config.alpha.family, config.lr.policy) == ("cosine", "cosine")
-    assert config.pruning == Pruning(amount=0.6, criterion="l2", scope="uniform")
+    assert config.pruning == PruningConfig(amount=0.6, criterion="l2", scope="uniform")
 
 
 def test_only_what_the_options_list_is_drawn() -> None:

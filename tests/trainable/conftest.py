@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainable.config import DenseConfig, Optimizer, Pruning, TrialConfig
+from trainable.config import DenseConfig, OptimizerConfig, PruningConfig, TrialConfig
 from trainable.data.dataset import Data, Split
 from trainable.dense import Dense, load_dense, train_dense
 
@@ -66,7 +66,7 @@ def data(make_data: Callable[..., Data]) -> Data:
 @pytest.fixture(scope="session")
 def dense_config() -> DenseConfig:
     """VGG16 at a sixteenth of its width, 58,000 parameters."""
-    return DenseConfig(width=1 / 16, epochs=6, peak=0.02, optimizer=Optimizer(batch_size=12))
+    return DenseConfig(width=1 / 16, epochs=6, peak=0.02, optimizer=OptimizerConfig(batch_size=12))
 
 
 @pytest.fixture(scope="session")
@@ -88,8 +88,8 @@ def small() -> Callable[..., TrialConfig]:
     """A trial of 5 epochs of 3 batches, two of them in the alpha phase, with whatever is given changed."""
 
     def config(**changed: Any) -> TrialConfig:
-        pruning = Pruning(amount=0.5, round_to=1)
-        values = {"epochs": 5, "alpha_fraction": 0.4, "pruning": pruning, "optimizer": Optimizer(batch_size=12)}
+        pruning = PruningConfig(amount=0.5, round_to=1)
+        values = {"epochs": 5, "alpha_fraction": 0.4, "pruning": pruning, "optimizer": OptimizerConfig(batch_size=12)}
         return TrialConfig(**(values | changed))
 
     return config

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from trainable.config import DataConfig, DenseConfig, Optimizer, Pruning, TrialConfig, as_json, trial_config
+from trainable.config import DataConfig, DenseConfig, OptimizerConfig, PruningConfig, TrialConfig, as_json, trial_config
 from trainable.schedules.alpha import (
     Cosine,
     Exponential,
@@ -78,7 +78,7 @@ CONFIG = st.builds(
     alpha=ALPHA,
     lr=POLICY,
     pruning=st.builds(
-        Pruning,
+        PruningConfig,
         FRACTION,
         st.sampled_from(["macs", "parameters", "channels"]),
         st.sampled_from(["l1", "l2", "bn_scale", "taylor", "random"]),
@@ -86,7 +86,7 @@ CONFIG = st.builds(
         st.integers(1, 64),
         st.sampled_from(["bn_output", "conv_weight"]),
     ),
-    optimizer=st.builds(Optimizer, st.floats(0, 0.1), FRACTION, FRACTION, st.integers(2, 4096)),
+    optimizer=st.builds(OptimizerConfig, st.floats(0, 0.1), FRACTION, FRACTION, st.integers(2, 4096)),
 )
 
 

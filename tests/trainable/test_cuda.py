@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainable import training
-from trainable.config import Optimizer, TrialConfig
+from trainable.config import OptimizerConfig, TrialConfig
 from trainable.data.batches import Images
 from trainable.data.dataset import Data
 from trainable.dense import Dense
@@ -55,7 +55,7 @@ def half_doomed(network: VGG16) -> GatedVGG16:
 
 
 def train(network: VGG16, batches: Batches, *, policy: LRPolicy | None = None) -> None:
-    optimizer = sgd(network, Optimizer(), 0.01)
+    optimizer = sgd(network, OptimizerConfig(), 0.01)
     learning_rate = LearningRate(optimizer, policy, epochs=2, steps=3)
     train_epoch(network, optimizer, learning_rate, batches, label_smoothing=0.1)
 

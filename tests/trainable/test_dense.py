@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from records.files import read_rows
-from trainable.config import DenseConfig, Optimizer
+from trainable.config import DenseConfig, OptimizerConfig
 from trainable.data.batches import Images
 from trainable.data.dataset import Data
 from trainable.dense import Dense, copy_dense, dense_hash, find_dense, load_dense, train_dense
@@ -144,7 +144,7 @@ def test_the_hash_is_of_data_network_and_recipe() -> None:
         replace(config, epochs=61),
         replace(config, peak=0.2),
         replace(config, seed=1),
-        replace(config, optimizer=Optimizer(weight_decay=1e-3)),
+        replace(config, optimizer=OptimizerConfig(weight_decay=1e-3)),
     ]
     hashes = [dense_hash(each, "data") for each in (config, *changed)] + [dense_hash(config, "other data")]
     assert len(set(hashes)) == 7

@@ -11,7 +11,7 @@ import torch
 from ray import tune
 
 from records.trial import TrialFolder, TrialRecord
-from trainable.config import Optimizer, Pruning, TrialConfig, as_json, trial_config
+from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_json, trial_config
 from trainable.data.dataset import Data
 from trainable.dense import Dense
 from trainable.ray_trainable import AlphaPruning
@@ -30,7 +30,7 @@ def few(make_data: Callable[..., Data]) -> Data:
 
 @pytest.fixture(scope="module")
 def config(small: Callable[..., TrialConfig]) -> TrialConfig:
-    return small(lr=Plateau(peak=0.1, patience=0, warmup_epochs=1), optimizer=Optimizer(batch_size=6))
+    return small(lr=Plateau(peak=0.1, patience=0, warmup_epochs=1), optimizer=OptimizerConfig(batch_size=6))
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,8 @@ def other(small: Callable[..., TrialConfig]) -> TrialConfig:
         alpha=Cosine(),
         alpha_lr=0.02,
         lr=CosineAnnealing(),
-        optimizer=Optimizer(batch_size=4, momentum=0.8, weight_decay=1e-3),
-        pruning=Pruning(amount=0.3, round_to=1, criterion="random", scope="uniform"),
+        optimizer=OptimizerConfig(batch_size=4, momentum=0.8, weight_decay=1e-3),
+        pruning=PruningConfig(amount=0.3, round_to=1, criterion="random", scope="uniform"),
     )
 
 
@@ -186,7 +186,7 @@ def test_a_reused_actor_clones_a_trial(
 
 def test_an_amount_that_cannot_be_reached_is_refused(make: Make, small: Callable[..., TrialConfig]) -> None:
     with pytest.raises(ValueError, match=r"pruning\.amount must be at most"):
-        make(as_json(small(pruning=Pruning(amount=0.99))))
+        make(as_json(small(pruning=PruningConfig(amount=0.99))))
 
 
 def test_what_is_no_config_is_refused(make: Make) -> None:
@@ -251,7 +251,7 @@ def test_a_folder_whose_trial_fails_says_so_and_frees_the_actor(
     results: Callable[..., Rows],
     rows_of: Callable[..., Rows],
 ) -> None:
-    failing = small(pruning=Pruning(amount=0.99)) if reason == "refused" else config
+    failing = small(pruning=PruningConfig(amount=0.99)) if reason == "refused" else config
     folder, after = ask(1, failing), ask(2, config)
     trainable = make(config_of(folder))
     if reason == "diverged":

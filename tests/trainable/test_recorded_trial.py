@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from records.trial import FencedError, TrialFolder, TrialRecord
-from trainable.config import Optimizer, Pruning, TrialConfig, as_json
+from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_json
 from trainable.data.dataset import Data
 from trainable.dense import Dense
 from trainable.errors import DivergedError, TrialError
@@ -39,7 +39,7 @@ def few(make_data: Callable[..., Data]) -> Data:
 @pytest.fixture(scope="module")
 def config(small: Callable[..., TrialConfig]) -> TrialConfig:
     """Two epochs of alpha, three of retraining by a policy that has a state."""
-    return small(lr=Plateau(peak=0.1, patience=0, warmup_epochs=1), optimizer=Optimizer(batch_size=8))
+    return small(lr=Plateau(peak=0.1, patience=0, warmup_epochs=1), optimizer=OptimizerConfig(batch_size=8))
 
 
 @pytest.fixture(scope="module")
@@ -316,7 +316,7 @@ def test_a_worker_that_outlived_its_driver_writes_nothing(
 def test_what_cannot_be_cut_is_recorded_as_failed(
     create: Callable[..., TrialFolder], start: Callable[..., RecordedTrial], small: Callable[..., TrialConfig]
 ) -> None:
-    folder = create(small(pruning=Pruning(amount=0.99)))
+    folder = create(small(pruning=PruningConfig(amount=0.99)))
     with pytest.raises(ValueError, match=r"pruning\.amount must be at most"):
         start(folder)
     record = folder.read()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from trainable.config import Optimizer, Pruning, TrialConfig, as_json
+from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_json
 from trainable.data.dataset import Data
 from trainable.dense import Dense
 from trainable.network.vgg16 import VGG16
@@ -58,7 +58,7 @@ def few(make_data: Callable[..., Data]) -> Data:
 
 @pytest.fixture(scope="module")
 def short(small: Callable[..., TrialConfig]) -> Callable[..., TrialConfig]:
-    return lambda **changed: small(**({"optimizer": Optimizer(batch_size=6)} | changed))
+    return lambda **changed: small(**({"optimizer": OptimizerConfig(batch_size=6)} | changed))
 
 
 # What the small config (two epochs of alpha, three of retraining, three batches each) is changed by.
@@ -68,13 +68,13 @@ CASES: dict[str, dict[str, Any]] = {
     "cosine_restarts": {"lr": CosineRestarts(peak=0.05, period_epochs=1, period_factor=1)},
     "one_cycle": {"lr": OneCycle(peak=0.05)},
     "stagnation_restart": {"lr": StagnationRestart((1e-6, 0.01, 0.1), patience=1)},
-    "conv_weight": {"pruning": Pruning(amount=0.5, round_to=1, gate="conv_weight")},
-    "epochs_per_alpha": {"alpha_fraction": 0.8, "epochs_per_alpha": 2, "optimizer": Optimizer(batch_size=9)},
+    "conv_weight": {"pruning": PruningConfig(amount=0.5, round_to=1, gate="conv_weight")},
+    "epochs_per_alpha": {"alpha_fraction": 0.8, "epochs_per_alpha": 2, "optimizer": OptimizerConfig(batch_size=9)},
     "multiplicative": {
         "epochs": 6,
         "alpha_fraction": 0.9,
         "alpha": Multiplicative(0.5, 0.05),
-        "optimizer": Optimizer(batch_size=9),
+        "optimizer": OptimizerConfig(batch_size=9),
     },
     "from scratch": {"epochs": 3, "alpha": OneShot(), "initial": "random", "lr": OneCycle(peak=0.05)},
 }
@@ -180,7 +180,7 @@ CLONES: list[dict[str, Any]] = [
     {"seed": 7},
     {"alpha": Polynomial(2), "lr": OneCycle(peak=0.03)},
     {"lr": StagnationRestart()},
-    {"optimizer": Optimizer(batch_size=9, weight_decay=1e-3, momentum=0.8)},
+    {"optimizer": OptimizerConfig(batch_size=9, weight_decay=1e-3, momentum=0.8)},
     {"epochs": 7, "alpha_fraction": 0.3, "alpha_lr": 0.005},
 ]
 
@@ -211,9 +211,9 @@ def test_a_clone_takes_network_epochs_and_rows_and_does_the_rest_its_own_way(
 def test_a_clone_cuts_the_channels_that_its_parent_marked(
     few: Data, dense: Dense, short: Callable[..., TrialConfig]
 ) -> None:
-    parent = Trial(short(pruning=Pruning(amount=0.3, round_to=1, criterion="random")), few, dense)
+    parent = Trial(short(pruning=PruningConfig(amount=0.3, round_to=1, criterion="random")), few, dense)
     run(parent, 2)
-    clone = Trial(short(pruning=Pruning(amount=0.8, round_to=1)), few, dense)
+    clone = Trial(short(pruning=PruningConfig(amount=0.8, round_to=1)), few, dense)
     assert widths_of(clone.masks) != widths_of(parent.masks)
     clone.load_state_dict(loaded(saved(parent)))
     rows = run(clone)
@@ -225,8 +225,8 @@ def test_a_clone_cuts_the_channels_that_its_parent_marked(
 @pytest.mark.parametrize(
     ("epoch", "changed", "message"),
     [
-        (1, {"pruning": Pruning(0.5, round_to=1, gate="conv_weight")}, "gate.*'bn_output'.*'conv_weight'"),
-        (4, {"pruning": Pruning(0.5, round_to=1, gate="conv_weight")}, "gate.*'bn_output'.*'conv_weight'"),
+        (1, {"pruning": PruningConfig(0.5, round_to=1, gate="conv_weight")}, "gate.*'bn_output'.*'conv_weight'"),
+        (4, {"pruning": PruningConfig(0.5, round_to=1, gate="conv_weight")}, "gate.*'bn_output'.*'conv_weight'"),
         (2, {"alpha_fraction": 0.2}, "before the cut, of epoch 2.* alpha phase of 1 epochs"),
         (1, {"alpha_fraction": 0}, "before the cut, of epoch 1.* alpha phase of 0 epochs"),
         (3, {"alpha_fraction": 0.8}, "behind the cut, of epoch 3.* alpha phase of 4 epochs"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainable.config import Optimizer
+from trainable.config import OptimizerConfig
 from trainable.data.batches import EVALUATION_BATCH, Images
 from trainable.data.dataset import Data
 from trainable.dense import Dense
@@ -39,9 +39,9 @@ def train(
     lr: float,
     epoch: int = 1,
     smoothing: float = 0.0,
-    config: Optimizer | None = None,
+    config: OptimizerConfig | None = None,
 ) -> Trained:
-    optimizer = sgd(network, config or Optimizer(), lr)
+    optimizer = sgd(network, config or OptimizerConfig(), lr)
     steady = LearningRate(optimizer, None, epochs=1, steps=images.steps(25))
     return train_epoch(network, optimizer, steady, images.augmented(25, seed=0, epoch=epoch), label_smoothing=smoothing)
 
@@ -68,7 +68,7 @@ def test_what_an_epoch_returns_are_means_over_its_images(network: VGG16, images:
 
 
 def test_the_learning_rate_of_an_epoch_is_the_mean_of_its_batches(network: VGG16, images: Images) -> None:
-    optimizer = sgd(network, Optimizer(), 0.5)
+    optimizer = sgd(network, OptimizerConfig(), 0.5)
     learning_rate = LearningRate(optimizer, CosineAnnealing(peak=0.01, warmup_epochs=0), epochs=1, steps=3)
     trained = train_epoch(network, optimizer, learning_rate, images.augmented(25, seed=0, epoch=1), label_smoothing=0)
     assert trained.lr == pytest.approx(0.01 * (1 + 0.75 + 0.25) / 3)
@@ -77,7 +77,7 @@ def test_the_learning_rate_of_an_epoch_is_the_mean_of_its_batches(network: VGG16
 
 def test_weight_decay_is_on_filters_and_matrices_alone(network: VGG16) -> None:
     before = {name: parameter.clone() for name, parameter in network.named_parameters()}
-    optimizer = sgd(network, Optimizer(weight_decay=0.1, momentum=0.5), lr=0.1)
+    optimizer = sgd(network, OptimizerConfig(weight_decay=0.1, momentum=0.5), lr=0.1)
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
@@ -93,7 +93,7 @@ def test_weight_decay_is_on_filters_and_matrices_alone(network: VGG16) -> None:
 
 
 def test_momentum_is_nesterovs() -> None:
-    group = sgd(nn.Linear(2, 2), Optimizer(momentum=0.8), lr=0.1).param_groups[0]
+    group = sgd(nn.Linear(2, 2), OptimizerConfig(momentum=0.8), lr=0.1).param_groups[0]
     assert (group["momentum"], group["nesterov"], group["lr"]) == (0.8, True, 0.1)
 
 

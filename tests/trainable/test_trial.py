@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from trainable.config import Optimizer, Pruning, TrialConfig
+from trainable.config import OptimizerConfig, PruningConfig, TrialConfig
 from trainable.data.batches import Images
 from trainable.data.dataset import Data
 from trainable.dense import Dense
@@ -139,7 +139,7 @@ def test_the_cut_makes_the_network_smaller(run: Callable[..., Trial]) -> None:
 def test_the_doomed_channels_are_those_of_the_dense_network(
     criterion: Any, data: Data, dense: Dense, small: Callable[..., TrialConfig]
 ) -> None:
-    pruning = Pruning(amount=0.5, round_to=1, criterion=criterion, scope="uniform")
+    pruning = PruningConfig(amount=0.5, round_to=1, criterion=criterion, scope="uniform")
     trial = Trial(small(pruning=pruning, seed=3), data, dense)
     images = Images(data.train, data, trial.device)
     expected = choose(score(dense.network, criterion, batches=images.plain(12), seed=3), pruning, 4)
@@ -160,7 +160,7 @@ def test_without_an_alpha_phase_it_is_one_shot(run: Callable[..., Trial], timele
 
 def test_random_channels_are_others_at_the_same_cost(run: Callable[..., Trial]) -> None:
     trials = [
-        run(epochs=1, alpha=OneShot(), pruning=Pruning(0.5, round_to=1, scope="uniform", criterion=criterion))
+        run(epochs=1, alpha=OneShot(), pruning=PruningConfig(0.5, round_to=1, scope="uniform", criterion=criterion))
         for criterion in ("l1", "random")
     ]
     assert trials[0].cut["macs"] == trials[1].cut["macs"]
@@ -174,7 +174,7 @@ def test_from_scratch_owes_the_dense_network_nothing_but_the_widths(
     small: Callable[..., TrialConfig],
     timeless: Callable[[Rows], Rows],
 ) -> None:
-    changed = {"alpha": OneShot(), "pruning": Pruning(0.5, round_to=1, criterion="random"), "initial": "random"}
+    changed = {"alpha": OneShot(), "pruning": PruningConfig(0.5, round_to=1, criterion="random"), "initial": "random"}
     trial = run(**changed)
     assert trial.cut is not None
     assert [trial.cut[name] for name in ("epoch", "val_loss", "val_accuracy", "difference")] == [0, None, None, None]
@@ -209,7 +209,7 @@ def test_stagnation_raises_the_rate_in_the_rows(run: Callable[..., Trial]) -> No
 
 
 def test_the_gate_in_front_of_the_norm_runs_through(run: Callable[..., Trial]) -> None:
-    trial = run(pruning=Pruning(0.5, round_to=1, gate="conv_weight"))
+    trial = run(pruning=PruningConfig(0.5, round_to=1, gate="conv_weight"))
     assert trial.cut is not None
     assert trial.cut["difference"] > 1e-3
     assert type(trial.network) is VGG16
@@ -240,7 +240,7 @@ def test_training_gets_better_in_the_end(run: Callable[..., Trial]) -> None:
 
 def test_what_cannot_be_cut_is_refused(data: Data, dense: Dense, small: Callable[..., TrialConfig]) -> None:
     with pytest.raises(ValueError, match=r"pruning\.amount must be at most 0\.\d+ of the macs .* but got 0\.99"):
-        Trial(small(pruning=Pruning(amount=0.99, round_to=8)), data, dense)
+        Trial(small(pruning=PruningConfig(amount=0.99, round_to=8)), data, dense)
 
 
 def test_a_loss_that_is_no_number_is_told_with_epoch_and_rate(
@@ -284,7 +284,7 @@ def test_a_defect_of_removal_is_not_passed_over(
 def test_the_optimizer_is_the_configs_in_both_phases(
     data: Data, dense: Dense, small: Callable[..., TrialConfig]
 ) -> None:
-    trial = Trial(small(optimizer=Optimizer(batch_size=36, momentum=0.7, weight_decay=0.01)), data, dense)
+    trial = Trial(small(optimizer=OptimizerConfig(batch_size=36, momentum=0.7, weight_decay=0.01)), data, dense)
     groups = [trial.state_dict()["optimizer"]["param_groups"] for row in steps(trial) if row["epoch"] in (1, 5)]
     assert [[group["momentum"] for group in each] for each in groups] == [[0.7, 0.7]] * 2
     assert [[group["weight_decay"] for group in each] for each in groups] == [[0.01, 0.0]] * 2

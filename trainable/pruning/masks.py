@@ -9,14 +9,14 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from trainable.config import Pruning
+from trainable.config import PruningConfig
 from trainable.network.vgg16 import COSTS
 
 # So much of every layer `global` keeps: a layer of one or two channels would strangle the network.
 LEAST_KEPT = 0.1
 
 
-def choose(scores: Sequence[Tensor], pruning: Pruning, classes: int) -> list[Tensor]:
+def choose(scores: Sequence[Tensor], pruning: PruningConfig, classes: int) -> list[Tensor]:
     """The masks that cut at least `pruning.amount`, the least important channels of each layer first.
 
     Args:

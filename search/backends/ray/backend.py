@@ -12,7 +12,7 @@ from search.backends.ray.cluster import connect
 from search.backends.ray.resources import cluster_nodes, divide_nodes
 from search.backends.ray.storage_check import check_storage
 from search.backends.ray.tasks import run_on_best_node, train_dense_remotely
-from search.settings import Resources
+from search.settings import ResourceSettings
 from trainable.config import DenseConfig
 from trainable.data.dataset import Data
 from trainable.measurement.protocol import measure_network
@@ -30,7 +30,7 @@ class RayBackend:
     def nodes(self) -> list[Node]:
         return cluster_nodes()
 
-    def trial_resources(self, wanted: Resources) -> TrialResources:
+    def trial_resources(self, wanted: ResourceSettings) -> TrialResources:
         return divide_nodes(cluster_nodes(), wanted)
 
     def check_storage(self, storage: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from search.backends.base import Node, TrialResources
 from search.backends.ray.cluster import living_nodes, node_resources
-from search.settings import Resources
+from search.settings import ResourceSettings
 
 # Four trials of a full-width VGG16 fit a GPU of 16 GB.
 DEFAULT_GPUS_PER_TRIAL = 0.25
@@ -26,7 +26,7 @@ def count_room(share: TrialResources) -> int:
     return fits if share.most is None else min(fits, share.most)
 
 
-def divide_nodes(nodes: Sequence[Node], wanted: Resources) -> TrialResources:
+def divide_nodes(nodes: Sequence[Node], wanted: ResourceSettings) -> TrialResources:
     """What each trial of a search gets of `nodes`.
 
     Raises:

@@ -17,7 +17,7 @@ from records.experiment import ExperimentFolder
 from records.files import replace_rows, write_json
 from records.trial import TrialRecord
 from spaces.alpha_pruning import alpha_pruning
-from trainable.config import Pruning, TrialConfig, as_json, trial_config
+from trainable.config import PruningConfig, TrialConfig, as_json, trial_config
 from trainable.schedules.alpha import OneShot, Piecewise
 from trainable.schedules.lr_policies import StagnationRestart
 
@@ -35,7 +35,7 @@ DENSE = {
     "epochs": 60,
 }
 EPOCHS = 20
-BASE = TrialConfig(epochs=EPOCHS, pruning=Pruning(amount=0.75))
+BASE = TrialConfig(epochs=EPOCHS, pruning=PruningConfig(amount=0.75))
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CPU = "AMD EPYC 7B13, 2 threads"
 

@@ -18,7 +18,7 @@ from records.experiment import ExperimentFolder
 from records.files import replace_rows, write_json
 from records.trial import TrialRecord
 from spaces.alpha_pruning import alpha_pruning
-from trainable.config import Pruning, TrialConfig, as_json, trial_config
+from trainable.config import PruningConfig, TrialConfig, as_json, trial_config
 from trainable.schedules.alpha import OneShot
 
 DATA = {"name": "cifar10", "classes": 10, "train_images": 45000, "validation_images": 5000, "test_images": 10000}
@@ -27,7 +27,7 @@ DENSE = {
     "widths": [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512],
 }
 EPOCHS = 12
-BASE = TrialConfig(epochs=EPOCHS, pruning=Pruning(amount=0.75))
+BASE = TrialConfig(epochs=EPOCHS, pruning=PruningConfig(amount=0.75))
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CPU = "AMD EPYC 7B13, 2 threads"
 NUMBERS = (

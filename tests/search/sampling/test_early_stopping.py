@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from analysis.rank.ranking import fronts
 from search.sampling.early_stopping import SuccessiveHalving
-from search.settings import EarlyStopping
+from search.settings import EarlyStoppingSettings
 
 ACCURACY = ("pruned_val_accuracy",)
 BOTH = ("pruned_val_accuracy", "macs")
@@ -29,7 +29,7 @@ Values = tuple[float, float, float]  # pruned_val_accuracy, mac_sparsity, parame
 
 
 def halving(objectives: Sequence[str] = BOTH, reduction: float = 2) -> SuccessiveHalving:
-    return SuccessiveHalving(EarlyStopping(first=0.5, reduction=reduction), objectives=objectives, epochs=10)
+    return SuccessiveHalving(EarlyStoppingSettings(first=0.5, reduction=reduction), objectives=objectives, epochs=10)
 
 
 def row(accuracy: float, mac_sparsity: float = 0.5, parameter_sparsity: float = 0.5, epoch: int = RUNG) -> Row:
@@ -67,7 +67,7 @@ def rungs_of(size: int = 25, values: int = 6) -> st.SearchStrategy[list[Values]]
     ],
 )
 def test_rungs(first: float, reduction: float, epochs: int, rungs: list[int]) -> None:
-    settings = EarlyStopping(first=first, reduction=reduction)
+    settings = EarlyStoppingSettings(first=first, reduction=reduction)
     assert list(SuccessiveHalving(settings, objectives=BOTH, epochs=epochs).rungs) == rungs
 
 
@@ -119,7 +119,7 @@ def test_distances_are_scaled_by_the_range_at_the_rung_not_on_the_front() -> Non
 def test_between_rungs_and_when_off_all_go_on() -> None:
     stopping = halving()
     assert all(stopping.goes_on(number, row(-number, epoch=4)) for number in range(20))
-    off = SuccessiveHalving(EarlyStopping(enabled=False), objectives=BOTH, epochs=10)
+    off = SuccessiveHalving(EarlyStoppingSettings(enabled=False), objectives=BOTH, epochs=10)
     assert all(off.goes_on(number, row(-number, epoch=epoch)) for number in range(20) for epoch in range(1, 11))
     assert off.rungs == {}
 
@@ -238,7 +238,7 @@ def test_rebuilt_from_the_records_it_decides_as_before(trials: int, objectives: 
         return row(draw.randint(0, 6), draw.randint(0, 6), draw.randint(0, 6), epoch)
 
     def stopping() -> SuccessiveHalving:
-        return SuccessiveHalving(EarlyStopping(first=0.25, reduction=1.5), objectives=objectives, epochs=10)
+        return SuccessiveHalving(EarlyStoppingSettings(first=0.25, reduction=1.5), objectives=objectives, epochs=10)
 
     live, rebuilt, renumbered = stopping(), stopping(), stopping()
     assert list(live.rungs) == [3, 4, 6, 9]
@@ -262,7 +262,7 @@ def test_the_best_trial_always_reaches_the_end(
     trials: int, reduction: float, objectives: tuple[str, ...], seed: int
 ) -> None:
     draw = random.Random(seed)
-    settings = EarlyStopping(first=0.25, reduction=reduction)
+    settings = EarlyStoppingSettings(first=0.25, reduction=reduction)
     stopping = SuccessiveHalving(settings, objectives=objectives, epochs=16)
     quality = [(draw.random(), draw.random(), draw.random()) for _ in range(trials)]
     ended = [
@@ -278,7 +278,7 @@ def test_the_best_trial_always_reaches_the_end(
 @pytest.mark.parametrize(("objectives", "trials", "within"), [(ACCURACY, 1500, 0.01), (BOTH, 500, 0.05)])
 def test_many_trials_cost_what_the_rungs_say(objectives: tuple[str, ...], trials: int, within: float) -> None:
     draw = random.Random(1)
-    stopping = SuccessiveHalving(EarlyStopping(first=0.25, reduction=2), objectives=objectives, epochs=16)
+    stopping = SuccessiveHalving(EarlyStoppingSettings(first=0.25, reduction=2), objectives=objectives, epochs=16)
     spent = 0
     for number in range(trials):
         values = draw.random(), draw.random()
@@ -334,14 +334,14 @@ def finished(seed: int, goes_on: Decide, *, budget: int, workers: int = 8) -> tu
 
 
 def deciding(objectives: Sequence[str], reduction: float = 1.5) -> Decide:
-    settings = EarlyStopping(reduction=reduction)
+    settings = EarlyStoppingSettings(reduction=reduction)
     return SuccessiveHalving(settings, objectives=objectives, epochs=EPOCHS).goes_on
 
 
 def tossing(seed: int, reduction: float = 1.5) -> Decide:
     """Stops as many as successive halving, but anyone."""
     draw = random.Random(-seed - 1)
-    rungs = SuccessiveHalving(EarlyStopping(reduction=reduction), objectives=BOTH, epochs=EPOCHS).rungs
+    rungs = SuccessiveHalving(EarlyStoppingSettings(reduction=reduction), objectives=BOTH, epochs=EPOCHS).rungs
     return lambda number, row: row["epoch"] not in rungs or draw.random() < 1 / reduction
 
 

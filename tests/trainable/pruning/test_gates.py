@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainable.config import Optimizer
+from trainable.config import OptimizerConfig
 from trainable.dense import Dense
 from trainable.network.vgg16 import VGG16
 from trainable.pruning.gates import GatedBatchNorm2d, GatedVGG16
@@ -41,7 +41,7 @@ def images() -> Tensor:
 
 def train(network: VGG16, images: Tensor, steps: int = 3) -> None:
     """A few steps with as much weight decay and learning rate as anyone would use."""
-    optimizer = sgd(network, Optimizer(weight_decay=0.1), lr=0.1)
+    optimizer = sgd(network, OptimizerConfig(weight_decay=0.1), lr=0.1)
     network.train()
     for _ in range(steps):
         optimizer.zero_grad()

@@ -10,13 +10,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainable.config import Pruning
+from trainable.config import PruningConfig
 from trainable.network.vgg16 import COSTS, dense_widths
 from trainable.pruning.masks import choose, widths_of
 
 CLASSES = 10
 PRUNING = st.builds(
-    Pruning,
+    PruningConfig,
     amount=st.floats(0.01, 0.99),
     of=st.sampled_from(["macs", "parameters", "channels"]),
     scope=st.sampled_from(["uniform", "global"]),
@@ -37,12 +37,12 @@ def score_lists(draw: st.DrawFn) -> list[Tensor]:
     ]
 
 
-def fraction_cut(widths: tuple[int, ...] | list[int], scores: list[Tensor], pruning: Pruning) -> float:
+def fraction_cut(widths: tuple[int, ...] | list[int], scores: list[Tensor], pruning: PruningConfig) -> float:
     cost = COSTS[pruning.of]
     return 1 - cost(widths, CLASSES) / cost([len(layer) for layer in scores], CLASSES)
 
 
-def chosen(scores: list[Tensor], pruning: Pruning) -> list[Tensor]:
+def chosen(scores: list[Tensor], pruning: PruningConfig) -> list[Tensor]:
     """The masks, where the amount can be reached."""
     try:
         return choose(scores, pruning, CLASSES)
@@ -53,7 +53,7 @@ def chosen(scores: list[Tensor], pruning: Pruning) -> list[Tensor]:
 
 @given(score_lists(), PRUNING)
 @settings(max_examples=150, deadline=None)
-def test_at_least_the_amount_goes_and_no_layer_is_emptied(scores: list[Tensor], pruning: Pruning) -> None:
+def test_at_least_the_amount_goes_and_no_layer_is_emptied(scores: list[Tensor], pruning: PruningConfig) -> None:
     masks = chosen(scores, pruning)
     widths = widths_of(masks)
     assert all(mask.dtype == torch.bool and len(mask) == len(s) for mask, s in zip(masks, scores, strict=True))
@@ -67,7 +67,7 @@ def test_at_least_the_amount_goes_and_no_layer_is_emptied(scores: list[Tensor], 
 
 @given(score_lists(), PRUNING)
 @settings(max_examples=100, deadline=None)
-def test_the_least_important_of_a_layer_go_first(scores: list[Tensor], pruning: Pruning) -> None:
+def test_the_least_important_of_a_layer_go_first(scores: list[Tensor], pruning: PruningConfig) -> None:
     for mask, layer in zip(chosen(scores, pruning), scores, strict=True):
         if not mask.all():
             assert layer[mask].min() >= layer[~mask].max()
@@ -75,7 +75,7 @@ def test_the_least_important_of_a_layer_go_first(scores: list[Tensor], pruning: 
 
 @given(score_lists(), PRUNING)
 @settings(max_examples=100, deadline=None)
-def test_no_wider_choice_reaches_the_amount(scores: list[Tensor], pruning: Pruning) -> None:
+def test_no_wider_choice_reaches_the_amount(scores: list[Tensor], pruning: PruningConfig) -> None:
     """All widths that the scope and round_to allow, told slowly: the widest that reach the amount are the chosen."""
     dense = [len(layer) for layer in scores]
     kept = list(dense)
@@ -103,14 +103,14 @@ def test_no_wider_choice_reaches_the_amount(scores: list[Tensor], pruning: Pruni
 @given(score_lists(), PRUNING)
 @settings(max_examples=150, deadline=None)
 def test_what_cannot_be_reached_is_refused_and_what_the_message_offers_can(
-    scores: list[Tensor], pruning: Pruning
+    scores: list[Tensor], pruning: PruningConfig
 ) -> None:
-    greedy = Pruning(0.9999999, pruning.of, pruning.criterion, pruning.scope, pruning.round_to)
+    greedy = PruningConfig(0.9999999, pruning.of, pruning.criterion, pruning.scope, pruning.round_to)
     with pytest.raises(ValueError, match=r"pruning\.amount") as caught:
         choose(scores, greedy, CLASSES)
     offered = float(re.findall(r"at most ([\d.]+)", str(caught.value))[0])
     assume(offered > 0)
-    offer = Pruning(offered, pruning.of, pruning.criterion, pruning.scope, pruning.round_to)
+    offer = PruningConfig(offered, pruning.of, pruning.criterion, pruning.scope, pruning.round_to)
     widths = widths_of(choose(scores, offer, CLASSES))
     # And it is the greatest: the amount next to it of those that the message can say cannot be reached.
     assert fraction_cut(widths, scores, pruning) - offered < 1e-4
@@ -119,8 +119,8 @@ def test_what_cannot_be_reached_is_refused_and_what_the_message_offers_can(
 def test_global_ranks_over_layers_and_uniform_does_not() -> None:
     scores = [torch.linspace(0.9, 1.1, 32) for _ in range(13)]
     scores[6] = torch.cat([torch.full((24,), 1e-3), torch.full((8,), 4.0)])
-    uniform = widths_of(choose(scores, Pruning(0.05, "channels", scope="uniform", round_to=1), CLASSES))
-    ranked = widths_of(choose(scores, Pruning(0.05, "channels", round_to=1), CLASSES))
+    uniform = widths_of(choose(scores, PruningConfig(0.05, "channels", scope="uniform", round_to=1), CLASSES))
+    ranked = widths_of(choose(scores, PruningConfig(0.05, "channels", round_to=1), CLASSES))
     assert uniform == (30,) * 13
     assert ranked == (32,) * 6 + (11,) + (32,) * 6
 
@@ -129,7 +129,7 @@ def test_unequal_sizes_of_scores_do_not_let_one_layer_pay_for_all() -> None:
     generator = torch.Generator().manual_seed(0)
     scores = [torch.rand(32, generator=generator) + 0.5 for _ in range(13)]
     scaled = [layer * 10.0**exponent for exponent, layer in enumerate(scores, start=-6)]
-    masks, same = (choose(each, Pruning(0.5, round_to=1), CLASSES) for each in (scores, scaled))
+    masks, same = (choose(each, PruningConfig(0.5, round_to=1), CLASSES) for each in (scores, scaled))
     assert widths_of(masks) == widths_of(same)
 
 
@@ -137,7 +137,7 @@ def test_unequal_sizes_of_scores_do_not_let_one_layer_pay_for_all() -> None:
 def test_just_the_amount_is_enough(amount: float, width: int) -> None:
     """Where rounding makes (1 - amount) * channels a little less than the channels that are left."""
     scores = [torch.ones(40) for _ in range(13)]
-    masks = choose(scores, Pruning(amount, "channels", scope="uniform", round_to=1), CLASSES)
+    masks = choose(scores, PruningConfig(amount, "channels", scope="uniform", round_to=1), CLASSES)
     assert widths_of(masks) == (width,) * 13
 
 
@@ -145,5 +145,5 @@ def test_a_layer_keeps_a_tenth_and_others_pay_for_the_rest() -> None:
     scores = [torch.linspace(1, 2, 40) for _ in range(13)]
     # Relative to its layer's mean all but one channel of this layer are next to nothing.
     scores[3] = torch.cat([torch.full((39,), 1e-6), torch.ones(1)])
-    widths = widths_of(choose(scores, Pruning(37 / (13 * 40), "channels", round_to=1), CLASSES))
+    widths = widths_of(choose(scores, PruningConfig(37 / (13 * 40), "channels", round_to=1), CLASSES))
     assert widths == (39, 40, 40, 4) + (40,) * 9

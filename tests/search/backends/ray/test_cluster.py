@@ -12,48 +12,48 @@ import pytest
 
 from search.backends.ray import cluster
 from search.backends.ray.cluster import Share, share_of
-from search.settings import Resources
+from search.settings import ResourceSettings
 
 
 @pytest.mark.parametrize(
     ("nodes", "asked", "given"),
     [
-        ([(2, 0)], Resources(), Share(1, 0, 2)),
-        ([(2, 0)], Resources(concurrency=1), Share(1, 0, 1, most=1)),
-        ([(2, 0)], Resources(concurrency=9), Share(1, 0, 2, most=9)),
-        ([(2, 0)], Resources(cpus_per_trial=2), Share(2, 0, 1)),
-        ([(16, 1)], Resources(), Share(1, 0.25, 4)),
-        ([(16, 1)], Resources(gpus_per_trial=0), Share(1, 0, 16)),
-        ([(16, 1)], Resources(gpus_per_trial=1), Share(1, 1, 1)),
-        ([(2, 1)], Resources(), Share(1, 0.25, 2)),
+        ([(2, 0)], ResourceSettings(), Share(1, 0, 2)),
+        ([(2, 0)], ResourceSettings(concurrency=1), Share(1, 0, 1, most=1)),
+        ([(2, 0)], ResourceSettings(concurrency=9), Share(1, 0, 2, most=9)),
+        ([(2, 0)], ResourceSettings(cpus_per_trial=2), Share(2, 0, 1)),
+        ([(16, 1)], ResourceSettings(), Share(1, 0.25, 4)),
+        ([(16, 1)], ResourceSettings(gpus_per_trial=0), Share(1, 0, 16)),
+        ([(16, 1)], ResourceSettings(gpus_per_trial=1), Share(1, 1, 1)),
+        ([(2, 1)], ResourceSettings(), Share(1, 0.25, 2)),
         # 0.4 of a GPU fits twice into one, and never across two
-        ([(64, 4), (8, 0)], Resources(gpus_per_trial=0.4), Share(1, 0.4, 8)),
-        ([(64, 2)], Resources(gpus_per_trial=0.3), Share(1, 0.3, 6)),
-        ([(64, 2)], Resources(gpus_per_trial=0.7), Share(1, 0.7, 2)),
-        ([(64, 1)], Resources(gpus_per_trial=0.1), Share(1, 0.1, 10)),
-        ([(64, 4), (64, 8)], Resources(gpus_per_trial=2), Share(1, 2, 6)),
+        ([(64, 4), (8, 0)], ResourceSettings(gpus_per_trial=0.4), Share(1, 0.4, 8)),
+        ([(64, 2)], ResourceSettings(gpus_per_trial=0.3), Share(1, 0.3, 6)),
+        ([(64, 2)], ResourceSettings(gpus_per_trial=0.7), Share(1, 0.7, 2)),
+        ([(64, 1)], ResourceSettings(gpus_per_trial=0.1), Share(1, 0.1, 10)),
+        ([(64, 4), (64, 8)], ResourceSettings(gpus_per_trial=2), Share(1, 2, 6)),
         # a head without a GPU adds nothing to trials that need one
-        ([(4, 0), (16, 2)], Resources(gpus_per_trial=0.5), Share(1, 0.5, 4)),
+        ([(4, 0), (16, 2)], ResourceSettings(gpus_per_trial=0.5), Share(1, 0.5, 4)),
     ],
 )
-def test_share(nodes: list[tuple[float, float]], asked: Resources, given: Share) -> None:
+def test_share(nodes: list[tuple[float, float]], asked: ResourceSettings, given: Share) -> None:
     assert share_of(nodes, asked) == given
 
 
 @pytest.mark.parametrize(
     ("nodes", "asked", "says"),
     [
-        ([(2, 0)], Resources(gpus_per_trial=1), "no GPU"),
-        ([(2, 1), (2, 2)], Resources(gpus_per_trial=3), "at most 2 GPUs a node"),
-        ([(8, 4)], Resources(gpus_per_trial=1.5), "whole number"),
-        ([(8, 4)], Resources(gpus_per_trial=0.00001), "at least 0.0001"),
-        ([(2, 0), (4, 0)], Resources(cpus_per_trial=5), "at most 4"),
+        ([(2, 0)], ResourceSettings(gpus_per_trial=1), "no GPU"),
+        ([(2, 1), (2, 2)], ResourceSettings(gpus_per_trial=3), "at most 2 GPUs a node"),
+        ([(8, 4)], ResourceSettings(gpus_per_trial=1.5), "whole number"),
+        ([(8, 4)], ResourceSettings(gpus_per_trial=0.00001), "at least 0.0001"),
+        ([(2, 0), (4, 0)], ResourceSettings(cpus_per_trial=5), "at most 4"),
         # each is there, but not on one node
-        ([(64, 0), (2, 1)], Resources(cpus_per_trial=4), "none has both .*=4 and .*=0.25"),
-        ([(64, 0), (0, 8)], Resources(), "none has both"),
+        ([(64, 0), (2, 1)], ResourceSettings(cpus_per_trial=4), "none has both .*=4 and .*=0.25"),
+        ([(64, 0), (0, 8)], ResourceSettings(), "none has both"),
     ],
 )
-def test_what_no_node_has_is_refused(nodes: list[tuple[float, float]], asked: Resources, says: str) -> None:
+def test_what_no_node_has_is_refused(nodes: list[tuple[float, float]], asked: ResourceSettings, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         share_of(nodes, asked)
 

@@ -19,8 +19,8 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from records.files import read_rows
 from search.backends.ray import cluster
 from search.backends.ray.cluster import Share
-from search.settings import Resources
-from trainable.config import DataConfig, DenseConfig, Optimizer
+from search.settings import ResourceSettings
+from trainable.config import DataConfig, DenseConfig, OptimizerConfig
 from trainable.data.dataset import load_data
 from trainable.dense import load_dense
 
@@ -115,7 +115,7 @@ def test_a_node_without_the_package_is_refused(nodes: Cluster, tmp_path: Path) -
 
 
 def test_capacity_follows_the_nodes(nodes: Cluster) -> None:
-    share = cluster.share(Resources(gpus_per_trial=0.5))
+    share = cluster.share(ResourceSettings(gpus_per_trial=0.5))
     assert share == Share(1, 0.5, 4)
     assert cluster.capacity(share) == 4
     assert cluster.capacity(Share(1, 0, 10)) == 10
@@ -128,7 +128,7 @@ def test_capacity_follows_the_nodes(nodes: Cluster) -> None:
 
 @pytest.mark.parametrize("gpus", [0.3, 0.4, 0.7, 1])
 def test_ray_holds_what_we_count(nodes: Cluster, gpus: float) -> None:
-    held = cluster.share(Resources(gpus_per_trial=gpus)).concurrency
+    held = cluster.share(ResourceSettings(gpus_per_trial=gpus)).concurrency
     groups = [placement_group([{"CPU": 1, "GPU": gpus}]) for _ in range(held + 1)]
     try:
         assert sum(group.wait(3) for group in groups) == held
@@ -139,9 +139,9 @@ def test_ray_holds_what_we_count(nodes: Cluster, gpus: float) -> None:
 
 def test_what_no_node_has_is_refused(nodes: Cluster) -> None:
     with pytest.raises(ValueError, match="at most 2 GPUs a node"):
-        cluster.share(Resources(gpus_per_trial=3))
+        cluster.share(ResourceSettings(gpus_per_trial=3))
     with pytest.raises(ValueError, match="at most 8"):
-        cluster.share(Resources(cpus_per_trial=9))
+        cluster.share(ResourceSettings(cpus_per_trial=9))
 
 
 def visible_gpus() -> str | None:
@@ -154,7 +154,7 @@ def test_a_trial_sees_the_gpus_it_was_given(nodes: Cluster) -> None:
     assert ray.get(task.options(num_gpus=0.25).remote()) in ("0", "1")
 
 
-TINY = DenseConfig(width=0.0625, epochs=40, optimizer=Optimizer(batch_size=32))
+TINY = DenseConfig(width=0.0625, epochs=40, optimizer=OptimizerConfig(batch_size=32))
 
 
 @pytest.fixture(scope="module")
