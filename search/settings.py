@@ -22,81 +22,99 @@ KINDS: tuple[ControlKind, ...] = ("one_shot", "random_channels", "from_scratch")
 
 @dataclass(frozen=True, config=STRICT)
 class SpaceSettings:
-    """What may be tried: `function` (package.module:function) makes a TrialConfig, given `options` as keywords."""
+    """A space and its options."""
 
     function: str = "spaces.alpha_pruning:alpha_pruning"
+    """The function that makes a trial's configuration, as package.module:function."""
     options: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the function; the shipped one takes the lists `amounts`, `families`, `policies`, `criteria`
+    and `scopes`, from which it draws."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class ControlSettings:
-    """What alpha has to beat, at the same budget: each of `kinds` at each of `amounts` (as pruning.amount)."""
+    """Which controls there are."""
 
     kinds: tuple[ControlKind, ...] = KINDS
+    """The cut without a fade (`one_shot`), the same with random channels (`random_channels`), and the same network
+    trained from random weights (`from_scratch`)."""
     amounts: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.75)
+    """How much the controls cut: their `trial.pruning.amount`."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class EarlyStoppingSettings:
-    """Asynchronous successive halving on the search's objectives (MO-ASHA where there are several), never of controls.
-
-    The first rung is at `first` (in (0, 1)) of a trial's epochs; from rung to rung 1 / `reduction` of the trials goes
-    on and the epochs grow by `reduction`. Gentle by default: before a third of the epochs accuracy foretells little.
-    """
+    """When trials that do badly are stopped."""
 
     enabled: bool = True
+    """Whether trials that do badly are stopped early; controls never are."""
+    # Gentle by default: before a third of the epochs accuracy foretells little.
     first: Annotated[float, Field(gt=0, lt=1)] = 0.34
+    """Where the first rung is, as a fraction of a trial's epochs; nothing is stopped before it."""
     reduction: Annotated[float, Field(gt=1)] = 1.5
+    """At each rung, 1 / `reduction` of the trials continue; the next rung is at `reduction` times the epochs."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class SearchSettings:
-    """How many trials besides the controls, what the study optimises (accuracy up, costs down), and its seed.
-
-    max_failures: how often a trial that crashed is started again, from its newest checkpoint.
-    keep_at_alpha: the checkpoint of a trial's first epoch at or below each of these alphas is kept, to branch from.
-    """
+    """The trials that a study asks for."""
 
     trials: Annotated[int, Field(ge=0)] = 50
+    """Number of trials, besides the controls."""
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1)] = ("pruned_val_accuracy", "macs")
+    """What is optimised: the accuracy of the pruned network is maximised, its costs are minimised."""
     seed: Seed = 0
+    """Seeds the sampler."""
     max_failures: Annotated[int, Field(ge=0)] = 2
+    """How often a trial that crashed is restarted, from its newest checkpoint."""
     keep_at_alpha: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
+    """Alphas to branch from: the checkpoint of a trial's first epoch at or below each of them is kept."""
     early_stopping: EarlyStoppingSettings = field(default_factory=EarlyStoppingSettings)
+    """Asynchronous successive halving on the objectives (MO-ASHA where there are several)."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class ResourceSettings:
-    """What a trial gets.
-
-    gpus_per_trial: None is a quarter where there are GPUs, else none. concurrency: None is as many as fit.
-    """
+    """A trial's share of the hardware, and how many run at once."""
 
     cpus_per_trial: Annotated[int, Field(ge=1)] = 1
+    """CPUs of each trial, which is also how many threads it uses."""
     gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
+    """GPUs of each trial: a fraction of one, or a whole number (none: a quarter where there are GPUs, else 0)."""
     concurrency: Annotated[int, Field(ge=1)] | None = None
+    """Maximum number of concurrent trials (none: as many as fit)."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class ResultSettings:
-    """What follows when all trials have ended: measuring the front and the controls, and the HTML report."""
+    """The last steps of an experiment."""
 
     measure: bool = True
+    """Whether the speed, memory, size and test accuracy of the Pareto front and the controls are measured."""
     report: bool = True
+    """Whether report.html is written."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class Settings:
-    """All that makes an experiment. `trial` is what controls are made of and what the space varies."""
+    """Everything that makes an experiment; each field is a section of a preset."""
 
     data: DataConfig = field(default_factory=DataConfig)
+    """Where the images come from, how they are split, and how they are augmented."""
     dense: DenseConfig = field(default_factory=DenseConfig)
+    """The dense network, a VGG16 with batch normalisation, and its training by one-cycle SGD."""
     trial: TrialConfig = field(default_factory=TrialConfig)
+    """A trial before the space varies it; the controls are made of it, too."""
     space: SpaceSettings = field(default_factory=SpaceSettings)
+    """What the search may vary."""
     controls: ControlSettings = field(default_factory=ControlSettings)
+    """What alpha has to beat, with as many epochs: each of `kinds` at each of `amounts`."""
     search: SearchSettings = field(default_factory=SearchSettings)
+    """How many trials there are, and what they are chosen for."""
     resources: ResourceSettings = field(default_factory=ResourceSettings)
+    """What a trial gets of the machine or the cluster."""
     results: ResultSettings = field(default_factory=ResultSettings)
+    """What follows when all trials have ended."""
 
 
 _SETTINGS = TypeAdapter(Settings)

@@ -2,6 +2,8 @@
 
 The same TrialConfig, dense network and data give the same numbers. A space returns a TrialConfig, a record stores one
 as JSON, the trainable takes one. This module imports no torch, so that spaces and tools can use it cheaply.
+
+The string under a field is its help: `alphaprune settings` prints it and docs/settings.md is made of it.
 """
 
 from dataclasses import field
@@ -20,55 +22,67 @@ LearningRate = Annotated[float, Field(gt=0, le=1)]
 
 @dataclass(frozen=True, config=STRICT)
 class PruningConfig:
-    """Which channels are doomed: at least `amount` (in (0, 1)) of the network's MACs, parameters or channels.
-
-    criterion: what a channel's importance is; `random` is a control.
-    scope: `uniform` takes the same fraction of each layer, `global` ranks over all layers and keeps at least a tenth
-        of each. round_to: widths are rounded up to a multiple of it, as far as the layer is that wide.
-    gate: where alpha multiplies; `conv_weight` is the ablation, BN divides its alpha out again.
-    """
+    """The cut of a trial: how much, which channels, and where alpha multiplies them."""
 
     amount: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    """Fraction of the network to cut, or slightly more because widths are rounded; counted in `of`."""
     of: Literal["macs", "parameters", "channels"] = "macs"
+    """What `amount` is a fraction of: multiply-accumulates, parameters or channels."""
     criterion: Literal["l1", "l2", "bn_scale", "taylor", "random"] = "l1"
+    """How important a channel is: the norm of its filter (`l1`, `l2`), its |gamma| (`bn_scale`), what removing it does
+    to the loss (`taylor`), or a random number (`random`, a control)."""
     scope: Literal["uniform", "global"] = "global"
+    """How layers share the cut: each loses the same fraction (`uniform`), or the channels of all layers are ranked
+    together and each layer keeps at least a tenth of its own (`global`)."""
     round_to: Annotated[int, Field(ge=1, le=64)] = 8
+    """Widths are rounded up to a multiple of this many channels, as far as the dense layer is that wide."""
     gate: Literal["bn_output", "conv_weight"] = "bn_output"
+    """What alpha multiplies: a doomed channel's output after batch normalisation, or its filter before it (an ablation:
+    the normalisation divides alpha out again)."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class OptimizerConfig:
-    """SGD with Nesterov momentum; the weight decay is on the weights of convolutions and the classifier."""
+    """SGD, the batches it sees and the targets it is given."""
 
     weight_decay: Annotated[float, Field(ge=0, le=0.1)] = 5e-4
+    """Weight decay of the convolutions and the classifier; biases, gamma and beta have none."""
     momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """Nesterov momentum."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the target probability that is spread evenly over all classes while training."""
     batch_size: Annotated[int, Field(ge=2)] = 128
+    """Most images in a training batch; an epoch is divided into batches of about equal size."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class TrialConfig:
-    """One trial: `epochs` in all after the dense phase, about `alpha_fraction` of them in the alpha phase.
-
-    alpha, epochs_per_alpha, alpha_lr: the schedule of the alpha phase, how many epochs a stage of it lasts, and its
-        (constant) learning rate. lr: the policy of the retrain phase, which starts anew behind the cut.
-    initial: `dense` goes on from the dense network; `random` trains the pruned network from scratch (a control, whose
-        schedule must be one_shot).
-    begun: of a branch, alpha of each epoch that another trial had done before; the schedule goes on from the last of
-        them over the stages that are left, and the learning-rate policy begins anew.
-    """
+    """One trial: its alpha phase, the cut and its retrain phase, from the dense network on."""
 
     seed: Seed = 0
+    """Seeds the order of the images, their augmentation, random channels and random weights."""
     epochs: Annotated[int, Field(ge=1)] = 18
+    """Epochs of the alpha phase and the retrain phase together."""
     alpha_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.33
+    """Share of `epochs` that the alpha phase may take, rounded down to whole stages; 0 for no alpha phase."""
     epochs_per_alpha: Annotated[int, Field(ge=1)] = 1
+    """Epochs for which alpha keeps each of its values: the length of a stage."""
     alpha_lr: LearningRate = 0.01
+    """Learning rate of the alpha phase, which is constant."""
     alpha: AlphaSchedule = field(default_factory=Exponential)
+    """How alpha falls during the alpha phase, over which u runs from 0 to 1."""
     lr: LRPolicy = field(default_factory=CosineAnnealing)
+    """Learning rate of the retrain phase, which begins at the cut."""
     pruning: PruningConfig = field(default_factory=PruningConfig)
+    """Which channels are doomed, and where alpha multiplies them."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """SGD with Nesterov momentum, in both phases."""
     initial: Literal["dense", "random"] = "dense"
+    """Which weights a trial starts from: those of the dense network, or random ones, which trains the pruned network
+    from scratch (a control, and needs `alpha.family = "one_shot"`)."""
     begun: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
+    """Alpha in each epoch that a branch took over from its parent trial (`alphaprune branch` sets it): the schedule
+    continues from the last of them over the remaining stages, the learning-rate policy starts from its beginning."""
 
     def __post_init__(self) -> None:
         if self.initial == "random" and self.alpha.family != "one_shot":
@@ -114,30 +128,36 @@ class TrialConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class DenseConfig:
-    """The dense network and its recipe: VGG16-BN of `width` times the published widths, one-cycle SGD."""
+    """The dense network and its recipe."""
 
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """Channels of each layer as a multiple of the published VGG16's."""
     epochs: Annotated[int, Field(ge=1)] = 60
+    """Epochs that the dense network is trained for."""
     peak: LearningRate = 0.1
+    """Highest learning rate of the one-cycle policy."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """SGD with Nesterov momentum, in the dense phase."""
     seed: Seed = 0
+    """Seeds the initial weights, the order of the images and their augmentation."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class DataConfig:
-    """The images. source: `digits`, `cifar10`, or a folder (Parquet or ImageFolder layout).
-
-    validation_fraction of the training images is held out, chosen by split_seed; `images` limits both together.
-    pad, flip: the augmentation: pixels of the reflect-padded random crop, and whether images are mirrored at random
-        (None: mirrored, but for digits).
-    """
+    """A data set as trials see it."""
 
     source: str = "digits"
+    """`digits`, `cifar10`, or a folder in the Parquet or the ImageFolder layout."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Fraction of the training images that is held out for validation."""
     split_seed: Seed = 0
+    """Seeds the choice of `images` and of those held out."""
     images: Annotated[int, Field(ge=2)] | None = None
+    """Number of training images to use, those held out included (none: all of them)."""
     pad: Annotated[int, Field(ge=0, le=16)] = 4
+    """Most pixels that a training image is shifted by at random, up, down and sideways, with reflected borders."""
     flip: bool | None = None
+    """Whether training images are mirrored at random (none: yes, except for digits)."""
 
 
 _TRIAL = TypeAdapter(TrialConfig)

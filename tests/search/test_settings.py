@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
-from search.settings import as_settings_json, nearest, presets, read_preset, resolve
+from search.settings import Settings, as_settings_json, nearest, presets, read_preset, resolve
 
 
 @pytest.mark.parametrize("preset", ["quickstart", "cifar10", "cifar10-small"])
@@ -12,6 +13,18 @@ def test_shipped_presets_resolve_and_come_back_from_json(preset: str) -> None:
     assert preset in presets()
     settings = resolve(read_preset(preset))
     assert resolve(as_settings_json(settings)) == settings
+
+
+def test_every_field_has_one_sentence_of_help() -> None:
+    """Also where no setting is listed for it: those who read the source or the JSON schema see them all."""
+    schema = TypeAdapter(Settings).json_schema()
+    kinds = {"Settings": schema, **schema["$defs"]}
+    assert {"TrialConfig", "PruningConfig", "Segment", "StagnationRestart", "EarlyStoppingSettings"} <= set(kinds)
+    for kind, parts in kinds.items():
+        for name, field in parts["properties"].items():
+            sentence = field.get("description", "")
+            assert sentence.endswith("."), f"{kind}.{name}: {sentence!r}"
+            assert ". " not in sentence, f"{kind}.{name}: {sentence!r}"
 
 
 def test_each_amount_that_is_searched_has_its_controls() -> None:

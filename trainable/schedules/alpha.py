@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+# Of all configurations; the string under a field is its description.
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Schedule:
@@ -36,10 +37,12 @@ class Schedule:
 
 @dataclass(frozen=True, config=STRICT)
 class Exponential(Schedule):
-    """alpha(u) = (e^(-k u) - e^(-k)) / (1 - e^(-k)) with the rate k in [1, 8]: steep first, then a long tail."""
+    """alpha(u) = (e^(-k u) - e^(-k)) / (1 - e^(-k)): steep first, then a long tail."""
 
     rate: Annotated[float, Field(ge=1, le=8)] = 3.0
+    """The rate k: the higher it is, the steeper the beginning."""
     family: Literal["exponential"] = "exponential"
+    """Selects this family."""
 
     def alpha(self, u: float) -> float:
         # expm1 keeps the digits that the difference of two near exponentials would lose.
@@ -48,30 +51,33 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True, config=STRICT)
 class Multiplicative(Schedule):
-    """alpha = m^j in stage j with the rate m in [0.5, 0.95]; the cut to 0 once alpha would be below alpha_min.
-
-    It is the one family that is not stretched over the stages it is given: with few stages it is cut from higher up.
-    """
+    """alpha = m^j in stage j, until it would fall below `alpha_min` or the stages run out."""
 
     rate: Annotated[float, Field(ge=0.5, le=0.95)] = 0.7
+    """The factor m from one stage to the next."""
     alpha_min: Annotated[float, Field(ge=1e-3, le=5e-2)] = 1e-2
+    """Lowest alpha that is trained at; what would be lower is the cut."""
     family: Literal["multiplicative"] = "multiplicative"
+    """Selects this family."""
 
     def alpha(self, u: float) -> float:
         """The curve of a phase that is just long enough to reach alpha_min, as a function of its fraction u."""
         return self.alpha_min**u if u < 1 else 0.0
 
     def stages(self, count: int, start: float = 1.0) -> tuple[float, ...]:
+        # Not stretched over the stages it is given: with few of them it is cut from higher up.
         alphas = (start * self.rate**stage for stage in range(1, count + 1))
         return tuple(alpha for alpha in alphas if alpha >= self.alpha_min)
 
 
 @dataclass(frozen=True, config=STRICT)
 class TimeBased(Schedule):
-    """alpha(u) = (1 / (1 + d u) - 1 / (1 + d)) / (1 - 1 / (1 + d)) = (1 - u) / (1 + d u), the rate d in [1, 50]."""
+    """alpha(u) = (1 - u) / (1 + d u), which is 1 / (1 + d u) rescaled to end at 0."""
 
     rate: Annotated[float, Field(ge=1, le=50)] = 10.0
+    """The rate d: the higher it is, the steeper the beginning."""
     family: Literal["time_based"] = "time_based"
+    """Selects this family."""
 
     def alpha(self, u: float) -> float:
         return (1 - u) / (1 + self.rate * u)
@@ -79,10 +85,12 @@ class TimeBased(Schedule):
 
 @dataclass(frozen=True, config=STRICT)
 class Polynomial(Schedule):
-    """alpha(u) = (1 - u)^p, the rate p in [1, 4]: 1 is linear, 3 the cubic of Zhu & Gupta (2017)."""
+    """alpha(u) = (1 - u)^p."""
 
     rate: Annotated[float, Field(ge=1, le=4)] = 3.0
+    """The power p: 1 is linear, 3 the cubic of Zhu & Gupta (2017)."""
     family: Literal["polynomial"] = "polynomial"
+    """Selects this family."""
 
     def alpha(self, u: float) -> float:
         return float((1 - u) ** self.rate)
@@ -93,6 +101,7 @@ class Cosine(Schedule):
     """alpha(u) = (1 + cos(pi u)) / 2: flat at both ends."""
 
     family: Literal["cosine"] = "cosine"
+    """Selects this family."""
 
     def alpha(self, u: float) -> float:
         # cos(pi u / 2)^2 is the same function without the cancellation near u = 1; there pi is not exact.
@@ -101,9 +110,10 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True, config=STRICT)
 class OneShot(Schedule):
-    """0 from the start: the cut without a fade, which every other family has to beat."""
+    """No alpha phase: the cut without a fade, which every other family has to beat."""
 
     family: Literal["one_shot"] = "one_shot"
+    """Selects this family."""
 
     def alpha(self, u: float) -> float:
         return 1.0 if u <= 0 else 0.0
@@ -111,15 +121,14 @@ class OneShot(Schedule):
 
 @dataclass(frozen=True, config=STRICT)
 class Segment:
-    """A piece of a piecewise schedule, unscaled, its time t = 1, 2, ... in stages since the piece began.
-
-    From the alpha a at which it begins: a e^(-k t) (exponential), a m^t (multiplicative) or a / (1 + d t)
-    (time_based), down to `ends_at`, which is its last stage. Rates: k > 0, 0 < m < 1, d > 0.
-    """
+    """A piece of a piecewise schedule: from alpha a, at which the one before it ended, in stages t = 1, 2, ..."""
 
     family: Literal["exponential", "multiplicative", "time_based"]
+    """alpha is a e^(-k t) (`exponential`), a m^t (`multiplicative`) or a / (1 + d t) (`time_based`)."""
     rate: Annotated[float, Field(ge=1e-6)]
+    """The rate k, the factor m (below 1) or the rate d."""
     ends_at: Annotated[float, Field(gt=0, lt=1)]
+    """Alpha of the segment's last stage."""
 
     def __post_init__(self) -> None:
         if self.family == "multiplicative" and self.rate >= 1:
@@ -146,12 +155,14 @@ class Segment:
 
 @dataclass(frozen=True, config=STRICT)
 class Piecewise(Schedule):
-    """Segments one after another, each from the alpha at which the one before it ended; then the cut to 0."""
+    """Segments one after another, until the last has ended or the stages run out."""
 
     segments: Annotated[tuple[Segment, ...], Field(min_length=1)] = field(
         default=(Segment("exponential", 0.05, 0.4), Segment("exponential", 0.5, 0.018))
     )
+    """The segments in their order, each ending at a lower alpha than the one before it."""
     family: Literal["piecewise"] = "piecewise"
+    """Selects this family."""
 
     def __post_init__(self) -> None:
         ends = [segment.ends_at for segment in self.segments]
