@@ -2,11 +2,12 @@
 # make test        the tests that take seconds
 # make test-slow   those of whole searches: kills, lost nodes, damage, full disks
 # make lint        ruff and mypy
+# make docs        docs/settings.md, from the strings under the settings' fields
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint docs clean
 
 demo: .venv/installed
 	$(BIN)/alphaprune run quickstart
@@ -21,6 +22,9 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/installed-dev
+	$(BIN)/python -m search.setting_help > docs/settings.md
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -52,7 +52,7 @@ class EarlyStoppingSettings:
     first: Annotated[float, Field(gt=0, lt=1)] = 0.34
     """Where the first rung is, as a fraction of a trial's epochs; nothing is stopped before it."""
     reduction: Annotated[float, Field(gt=1)] = 1.5
-    """At each rung, 1 / `reduction` of the trials continue; the next rung is at `reduction` times the epochs."""
+    """At each rung the best 1 / `reduction` of the trials continue; the next comes at `reduction` times the epochs."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -104,7 +104,7 @@ class Settings:
     dense: DenseConfig = field(default_factory=DenseConfig)
     """The dense network, a VGG16 with batch normalisation, and its training by one-cycle SGD."""
     trial: TrialConfig = field(default_factory=TrialConfig)
-    """A trial before the space varies it; the controls are made of it, too."""
+    """The trial that the space starts from and the controls are made of."""
     space: SpaceSettings = field(default_factory=SpaceSettings)
     """What the search may vary."""
     controls: ControlSettings = field(default_factory=ControlSettings)
@@ -124,6 +124,12 @@ def presets() -> list[str]:
     """The names of the shipped presets."""
     names = (path.name for path in files("search.presets").iterdir())
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def preset_summaries() -> dict[str, str]:
+    """What each shipped preset is for, by its name: the first line of its file, which is a comment."""
+    texts = {name: files("search.presets").joinpath(f"{name}.toml").read_text() for name in presets()}
+    return {name: text.splitlines()[0].removeprefix("#").strip() for name, text in texts.items()}
 
 
 def read_preset(preset: str) -> dict[str, Any]:

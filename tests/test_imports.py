@@ -71,6 +71,7 @@ def test_heavy_libraries_stay_where_they_belong(package: str) -> None:
         ("records.trial", {"ray", "torch", "numpy"}),
         ("trainable.trial", {"ray", "optuna"}),
         ("search.cli", {"ray", "torch"}),  # `rank` and `status` answer at once
+        ("search.setting_help", {"ray", "torch", "optuna", "pandas"}),
         ("search.backends.local", {"ray"}),
     ],
 )

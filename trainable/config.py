@@ -25,7 +25,7 @@ class PruningConfig:
     """The cut of a trial: how much, which channels, and where alpha multiplies them."""
 
     amount: Annotated[float, Field(gt=0, lt=1)] = 0.75
-    """Fraction of the network to cut, or slightly more because widths are rounded; counted in `of`."""
+    """Minimum fraction of the network to cut, counted as `of` says."""
     of: Literal["macs", "parameters", "channels"] = "macs"
     """What `amount` is a fraction of: multiply-accumulates, parameters or channels."""
     criterion: Literal["l1", "l2", "bn_scale", "taylor", "random"] = "l1"
@@ -52,7 +52,7 @@ class OptimizerConfig:
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the target probability that is spread evenly over all classes while training."""
     batch_size: Annotated[int, Field(ge=2)] = 128
-    """Most images in a training batch; an epoch is divided into batches of about equal size."""
+    """Maximum number of images in a training batch; an epoch is divided into batches of about equal size."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -78,11 +78,11 @@ class TrialConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """SGD with Nesterov momentum, in both phases."""
     initial: Literal["dense", "random"] = "dense"
-    """Which weights a trial starts from: those of the dense network, or random ones, which trains the pruned network
-    from scratch (a control, and needs `alpha.family = "one_shot"`)."""
+    """Initial weights: those of the dense network, or random ones, to train the pruned network from scratch (a control;
+    it needs `alpha.family = "one_shot"`)."""
     begun: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
-    """Alpha in each epoch that a branch took over from its parent trial (`alphaprune branch` sets it): the schedule
-    continues from the last of them over the remaining stages, the learning-rate policy starts from its beginning."""
+    """Alpha in each epoch that a branch took over from its parent trial, set by `alphaprune branch`; the schedule
+    continues from the last of them over the remaining stages, and the learning-rate policy starts again."""
 
     def __post_init__(self) -> None:
         if self.initial == "random" and self.alpha.family != "one_shot":
@@ -155,7 +155,7 @@ class DataConfig:
     images: Annotated[int, Field(ge=2)] | None = None
     """Number of training images to use, those held out included (none: all of them)."""
     pad: Annotated[int, Field(ge=0, le=16)] = 4
-    """Most pixels that a training image is shifted by at random, up, down and sideways, with reflected borders."""
+    """Training images are shifted at random by up to this many pixels in each direction, with reflected borders."""
     flip: bool | None = None
     """Whether training images are mirrored at random (none: yes, except for digits)."""
 

@@ -28,14 +28,17 @@ from search.cli.app import (
     refusing,
 )
 from search.interruption import seconds
-from search.settings import ControlSettings, Settings, SpaceSettings, read_preset, resolve
+from search.settings import ControlSettings, Settings, SpaceSettings, preset_summaries, read_preset, resolve
 
 if TYPE_CHECKING:
     from search.backends.base import Backend
     from search.observers.observer import SearchObserver
 
+# Paragraphs, which are wrapped to the terminal's width.
+PRESETS = "\n\n".join(["Shipped presets:", *(f"{name} - {summary}" for name, summary in preset_summaries().items())])
 
-@app.command()
+
+@app.command(epilog=PRESETS)
 def run(
     preset: Annotated[str, typer.Argument(metavar="PRESET", help="A shipped preset's name, or a TOML file.")],
     name: Annotated[str | None, typer.Option(help="Name of the experiment; by default the preset's.")] = None,
@@ -51,7 +54,10 @@ def run(
     overrides: Set = [],  # noqa: B006  typer reads the default and makes a new list
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """Search: train the dense network, run the controls and the trials, print the ranking."""
+    """Run a search and print the ranking.
+
+    Trains the dense network, runs the controls and the trials, measures the best, and writes the report.
+    """
     flags = {
         "search.trials": trials,
         "data.source": data,
@@ -68,15 +74,16 @@ def run(
 @app.command()
 def trial(
     target: Annotated[str, typer.Argument(metavar="NAME|CONFIG.toml", help="An experiment, or a TOML file.")],
-    number: Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="The trial's number.")] = None,
+    number: Annotated[int | None, typer.Argument(metavar="NUMBER", help="The trial's number.")] = None,
     data: MovedData = None,
     name: Annotated[str | None, typer.Option(help="CONFIG.toml: name of the experiment it becomes.")] = None,
     overrides: Set = [],  # noqa: B006
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """One trial in this process.
+    """Run or recompute one trial in this process.
 
-    NAME NUMBER: computes a recorded trial again and prints its rows, a line of JSON each; writes nothing.
+    NAME NUMBER: recomputes a recorded trial and prints its rows as lines of JSON; writes nothing.
+
     CONFIG.toml: runs the file's [trial] as an experiment of its own, without controls.
     """
     if number is not None:
@@ -117,7 +124,7 @@ def resume(
     time_budget: TimeBudget = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """Go on with an interrupted experiment, or with a finished one and more trials."""
+    """Continue an interrupted experiment, or extend a finished one."""
     with refusing():
         folder = ExperimentFolder.find(storage, name)
     resources = {"concurrency": concurrency, "gpus_per_trial": gpus_per_trial}
@@ -147,7 +154,10 @@ def branch(
     time_budget: TimeBudget = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """A new trial from another's checkpoint with other settings; then goes on like `resume`."""
+    """Start a new trial from another trial's checkpoint.
+
+    It has other settings from there on. The experiment then continues as with `resume`.
+    """
     from search.followups.branch import plan_branch
     from search.setup.creation import add_trials
     from search.setup.driver_lock import driving
@@ -177,7 +187,10 @@ def confirm(
     time_budget: TimeBudget = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """Run the best and the controls again over seeds, then rank by the means; then goes on like `resume`."""
+    """Repeat the best trials and the controls over seeds.
+
+    The ranking then goes by the means. The experiment continues as with `resume`.
+    """
     from search.followups.confirm import plan_repeats
     from search.setup.creation import NewTrial
 

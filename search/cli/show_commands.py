@@ -1,7 +1,8 @@
-"""The commands that show what came out: status, rank, measure, report, export."""
+"""The commands that show settings and results: settings, status, rank, measure, report, export."""
 
 from enum import StrEnum
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Annotated
 
 import typer
@@ -25,6 +26,10 @@ from search.cli.app import (
     stdout,
     writable,
 )
+from search.settings import read_preset, resolve
+
+# Longer lines are hard to read.
+MOST_COLUMNS = 100
 
 
 class Format(StrEnum):
@@ -44,12 +49,33 @@ class ExportFormat(StrEnum):
 
 
 @app.command()
+def settings(
+    preset: Annotated[str | None, typer.Argument(metavar="PRESET", help="Show this preset's values.")] = None,
+    form: Annotated[StatusFormat, typer.Option("--format", help="table or json.")] = StatusFormat.table,
+) -> None:
+    """List every setting: its value, what it may be, what it means.
+
+    With a preset (a shipped one's name, or a TOML file) its values are shown, and those that differ from the defaults
+    are marked. Any of them can be overridden: `alphaprune run PRESET --set trial.pruning.amount=0.9`.
+    """
+    from search.setting_help import list_sections, to_json, to_text
+
+    with refusing():
+        sections = list_sections(None if preset is None else resolve(read_preset(preset)))
+    if form is StatusFormat.json:
+        typer.echo(to_json(sections))
+    else:
+        width = min(get_terminal_size().columns, MOST_COLUMNS)
+        typer.echo(to_text(sections, width), nl=False)
+
+
+@app.command()
 def status(
     name: Name,
     form: Annotated[StatusFormat, typer.Option("--format", help="table or json.")] = StatusFormat.table,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """What is done and what is running, while it runs or after."""
+    """Show what is done and what is running."""
     found = status_of(load(storage, name))
     if form is StatusFormat.json:
         typer.echo(status_json(found))
@@ -69,7 +95,7 @@ def rank(
     form: Annotated[Format, typer.Option("--format", help="table, json or csv.")] = Format.table,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """The ranking and the Pareto front."""
+    """Print the ranking and the Pareto front."""
     experiment = load(storage, name)
     with refusing():
         ranked = experiment.rank(by or None, where, top, weights=_weights(weight) or None)
@@ -99,7 +125,10 @@ def measure(
     address: Annotated[str | None, typer.Option(help="Measure on the best node of this Ray cluster.")] = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """Measure (again) speed, memory, size and test accuracy; by default of the Pareto front and the controls."""
+    """Measure speed, memory, size and test accuracy.
+
+    Measures the Pareto front and the controls unless told otherwise, again if they have been measured before.
+    """
     with refusing():
         if top is not None and everything:
             raise ValueError("--top and --all cannot both be given")
@@ -121,7 +150,10 @@ def report(
     ] = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """Write one HTML file that needs no network: the answer, the ranking, the figures, how it was measured."""
+    """Write the results as one HTML file.
+
+    It holds the answer, the ranking, the figures and how everything was measured, and needs no network.
+    """
     experiment = load(storage, name)
     with refusing():
         if to is not None and not to.absolute().parent.is_dir():
@@ -140,7 +172,10 @@ def export(
     form: Annotated[ExportFormat, typer.Option("--format", help="torch or onnx.")] = ExportFormat.torch,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """The pruned network of a trial for use elsewhere, checked against the original's output."""
+    """Export a trial's pruned network for use elsewhere.
+
+    Its output is checked against that of the original.
+    """
     with refusing():
         from search.followups.branch import find_trial
         from trainable.network.export import export as export_network

@@ -16,7 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from search.cli import app
-from search.settings import as_settings_json, read_preset, resolve
+from search.settings import as_settings_json, preset_summaries, read_preset, resolve
 
 
 def alphaprune(*arguments: object) -> Result:
@@ -220,11 +220,36 @@ def test_a_report_where_nothing_can_be_written(tmp_path: Path) -> None:
     refused(alphaprune("report", "e", "--storage", tmp_path / "r", "--to", "/proc/report.html"), "--to", "/proc")
 
 
-def test_help_names_every_command() -> None:
+COMMANDS = ("run", "trial", "resume", "branch", "confirm", "settings", "status", "rank", "measure", "report", "export")
+
+
+def test_help_names_every_command_in_a_whole_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     shown = alphaprune("--help")
     assert shown.exit_code == 0
-    for command in ("run", "trial", "status", "rank"):
-        assert re.search(rf"^  {command}\b", shown.stdout, re.MULTILINE)
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} .*\w\.$", shown.stdout, re.MULTILINE), command
+
+
+def test_help_of_run_names_the_shipped_presets() -> None:
+    shown = alphaprune("run", "--help").stdout
+    for preset, summary in preset_summaries().items():
+        assert f"{preset} - {summary}" in " ".join(shown.split())
+
+
+def test_settings_lists_them_and_those_of_a_preset(tmp_path: Path) -> None:
+    assert "\n  trial.pruning.amount = 0.75\n" in alphaprune("settings").stdout
+    (tmp_path / "mine.toml").write_text("[trial.pruning]\namount = 0.9\n")
+    shown = alphaprune("settings", tmp_path / "mine.toml")
+    assert "\n* trial.pruning.amount = 0.9  (default: 0.75)\n" in shown.stdout
+    rows = json.loads(alphaprune("settings", "quickstart", "--format", "json").stdout)
+    assert [row["value"] for row in rows if row["name"] == "dense.width"] == [0.25]
+
+
+def test_settings_of_a_preset_that_is_none(tmp_path: Path) -> None:
+    refused(alphaprune("settings", "quikstart"), "'quikstart'", "did you mean 'quickstart'")
+    (tmp_path / "mine.toml").write_text("[trial.pruning]\namout = 0.9\n")
+    refused(alphaprune("settings", tmp_path / "mine.toml"), "did you mean 'trial.pruning.amount'")
 
 
 @pytest.mark.slow

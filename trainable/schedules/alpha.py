@@ -121,10 +121,11 @@ class OneShot(Schedule):
 
 @dataclass(frozen=True, config=STRICT)
 class Segment:
-    """A piece of a piecewise schedule: from alpha a, at which the one before it ended, in stages t = 1, 2, ..."""
+    """A piece of a piecewise schedule, which starts where the one before it ended."""
 
     family: Literal["exponential", "multiplicative", "time_based"]
-    """alpha is a e^(-k t) (`exponential`), a m^t (`multiplicative`) or a / (1 + d t) (`time_based`)."""
+    """How alpha falls: a * e^(-k t) (`exponential`), a * m^t (`multiplicative`) or a / (1 + d t) (`time_based`), where
+    a is the alpha that the segment starts from and t counts its stages from 1."""
     rate: Annotated[float, Field(ge=1e-6)]
     """The rate k, the factor m (below 1) or the rate d."""
     ends_at: Annotated[float, Field(gt=0, lt=1)]
