@@ -1,4 +1,4 @@
-"""The settings of an experiment: a preset or a TOML file, overridden by the command line, and checked whole."""
+"""The settings of an experiment: a preset or a TOML file, overridden on the command line, and checked as a whole."""
 
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -133,10 +133,10 @@ def preset_summaries() -> dict[str, str]:
 
 
 def read_preset(preset: str) -> dict[str, Any]:
-    """What a shipped preset or a TOML file says, not yet checked.
+    """The contents of a shipped preset or a TOML file, not yet checked.
 
     Raises:
-        ValueError: if there is neither, or the file is no TOML.
+        ValueError: if there is neither, or the file is not TOML.
     """
     path = Path(preset)
     if preset in presets():
@@ -156,10 +156,11 @@ def read_preset(preset: str) -> dict[str, Any]:
 
 
 def resolve(values: dict[str, Any], overrides: Sequence[str] = ()) -> Settings:
-    """The settings of `values` (as read_preset gave them) with each of `overrides`, "section.key=value", put in.
+    """The settings of `values` (from read_preset), with `overrides` ("section.key=value" each) applied in order.
 
     Raises:
-        ValueError: in one line: the first key that is unknown (with the nearest known one) or value that breaks a rule.
+        ValueError: with one line about the first key that is unknown (and the nearest known one) or value that breaks a
+            rule.
     """
     resolved = _checked(values)
     for override in overrides:
@@ -170,13 +171,13 @@ def resolve(values: dict[str, Any], overrides: Sequence[str] = ()) -> Settings:
 
 
 def as_settings_json(settings: Settings) -> dict[str, Any]:
-    """The settings as the JSON object that experiment.json stores, from which `resolve` makes them again."""
+    """The settings as the JSON object that experiment.json stores; `resolve` turns it into settings again."""
     dumped: dict[str, Any] = _SETTINGS.dump_python(settings, mode="json")
     return dumped
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
-    """The one of `known` that `word` was most likely meant to be, None where none is near."""
+    """The one of `known` that `word` was most likely meant to be; None if none is close."""
 
     def likeness(candidate: str) -> float:
         whole = SequenceMatcher(None, word, candidate).ratio()
@@ -198,9 +199,9 @@ def _put(tree: dict[str, Any], override: str) -> None:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text  # a bare word: what needs quotes in TOML should not need them twice in a shell
+        value = text  # a bare word: a shell should not require a second pair of quotes
     if key in ("family", "policy") and tree.get(key) != value:
-        tree.clear()  # another family has other parameters: its own defaults
+        tree.clear()  # another family has other parameters and starts from its own defaults
     tree[key] = value
 
 
@@ -217,7 +218,7 @@ def _checked(values: dict[str, Any]) -> Settings:
 
 
 def explain(error: ValidationError) -> str:
-    """What is wrong with a configuration, in one line: the first key that is unknown or value that breaks a rule."""
+    """What is wrong with a configuration, in one line: the first unknown key, or the first value that breaks a rule."""
     first = error.errors()[0]
     tags = {*_tags("trial.alpha"), *_tags("trial.lr")}
     path = ".".join(str(part) for part in first["loc"] if part not in tags)
@@ -241,7 +242,7 @@ def _tags(path: str) -> list[str]:
 
 
 def _paths(kind: Any, prefix: str = "") -> Iterator[str]:
-    """The dotted paths of all settings, every member of every union included."""
+    """The dotted paths of all settings, including those of every member of every union."""
     if is_dataclass(kind):
         for each in fields(kind):
             yield prefix + each.name

@@ -1,7 +1,7 @@
 """The shipped space: which alpha schedule, which learning-rate policy, which channels, and the rates of all three.
 
-It is conditional: a trial is asked for the parameters of the family and the policy it drew, and for no others.
-Parameters are named like the path of the field they set; those of one branch carry its name as well
+It is conditional: only the parameters of the family and the policy that a trial has drawn are suggested. A parameter
+has the name of the field that it sets; those of one family or policy contain its name as well
 (`alpha.exponential.rate`, `lr.plateau.patience`), so that no name ever has two distributions.
 """
 
@@ -37,15 +37,15 @@ def alpha_pruning(
 ) -> TrialConfig:
     """`base` with another alpha schedule, learning-rate policy and choice of channels.
 
-    Seed, epochs, epochs_per_alpha, batch size, momentum, round_to, `of` and gate stay what `base` says. Each option
-    lists what may be drawn, the amounts (fractions in (0, 1)) as a choice too, so that every one has its control;
-    where a list names one thing, the trial is not asked for it.
+    Seed, epochs, epochs_per_alpha, batch size, momentum, round_to, `of` and gate are those of `base`. Each option lists
+    what may be drawn; a list of one is not suggested. Amounts (fractions in (0, 1)) are a choice as well rather than a
+    range, so that each has its control.
 
-    The warm-up is not searched: it is base's (the policy's default where base's policy has none), but at most a third
-    of the retrain phase. Every trial has at least one alpha stage.
+    The warm-up is not searched: it is that of `base` (the policy's default if base's policy has none), but at most a
+    third of the retrain phase. Every trial has at least one alpha stage.
 
-    Raises ValueError when an option is empty, repeats itself or names something else, and when `base` is too short
-    for an alpha phase.
+    Raises ValueError if an option is empty, has duplicates or an unknown entry, or `base` is too short for an alpha
+    phase.
     """
     _named("families", families, FAMILIES)
     _named("policies", policies, POLICIES)
@@ -56,7 +56,7 @@ def alpha_pruning(
         if not (isinstance(amount, int | float) and 0 < amount < 1):
             raise ValueError(
                 f"`amounts` must be fractions in (0, 1), but got {amount!r}; "
-                f"0.75 dooms three quarters of the {base.pruning.of}"
+                f"0.75 cuts three quarters of the {base.pruning.of}"
             )
     shortest, longest = ALPHA_FRACTION
     one_stage = base.epochs_per_alpha / base.epochs
@@ -106,7 +106,7 @@ def _schedule(trial: optuna.Trial, family: str) -> AlphaSchedule:
 
 
 def _lr_policy(trial: optuna.Trial, policy: str, config: TrialConfig) -> LRPolicy:
-    """The policy, whose warm-up and rhythm fit the epochs of `config` (whose own lr is still base's)."""
+    """The policy, with a warm-up and periods that fit the epochs of `config`, whose own lr is still that of base."""
     peak = trial.suggest_float("lr.peak", 3e-3, 0.2, log=True)
     warmup = min(getattr(config.lr, "warmup_epochs", Plateau.warmup_epochs), config.retrain_epochs // 3)
     match policy:
@@ -120,7 +120,7 @@ def _lr_policy(trial: optuna.Trial, policy: str, config: TrialConfig) -> LRPolic
         case "cosine":
             return CosineAnnealing(peak=peak, warmup_epochs=warmup)
         case "cosine_restarts":
-            # The first period fits behind the warm-up of the shortest retrain phase there can be, about 0.27 epochs.
+            # The first period fits into the shortest retrain phase, 0.4 of the epochs, less a warm-up of a third of it.
             longest = max(1, config.epochs // 4)
             shortest = min(longest, max(2, config.epochs // 12))
             return CosineRestarts(
@@ -135,7 +135,7 @@ def _lr_policy(trial: optuna.Trial, policy: str, config: TrialConfig) -> LRPolic
 
 
 def _choice(trial: optuna.Trial, name: str, choices: Sequence[Any]) -> Any:
-    """What the trial draws of `choices`; one alone is no question."""
+    """What the trial draws from `choices`; a single one is not suggested."""
     return choices[0] if len(choices) == 1 else trial.suggest_categorical(name, choices)
 
 
@@ -144,12 +144,12 @@ def _named(option: str, names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             near = get_close_matches(str(name), known, n=1, cutoff=0)[0]
-            raise ValueError(f"`{option}` must be of {', '.join(known)}, but got {name!r}; the nearest is {near!r}")
+            raise ValueError(f"`{option}` must be among {', '.join(known)}, but got {name!r}; the nearest is {near!r}")
 
 
 def _listed(option: str, values: Sequence[object]) -> None:
-    # Options come from a settings file, where a lone value is easily written for a list of one.
+    # Options come from a settings file, where it is easy to write a single value instead of a list of one.
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise ValueError(f"`{option}` must be a list, but got {values!r}; write [{values!r}]")
     if not values or any(values.count(value) > 1 for value in values):
-        raise ValueError(f"`{option}` must name one thing or more, each once, but got {list(values)}")
+        raise ValueError(f"`{option}` must have at least one entry and no duplicates, but got {list(values)}")

@@ -1,4 +1,4 @@
-"""The space of one point: the preset's own `[trial]`."""
+"""The space of a single point: the preset's own `[trial]`."""
 
 import optuna
 
@@ -6,5 +6,5 @@ from trainable.config import TrialConfig
 
 
 def fixed(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
-    """`base` as it is; nothing is asked of the study."""
+    """`base` as it is; the study suggests nothing."""
     return base

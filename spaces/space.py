@@ -1,4 +1,4 @@
-"""Finds the space that a preset names, `package.module:function`; what cannot work is refused before a trial starts."""
+"""Loads the space that a preset names, `package.module:function`; refuses what cannot work before a trial starts."""
 
 import importlib
 import inspect
@@ -19,7 +19,7 @@ from trainable.config import TrialConfig
 
 @dataclass(frozen=True)
 class Space:
-    """A space with its options, called with what differs from trial to trial; pickles by the function's name."""
+    """A space with its options, called with the Optuna trial and the base; pickles by the function's name."""
 
     name: str
     function: Callable[..., TrialConfig]
@@ -27,7 +27,7 @@ class Space:
     takes_base: bool
 
     def __call__(self, trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
-        """What the space makes of `trial`; raises ValueError when that is no TrialConfig."""
+        """The configuration that the space makes for `trial`; raises ValueError if it is not a TrialConfig."""
         options = {**self.options, "base": base} if self.takes_base else self.options
         config = self.function(trial, **options)
         if not isinstance(config, TrialConfig):
@@ -39,21 +39,23 @@ class Space:
 
 
 def load_space(name: str, options: dict[str, Any]) -> Space:
-    """The space that a preset names `package.module:function`, called with (trial, base).
+    """The space that a preset names `package.module:function`, to be called with (trial, base).
 
-    The module may also lie in the current folder. The function takes the trial, `base` if it has a parameter of that
-    name, and `options` by keyword. Raises ValueError, of one line, when the name leads to no function that workers
-    can import, or the function does not take just these options.
+    The module may also be a file in the current folder. The function takes the trial, `base` if it has a parameter of
+    that name, and `options` as keyword arguments. Raises ValueError, with a single line, if the name does not lead to a
+    function that workers can import, or if the function does not take exactly these options.
     """
     module_name, _, function_name = name.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), function_name]):
-        raise ValueError(f"a space is named package.module:function, but got {name!r}; e.g. 'my_space:space'")
+        raise ValueError(f"space.function must be package.module:function, but got {name!r}; e.g. 'my_space:space'")
     module = _module(module_name, name)
     function = _function(module, function_name, name)
 
     parameters = list(inspect.signature(function).parameters.values())
     if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
-        raise ValueError(f"space {name!r} must take the optuna.Trial first, but takes none; write `def space(trial)`")
+        raise ValueError(
+            f"space {name!r} must take an optuna.Trial as its first argument, but takes none; write `def space(trial)`"
+        )
     keywords = [
         parameter
         for parameter in parameters[1:]
@@ -62,23 +64,23 @@ def load_space(name: str, options: dict[str, Any]) -> Space:
     takes_any = parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
     known = [parameter.name for parameter in keywords if parameter.name != "base"]
     for option in options:
-        # The trial and the base are the search's to give, also to a function that takes anything.
+        # The search itself passes the trial and the base, even to a function that takes any keyword.
         if option not in known and not (takes_any and option not in ("base", parameters[0].name)):
-            raise ValueError(f"space {name!r} takes no option {option!r}; {_nearest(option, known)}")
+            raise ValueError(f"space {name!r} takes no option {option!r}; {_nearest(option, known, 'it takes none')}")
     for parameter in keywords:
         if parameter.default is parameter.empty and parameter.name not in ("base", *options):
             raise ValueError(
-                f"space {name!r} needs {parameter.name!r}, which its options do not give; give it, or a default "
-                "(the preset's TrialConfig goes to a parameter named 'base')"
+                f"space {name!r} needs {parameter.name!r}, which is not among its options; add it to space.options, or "
+                "give it a default (the preset's TrialConfig goes to a parameter named 'base')"
             )
     return Space(name, function, dict(options), any(parameter.name == "base" for parameter in keywords))
 
 
 @contextmanager
 def current_folder_importable() -> Iterator[None]:
-    """Modules in the current folder can be imported, as with `python -m`: a space may lie beside the preset.
+    """Makes modules in the current folder importable, as `python -m` does, so that a space can stand beside its preset.
 
-    The folder comes last, so that nothing installed is hidden by a file there.
+    The folder comes last in the search path, so that a file there hides nothing that is installed.
     """
     here = str(Path.cwd())
     if here in sys.path:
@@ -99,13 +101,13 @@ def _module(module_name: str, name: str) -> ModuleType:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
             raise ValueError(
-                f"space {name!r}: {_line(error)}, neither installed nor in {here}; mend the name or go to its folder"
+                f"space {name!r}: {_line(error)}, neither installed nor in {here}; fix the name or run in its folder"
             ) from error
-        raise ValueError(f"space {name!r}: importing {module_name} raised {_line(error)}; mend it there") from error
+        raise ValueError(f"space {name!r}: importing {module_name} raised {_line(error)}; fix the module") from error
 
 
 def _function(module: ModuleType, function_name: str, name: str) -> Callable[..., TrialConfig]:
-    # The file is named because an installed module may have been found where one's own was meant.
+    # The file is named because an installed module may have been found instead of the user's own.
     where = getattr(module, "__file__", None) or module.__name__
     if not hasattr(module, function_name):
         known = [
@@ -113,7 +115,8 @@ def _function(module: ModuleType, function_name: str, name: str) -> Callable[...
             for key, value in vars(module).items()
             if inspect.isfunction(value) and value.__module__ == module.__name__ and not key.startswith("_")
         ]
-        raise ValueError(f"space {name!r}: {where} has no {function_name!r}; {_nearest(function_name, known)}")
+        hint = _nearest(function_name, known, "it has no function")
+        raise ValueError(f"space {name!r}: {where} has no {function_name!r}; {hint}")
     function: Callable[..., TrialConfig] = getattr(module, function_name)
     if not callable(function):
         raise ValueError(f"space {name!r} must be a function, but is {function!r} in {where}; name a function")
@@ -121,15 +124,15 @@ def _function(module: ModuleType, function_name: str, name: str) -> Callable[...
         pickle.dumps(function)
     except Exception as error:
         raise ValueError(
-            f"space {name!r} must be importable by workers, but is a lambda or local in {where}; "
-            f"write `def {function_name}(trial)` at the module's top level"
+            f"space {name!r} must be importable by workers, but is a lambda or a local function in {where}; "
+            f"write `def {function_name}(trial)` at the top level of the module"
         ) from error
     return function
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def _nearest(name: str, known: list[str], nothing: str) -> str:
     near = get_close_matches(name, known, n=1, cutoff=0)
-    return f"the nearest is {near[0]!r}" if near else "it has none"
+    return f"the nearest is {near[0]!r}" if near else nothing
 
 
 def _line(error: Exception) -> str:

@@ -1,8 +1,8 @@
-"""The weekly report's story: its piecewise schedule, the jump to 0 and its learning rates, at both places of the gate.
+"""The weekly report replayed: its piecewise schedule, the jump to 0 and its learning rates, with both kinds of gate.
 
-alpha = e^(-k t) with k = 0.05 until alpha = 0.4, then k = 0.5 until 0.018; then 0, retrained at 0.001, and whenever
-that stagnates at 0.01 and 0.1. All lengths follow from the preset's one setting, `trial.epochs`: half of them go to the
-26 stages of alpha, as many epochs each as fit (the report's "at most 100" would be 5,200 in all).
+alpha = e^(-k t) with k = 0.05 until alpha = 0.4, then k = 0.5 until 0.018, then 0. The pruned network is retrained at a
+learning rate of 0.001 and, as it stagnates, of 0.01 and 0.1. All lengths follow from one setting, `trial.epochs`: half
+of them go to the 26 stages of alpha, as many to each as fit (the report's "at most 100" would make 5,200 in all).
 """
 
 from dataclasses import replace
@@ -22,19 +22,19 @@ RATES = (0.001, 0.01, 0.1)
 
 
 def weekly_report(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
-    """`base` with the report's schedule and learning rates; the gate's place alternates from trial to trial.
+    """`base` with the report's schedule and learning rates; the gate alternates from trial to trial.
 
     Raises:
-        ValueError: if base.epochs leaves no epoch for each of the stages and as many behind them.
+        ValueError: if base.epochs is less than two for each stage.
     """
     epochs_per_alpha = base.epochs // 2 // STAGES
     if not epochs_per_alpha:
         raise ValueError(
-            f"trial.epochs must be at least {2 * STAGES}, an epoch for each of the {STAGES} stages of alpha and as "
-            f"many behind them, but got {base.epochs}"
+            f"trial.epochs must be at least {2 * STAGES}, one for each of the {STAGES} stages of alpha and as many to "
+            f"retrain, but got {base.epochs}"
         )
     alpha_epochs = STAGES * epochs_per_alpha
-    # A third of what is left for each rate, but for the epochs in which it still improves.
+    # A third of what is left for each rate, less the epochs in which it still improves.
     patience = max(1, (base.epochs - alpha_epochs) // (4 * len(RATES)))
     return replace(
         base,

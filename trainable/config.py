@@ -92,24 +92,24 @@ class TrialConfig:
             )
         if len(self.begun) >= self.epochs:
             raise ValueError(
-                f"`epochs` must leave a branch some to run behind the {len(self.begun)} that were done before it, but "
-                f"got epochs={self.epochs}"
+                f"`epochs` must be more than the {len(self.begun)} that the branch took over from its parent, but got "
+                f"epochs={self.epochs}"
             )
         if self.alpha.family != "one_shot" and self.alpha_fraction > 0 and self._stages == 0 and not self.begun:
             raise ValueError(
                 "`epochs_per_alpha <= alpha_fraction * epochs < epochs` must hold, or alpha has no stage, but got "
                 f"epochs_per_alpha={self.epochs_per_alpha}, alpha_fraction={self.alpha_fraction} and "
-                f"epochs={self.epochs}; for no alpha phase say alpha_fraction=0 or alpha.family='one_shot'"
+                f"epochs={self.epochs}; for no alpha phase use alpha_fraction=0 or alpha.family='one_shot'"
             )
 
     @property
     def alphas(self) -> tuple[float, ...]:
         """Alpha of each epoch of the alpha phase, every one in (0, 1]; at least one epoch is left to retrain."""
         done = tuple(alpha for alpha in self.begun if alpha > 0)
-        if len(done) < len(self.begun):  # branched behind the cut
+        if len(done) < len(self.begun):  # branched after the cut
             return done
         each, left = self.epochs_per_alpha, max(0, self._stages * self.epochs_per_alpha - len(done))
-        if done:  # first the stage that was begun
+        if done:  # first the rest of the stage that the parent was in
             stood = sum(1 for _ in takewhile(lambda alpha: alpha == done[-1], reversed(done)))
             done += min(left, -stood % each) * (done[-1],)
             left = max(0, self._stages * each - len(done))
@@ -122,7 +122,7 @@ class TrialConfig:
 
     @property
     def retrain_epochs(self) -> int:
-        """Epochs of its own behind the cut; what an early end of the alpha phase leaves over goes to them."""
+        """Epochs after the cut that are its own; those that an early end of the alpha phase leaves are among them."""
         return self.epochs - max(len(self.alphas), len(self.begun))
 
 

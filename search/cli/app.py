@@ -1,4 +1,4 @@
-"""What the commands share: their options, their ways to refuse and to end, and how a ranking is shown."""
+"""What the commands share: options, how they refuse and how they end, and how a ranking is shown."""
 
 import logging
 import shlex
@@ -30,17 +30,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Storage = Annotated[Path, typer.Option(help="Folder that experiments are in.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the experiment in --storage.", show_default=False)]
-Set = Annotated[list[str], typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting; repeatable.")]
-MovedData = Annotated[str | None, typer.Option("--data", help="Where the data is, if elsewhere than recorded.")]
-Concurrency = Annotated[int | None, typer.Option(help="Most trials at once; by default all that fit.")]
-GpusPerTrial = Annotated[float | None, typer.Option(help="GPUs of a trial, may be a fraction.")]
-Address = Annotated[str | None, typer.Option(help="Address of a running Ray cluster; else one is started.")]
-Local = Annotated[bool, typer.Option("--local", help="In this process, one trial after another.")]
+Storage = Annotated[Path, typer.Option(help="Folder that holds the experiments.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of an experiment in --storage.", show_default=False)]
+Set = Annotated[
+    list[str],
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting (see `settings`); repeatable."),
+]
+MovedData = Annotated[str | None, typer.Option("--data", help="New location of the data, if it has moved.")]
+Concurrency = Annotated[int | None, typer.Option(help="Maximum number of concurrent trials (default: as many as fit).")]
+GpusPerTrial = Annotated[float | None, typer.Option(help="GPUs per trial; may be a fraction.")]
+Address = Annotated[str | None, typer.Option(help="Address of a running Ray cluster (default: start one here).")]
+Local = Annotated[bool, typer.Option("--local", help="Run in this process, one trial after another, without Ray.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files to the experiment's tensorboard/.")]
 TimeBudget = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="Stop after e.g. 90s, 30m, 12h; `resume` goes on.")
+    str | None, typer.Option(metavar="DURATION", help="Stop after 90s, 30m, 12h etc.; `resume` continues.")
 ]
 DEFAULT_STORAGE = Path("ray_results")
 
@@ -51,17 +54,17 @@ log = logging.getLogger("alphaprune")
 
 
 class _ConsoleHandler(logging.Handler):
-    """Writes what is logged for people to `console`; what is a warning or worse begins with `alphaprune: `."""
+    """Writes log messages to `console`; warnings and errors begin with `alphaprune: `."""
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "alphaprune: " if record.levelno >= logging.WARNING else ""
-        # As Text, since messages hold texts of others, whose brackets are no markup.
+        # As Text: messages contain text from elsewhere, whose brackets are not markup.
         console.print(Text(f"{prefix}{record.getMessage()}"), soft_wrap=True)
 
 
 @contextmanager
 def logging_to_console() -> Iterator[None]:
-    """Shows what the project logs, from INFO on."""
+    """Shows the project's log messages, from INFO up."""
     handler, level, propagate = _ConsoleHandler(), log.level, log.propagate
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -92,25 +95,25 @@ def refusing() -> Iterator[None]:
 
 @contextmanager
 def writable(to: Path) -> Iterator[None]:
-    """Turns the OSError of what writes to `to` into the ValueError of a request that cannot be met."""
+    """Turns an OSError in writing to `to` into the ValueError of a request that cannot be met."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ValueError(f"--to must be a place that can be written, but {str(to)!r}: {reason}") from error
+        raise ValueError(f"--to must be writable, but got {str(to)!r}: {reason}") from error
 
 
 @contextmanager
 def ending(
     folder: ExperimentFolder, time_budget: float | None = None, *, address: str | None = None, data: str | None = None
 ) -> Iterator[None]:
-    """Stops what runs inside when it is told to, or its budget of seconds is spent; says how to go on with it.
+    """Stops what runs inside when it is told to or the time budget is spent, and says how to resume it.
 
     Args:
         folder: of the experiment.
-        time_budget: in seconds, None for no end.
-        address: of the cluster that it runs on, if it is none of its own.
-        data: where the data is, if elsewhere than recorded.
+        time_budget: in seconds; None for no limit.
+        address: of the cluster that it runs on, unless it starts its own.
+        data: new location of the data, if it has moved.
     """
     try:
         with interruptible(time_budget), full_disk_interrupts(), _quiet_optuna():
@@ -135,7 +138,7 @@ def ending(
 
 @contextmanager
 def _quiet_optuna() -> Iterator[None]:
-    """Without Optuna's word on each study, and that grouping a conditional space's parameters is experimental."""
+    """Silences Optuna's announcement of each study and its warning that grouping parameters is experimental."""
     import optuna
 
     verbosity = optuna.logging.get_verbosity()
@@ -149,7 +152,7 @@ def _quiet_optuna() -> Iterator[None]:
 
 
 def load(storage: Path, name: str) -> analysis.Experiment:
-    """The experiment `name`, its problems said."""
+    """The experiment `name`; its problems go to stderr."""
     with refusing():
         experiment = analysis.load(ExperimentFolder.find(storage, name).path)
     for problem in experiment.problems:
@@ -158,7 +161,7 @@ def load(storage: Path, name: str) -> analysis.Experiment:
 
 
 def print_ranking(folder: ExperimentFolder, *, empty_is_failure: bool = True) -> analysis.Experiment:
-    """The ranking on stdout, and where the experiment is; returns it as it was loaded for that."""
+    """Prints the ranking to stdout, and to stderr where the experiment is; returns the experiment."""
     experiment = load(folder.path.parent, folder.path.name)
     ranked = experiment.rank()
     stdout().print(ranking_table(ranked, experiment.dense, experiment.dense_measure))

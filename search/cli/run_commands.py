@@ -40,11 +40,13 @@ PRESETS = "\n\n".join(["Shipped presets:", *(f"{name} - {summary}" for name, sum
 
 @app.command(epilog=PRESETS)
 def run(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="A shipped preset's name, or a TOML file.")],
-    name: Annotated[str | None, typer.Option(help="Name of the experiment; by default the preset's.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Trials besides the controls.")] = None,
-    data: Annotated[str | None, typer.Option(help="digits, cifar10, or a folder (Parquet or ImageFolder).")] = None,
-    width: Annotated[float | None, typer.Option(help="Width of the dense network, 1 is the published one.")] = None,
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="Name of a shipped preset, or a TOML file.")],
+    name: Annotated[str | None, typer.Option(help="Name of the experiment (default: the preset's name).")] = None,
+    trials: Annotated[int | None, typer.Option(help="Number of trials, besides the controls.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="digits, cifar10, or a folder (Parquet or ImageFolder layout).")
+    ] = None,
+    width: Annotated[float | None, typer.Option(help="Width of the dense network; 1 is the published VGG16.")] = None,
     concurrency: Concurrency = None,
     gpus_per_trial: GpusPerTrial = None,
     address: Address = None,
@@ -73,10 +75,10 @@ def run(
 
 @app.command()
 def trial(
-    target: Annotated[str, typer.Argument(metavar="NAME|CONFIG.toml", help="An experiment, or a TOML file.")],
-    number: Annotated[int | None, typer.Argument(metavar="NUMBER", help="The trial's number.")] = None,
+    target: Annotated[str, typer.Argument(metavar="NAME|CONFIG.toml", help="Name of an experiment, or a TOML file.")],
+    number: Annotated[int | None, typer.Argument(metavar="NUMBER", help="Number of the trial to recompute.")] = None,
     data: MovedData = None,
-    name: Annotated[str | None, typer.Option(help="CONFIG.toml: name of the experiment it becomes.")] = None,
+    name: Annotated[str | None, typer.Option(help="CONFIG.toml only: name of the new experiment.")] = None,
     overrides: Set = [],  # noqa: B006
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -91,14 +93,14 @@ def trial(
 
         with refusing():
             if overrides or name:
-                raise ValueError("--set and --name go with CONFIG.toml; a recorded trial is computed as it was")
+                raise ValueError("--set and --name are for CONFIG.toml only; a recorded trial is recomputed as it was")
             rows = recompute_trial(ExperimentFolder.find(storage, target), number, data=data)
         for row in rows:
             typer.echo(json.dumps(row.as_values()))
         return
     with refusing():
         if not target.endswith(".toml"):
-            raise ValueError(f"give the NUMBER of a trial of {target!r}, or a TOML file")
+            raise ValueError(f"give the NUMBER of a trial in {target!r}, or a TOML file")
         sources = [f"data.source={json.dumps(data)}"] if data else []
         settings = resolve(read_preset(target), [*overrides, *sources])
     alone = replace(
@@ -113,8 +115,8 @@ def trial(
 @app.command()
 def resume(
     name: Name,
-    trials: Annotated[int | None, typer.Option(help="Extend the search to so many trials.")] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed trials again.")] = False,
+    trials: Annotated[int | None, typer.Option(help="New total number of trials, besides the controls.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
     data: MovedData = None,
     concurrency: Concurrency = None,
     gpus_per_trial: GpusPerTrial = None,
@@ -142,12 +144,13 @@ def resume(
 @app.command()
 def branch(
     name: Name,
-    number: Annotated[int, typer.Argument(metavar="NUMBER", help="The trial to start from.", show_default=False)],
-    at_alpha: Annotated[float, typer.Option(help="At its first epoch with alpha at or below this.")],
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="Number of the parent trial.", show_default=False)],
+    at_alpha: Annotated[float, typer.Option(help="Start at the parent's first epoch with alpha at or below this.")],
     overrides: Annotated[
-        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Other than in that trial, e.g. alpha.rate=2.")
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the parent, e.g. alpha.rate=2."),
     ] = [],  # noqa: B006
-    later: Annotated[bool, typer.Option("--later", help="Only record it; `resume` runs it.")] = False,
+    later: Annotated[bool, typer.Option("--later", help="Only record the branch; `resume` runs it.")] = False,
     data: MovedData = None,
     address: Address = None,
     local: Local = False,
@@ -178,9 +181,12 @@ def confirm(
     name: Name,
     top: Annotated[
         int | None,
-        typer.Option(help="So many trials, the best of each amount cut in turn, besides all controls.", min=1),
+        typer.Option(
+            help="Number of trials to repeat: the best at each amount cut, in turn. All controls are repeated, too.",
+            min=1,
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="How many other seeds each is repeated with.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Number of other seeds to repeat each with.")] = 3,
     data: MovedData = None,
     address: Address = None,
     local: Local = False,
@@ -197,7 +203,7 @@ def confirm(
     with refusing():
         folder = ExperimentFolder.find(storage, name)
         new = [NewTrial(record) for record in plan_repeats(folder, top=top, seeds=seeds)]
-    log.info(f"{len(new)} repeats with other seeds" if new else "all of them have been repeated already")
+    log.info(f"{len(new)} repeats with other seeds" if new else "all of them have already been repeated")
     _resume(folder, Place(local, address), time_budget, data=data, new=new)
 
 
@@ -210,7 +216,7 @@ class Place:
     tensorboard: bool = False
 
     def backend(self) -> "Backend":
-        # Imported here, as below: torch takes seconds that `rank` and `status` should not.
+        # Imported here, as below: torch takes seconds, which `rank` and `status` should not.
         from search.backends.local import LocalBackend
         from search.backends.ray.backend import RayBackend
 
@@ -253,12 +259,12 @@ def _resume(folder: ExperimentFolder, place: Place, time_budget: str | None, *, 
 
 
 def _show_results(folder: ExperimentFolder) -> None:
-    """The ranking, and the report where the settings want one."""
+    """Prints the ranking, and writes the report if the settings say so."""
     experiment = print_ranking(folder)
     if experiment.settings.get("results", {}).get("report", True):
         from analysis.report import write_report
 
         try:
             log.info("report: %s", write_report(experiment))
-        except OSError as error:  # all else is there
-            log.error("the report cannot be written: %s", error.strerror or error)
+        except OSError as error:  # everything else is done
+            log.error("the report could not be written: %s", error.strerror or error)

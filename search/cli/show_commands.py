@@ -51,7 +51,7 @@ class ExportFormat(StrEnum):
 @app.command()
 def settings(
     preset: Annotated[str | None, typer.Argument(metavar="PRESET", help="Show this preset's values.")] = None,
-    form: Annotated[StatusFormat, typer.Option("--format", help="table or json.")] = StatusFormat.table,
+    form: Annotated[StatusFormat, typer.Option("--format", help="Output format.")] = StatusFormat.table,
 ) -> None:
     """List every setting: its value, what it may be, what it means.
 
@@ -72,7 +72,7 @@ def settings(
 @app.command()
 def status(
     name: Name,
-    form: Annotated[StatusFormat, typer.Option("--format", help="table or json.")] = StatusFormat.table,
+    form: Annotated[StatusFormat, typer.Option("--format", help="Output format.")] = StatusFormat.table,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Show what is done and what is running."""
@@ -86,13 +86,15 @@ def status(
 @app.command()
 def rank(
     name: Name,
-    by: Annotated[list[str], typer.Option(help="Column to rank by, a leading - or + sets the direction.")] = [],  # noqa: B006
+    by: Annotated[
+        list[str], typer.Option(help="Column to rank by; a leading - or + sets the direction; repeatable.")
+    ] = [],  # noqa: B006
     weight: Annotated[
         list[str], typer.Option(metavar="COLUMN=W", help="Rank by a weighted sum of scaled columns; repeatable.")
     ] = [],  # noqa: B006
-    where: Annotated[str | None, typer.Option(help="Only these, e.g. 'mac_sparsity >= 0.75'.")] = None,
-    top: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
-    form: Annotated[Format, typer.Option("--format", help="table, json or csv.")] = Format.table,
+    where: Annotated[str | None, typer.Option(help="Only trials that meet this, e.g. 'mac_sparsity >= 0.75'.")] = None,
+    top: Annotated[int | None, typer.Option(help="Show only the top N.", min=1)] = None,
+    form: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.table,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Print the ranking and the Pareto front."""
@@ -119,8 +121,8 @@ def _weights(texts: list[str]) -> dict[str, float]:
 @app.command()
 def measure(
     name: Name,
-    top: Annotated[int | None, typer.Option(help="The best so many, and the controls.", min=1)] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All complete trials.")] = False,
+    top: Annotated[int | None, typer.Option(help="Measure the top N trials and the controls.", min=1)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Measure all complete trials.")] = False,
     data: MovedData = None,
     address: Annotated[str | None, typer.Option(help="Measure on the best node of this Ray cluster.")] = None,
     storage: Storage = DEFAULT_STORAGE,
@@ -131,7 +133,7 @@ def measure(
     """
     with refusing():
         if top is not None and everything:
-            raise ValueError("--top and --all cannot both be given")
+            raise ValueError("--top and --all exclude each other; give one of them")
         folder = ExperimentFolder.find(storage, name)
     with ending(folder, address=address, data=data), refusing():
         from search.backends.ray.backend import RayBackend
@@ -146,7 +148,7 @@ def measure(
 def report(
     name: Name,
     to: Annotated[
-        Path | None, typer.Option(help="The file; by default report.html in the experiment's folder.")
+        Path | None, typer.Option(help="File to write (default: report.html in the experiment's folder).")
     ] = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -167,9 +169,9 @@ def report(
 @app.command()
 def export(
     name: Name,
-    number: Annotated[int, typer.Argument(metavar="NUMBER", help="The trial.", show_default=False)],
-    to: Annotated[Path, typer.Option(help="torch: a new folder; onnx: a new file.", show_default=False)],
-    form: Annotated[ExportFormat, typer.Option("--format", help="torch or onnx.")] = ExportFormat.torch,
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="Number of the trial.", show_default=False)],
+    to: Annotated[Path, typer.Option(help="A new folder for torch, a new file for onnx.", show_default=False)],
+    form: Annotated[ExportFormat, typer.Option("--format", help="Format to write.")] = ExportFormat.torch,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Export a trial's pruned network for use elsewhere.
@@ -190,5 +192,5 @@ def export(
         except ArithmeticError as error:
             log.error("%s", error)
             raise typer.Exit(1) from error
-    log.info("its logits differ from the network's by at most %.1g of the largest", difference)
+    log.info("checked: its logits agree with the original's to within %.1g of the largest", difference)
     typer.echo(to)

@@ -187,17 +187,23 @@ def test_only_what_the_options_list_is_drawn() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"families": ["cosine", "exponentail"]}, "`families` must be of .*, but got 'exponentail'; .* 'exponential'"),
-        ({"families": ["one_shot"]}, "`families` must be of exponential, multiplicative, .*, but got 'one_shot'"),
+        (
+            {"families": ["cosine", "exponentail"]},
+            "`families` must be among .*, but got 'exponentail'; .* 'exponential'",
+        ),
+        ({"families": ["one_shot"]}, "`families` must be among exponential, multiplicative, .*, but got 'one_shot'"),
         ({"policies": ["cosine_restart"]}, "`policies` .* got 'cosine_restart'; the nearest is 'cosine_restarts'"),
         ({"criteria": ["bnscale"]}, "`criteria` .* got 'bnscale'; the nearest is 'bn_scale'"),
-        ({"scopes": ["local"]}, "`scopes` must be of uniform, global, but got 'local'"),
+        ({"scopes": ["local"]}, "`scopes` must be among uniform, global, but got 'local'"),
         ({"scopes": "global"}, r"`scopes` must be a list, but got 'global'; write \['global'\]"),
         ({"amounts": 0.5}, r"`amounts` must be a list, but got 0.5; write \[0.5\]"),
         ({"amounts": [0.5, 1.0]}, r"`amounts` must be fractions in \(0, 1\), but got 1.0"),
         ({"amounts": ["half"]}, r"`amounts` must be fractions in \(0, 1\), but got 'half'"),
-        ({"amounts": []}, r"`amounts` must name one thing or more, each once, but got \[\]"),
-        ({"criteria": ["l1", "l1"]}, r"`criteria` must name one thing or more, each once, but got \['l1', 'l1'\]"),
+        ({"amounts": []}, r"`amounts` must have at least one entry and no duplicates, but got \[\]"),
+        (
+            {"criteria": ["l1", "l1"]},
+            r"`criteria` must have at least one entry and no duplicates, but got \['l1', 'l1'\]",
+        ),
     ],
 )
 def test_options_that_name_something_else_are_refused(options: dict[str, object], message: str) -> None:

@@ -95,13 +95,13 @@ def test_a_file_here_hides_no_installed_module(write: Write, tmp_path: Path, mon
 
 @pytest.mark.parametrize("name", ["my_space", "my_space:", ":space", "my_space.py:space:x", "my-space:space", ""])
 def test_a_name_of_another_form_is_refused(name: str) -> None:
-    assert message(name) == f"a space is named package.module:function, but got {name!r}; e.g. 'my_space:space'"
+    assert message(name) == f"space.function must be package.module:function, but got {name!r}; e.g. 'my_space:space'"
 
 
 def test_no_such_module(write: Write, tmp_path: Path) -> None:
     assert message("my_spaec:space") == (
         "space 'my_spaec:space': ModuleNotFoundError: No module named 'my_spaec', neither installed nor in "
-        f"{tmp_path}; mend the name or go to its folder"
+        f"{tmp_path}; fix the name or run in its folder"
     )
     assert "No module named 'spaces.beta_pruning', neither" in message("spaces.beta_pruning:space")
     write("")
@@ -135,22 +135,22 @@ def test_no_such_function(write: Write, tmp_path: Path) -> None:
 
 def test_a_module_without_functions(write: Write) -> None:
     write("")
-    assert message("my_space:space").endswith("my_space.py has no 'space'; it has none")
+    assert message("my_space:space").endswith("my_space.py has no 'space'; it has no function")
 
 
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
         ("space = 3.5\n", "must be a function, but is 3.5"),
-        ("space = lambda trial: TrialConfig()\n", "must be importable by workers, but is a lambda or local"),
+        ("space = lambda trial: TrialConfig()\n", "must be importable by workers, but is a lambda or a local function"),
         (
             "def make():\n    def space(trial):\n        return TrialConfig()\n    return space\nspace = make()\n",
-            "must be importable by workers, but is a lambda or local",
+            "must be importable by workers, but is a lambda or a local function",
         ),
-        ("def space():\n    return TrialConfig()\n", "must take the optuna.Trial first, but takes none"),
-        ("def space(*, trial):\n    return TrialConfig()\n", "must take the optuna.Trial first, but takes none"),
-        ("def space(**options):\n    return TrialConfig()\n", "must take the optuna.Trial first, but takes none"),
-        ("def space(trial, config):\n    return config\n", "needs 'config', which its options do not give"),
+        ("def space():\n    return TrialConfig()\n", "must take an optuna.Trial as its first argument"),
+        ("def space(*, trial):\n    return TrialConfig()\n", "must take an optuna.Trial as its first argument"),
+        ("def space(**options):\n    return TrialConfig()\n", "must take an optuna.Trial as its first argument"),
+        ("def space(trial, config):\n    return config\n", "needs 'config', which is not among its options"),
     ],
 )
 def test_what_is_no_space_is_refused(write: Write, body: str, problem: str) -> None:
@@ -162,7 +162,7 @@ def test_what_is_no_space_is_refused(write: Write, body: str, problem: str) -> N
     ("signature", "options", "problem"),
     [
         ("trial, base, *, amount=0.5", {"amuont": 0.5}, "takes no option 'amuont'; the nearest is 'amount'"),
-        ("trial, base", {"amount": 0.5}, "takes no option 'amount'; it has none"),
+        ("trial, base", {"amount": 0.5}, "takes no option 'amount'; it takes none"),
         ("trial, base, amount=0.5", {"base": {}}, "takes no option 'base'; "),
         ("trial, base, amount=0.5", {"trial": 1}, "takes no option 'trial'; "),
         ("trial, **options", {"base": {}}, "takes no option 'base'; "),

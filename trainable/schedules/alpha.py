@@ -28,10 +28,10 @@ class Schedule:
         """Alpha of each of at most `count` stages, every one in (0, 1); what follows the last is the cut to 0.
 
         A family may need fewer stages than it is given (multiplicative, piecewise, one_shot): the phase ends early.
-        `start` in (0, 1] is the alpha that the schedule goes on from, of a branch; 1 is the dense network.
+        `start` in (0, 1] is the alpha that the schedule continues from, for a branch; 1 is the dense network.
         """
         alphas = (start * self.alpha(stage / (count + 1)) for stage in range(1, count + 1))
-        # A steep curve can round to 0 (or, barely begun, to 1): 0 is the cut and not a stage.
+        # A steep curve can round to 0, which is the cut and not a stage (or, at its start, to 1).
         return tuple(alpha for alpha in alphas if alpha > 0)
 
 
