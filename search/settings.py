@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import field, fields, is_dataclass
-from difflib import SequenceMatcher
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -177,14 +177,12 @@ def as_settings_json(settings: Settings) -> dict[str, Any]:
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
-    """The one of `known` that `word` was most likely meant to be; None if none is close."""
-
-    def likeness(candidate: str) -> float:
-        whole = SequenceMatcher(None, word, candidate).ratio()
-        return max(whole, 0.95 * SequenceMatcher(None, word.split(".")[-1], candidate.split(".")[-1]).ratio())
-
-    best = max(known, key=likeness, default=None)
-    return best if best is not None and likeness(best) >= 0.6 else None
+    """The one of `known` that `word` was most likely meant to be, in all or in its last part; None if none is close."""
+    leaf, by_leaf = word.rpartition(".")[2], {path.rpartition(".")[2]: path for path in reversed(known)}
+    if leaf in by_leaf and word not in known:
+        return by_leaf[leaf]
+    leaves = get_close_matches(leaf, by_leaf, n=1)
+    return next(iter(get_close_matches(word, known, n=1)), by_leaf[leaves[0]] if leaves else None)
 
 
 def _put(tree: dict[str, Any], override: str) -> None:
