@@ -25,9 +25,11 @@ from rich.progress import track
 from rich.table import Table
 
 import analysis
-from records.experiment import ExperimentFolder
-from records.files import now, replace_rows, write_json
-from records.trial import TrialRecord
+from records.dense import DenseRecord
+from records.epoch import METRICS, EpochRow
+from records.experiment import DataRecord, ExperimentFolder, ExperimentRecord
+from records.files import now, write_json
+from records.trial import Cut, TrialRecord
 from spaces.alpha_pruning import alpha_pruning
 from trainable.config import TrialConfig, as_json
 
@@ -50,20 +52,16 @@ def asked(count: int, epochs: int) -> list[dict[str, Any]]:
     return found
 
 
-def rows(epochs: int, draw: random.Random) -> list[dict[str, Any]]:
+def rows(epochs: int, draw: random.Random) -> list[EpochRow]:
     """Rows as a trial writes them, of numbers as long as those."""
     cut = max(1, epochs // 3)
-    drawn = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "pruned_val_accuracy", "channel_sparsity")
     return [
-        {
-            "epoch": epoch,
-            "phase": "alpha" if epoch <= cut else "retrain",
-            "alpha": draw.random() if epoch <= cut else 0.0,
-            "lr": draw.random() / 10,
-            **{name: draw.random() for name in (*drawn, "parameter_sparsity", "mac_sparsity")},
-            "images_per_second": 10_000 * draw.random(),
-            "epoch_seconds": 10 * draw.random(),
-        }
+        EpochRow(
+            epoch=epoch,
+            phase="alpha" if epoch <= cut else "retrain",
+            alpha=draw.random() if epoch <= cut else 0.0,
+            **{name: draw.random() for name in METRICS if name != "alpha"},
+        )
         for epoch in range(1, epochs + 1)
     ]
 
@@ -72,15 +70,29 @@ def make_experiment(folder: ExperimentFolder, trials: int, epochs: int) -> None:
     """A finished experiment: a third of its trials was stopped half way, the others have a pruned network."""
     draw = random.Random(0)
     folder.dense.mkdir(parents=True)
+    data = DataRecord(
+        name="digits", fingerprint="0", classes=10, train_images=900, validation_images=100, test_images=100
+    )
     settings = {"search": {"trials": trials}, "trial": {"epochs": epochs}}
-    write_json(folder.record_path, {"name": folder.path.name, "settings": settings})
-    write_json(folder.dense / "dense.json", {"val_accuracy": 0.94, "macs": 313_740_000, "parameters": 14_990_922})
+    folder.write(ExperimentRecord(name=folder.path.name, settings=settings, data=data))
+    accuracies = {name: draw.random() for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")}
+    whole = {"widths": (512,) * 13, "channels": 512 * 13, "parameters": 14_990_922, "macs": 313_740_000}
+    machine = {"seconds": 900.0, "device": "cpu", "threads": 2}
+    write_json(folder.dense / "dense.json", asdict(DenseRecord(hash="0", epochs=60, **accuracies, **whole, **machine)))
     candidates = asked(100, epochs)
     for number in track(range(trials), f"making {trials} trials", console=Console(stderr=True), transient=True):
         stopped = number % 3 == 2
-        widths = [draw.randrange(8, 513, 8) for _ in range(13)]
-        cut = {"epoch": epochs // 3, "widths": widths, "channels": sum(widths), "parameters": draw.randrange(10**7)}
-        cut |= {"macs": draw.randrange(10**8), "val_loss": draw.random(), "val_accuracy": draw.random()}
+        widths = tuple(draw.randrange(8, 513, 8) for _ in range(13))
+        cut = Cut(
+            epoch=epochs // 3,
+            widths=widths,
+            channels=sum(widths),
+            parameters=draw.randrange(10**7),
+            macs=draw.randrange(10**8),
+            val_loss=draw.random(),
+            val_accuracy=draw.random(),
+            difference=1e-6 * draw.random(),
+        )
         record = TrialRecord(
             number,
             **candidates[number % len(candidates)],
@@ -88,13 +100,13 @@ def make_experiment(folder: ExperimentFolder, trials: int, epochs: int) -> None:
             attempt=1,
             host=f"node-{number % 8}:{draw.randrange(10**5)}",
             device="NVIDIA H200",
-            cut=cut | {"difference": 1e-6 * draw.random()},
+            cut=cut,
             started=now(),
             finished=now(),
         )
         trial = folder.trial(number)
         trial.create(record)
-        replace_rows(trial.rows_path, rows(epochs // 2 if stopped else epochs, draw))
+        trial.replace_rows(rows(epochs // 2 if stopped else epochs, draw))
         if not stopped:
             trial.model.mkdir()
             (trial.model / "model.safetensors").write_bytes(b"weights")
@@ -114,7 +126,7 @@ def make_ray_experiment(folder: ExperimentFolder, path: Path) -> None:
     for trial in folder.trials():
         name = f"trial_{trial.number:05}"
         (path / name).mkdir(parents=True)
-        record, found = asdict(trial.read()), trial.rows()
+        record, found = asdict(trial.read()), [row.as_values() for row in trial.rows()]
         storage = StorageContext(str(path.parent), experiment_dir_name=path.name, trial_dir_name=name)
         one = Trial("trial", config=record["config"], trial_id=name, storage=storage, stub=True)
         extra = {"trial_id": name, "pid": 1, "hostname": "node", "node_ip": "127.0.0.1", "config": record["config"]}

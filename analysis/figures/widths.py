@@ -30,7 +30,7 @@ def widths_info(experiment: Experiment, numbers: Sequence[int] | None = None) ->
     trials = tuple((one, widths) for one in chosen(experiment, numbers) if (widths := _cut_widths(experiment, one)))
     if not trials:
         return Widths("No channels have been removed yet, so there are no widths to show.", (), ())
-    dense = _whole_numbers(experiment.dense)
+    dense = _whole_numbers((experiment.dense or {}).get("widths"))
     return Widths(_title(dense, *trials[0]), dense, trials)
 
 
@@ -73,14 +73,14 @@ def widths(experiment: Experiment, numbers: Sequence[int] | None = None) -> go.F
 
 def _cut_widths(experiment: Experiment, one: Who) -> tuple[int, ...]:
     try:
-        return _whole_numbers(ExperimentFolder(experiment.path).trial(one.number).read().cut)
+        cut = ExperimentFolder(experiment.path).trial(one.number).read().cut
     except ValueError:
         return ()  # replaced or lost since the experiment was loaded
+    return () if cut is None else _whole_numbers(cut.widths)
 
 
-def _whole_numbers(values: Any) -> tuple[int, ...]:
-    widths = values.get("widths") if isinstance(values, dict) else None
-    if not isinstance(widths, list) or len(widths) > 1000:
+def _whole_numbers(widths: Any) -> tuple[int, ...]:
+    if not isinstance(widths, list | tuple) or len(widths) > 1000:
         return ()
     return tuple(widths) if all(type(width) is int and 0 <= width < 2**31 for width in widths) else ()
 

@@ -1,140 +1,113 @@
-"""Experiments of a few trials, written as the trials themselves write them."""
+"""Experiments for all tests of the analysis, written as searches and trials write them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import random
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from experiments import DENSE, ExperimentBuilder, make_light_measurement, make_measurement, write_measurement
 
-from records.experiment import ExperimentFolder
-from records.files import append_row, write_json
-from records.trial import Cut, State, TrialFolder, TrialRecord
-from trainable.config import PruningConfig, TrialConfig, as_json
-from trainable.schedules.alpha import AlphaSchedule, Exponential
-from trainable.schedules.lr_policies import CosineAnnealing, LRPolicy
+from analysis import Experiment
+from records.trial import TrialFolder
 
-DENSE = {"val_accuracy": 0.94, "macs": 1000, "parameters": 500}
-
-
-@dataclass(frozen=True)
-class Builder:
-    """Writes one experiment. Accuracy and MAC sparsity of trial n follow from n where they are not given."""
-
-    folder: ExperimentFolder
-
-    @property
-    def path(self) -> Path:
-        return self.folder.path
-
-    def experiment(self, trials: int = 4, epochs: int = 3) -> "Builder":
-        self.path.mkdir(parents=True, exist_ok=True)
-        settings = {"search": {"trials": trials}, "trial": {"epochs": epochs}}
-        write_json(self.folder.record_path, {"name": self.path.name, "preset": "quickstart", "settings": settings})
-        return self
-
-    def dense(self, **values: Any) -> "Builder":
-        self.folder.dense.mkdir(exist_ok=True)
-        write_json(self.folder.dense / "dense.json", {"hash": "0", **DENSE, **values})
-        return self
-
-    def trial(
-        self,
-        number: int,
-        *,
-        control: str | None = None,
-        state: State = "complete",
-        accuracies: Sequence[float | None] = (0.5, 0.8, 0.9),
-        sparsity: float | None = 0.75,
-        alpha: AlphaSchedule | None = None,
-        lr: LRPolicy | None = None,
-        epochs: int = 3,
-        **record: Any,
-    ) -> TrialFolder:
-        """A trial with a row for each of `accuracies`: the first in the alpha phase, the cut behind it."""
-        trial = self.folder.trial(number)
-        config = TrialConfig(
-            epochs=epochs, alpha=alpha or Exponential(), lr=lr or CosineAnnealing(), pruning=PruningConfig(amount=0.7)
-        )
-        cut = (
-            Cut(epoch=1, widths=(1,), channels=1, macs=250, parameters=100, val_accuracy=0.6)
-            if sparsity is not None
-            else None
-        )
-        record = {
-            "cut": cut,
-            "attempt": 1,
-            "host": "node",
-            "device": "cpu",
-            "started": "2026-01-02T03:04:05.678+00:00",
-        } | record
-        trial.create(TrialRecord(number, as_json(config), control=control, state=state, **record))
-        for epoch, accuracy in enumerate(accuracies, start=1):
-            append_row(trial.rows_path, row(epoch, accuracy, sparsity))
-        return trial
-
-    def measured(self, number: int, **values: Any) -> Path:
-        """What `alphaprune measure` writes beside the trial's pruned network, but for `values`."""
-        model = self.folder.trial(number).model
-        model.mkdir(exist_ok=True)
-        write_json(model / "measure.json", MEASURED | values)
-        return model / "measure.json"
-
-
-def _network(scale: float) -> dict[str, Any]:
-    test = {"images": 10_000, "accuracy": 0.9 + scale / 100, "loss": 0.3, "seconds": 8.0 * scale}
-    test |= {"peak_bytes": int(4000 * scale), "mean_bytes": int(3000 * scale)}
-    return {"size_bytes": int(2000 * scale), "macs": 1, "parameters": 1, "memory": {"samples": 9}, "test": test}
-
-
-def _spread(median: float) -> dict[str, float]:
-    return {"median": median, "q1": 0.5 * median, "q3": 2 * median}
-
-
-# A pruned network that is twice as fast and half as large as the dense one.
-MEASURED: dict[str, Any] = {
-    "created": "2026-03-04T05:06:07.891+00:00",
-    "measured_on": "a CPU, 2 threads",
-    "host": "node",
-    "device": "cpu",
-    "device_memory_bytes": None,
-    "threads": 2,
-    "latency": [
-        {
-            "batch_size": size,
-            "pairs": 30,
-            "dense_ms": _spread(2.0 * size),
-            "pruned_ms": _spread(1.0 * size),
-            "speedup": _spread(2.0),
-        }
-        for size in (1, 32, 256)
-    ],
-    "dense": _network(2.0),
-    "pruned": _network(1.0),
-}
-
-
-def row(epoch: int, accuracy: float | None, sparsity: float | None) -> dict[str, Any]:
-    alpha_phase = epoch == 1
-    return {
-        "epoch": epoch,
-        "phase": "alpha" if alpha_phase else "retrain",
-        "alpha": 0.3 if alpha_phase else 0,
-        "lr": 0.1 / 3,
-        "train_loss": 1.5,
-        "train_accuracy": 0.7,
-        "val_loss": 0.5,
-        "val_accuracy": 0.85,
-        "pruned_val_accuracy": accuracy,
-        "channel_sparsity": 0.5,
-        "parameter_sparsity": 0.8,
-        "mac_sparsity": sparsity,
-        "images_per_second": 1234.5,
-        "epoch_seconds": 2.25,
-    }
+CONTROLS = ("one_shot", "random_channels", "from_scratch")
 
 
 @pytest.fixture
-def builder(tmp_path: Path) -> Builder:
-    """An experiment without trials, its dense network trained."""
-    return Builder(ExperimentFolder(tmp_path / "demo")).experiment().dense()
+def builder(tmp_path: Path) -> ExperimentBuilder:
+    """Of trials of three epochs; the dense network, of 1000 MACs and 500 parameters, is trained."""
+    return _small(tmp_path / "demo")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> ExperimentBuilder:
+    """Another such experiment."""
+    return _small(tmp_path / "other")
+
+
+def _small(path: Path) -> ExperimentBuilder:
+    dense = replace(DENSE, macs=1000, parameters=500)
+    built = ExperimentBuilder(path, epochs=3, epoch_seconds=2.25, dense=dense)
+    built.write_dense()
+    return built
+
+
+@pytest.fixture
+def synthetic(tmp_path: Path) -> ExperimentBuilder:
+    """Of trials of twenty epochs; the dense network, VGG16, is trained."""
+    built = ExperimentBuilder(tmp_path / "demo")
+    built.write_dense()
+    return built
+
+
+@pytest.fixture
+def untrained(tmp_path: Path) -> ExperimentBuilder:
+    """Of trials of twelve epochs; nothing has begun."""
+    return ExperimentBuilder(tmp_path / "demo", epochs=12, trials=0, devices=("cpu",))
+
+
+@pytest.fixture(scope="session")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """Several families, controls, stopped, failed, running, repeats, branches, measured on two devices."""
+    built = ExperimentBuilder(tmp_path_factory.mktemp("full") / "demo")
+    built.write_dense()
+    controls = [built.add_control(control, amount=amount) for amount in (0.75, 0.9) for control in CONTROLS]
+    searched = [built.add_searched(amounts=(0.5, 0.75, 0.9)) for _ in range(30)]
+    for epochs in (6, 6, 12, 6, 12):
+        built.add_searched(state="stopped", epochs=epochs)
+    built.add_searched(state="failed", epochs=4, error="CUDA error: <b>out of memory</b>")
+    built.add_searched(state="running", epochs=9)
+    for original in (controls[0], searched[3], searched[4]):
+        for seed in (1, 2, 3):
+            built.add_repeat(original, seed)
+    first = built.add_branch(built.add_restarting((0.001,)), 10, 0.01)
+    built.add_branch(first, 14, 0.1)
+    for index, trial in enumerate((*controls, *searched[:12])):
+        write_measurement(trial, make_measurement(speedup=1.5 + 0.1 * index))
+    write_measurement(searched[12], make_measurement(measured_on="NVIDIA H200"))
+    return built.load()
+
+
+@pytest.fixture(scope="session")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """30 trials of all families, two amounts with their controls, repeats over 3 seeds, measured, some that failed."""
+    built = ExperimentBuilder(tmp_path_factory.mktemp("rich") / "cifar10-autumn", epochs=12, devices=("cpu",))
+    built.change_settings(
+        {
+            "data": {"source": "cifar10", "validation_fraction": 0.1, "split_seed": 0, "images": None},
+            "dense": {"width": 1.0},
+            "trial": {"epochs": 12, "alpha": {"family": "piecewise", "segments": [{"rate": 0.05, "ends_at": 0.4}]}},
+            "search": {"trials": 32, "objectives": ["pruned_val_accuracy", "macs"]},
+        }
+    )
+    built.write_dense()
+    draw = random.Random(7)
+    controls = {
+        (control, amount): built.add_control(control, base - 0.04 * (amount > 0.8), amount)
+        for amount in (0.75, 0.9)
+        for control, base in zip(CONTROLS, (0.926, 0.915, 0.90), strict=True)
+    }
+    searched = {
+        (amount, index): built.add_searched(0.92 - 0.04 * (amount > 0.8) + draw.gauss(0, 0.005), amounts=(amount,))
+        for index in range(14)
+        for amount in (0.75, 0.9)
+    }
+    best = [built.add_searched(0.938), built.add_searched(0.897, amounts=(0.9,))]
+    for epochs in (4, 4, 6):
+        built.add_searched(0.8, state="stopped", epochs=epochs)
+    error = "CUDA error: out of memory\nat line 3"
+    built.add_searched(0.7, state="failed", epochs=2, error=error)
+    for trial, test in ((best[0], 0.929), (best[1], 0.886), *((trial, 0.91) for trial in controls.values())):
+        write_measurement(trial, make_measurement(test, speedup=2.4 if test > 0.9 else 3.6))
+    for index in range(3):
+        write_measurement(searched[0.9, index], make_measurement(0.87, speedup=0.9))
+    _repeat(built, best[0], 0.931, 0.934, 0.933)
+    _repeat(built, best[1], 0.884, 0.889, 0.893)
+    _repeat(built, controls["one_shot", 0.75], 0.925, 0.927, 0.924)
+    _repeat(built, controls["one_shot", 0.9], 0.886, 0.888, 0.881)
+    return built.load()
+
+
+def _repeat(built: ExperimentBuilder, original: TrialFolder, *accuracies: float) -> None:
+    for seed, accuracy in enumerate(accuracies, start=1):
+        write_measurement(built.add_repeat(original, seed, accuracy), make_light_measurement(accuracy - 0.005))

@@ -1,41 +1,32 @@
 import math
-from typing import Any
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+from experiments import DATA, ExperimentBuilder
 
 import analysis
 from analysis.diff import Difference, diff
-from records.experiment import ExperimentFolder
-from records.files import write_json
+
+Two = tuple[ExperimentBuilder, ExperimentBuilder]
 
 
 @pytest.fixture
-def two(builder: Any, tmp_path: Any) -> Any:
-    """Builders of two experiments that are alike but for a few settings, the second named `other`."""
-    other = type(builder)(ExperimentFolder(tmp_path / "other")).experiment().dense()
-    record = {
-        "name": "demo",
-        "settings": {"trial": {"epochs": 3, "lr": {"policy": "cosine"}}, "controls": {"amounts": [0.5, 0.75]}},
-        "data": {"name": "digits", "fingerprint": "f8"},
-        "versions": {"torch": "2.15.0", "optuna": "5.0.0"},
-    }
-    settings = {"trial": {"epochs": 9, "lr": {"policy": "cosine", "peak": 0.1}}, "controls": {"amounts": [0.5]}}
-    write_json(builder.folder.record_path, record)
-    versions = {"torch": "2.16.0", "optuna": "5.0.0"}
-    write_json(other.folder.record_path, record | {"name": "other", "settings": settings, "versions": versions})
+def two(builder: ExperimentBuilder, other: ExperimentBuilder) -> Two:
+    """Two experiments that are alike but for a few settings and a version, the second named `other`."""
+    settings = {"trial": {"epochs": 3, "lr": {"policy": "cosine"}}, "controls": {"amounts": [0.5, 0.75]}}
+    others = {"trial": {"epochs": 9, "lr": {"policy": "cosine", "peak": 0.1}}, "controls": {"amounts": [0.5]}}
+    for each, values, torch in ((builder, settings, "2.15.0"), (other, others, "2.16.0")):
+        versions = {"torch": torch, "optuna": "5.0.0"}
+        each.folder.write(replace(each.folder.read(), settings=values, versions=versions))
     return builder, other
 
 
-def found(two: Any) -> Difference:
-    return diff(*(analysis.load(builder.path) for builder in two))
+def found(two: Two) -> Difference:
+    return diff(*(each.load() for each in two))
 
 
-def cut(macs: int) -> dict[str, Any]:
-    return {"epoch": 1, "macs": macs, "parameters": 100, "val_accuracy": 0.6}
-
-
-def test_settings_and_versions_that_differ_by_their_paths(two: Any) -> None:
+def test_settings_and_versions_that_differ_by_their_paths(two: Two) -> None:
     difference = found(two)
     assert difference.names == ("demo", "other")
     assert difference.settings.columns.tolist() == ["demo", "other"]
@@ -49,12 +40,12 @@ def test_settings_and_versions_that_differ_by_their_paths(two: Any) -> None:
     }
 
 
-def test_the_front_says_which_trial_is_whose(two: Any) -> None:
+def test_the_front_says_which_trial_is_whose(two: Two) -> None:
     ours, theirs = two
-    ours.trial(0, accuracies=(0.1, 0.2, 0.9), cut=cut(500), sparsity=0.5)
-    ours.trial(1, accuracies=(0.1, 0.2, 0.6), cut=cut(250), sparsity=0.75)
-    theirs.trial(0, accuracies=(0.1, 0.2, 0.8), cut=cut(250), sparsity=0.75)
-    theirs.trial(3, accuracies=(0.1, 0.2, 0.7), cut=cut(500), sparsity=0.5)
+    ours.add_trial(0, accuracies=(0.1, 0.2, 0.9), mac_sparsity=0.5)
+    ours.add_trial(1, accuracies=(0.1, 0.2, 0.6), mac_sparsity=0.75)
+    theirs.add_trial(0, accuracies=(0.1, 0.2, 0.8), mac_sparsity=0.75)
+    theirs.add_trial(3, accuracies=(0.1, 0.2, 0.7), mac_sparsity=0.5)
     difference = found(two)
     assert difference.front[["experiment", "number"]].to_numpy().tolist() == [["demo", 0], ["other", 0]]
     assert difference.front["pruned_val_accuracy"].tolist() == [0.9, 0.8]
@@ -62,29 +53,30 @@ def test_the_front_says_which_trial_is_whose(two: Any) -> None:
     assert difference.hypervolume == pytest.approx({"demo": 0.9 * 0.5 + 0.6 * 0.25, "other": 0.8 * 0.75})
 
 
-def test_hypervolumes_share_the_larger_dense_network_as_reference(two: Any) -> None:
+def test_hypervolumes_share_the_larger_dense_network_as_reference(two: Two) -> None:
     ours, theirs = two
-    ours.trial(0, accuracies=(0.1, 0.2, 0.9), cut=cut(500), sparsity=0.5)  # of 1000 MACs
-    theirs.trial(0, accuracies=(0.1, 0.2, 0.8), cut=cut(500), sparsity=0.75)  # of 2000 MACs
+    ours.add_trial(0, accuracies=(0.1, 0.2, 0.9), mac_sparsity=0.5)
+    theirs.write_dense(macs=2000)
+    theirs.add_trial(0, accuracies=(0.1, 0.2, 0.8), mac_sparsity=0.75)
     assert found(two).hypervolume == pytest.approx({"demo": 0.9 * 0.75, "other": 0.8 * 0.75})
 
 
-def test_a_confirmed_trial_counts_by_its_mean(two: Any) -> None:
+def test_a_confirmed_trial_counts_by_its_mean(two: Two) -> None:
     ours, theirs = two
-    ours.trial(0, accuracies=(0.1, 0.2, 0.9))
-    ours.trial(1, accuracies=(0.1, 0.2, 0.5), confirms=0)
-    ours.trial(2, accuracies=(0.1, 0.2, 0.6), confirms=0)
-    theirs.trial(0, accuracies=(0.1, 0.2, 0.7))
+    ours.add_trial(0, accuracies=(0.1, 0.2, 0.9))
+    ours.add_trial(1, accuracies=(0.1, 0.2, 0.5), confirms=0)
+    ours.add_trial(2, accuracies=(0.1, 0.2, 0.6), confirms=0)
+    theirs.add_trial(0, accuracies=(0.1, 0.2, 0.7))
     difference = found(two)
     assert difference.front["experiment"].tolist() == ["other"]
     assert "control: " not in repr(difference)
     assert "55.00 ± 7.07" in repr(difference)
 
 
-def test_printed_it_is_a_text_for_people(two: Any) -> None:
+def test_printed_it_is_a_text_for_people(two: Two) -> None:
     ours, theirs = two
-    ours.trial(0, control="one_shot", accuracies=(0.1, 0.2, 0.9))
-    theirs.trial(12)
+    ours.add_trial(0, control="one_shot", accuracies=(0.1, 0.2, 0.9))
+    theirs.add_trial(12)
     text = str(found(two))
     lines = [line.split() for line in text.splitlines()]
     assert ["trial.epochs", "3", "9"] in lines
@@ -97,14 +89,14 @@ def test_printed_it_is_a_text_for_people(two: Any) -> None:
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_accuracies_on_other_data_do_not_compare(two: Any) -> None:
+def test_accuracies_on_other_data_do_not_compare(two: Two) -> None:
     ours, _ = two
-    write_json(ours.folder.record_path, {"name": "demo", "settings": {}, "data": {"name": "cifar10"}})
+    ours.folder.write(replace(ours.folder.read(), data=replace(DATA, name="digits", fingerprint="07")))
     assert "The data differ, so accuracies of the two do not compare." in repr(found(two))
 
 
-def test_an_experiment_does_not_differ_from_itself(builder: Any) -> None:
-    builder.trial(0)
+def test_an_experiment_does_not_differ_from_itself(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0)
     experiment = analysis.load(builder.path)
     difference = diff(experiment, experiment)
     assert difference.names == ("demo (1)", "demo (2)")
@@ -114,28 +106,28 @@ def test_an_experiment_does_not_differ_from_itself(builder: Any) -> None:
     assert difference.front["experiment"].tolist() == ["demo (1)", "demo (2)"]
 
 
-def test_nothing_complete_is_said_in_words(two: Any) -> None:
+def test_nothing_complete_is_said_in_words(two: Two) -> None:
     difference = found(two)
     assert difference.front.empty
     assert difference.best.empty
     assert all(math.isnan(value) for value in difference.hypervolume.values())
     assert repr(difference).count("no trial is complete") == 2
     ours, _ = two
-    ours.trial(0)
+    ours.add_trial(0)
     assert found(two).hypervolume == pytest.approx({"demo": 0.675, "other": 0.0})
 
 
-def test_records_cannot_steer_the_terminal(two: Any) -> None:
+def test_records_cannot_steer_the_terminal(two: Two) -> None:
     ours, _ = two
     settings = {"a\x1b[2J\nb": "\x1b]0;title\x07", "long": "x" * 500}
-    write_json(ours.folder.record_path, {"name": "de\x1bmo", "settings": settings})
-    ours.trial(0, control="\x1b[31m")
+    ours.folder.write(replace(ours.folder.read(), name="de\x1bmo", settings=settings))
+    ours.add_trial(0, control="\x1b[31m")
     text = repr(found(two))
     assert "\x1b" not in text
     assert "a�[2J b" in text
     assert max(map(len, text.splitlines())) <= 120
 
 
-def test_frames_are_ordinary_ones(two: Any) -> None:
+def test_frames_are_ordinary_ones(two: Two) -> None:
     assert isinstance(found(two).settings.to_html(), str)
     assert found(two).settings.index.dtype == pd.Index(["a"]).dtype

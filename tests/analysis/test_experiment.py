@@ -4,24 +4,28 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pandas as pd
 import pytest
+from experiments import ExperimentBuilder
 
 import analysis
 from analysis.rank.filter import rows_where
-from records.experiment import ExperimentFolder
-from records.files import append_row, write_json
-from trainable.schedules.alpha import Cosine, OneShot, Piecewise, TimeBased
+from records.epoch import METRICS
+from records.files import read_json, write_json
+from trainable.config import PruningConfig
+from trainable.schedules.alpha import Cosine, Exponential, Piecewise, TimeBased
 from trainable.schedules.lr_policies import StagnationRestart
 
 
-def test_what_the_records_say_is_in_the_frames(builder: Any) -> None:
-    builder.trial(0, control="one_shot", alpha=OneShot(), accuracies=(0.4, 0.6, 0.7))
-    builder.trial(1, alpha=TimeBased(rate=12.5), lr=StagnationRestart())
+def test_what_the_records_say_is_in_the_frames(builder: ExperimentBuilder) -> None:
+    builder.base = replace(builder.base, pruning=PruningConfig(amount=0.7))
+    builder.add_trial(0, control="one_shot", accuracies=(0.4, 0.6, 0.7))
+    builder.add_trial(1, alpha=TimeBased(rate=12.5), lr=StagnationRestart())
 
     experiment = analysis.load(builder.path)
 
@@ -42,7 +46,7 @@ def test_what_the_records_say_is_in_the_frames(builder: Any) -> None:
             "policy": "stagnation_restart",
             "epochs_done": 3,
             "pruned_val_accuracy": 0.9,
-            "val_accuracy": 0.85,
+            "val_accuracy": 0.9,
             "accuracy_at_cut": 0.6,
             "mac_sparsity": 0.75,
             "parameter_sparsity": 0.8,
@@ -60,49 +64,50 @@ def test_what_the_records_say_is_in_the_frames(builder: Any) -> None:
             "optimizer.weight_decay": 5e-4,
             "epochs": 3,
             "started": pd.Timestamp("2026-01-02T03:04:05.678Z"),
+            "finished": pd.Timestamp("2026-01-02T03:04:12.428Z"),
         }
         == trial
     )
     assert trial["accuracy_drop"] == pytest.approx(0.04)
     assert pd.isna(trial["control"])
     assert pd.isna(trial["error"])
-    assert pd.isna(trial["finished"])
     assert math.isnan(experiment.trials.loc[0, "rate"])
     assert math.isnan(experiment.trials.loc[1, "lr.peak"])
 
 
-def test_epochs_hold_every_row(builder: Any) -> None:
-    builder.trial(1)
-    builder.trial(0, accuracies=(0.1, 0.2))
+def test_epochs_hold_every_row(builder: ExperimentBuilder) -> None:
+    builder.add_trial(1)
+    builder.add_trial(0, state="stopped", accuracies=(0.1, 0.2))
+    rows = [row for trial in builder.folder.trials() for row in trial.rows()]
     epochs = analysis.load(builder.path).epochs
     assert epochs["number"].tolist() == [0, 0, 1, 1, 1]
     assert epochs["epoch"].tolist() == [1, 2, 1, 2, 3]
     assert epochs["phase"].tolist() == ["alpha", "retrain", "alpha", "retrain", "retrain"]
     assert epochs["pruned_val_accuracy"].tolist() == [0.1, 0.2, 0.5, 0.8, 0.9]
-    assert epochs["lr"].tolist() == [0.1 / 3] * 5
-    assert epochs["alpha"].tolist() == [0.3, 0.0, 0.3, 0.0, 0.0]
-    assert epochs["val_loss"].isna().all()
+    assert epochs["alpha"].tolist() == [Exponential().alpha(0.5), 0.0, Exponential().alpha(0.5), 0.0, 0.0]
+    for name in METRICS:
+        assert epochs[name].tolist() == [getattr(row, name) for row in rows]
 
 
-def test_macs_and_parameters_follow_from_the_dense_network_before_the_cut(builder: Any) -> None:
-    builder.trial(0, state="running", accuracies=(0.5,), cut=None)
+def test_macs_and_parameters_follow_from_the_dense_network_before_the_cut(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0, state="running", accuracies=(0.5,))
     trial = analysis.load(builder.path).trials.loc[0]
     assert trial["macs"] == pytest.approx(1000 * (1 - 0.75))
     assert trial["parameters"] == pytest.approx(500 * (1 - 0.8))
     assert math.isnan(trial["accuracy_at_cut"])
 
 
-def test_trials_are_in_the_order_of_their_numbers(builder: Any) -> None:
+def test_trials_are_in_the_order_of_their_numbers(builder: ExperimentBuilder) -> None:
     for number in (100_000, 7, 99_999):
-        builder.trial(number)
+        builder.add_trial(number)
     experiment = analysis.load(builder.path)
     assert experiment.trials.index.tolist() == [7, 99_999, 100_000]
     assert experiment.epochs["number"].drop_duplicates().tolist() == [7, 99_999, 100_000]
 
 
-def test_an_empty_experiment_has_the_columns_of_a_full_one(builder: Any) -> None:
+def test_an_empty_experiment_has_the_columns_of_a_full_one(builder: ExperimentBuilder) -> None:
     empty = analysis.load(builder.path)
-    builder.trial(0, alpha=Cosine())
+    builder.add_trial(0, alpha=Cosine())
     full = analysis.load(builder.path)
     fixed = list(empty.trials.columns)
     assert fixed == list(full.trials.columns)[: len(fixed)]
@@ -112,17 +117,17 @@ def test_an_empty_experiment_has_the_columns_of_a_full_one(builder: Any) -> None
     assert len(full.rank()) == 1
 
 
-def test_a_schedule_of_segments_is_kept_as_text(builder: Any) -> None:
-    builder.trial(0, alpha=Piecewise())
+def test_a_schedule_of_segments_is_kept_as_text(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0, alpha=Piecewise())
     trial = analysis.load(builder.path).trials.loc[0]
     assert trial["family"] == "piecewise"
     assert math.isnan(trial["rate"])
     assert '"ends_at": 0.4' in trial["alpha.segments"]
 
 
-def test_without_a_dense_network_what_compares_with_it_is_unknown(builder: Any) -> None:
+def test_without_a_dense_network_what_compares_with_it_is_unknown(builder: ExperimentBuilder) -> None:
     (builder.folder.dense / "dense.json").unlink()
-    builder.trial(0, cut=None)
+    builder.add_trial(0, state="running", accuracies=(0.9,))
     experiment = analysis.load(builder.path)
     assert experiment.dense is None
     assert experiment.problems == []
@@ -130,8 +135,8 @@ def test_without_a_dense_network_what_compares_with_it_is_unknown(builder: Any) 
     assert experiment.trials.loc[0, "pruned_val_accuracy"] == 0.9
 
 
-def test_a_trial_that_has_no_row_yet(builder: Any) -> None:
-    builder.trial(0, state="running", accuracies=(), cut=None)
+def test_a_trial_that_has_no_row_yet(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0, state="running", accuracies=())
     experiment = analysis.load(builder.path)
     trial = experiment.trials.loc[0]
     assert (trial["epochs_done"], trial["seconds"]) == (0, 0.0)
@@ -139,7 +144,7 @@ def test_a_trial_that_has_no_row_yet(builder: Any) -> None:
     assert experiment.problems == []
 
 
-def test_a_folder_without_experiment_is_said_to_be_none(tmp_path: Path, builder: Any) -> None:
+def test_a_folder_without_experiment_is_said_to_be_none(tmp_path: Path, builder: ExperimentBuilder) -> None:
     with pytest.raises(ValueError, match=r"holds no experiment.*choose one of those in it: demo$"):
         analysis.load(tmp_path)
     with pytest.raises(ValueError, match=r"nowhere' holds no experiment.*`alphaprune run` makes one$"):
@@ -149,7 +154,7 @@ def test_a_folder_without_experiment_is_said_to_be_none(tmp_path: Path, builder:
 @pytest.mark.parametrize(
     "text", ["[]", "3", "{}", '{"name": 1, "settings": {}}', '{"name": "a"}', "", "[" * 100_000, "\x00\xff"]
 )
-def test_a_foreign_experiment_json_is_a_value_error_of_one_line(builder: Any, text: str) -> None:
+def test_a_foreign_experiment_json_is_a_value_error_of_one_line(builder: ExperimentBuilder, text: str) -> None:
     builder.folder.record_path.write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"experiment\.json") as caught:
         analysis.load(builder.path)
@@ -159,8 +164,8 @@ def test_a_foreign_experiment_json_is_a_value_error_of_one_line(builder: Any, te
 @pytest.mark.parametrize(
     "text", ["[]", "", "{", "[" * 100_000, '{"val_accuracy": "high", "macs": 1000, "parameters": true}']
 )
-def test_a_foreign_dense_json_is_a_problem(builder: Any, text: str) -> None:
-    builder.trial(0, cut=None)
+def test_a_foreign_dense_json_is_a_problem(builder: ExperimentBuilder, text: str) -> None:
+    builder.add_trial(0)
     (builder.folder.dense / "dense.json").write_text(text)
     experiment = analysis.load(builder.path)
     assert experiment.problems
@@ -185,9 +190,9 @@ def foreign_records() -> list[Any]:
 
 
 @pytest.mark.parametrize("record", foreign_records())
-def test_a_foreign_trial_json_is_a_problem_and_costs_only_that_trial(builder: Any, record: Any) -> None:
-    write_json(builder.trial(0).record_path, record)
-    builder.trial(1)
+def test_a_foreign_trial_json_is_a_problem_and_costs_only_that_trial(builder: ExperimentBuilder, record: Any) -> None:
+    write_json(builder.add_trial(0).record_path, record)
+    builder.add_trial(1)
     experiment = analysis.load(builder.path)
     assert experiment.trials.index.tolist() == [1]
     assert set(experiment.epochs["number"]) == {1}
@@ -204,9 +209,9 @@ def test_a_foreign_trial_json_is_a_problem_and_costs_only_that_trial(builder: An
         {"alpha": {"rate": 10**400, "segments": [[]]}, "a": {"b": {}}},
     ],
 )
-def test_a_foreign_configuration_leaves_its_columns_unknown(builder: Any, config: dict[str, Any]) -> None:
-    write_json(builder.trial(0).record_path, {"number": 0, "config": config, "state": "complete"})
-    builder.trial(1)
+def test_a_foreign_configuration_leaves_its_columns_unknown(builder: ExperimentBuilder, config: dict[str, Any]) -> None:
+    write_json(builder.add_trial(0).record_path, {"number": 0, "config": config, "state": "complete"})
+    builder.add_trial(1)
     trials = analysis.load(builder.path).trials
     assert trials["state"].tolist() == ["complete", "complete"]
     assert pd.isna(trials.loc[0, "family"])
@@ -215,15 +220,15 @@ def test_a_foreign_configuration_leaves_its_columns_unknown(builder: Any, config
     assert trials.columns.is_unique
 
 
-def test_a_configuration_cannot_take_the_place_of_an_outcome(builder: Any) -> None:
-    write_json(builder.trial(0).record_path, {"number": 0, "config": {"host": "x"}, "state": "complete"})
+def test_a_configuration_cannot_take_the_place_of_an_outcome(builder: ExperimentBuilder) -> None:
+    write_json(builder.add_trial(0).record_path, {"number": 0, "config": {"host": "x"}, "state": "complete"})
     trials = analysis.load(builder.path).trials
     assert pd.isna(trials.loc[0, "host"])
     assert trials.loc[0, "config.host"] == "x"
 
 
-def test_a_trial_folder_without_a_record_is_a_problem(builder: Any) -> None:
-    builder.trial(0).record_path.unlink()
+def test_a_trial_folder_without_a_record_is_a_problem(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0).record_path.unlink()
     (builder.path / "trials" / "00007").write_text("a file")
     experiment = analysis.load(builder.path)
     assert len(experiment.trials) == 0
@@ -233,26 +238,26 @@ def test_a_trial_folder_without_a_record_is_a_problem(builder: Any) -> None:
     ]
 
 
-def test_a_copy_of_a_trial_is_not_read_as_another(builder: Any) -> None:
+def test_a_copy_of_a_trial_is_not_read_as_another(builder: ExperimentBuilder) -> None:
     for copy in ("00004", "3"):
-        trial = builder.trial(3)
+        trial = builder.add_trial(3)
         trial.path.rename(trial.path.with_name(copy))
-    builder.trial(3)
+    builder.add_trial(3)
     experiment = analysis.load(builder.path)
     assert experiment.trials.index.tolist() == [3]
     assert sorted(experiment.problems) == [
         "trials/00004/trial.json is damaged: it is of trial 3",
-        "trials/3/trial.json is left out: trial 3 is in 00003",
+        "trials/3/trial.json is left out: trial 3 belongs in 00003",
     ]
 
 
-def test_what_went_wrong_in_a_trial_is_a_problem(builder: Any) -> None:
-    builder.trial(0, problems=["the folder of logs could not be made"])
+def test_what_went_wrong_in_a_trial_is_a_problem(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0, problems=["the folder of logs could not be made"])
     assert analysis.load(builder.path).problems == ["trials/00000/trial.json: the folder of logs could not be made"]
 
 
-def test_rows_that_are_no_file_are_a_problem(builder: Any) -> None:
-    rows = builder.trial(0, state="running").rows_path
+def test_rows_that_are_no_file_are_a_problem(builder: ExperimentBuilder) -> None:
+    rows = builder.add_trial(0, state="running").rows_path
     rows.unlink()
     rows.mkdir()
     experiment = analysis.load(builder.path)
@@ -260,9 +265,10 @@ def test_rows_that_are_no_file_are_a_problem(builder: Any) -> None:
     assert experiment.trials.loc[0, "epochs_done"] == 0
 
 
-def test_a_complete_trial_whose_last_row_is_lost_has_no_outcome(builder: Any) -> None:
-    builder.trial(0, accuracies=(0.5, 0.99))
-    builder.trial(1)
+def test_a_complete_trial_whose_last_row_is_lost_has_no_outcome(builder: ExperimentBuilder) -> None:
+    lost = builder.add_trial(0, accuracies=(0.5, 0.99, 0.99))
+    lost.replace_rows(lost.rows()[:-1])
+    builder.add_trial(1)
     experiment = analysis.load(builder.path)
     assert experiment.trials.loc[0, ["pruned_val_accuracy", "val_accuracy", "mac_sparsity"]].isna().all()
     assert experiment.rank().index.tolist() == [1, 0]
@@ -271,34 +277,36 @@ def test_a_complete_trial_whose_last_row_is_lost_has_no_outcome(builder: Any) ->
     assert problem.startswith("trials/00000/epochs.jsonl ends at epoch 2 of 3 ")
 
 
-def test_epochs_that_do_not_follow_one_another_are_a_problem(builder: Any) -> None:
-    trial = builder.trial(0)
-    append_row(trial.rows_path, {"epoch": 3, "phase": "retrain"})
-    append_row(trial.rows_path, {"epoch": 3, "phase": "retrain"})
-    builder.trial(1)
-    append_row(builder.trial(2).rows_path, {"epoch": 5, "phase": "retrain"})
+def test_epochs_that_do_not_follow_one_another_are_a_problem(builder: ExperimentBuilder) -> None:
+    trial = builder.add_trial(0)
+    last = trial.rows()[-1]
+    trial.append_row(last)
+    trial.append_row(last)
+    builder.add_trial(1)
+    builder.add_trial(2).append_row(replace(last, epoch=5))
     assert analysis.load(builder.path).problems == [
         "trials/00000/epochs.jsonl: epoch 3 follows epoch 3",
         "trials/00002/epochs.jsonl: epoch 5 follows epoch 3",
     ]
 
 
-def test_a_time_that_is_none_is_a_problem(builder: Any) -> None:
-    builder.trial(0, finished="yesterday")
+def test_a_time_that_is_none_is_a_problem(builder: ExperimentBuilder) -> None:
+    path = builder.add_trial(0).record_path
+    write_json(path, read_json(path) | {"finished": "yesterday"})
     experiment = analysis.load(builder.path)
     assert experiment.problems == ["trials/00000/trial.json: 'yesterday' is no time"]
     assert pd.isna(experiment.trials.loc[0, "finished"])
 
 
-def test_problems_cannot_steer_a_terminal(builder: Any) -> None:
-    builder.trial(0, problems=["\x1b[2J\nred"])
+def test_problems_cannot_steer_a_terminal(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0, problems=["\x1b[2J\nred"])
     assert analysis.load(builder.path).problems == ["trials/00000/trial.json: �[2J red"]
 
 
 @pytest.mark.parametrize("name", ["dense/dense.json", "trials/00001/trial.json", "trials/00001/epochs.jsonl"])
-def test_a_file_cut_short_anywhere_is_a_problem_and_no_traceback(builder: Any, name: str) -> None:
-    builder.trial(0)
-    builder.trial(1)
+def test_a_file_cut_short_anywhere_is_a_problem_and_no_traceback(builder: ExperimentBuilder, name: str) -> None:
+    builder.add_trial(0)
+    builder.add_trial(1)
     path = builder.path / name
     whole = path.read_bytes()
     text = whole.removesuffix(b"\n")
@@ -312,7 +320,7 @@ def test_a_file_cut_short_anywhere_is_a_problem_and_no_traceback(builder: Any, n
     assert analysis.load(builder.path).problems == []
 
 
-def test_an_experiment_json_cut_short_anywhere_is_a_value_error(builder: Any) -> None:
+def test_an_experiment_json_cut_short_anywhere_is_a_value_error(builder: ExperimentBuilder) -> None:
     path = builder.folder.record_path
     text = path.read_bytes().removesuffix(b"\n")
     for length in range(len(text)):
@@ -325,9 +333,9 @@ def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
     return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
 
 
-def test_reading_writes_nothing_but_the_tables(builder: Any) -> None:
-    trial = builder.trial(0)
-    builder.trial(1)
+def test_reading_writes_nothing_but_the_tables(builder: ExperimentBuilder) -> None:
+    trial = builder.add_trial(0)
+    builder.add_trial(1)
     trial.rows_path.write_bytes(trial.rows_path.read_bytes()[:-5])
     before = snapshot(builder.path)
     analysis.load(builder.path, cache=False).rank()
@@ -338,18 +346,18 @@ def test_reading_writes_nothing_but_the_tables(builder: Any) -> None:
     assert snapshot(builder.path).items() >= before.items()
 
 
-def test_a_repeat_names_what_it_repeats(builder: Any) -> None:
-    builder.trial(0)
-    builder.trial(1, confirms=0)
+def test_a_repeat_names_what_it_repeats(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0)
+    builder.add_trial(1, confirms=0)
     trials = analysis.load(builder.path).trials
     assert math.isnan(trials.loc[0, "confirms"])
     assert trials.loc[1, "confirms"] == 0.0
 
 
-def test_methods_give_what_the_modules_give(builder: Any) -> None:
-    builder.trial(0, accuracies=(0.5, 0.8, 0.9))
-    builder.trial(1, accuracies=(0.5, 0.8, 0.95), sparsity=0.5)
-    builder.trial(2, control="one_shot", accuracies=(0.5, 0.8, 0.7))
+def test_methods_give_what_the_modules_give(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0, accuracies=(0.5, 0.8, 0.9))
+    builder.add_trial(1, accuracies=(0.5, 0.8, 0.95), mac_sparsity=0.5)
+    builder.add_trial(2, control="one_shot", accuracies=(0.5, 0.8, 0.7))
     experiment = analysis.load(builder.path)
     assert experiment.rank(by="mac_sparsity", top=2).index.tolist() == [0, 2]
     assert experiment.rank(weights={"pruned_val_accuracy": 1.0})["score"].tolist() == [1.0, pytest.approx(0.8), 0.0]
@@ -361,19 +369,19 @@ def test_methods_give_what_the_modules_give(builder: Any) -> None:
     assert analysis.diff(experiment, experiment).best["number"].tolist() == [1, 1]
 
 
-def test_the_repeats_of_a_control_are_no_controls(builder: Any) -> None:
-    builder.trial(0, control="one_shot")
-    builder.trial(1, control="one_shot", confirms=0)
+def test_the_repeats_of_a_control_are_no_controls(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0, control="one_shot")
+    builder.add_trial(1, control="one_shot", confirms=0)
     assert analysis.load(builder.path).controls.index.tolist() == [0]
     assert analysis.load([builder.path]).controls.index.tolist() == [("demo", 0)]
 
 
-def test_an_experiment_is_shown_on_one_line(builder: Any, two: list[Path]) -> None:
+def test_an_experiment_is_shown_on_one_line(builder: ExperimentBuilder, two: list[Path]) -> None:
     assert repr(analysis.load(two[1])) == "<Experiment 'other': 3 trials (3 complete), 0 problems>"
-    builder.trial(4, state="stopped", problems=["it was cold"])
+    builder.add_trial(4, state="stopped", problems=["it was cold"])
     assert repr(analysis.load(two[0])) == "<Experiment 'demo': 3 trials (2 complete, 1 stopped), 1 problem>"
     assert repr(analysis.load(two)) == "<Experiments 'demo', 'other': 6 trials (5 complete, 1 stopped), 1 problem>"
-    write_json(builder.folder.record_path, {"name": "a\nb\x1b[31m", "settings": {}})
+    builder.folder.write(replace(builder.folder.read(), name="a\nb\x1b[31m"))
     shutil.rmtree(builder.path / "trials")
     assert repr(analysis.load(builder.path)) == r"<Experiment 'a\nb\x1b[31m': 0 trials, 0 problems>"
 
@@ -385,8 +393,8 @@ def test_an_experiment_is_itself_and_no_other(two: list[Path]) -> None:
         assert len({one, other, one}) == 2
 
 
-def test_a_tilde_is_the_home(builder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    builder.trial(0)
+def test_a_tilde_is_the_home(builder: ExperimentBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder.add_trial(0)
     monkeypatch.setenv("HOME", str(builder.path.parent))
     assert analysis.load("~/demo").path == builder.path
     assert len(analysis.load([Path("~/demo")]).trials) == 1
@@ -394,8 +402,8 @@ def test_a_tilde_is_the_home(builder: Any, monkeypatch: pytest.MonkeyPatch) -> N
         analysis.load("~nobody-of-this-name/demo")
 
 
-def test_an_experiment_can_be_sent_to_another_process(builder: Any) -> None:
-    builder.trial(0)
+def test_an_experiment_can_be_sent_to_another_process(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0)
     analysis.load(builder.path)
     experiment = analysis.load(builder.path)
     copy = pickle.loads(pickle.dumps(experiment))
@@ -404,13 +412,12 @@ def test_an_experiment_can_be_sent_to_another_process(builder: Any) -> None:
 
 
 @pytest.fixture
-def two(builder: Any, tmp_path: Path) -> list[Path]:
+def two(builder: ExperimentBuilder, other: ExperimentBuilder) -> list[Path]:
     """Experiments `demo` and `other`; trial 1 of each repeats its trial 0."""
-    other = type(builder)(ExperimentFolder(tmp_path / "other")).experiment().dense()
     for each, accuracies in ((builder, (0.5, 0.8, 0.9)), (other, (0.5, 0.8, 0.95))):
-        each.trial(0, accuracies=accuracies)
-        each.trial(1, accuracies=accuracies, confirms=0)
-    other.trial(3, accuracies=(0.1, 0.2, 0.3), sparsity=0.9, cut={"macs": 100})
+        each.add_trial(0, accuracies=accuracies)
+        each.add_trial(1, accuracies=accuracies, confirms=0)
+    other.add_trial(3, accuracies=(0.1, 0.2, 0.3), mac_sparsity=0.9)
     return [builder.path, other.path]
 
 
@@ -443,15 +450,15 @@ def test_several_experiments_rank_as_one(two: list[Path]) -> None:
     assert experiments.hypervolume() == pytest.approx(0.75 * 0.95 + 0.15 * 0.3)
 
 
-def test_a_repeat_of_a_trial_that_is_not_there_is_no_result(two: list[Path], builder: Any) -> None:
-    builder.trial(7, confirms=3)  # there is a trial 3 in the other experiment
+def test_a_repeat_of_a_trial_that_is_not_there_is_no_result(two: list[Path], builder: ExperimentBuilder) -> None:
+    builder.add_trial(7, confirms=3)  # there is a trial 3 in the other experiment
     ranked = analysis.load(two).rank()
     assert ranked.index.tolist() == [("other", 0), ("other", 3), ("demo", 0)]
     assert ranked["seeds"].tolist() == [1, 0, 1]
 
 
-def test_experiments_of_one_name_are_told_apart_by_their_paths(builder: Any, tmp_path: Path) -> None:
-    builder.trial(0)
+def test_experiments_of_one_name_are_told_apart_by_their_paths(builder: ExperimentBuilder, tmp_path: Path) -> None:
+    builder.add_trial(0)
     elsewhere = tmp_path / "elsewhere" / "demo"
     shutil.copytree(builder.path, elsewhere)
     (elsewhere / "trials" / "00000" / "trial.json").unlink()
@@ -461,7 +468,7 @@ def test_experiments_of_one_name_are_told_apart_by_their_paths(builder: Any, tmp
     assert experiments.problems == [f"{elsewhere}: trials/00000/trial.json is missing"]
 
 
-def test_which_experiments_must_be_said_and_once(builder: Any) -> None:
+def test_which_experiments_must_be_said_and_once(builder: ExperimentBuilder) -> None:
     with pytest.raises(ValueError, match="at least one folder"):
         analysis.load([])
     with pytest.raises(ValueError, match="is given twice"):

@@ -1,8 +1,8 @@
 import math
-from typing import Any
 
 import pandas as pd
 import pytest
+from experiments import ExperimentBuilder
 
 from analysis import Experiment
 from analysis.labels import chosen, configuration, count, known, numbers_in, percentage, searched, who
@@ -38,7 +38,7 @@ def test_chosen_trials_come_in_the_order_asked_for_and_once(full: Experiment) ->
     assert [one.number for one in chosen(full, [9, 7, 9])] == [9, 7]
 
 
-def test_a_number_that_no_trial_has_is_a_value_error(full: Experiment, synthetic: Any) -> None:
+def test_a_number_that_no_trial_has_is_a_value_error(full: Experiment, synthetic: ExperimentBuilder) -> None:
     with pytest.raises(ValueError, match=r"\(there are 0 to 54\), but got 99"):
         chosen(full, [99])
     with pytest.raises(ValueError, match=r"\(there are none yet\), but got 0"):

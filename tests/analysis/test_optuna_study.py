@@ -4,16 +4,16 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import optuna
 import pytest
+from experiments import ExperimentBuilder, RecordFields
 from optuna.distributions import CategoricalDistribution, FloatDistribution, distribution_to_json
 from optuna.trial import TrialState
 
 import analysis
 from analysis.optuna_study import study_of
-from records.files import write_json
+from records.trial import Parent
 
 DISTRIBUTIONS = {
     "alpha.rate": distribution_to_json(FloatDistribution(1.0, 8.0)),
@@ -21,39 +21,40 @@ DISTRIBUTIONS = {
 }
 
 
-def asked(rate: float, policy: str = "cosine") -> dict[str, Any]:
+def asked(rate: float, policy: str = "cosine") -> RecordFields:
     """What a record holds of a trial that the study asked for."""
     return {"params": {"alpha.rate": rate, "lr.policy": policy}, "distributions": DISTRIBUTIONS}
 
 
-def objectives(builder: Any, *names: str) -> None:
-    settings = {"search": {"trials": 9, "objectives": list(names)}, "trial": {"epochs": 3}}
-    write_json(builder.folder.record_path, {"name": "demo", "settings": settings})
+def objectives(builder: ExperimentBuilder, *names: str) -> None:
+    builder.change_settings({"search": {"trials": 9, "objectives": list(names)}, "trial": {"epochs": 3}})
 
 
-def study(builder: Any) -> optuna.Study:
+def study(builder: ExperimentBuilder) -> optuna.Study:
     return study_of(analysis.load(builder.path))
 
 
 @pytest.fixture
-def searched(builder: Any) -> Any:
+def searched(builder: ExperimentBuilder) -> ExperimentBuilder:
     """Two objectives; a control, a branch and a repeat; trials that ended in every way."""
     objectives(builder, "pruned_val_accuracy", "macs")
-    builder.trial(0, control="one_shot")
+    builder.write_dense(macs=400)
+    builder.add_trial(0, control="one_shot")
     for number, accuracy in enumerate((0.9, 0.8, 0.7, 0.85), start=1):
-        cut = {"epoch": 1, "macs": 100 * number, "parameters": 9, "val_accuracy": 0.6}
         policy = "plateau" if number % 2 else "cosine"
-        builder.trial(number, accuracies=(0.3, 0.4, accuracy), cut=cut, **asked(number + 0.5, policy))
-    builder.trial(5, state="stopped", accuracies=(0.3, 0.4), **asked(1.5))
-    builder.trial(6, state="failed", accuracies=(0.3,), error="CUDA out of memory", **asked(2.5))
-    builder.trial(7, state="running", accuracies=(0.3, 0.4), **asked(3.5))
-    builder.trial(8, parent={"number": 1, "epoch": 1})
-    builder.trial(9, confirms=1, **asked(1.5))
-    builder.trial(10, accuracies=(0.3, 0.4), **asked(4.5))  # complete, but its last row is lost
+        fields = asked(number + 0.5, policy)
+        builder.add_trial(number, accuracies=(0.3, 0.4, accuracy), mac_sparsity=1 - number / 4, **fields)
+    builder.add_trial(5, state="stopped", accuracies=(0.3, 0.4), **asked(1.5))
+    builder.add_trial(6, state="failed", accuracies=(0.3,), error="CUDA out of memory", **asked(2.5))
+    builder.add_trial(7, state="running", accuracies=(0.3, 0.4), **asked(3.5))
+    builder.add_trial(8, parent=Parent(number=1, epoch=1))
+    builder.add_trial(9, confirms=1, **asked(1.5))
+    lost = builder.add_trial(10, **asked(4.5))
+    lost.replace_rows(lost.rows()[:-1])
     return builder
 
 
-def test_what_the_search_asked_for_is_in_the_study_as_it_ended(searched: Any) -> None:
+def test_what_the_search_asked_for_is_in_the_study_as_it_ended(searched: ExperimentBuilder) -> None:
     found = study(searched)
     assert found.study_name == "demo"
     assert [direction.name for direction in found.directions] == ["MAXIMIZE", "MINIMIZE"]
@@ -70,7 +71,7 @@ def test_what_the_search_asked_for_is_in_the_study_as_it_ended(searched: Any) ->
     assert [trial.number for trial in found.best_trials] == [0]
 
 
-def test_attributes_say_what_is_known_and_fit_into_json(searched: Any) -> None:
+def test_attributes_say_what_is_known_and_fit_into_json(searched: ExperimentBuilder) -> None:
     trials = study(searched).trials
     first = trials[0].user_attrs
     assert first["accuracy_drop"] == pytest.approx(0.04)
@@ -90,10 +91,11 @@ def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("tokyo")
-def test_times_are_those_of_the_records(builder: Any) -> None:
-    builder.trial(0, finished="2026-01-02T03:05:05.678+00:00", **asked(1.5))
-    builder.trial(1, started=None, created="2026-01-02T00:00:00.000+00:00", **asked(1.5))
-    builder.trial(2, state="running", accuracies=(), **asked(1.5))
+def test_times_are_those_of_the_records(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0, finished="2026-01-02T03:05:05.678+00:00", **asked(1.5))
+    created = "2026-01-02T00:00:00.000+00:00"
+    builder.add_trial(1, state="running", accuracies=(), started=None, created=created, **asked(1.5))
+    builder.add_trial(2, state="running", accuracies=(), **asked(1.5))
     first, second, third = study(builder).trials
     started = datetime.datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=datetime.UTC)
     assert first.datetime_start is not None
@@ -105,11 +107,11 @@ def test_times_are_those_of_the_records(builder: Any) -> None:
     assert third.datetime_complete is None
 
 
-def test_one_objective_has_its_values_after_each_epoch(builder: Any) -> None:
+def test_one_objective_has_its_values_after_each_epoch(builder: ExperimentBuilder) -> None:
     objectives(builder, "pruned_val_accuracy")
-    builder.trial(0, accuracies=(0.3, 0.4, 0.9), **asked(1.5))
-    builder.trial(1, state="stopped", accuracies=(0.2, 0.25), **asked(2.5))
-    builder.trial(2, state="stopped", accuracies=(), **asked(2.5))
+    builder.add_trial(0, accuracies=(0.3, 0.4, 0.9), **asked(1.5))
+    builder.add_trial(1, state="stopped", accuracies=(0.2, 0.25), **asked(2.5))
+    builder.add_trial(2, state="stopped", accuracies=(), **asked(2.5))
     found = study(builder)
     assert [trial.intermediate_values for trial in found.trials] == [{1: 0.3, 2: 0.4, 3: 0.9}, {1: 0.2, 2: 0.25}, {}]
     assert [trial.state.name for trial in found.trials] == ["COMPLETE", "PRUNED", "PRUNED"]
@@ -118,7 +120,7 @@ def test_one_objective_has_its_values_after_each_epoch(builder: Any) -> None:
     assert len(optuna.visualization.plot_intermediate_values(found).data) == 2
 
 
-def test_optunas_own_figures_and_importances_run_on_it(searched: Any) -> None:
+def test_optunas_own_figures_and_importances_run_on_it(searched: ExperimentBuilder) -> None:
     found = study(searched)
     front = optuna.visualization.plot_pareto_front(found)
     assert [front.layout.xaxis.title.text, front.layout.yaxis.title.text] == ["pruned_val_accuracy", "macs"]
@@ -138,13 +140,13 @@ def test_optunas_own_figures_and_importances_run_on_it(searched: Any) -> None:
     assert list(history.data[0].y) == [-0.9, -0.8, -0.7, -0.85]
 
 
-def test_a_study_can_be_asked_for_more(searched: Any) -> None:
+def test_a_study_can_be_asked_for_more(searched: ExperimentBuilder) -> None:
     found = study(searched)
     found.sampler = optuna.samplers.TPESampler(seed=0, n_startup_trials=1)
     assert 1.0 <= found.ask({"alpha.rate": FloatDistribution(1.0, 8.0)}).params["alpha.rate"] <= 8.0
 
 
-def test_making_it_says_nothing(searched: Any) -> None:
+def test_making_it_says_nothing(searched: ExperimentBuilder) -> None:
     experiment = analysis.load(searched.path)
     said: list[logging.LogRecord] = []
     handler = logging.Handler()
@@ -177,21 +179,22 @@ def test_making_it_says_nothing(searched: Any) -> None:
         {"params": {"x": "a"}, "distributions": {"x": distribution_to_json(FloatDistribution(0.0, 1.0))}},
     ],
 )
-def test_what_optuna_did_not_write_is_left_out_with_a_warning(builder: Any, record: dict[str, Any]) -> None:
-    builder.trial(0, **record)
-    builder.trial(1, **asked(1.5))
+def test_what_optuna_did_not_write_is_left_out_with_a_warning(builder: ExperimentBuilder, record: RecordFields) -> None:
+    builder.add_trial(0, **record)
+    builder.add_trial(1, **asked(1.5))
     with pytest.warns(UserWarning, match=r"^trial 0 is not in the study: [^\x1b\n]*$"):
         found = study(builder)
     assert [trial.user_attrs["number"] for trial in found.trials] == [1]
 
 
-def test_without_trials_or_objectives_it_is_an_empty_study(builder: Any) -> None:
+def test_without_trials_or_objectives_it_is_an_empty_study(builder: ExperimentBuilder) -> None:
+    builder.change_settings({})
     found = study(builder)
     assert found.trials == []
     assert found.metric_names == ["pruned_val_accuracy", "macs"]  # what a search optimises by default
 
 
-def test_an_objective_that_is_no_column_is_said_once(builder: Any) -> None:
+def test_an_objective_that_is_no_column_is_said_once(builder: ExperimentBuilder) -> None:
     objectives(builder, "pruned_val_acuracy")
     with pytest.raises(ValueError, match="no column 'pruned_val_acuracy'; did you mean 'pruned_val_accuracy'"):
         study(builder)

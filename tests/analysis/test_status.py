@@ -2,39 +2,43 @@ import io
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from experiments import ExperimentBuilder
 from rich.console import Console
 
 import analysis
 from analysis.status import Best, Counts, Failed, Running, status, to_json
 from analysis.terminal.status_view import LONGEST_LIST, status_view
 from records.files import write_json
+from trainable.schedules.alpha import Exponential
 
 AT = datetime(2026, 1, 2, 3, 5, 5, tzinfo=UTC)
+ALPHA = Exponential().alpha(0.5)
 
 
 @pytest.fixture
-def half_way(builder: Any) -> Any:
+def half_way(builder: ExperimentBuilder) -> ExperimentBuilder:
     """Controls done, a trial complete, one stopped, one failed, one running, one about to."""
-    builder.trial(0, control="one_shot")
-    builder.trial(1, accuracies=(0.1, 0.2, 0.95))
-    builder.trial(2, state="stopped", accuracies=(0.99,))
-    builder.trial(3, state="failed", accuracies=(), cut=None, error="RuntimeError: out of memory\n  at x\n")
-    rows = builder.trial(4, state="running", accuracies=(0.5,), cut=None, started="2026-01-02T00:00:00+00:00").rows_path
-    os.utime(rows, (AT.timestamp() - 12.5,) * 2)
-    builder.trial(5, state="running", accuracies=(), cut=None, host=None, device=None, started=None)
+    builder.add_trial(0, control="one_shot")
+    builder.add_trial(1, accuracies=(0.1, 0.2, 0.95))
+    builder.add_trial(2, state="stopped", accuracies=(0.99,))
+    builder.add_trial(3, state="failed", accuracies=(), error="RuntimeError: out of memory\n  at x\n")
+    runs = builder.add_trial(4, state="running", accuracies=(0.5,), started="2026-01-02T00:00:00+00:00")
+    os.utime(runs.rows_path, (AT.timestamp() - 12.5,) * 2)
+    builder.add_trial(5, state="running", accuracies=(), started=None)
     return builder
 
 
-def shown(path: Any, width: int = 100) -> str:
+def shown(path: Path, width: int = 100) -> str:
     out = io.StringIO()
     Console(file=out, width=width, color_system=None).print(status_view(status(analysis.load(path), AT)))
     return out.getvalue()
 
 
-def test_what_stands_is_counted(half_way: Any) -> None:
+def test_what_stands_is_counted(half_way: ExperimentBuilder) -> None:
     found = status(analysis.load(half_way.path), AT)
     assert found.name == "demo"
     assert found.dense_val_accuracy == 0.94
@@ -46,17 +50,17 @@ def test_what_stands_is_counted(half_way: Any) -> None:
     assert found.best == Best(1, None, 0.95, pytest.approx(-0.01), 0.75)
 
 
-def test_what_runs_is_told(half_way: Any) -> None:
+def test_what_runs_is_told(half_way: ExperimentBuilder) -> None:
     found = status(analysis.load(half_way.path), AT)
     assert found.running == (
-        Running(4, None, None, 1, 3, "alpha", 0.3, 0.5, "node", "cpu", pytest.approx(12.5)),
+        Running(4, None, None, 1, 3, "alpha", ALPHA, 0.5, "node", "cpu", pytest.approx(12.5)),
         Running(5, None, None, 0, 3, None, None, None, None, None, None),
     )
 
 
-def test_repeats_are_neither_controls_nor_trials(half_way: Any) -> None:
-    half_way.trial(6, control="one_shot", confirms=0)
-    half_way.trial(7, confirms=1, state="running", accuracies=(), cut=None)
+def test_repeats_are_neither_controls_nor_trials(half_way: ExperimentBuilder) -> None:
+    half_way.add_trial(6, control="one_shot", confirms=0)
+    half_way.add_trial(7, confirms=1, state="running", accuracies=())
     found = status(analysis.load(half_way.path), AT)
     before = [Counts(None, 1, 0, 0, 0), Counts(None, 0, 0, 0, 0), Counts(4, 1, 2, 1, 1)]
     assert [found.controls, found.branches, found.trials] == before
@@ -65,14 +69,14 @@ def test_repeats_are_neither_controls_nor_trials(half_way: Any) -> None:
     assert "trial 7, repeats 1" in shown(half_way.path)
 
 
-def test_seconds_count_from_the_start_where_there_is_no_row(builder: Any) -> None:
-    builder.trial(0, state="running", accuracies=(), started=(AT - timedelta(seconds=90)).isoformat())
-    builder.trial(1, state="running", accuracies=(), started=(AT + timedelta(seconds=90)).isoformat())
+def test_seconds_count_from_the_start_where_there_is_no_row(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0, state="running", accuracies=(), started=(AT - timedelta(seconds=90)).isoformat())
+    builder.add_trial(1, state="running", accuracies=(), started=(AT + timedelta(seconds=90)).isoformat())
     found = status(analysis.load(builder.path), AT)
     assert [trial.seconds_since_row for trial in found.running] == [90, 0]
 
 
-def test_an_experiment_that_has_only_begun(builder: Any) -> None:
+def test_an_experiment_that_has_only_begun(builder: ExperimentBuilder) -> None:
     (builder.folder.dense / "dense.json").unlink()
     builder.folder.dense.rmdir()
     found = status(analysis.load(builder.path), AT)
@@ -86,50 +90,51 @@ def test_an_experiment_that_has_only_begun(builder: Any) -> None:
 @pytest.mark.parametrize(
     "settings", [{}, {"search": None}, {"search": {"trials": "many"}}, {"search": {"trials": True}}]
 )
-def test_settings_that_do_not_say_how_many_trials(builder: Any, settings: dict[str, Any]) -> None:
-    write_json(builder.folder.record_path, {"name": "demo", "settings": settings})
+def test_settings_that_do_not_say_how_many_trials(builder: ExperimentBuilder, settings: dict[str, Any]) -> None:
+    builder.change_settings(settings)
     assert status(analysis.load(builder.path), AT).trials.planned is None
 
 
-def test_a_foreign_configuration_that_does_not_say_how_many_epochs(builder: Any) -> None:
-    trial = builder.trial(0, state="running")
+def test_a_foreign_configuration_that_does_not_say_how_many_epochs(builder: ExperimentBuilder) -> None:
+    trial = builder.add_trial(0, state="running")
     write_json(trial.record_path, {"number": 0, "state": "running", "config": {"epochs": "many"}})
     [running] = status(analysis.load(builder.path), AT).running
     assert (running.epoch, running.epochs) == (3, None)
     assert "3/-" in shown(builder.path)
 
 
-def test_a_complete_trial_of_unknown_outcome_is_not_the_best(builder: Any) -> None:
-    builder.trial(0, accuracies=(0.99,))
+def test_a_complete_trial_of_unknown_outcome_is_not_the_best(builder: ExperimentBuilder) -> None:
+    lost = builder.add_trial(0, accuracies=(0.99, 0.99, 0.99))
+    lost.replace_rows(lost.rows()[:1])
     found = status(analysis.load(builder.path), AT)
     assert found.best is None
     assert found.front_size == 0
     assert len(found.problems) == 1
 
 
-def test_a_control_can_be_the_best(builder: Any) -> None:
-    builder.trial(0, control="one_shot")
+def test_a_control_can_be_the_best(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0, control="one_shot")
     assert "best so far: trial 0 (control: one_shot), 90.00 %, 4.00 points below dense" in shown(builder.path)
 
 
-def test_rows_that_vanished_since_they_were_loaded(half_way: Any) -> None:
+def test_rows_that_vanished_since_they_were_loaded(half_way: ExperimentBuilder) -> None:
     experiment = analysis.load(half_way.path)
     half_way.folder.trial(4).rows_path.unlink()
     assert status(experiment, AT).running[0].seconds_since_row == 3 * 3600 + 5 * 60 + 5
 
 
-def test_json_holds_all_of_it(half_way: Any) -> None:
+def test_json_holds_all_of_it(half_way: ExperimentBuilder) -> None:
     found = status(analysis.load(half_way.path), AT)
     again = json.loads(to_json(found))
     assert again["trials"] == {"planned": 4, "complete": 1, "running": 2, "stopped": 1, "failed": 1}
     assert again["controls"]["planned"] is None
-    assert again["running"][0]["alpha"] == 0.3
+    assert again["running"][0]["alpha"] == ALPHA
     assert again["running"][1]["phase"] is None
     assert again["best"]["pruned_val_accuracy"] == 0.95
     assert again["failed"] == [{"number": 3, "control": None, "error": "RuntimeError: out of memory"}]
 
 
-def test_what_a_person_reads(half_way: Any) -> None:
+def test_what_a_person_reads(half_way: ExperimentBuilder) -> None:
     trial = half_way.folder.trial(1)
     trial.rows_path.write_bytes(trial.rows_path.read_bytes() + b"{")
     text = shown(half_way.path)
@@ -138,16 +143,16 @@ def test_what_a_person_reads(half_way: Any) -> None:
     assert cells[0] == ["demo", "dense", "network:", "94.00", "%"]
     assert ["controls", "-", "1", "0", "0", "0"] in cells
     assert ["trials", "4", "1", "2", "1", "1"] in cells
-    assert ["trial", "4", "1/3", "alpha", "0.3", "50.00", "12", "s", "ago", "node", "cpu"] in cells
+    assert ["trial", "4", "1/3", "alpha", "0.182", "50.00", "12", "s", "ago", "node", "cpu"] in cells
     assert ["trial", "5", "0/3", "not", "begun", "-", "-", "-", "-", "-"] in cells
     assert "best so far: trial 1, 95.00 %, 1.00 points above dense, 75.0 % of the MACs cut; 1 on the front" in text
     assert "trial 3 failed: RuntimeError: out of memory" in text
     assert "problem: trials/00001/epochs.jsonl: line 4 is torn; it is left out" in text
 
 
-def test_long_lists_are_cut_for_people_only(builder: Any) -> None:
+def test_long_lists_are_cut_for_people_only(builder: ExperimentBuilder) -> None:
     for number in range(LONGEST_LIST + 3):
-        builder.trial(number, state="failed", accuracies=(), error="[bold]why\x1b[2J")
+        builder.add_trial(number, state="failed", accuracies=(), error="[bold]why\x1b[2J")
     text = shown(builder.path)
     assert text.count("failed: [bold]why�[2J") == LONGEST_LIST
     assert "and 3 more" in text
@@ -158,6 +163,6 @@ def test_long_lists_are_cut_for_people_only(builder: Any) -> None:
     ("seconds", "age"),
     [(0.4, "0 s ago"), (119, "119 s ago"), (120, "2 min ago"), (7200, "2 h ago"), (200_000, "2 d ago")],
 )
-def test_ages(builder: Any, seconds: float, age: str) -> None:
-    builder.trial(0, state="running", accuracies=(), started=(AT - timedelta(seconds=seconds)).isoformat())
+def test_ages(builder: ExperimentBuilder, seconds: float, age: str) -> None:
+    builder.add_trial(0, state="running", accuracies=(), started=(AT - timedelta(seconds=seconds)).isoformat())
     assert age in shown(builder.path)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from experiments import ExperimentBuilder, make_measurement, write_measurement
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,12 +81,12 @@ def test_a_family_is_once_in_the_legend(full: Experiment) -> None:
     assert {"control: one_shot", "cosine", "Pareto front"} <= set(names)
 
 
-def test_without_the_dense_networks_macs_they_are_millions(synthetic: Any) -> None:
-    synthetic.asked()
+def test_without_the_dense_networks_macs_they_are_millions(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_searched()
     (synthetic.folder.dense / "dense.json").unlink()
     info = accuracy_against_macs_info(synthetic.load())
     assert info.x_title == "MACs, millions"
-    assert info.points[0].x == synthetic.load().trials.loc[0, "macs"] / 1e6
+    assert info.points[0].x == pytest.approx(synthetic.load().trials.loc[0, "macs"] / 1e6)
     assert info.dense == (None, None)
 
 
@@ -107,8 +108,8 @@ def test_a_size_is_the_same_on_all_devices(full: Experiment) -> None:
     assert "EPYC" not in info.title
 
 
-def test_the_dense_network_is_a_point_among_what_was_measured(synthetic: Any) -> None:
-    synthetic.measured(synthetic.asked())
+def test_the_dense_network_is_a_point_among_what_was_measured(synthetic: ExperimentBuilder) -> None:
+    write_measurement(synthetic.add_searched(), make_measurement())
     info = accuracy_against_measured_info(synthetic.load(), "peak_memory_bytes")
     assert info.dense == (pytest.approx(3e8 / 2**20), 0.94)
     figure = accuracy_against_measured(synthetic.load(), "peak_memory_bytes")
@@ -118,8 +119,8 @@ def test_the_dense_network_is_a_point_among_what_was_measured(synthetic: Any) ->
 
 
 @pytest.mark.parametrize("column", MEASURED)
-def test_nothing_measured_is_said_in_words(synthetic: Any, column: str) -> None:
-    synthetic.asked()
+def test_nothing_measured_is_said_in_words(synthetic: ExperimentBuilder, column: str) -> None:
+    synthetic.add_searched()
     info = accuracy_against_measured_info(synthetic.load(), column)
     assert info.points == ()
     assert info.title.startswith("Nothing has been measured yet")
@@ -131,11 +132,11 @@ def test_a_column_that_is_not_measured_is_a_value_error(full: Experiment) -> Non
         accuracy_against_measured(full, "macs")
 
 
-def test_the_title_counts_places_on_the_front(synthetic: Any) -> None:
+def test_the_title_counts_places_on_the_front(synthetic: ExperimentBuilder) -> None:
     trials = pd.DataFrame({"pruned_val_accuracy": [0.9, 0.8, 0.7], "macs": [3e8, 1e8, 2e8]})
     for _ in range(2):
-        synthetic.asked()
-    synthetic.control("one_shot", 0.9)
+        synthetic.add_searched()
+    synthetic.add_control("one_shot", amount=0.9)
     experiment = synthetic.load()
     experiment = replace(experiment, trials=experiment.trials.assign(**trials))
     title = accuracy_against_macs_info(experiment).title
@@ -143,17 +144,17 @@ def test_the_title_counts_places_on_the_front(synthetic: Any) -> None:
     assert title.endswith(") has 90.00 % at 95.6 % of the MACs.")
 
 
-def test_the_title_of_a_front_of_one(synthetic: Any) -> None:
-    synthetic.control("one_shot", 0.75)
+def test_the_title_of_a_front_of_one(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_control("one_shot")
     title = accuracy_against_macs_info(synthetic.load()).title
     assert title.startswith(
         "0 one_shot control alone holds the Pareto front; the best control (0 one_shot control) has "
     )
 
 
-def test_what_did_not_learn_is_out_of_view_but_there(synthetic: Any) -> None:
+def test_what_did_not_learn_is_out_of_view_but_there(synthetic: ExperimentBuilder) -> None:
     for _ in range(8):
-        synthetic.asked()
+        synthetic.add_searched()
     experiment = synthetic.load()
     accuracies = [0.1, 0.9, 0.91, 0.92, 0.9, 0.91, 0.92, 0.905]
     experiment = replace(experiment, trials=experiment.trials.assign(pruned_val_accuracy=accuracies))

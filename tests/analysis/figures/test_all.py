@@ -11,10 +11,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
+from experiments import ExperimentBuilder
 
 from analysis import Experiment, figures
 from analysis.figures.style import TEMPLATE
 from records.files import write_json
+from records.trial import State
 
 DRAW = [getattr(figures, name) for name in figures.__all__ if name != "CONFIG"]
 each_figure = pytest.mark.parametrize("draw", DRAW, ids=lambda draw: draw.__name__)
@@ -52,12 +54,12 @@ def test_figures_change_nothing_of_the_experiment(full: Experiment, draw: Draw) 
 
 
 @each_figure
-def test_an_empty_experiment_is_a_sentence(synthetic: Any, draw: Draw) -> None:
+def test_an_empty_experiment_is_a_sentence(synthetic: ExperimentBuilder, draw: Draw) -> None:
     assert is_sentence(draw(synthetic.load()))
 
 
 @each_figure
-def test_an_experiment_without_a_dense_network_is_a_sentence(synthetic: Any, draw: Draw) -> None:
+def test_an_experiment_without_a_dense_network_is_a_sentence(synthetic: ExperimentBuilder, draw: Draw) -> None:
     (synthetic.folder.dense / "dense.json").unlink()
     assert is_sentence(draw(synthetic.load()))
 
@@ -65,38 +67,40 @@ def test_an_experiment_without_a_dense_network_is_a_sentence(synthetic: Any, dra
 @each_figure
 @pytest.mark.parametrize("state", ["complete", "running", "stopped", "failed"])
 @pytest.mark.parametrize("epochs", [0, 1, 9])
-def test_one_trial(synthetic: Any, draw: Draw, state: str, epochs: int) -> None:
-    synthetic.asked(state, 20 if state == "complete" else epochs, error="it <i>failed</i>")
+def test_one_trial(synthetic: ExperimentBuilder, draw: Draw, state: State, epochs: int) -> None:
+    epochs = 20 if state == "complete" else epochs
+    synthetic.add_searched(state=state, epochs=epochs, error="it <i>failed</i>")
     figure = draw(synthetic.load())
     assert figure.data or is_sentence(figure)
 
 
 @each_figure
-def test_an_experiment_that_runs(synthetic: Any, draw: Draw) -> None:
-    synthetic.control("one_shot", 0.75)
-    for state, epochs in (("complete", 20), ("stopped", 6), ("running", 3), ("running", 0)):
-        synthetic.asked(state, epochs)
+def test_an_experiment_that_runs(synthetic: ExperimentBuilder, draw: Draw) -> None:
+    synthetic.add_control("one_shot")
+    synthetic.add_searched()
+    synthetic.add_searched(state="stopped", epochs=6)
+    synthetic.add_searched(state="running", epochs=3)
+    synthetic.add_searched(state="running", epochs=0)
     figure = draw(synthetic.load())
     assert figure.data or is_sentence(figure)
 
 
 @each_figure
-def test_controls_alone(synthetic: Any, draw: Draw) -> None:
+def test_controls_alone(synthetic: ExperimentBuilder, draw: Draw) -> None:
     for kind in ("one_shot", "random_channels", "from_scratch"):
-        synthetic.control(kind, 0.75)
+        synthetic.add_control(kind)
     figure = draw(synthetic.load())
     assert figure.data or is_sentence(figure)
 
 
 @each_figure
-def test_foreign_configurations_and_torn_rows(synthetic: Any, draw: Draw) -> None:
-    numbers = [synthetic.asked() for _ in range(24)]
-    for number, config in zip(numbers, ({}, {"alpha": 3, "lr": None, "epochs": "many"}, {"begun": {}}), strict=False):
-        folder = synthetic.folder.trial(number)
-        write_json(folder.record_path, {"number": number, "config": config, "state": "complete"})
-    synthetic.folder.trial(4).rows_path.write_bytes(b'{"epoch": 1, "phase": "alpha"}\n{"epo')
-    synthetic.folder.trial(5).record_path.write_text("{")
-    synthetic.folder.trial(6).rows_path.unlink()
+def test_foreign_configurations_and_torn_rows(synthetic: ExperimentBuilder, draw: Draw) -> None:
+    trials = [synthetic.add_searched() for _ in range(24)]
+    for trial, config in zip(trials, ({}, {"alpha": 3, "lr": None, "epochs": "many"}, {"begun": {}}), strict=False):
+        write_json(trial.record_path, {"number": trial.number, "config": config, "state": "complete"})
+    trials[4].rows_path.write_bytes(b'{"epoch": 1, "phase": "alpha"}\n{"epo')
+    trials[5].record_path.write_text("{")
+    trials[6].rows_path.unlink()
     write_json(synthetic.folder.dense / "dense.json", {"val_accuracy": "high", "macs": True, "widths": "wide"})
     figure = draw(synthetic.load())
     assert figure.data or is_sentence(figure)

@@ -1,4 +1,4 @@
-from typing import Any
+from experiments import ExperimentBuilder
 
 from analysis import Experiment
 from analysis.figures import alpha_curves
@@ -28,6 +28,6 @@ def test_the_drawing_has_the_curves(full: Experiment) -> None:
     assert [(tuple(trace.x), tuple(trace.y)) for trace in figure.data] == [(c.epochs, c.alpha) for c in info.curves]
 
 
-def test_controls_have_no_curve(synthetic: Any) -> None:
-    synthetic.control("one_shot", 0.75)
+def test_controls_have_no_curve(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_control("one_shot")
     assert alpha_curves_info(synthetic.load()).curves == ()

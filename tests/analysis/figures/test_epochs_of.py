@@ -1,6 +1,5 @@
-from typing import Any
-
 import pytest
+from experiments import ExperimentBuilder
 
 from analysis import Experiment
 from analysis.figures import epochs_of
@@ -26,8 +25,8 @@ def test_a_one_shot_cut_is_before_the_first_epoch(full: Experiment) -> None:
     assert curves.cut == 0
 
 
-def test_a_trial_that_is_not_cut_yet(synthetic: Any) -> None:
-    synthetic.asked("running", 1)
+def test_a_trial_that_is_not_cut_yet(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_searched(state="running", epochs=1)
     [curves] = epochs_of_info(synthetic.load(), [0]).curves
     assert curves.cut is None
     assert epochs_of(synthetic.load(), [0]).layout.shapes == ()
@@ -55,8 +54,8 @@ def test_the_title_names_the_highest_end(full: Experiment) -> None:
     assert f": {chosen(full, [best])[0].label} ends highest, at " in epochs_of_info(full, [6, 7, 8]).title
 
 
-def test_a_trial_without_epochs_is_left_out(synthetic: Any) -> None:
-    synthetic.asked("running", 0)
+def test_a_trial_without_epochs_is_left_out(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_searched(state="running", epochs=0)
     assert (
         epochs_of_info(synthetic.load(), [0]).title == "The trials have no epochs yet, so there are no epochs to show."
     )

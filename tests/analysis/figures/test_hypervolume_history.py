@@ -1,16 +1,16 @@
 from dataclasses import replace
-from typing import Any
 
 import pytest
+from experiments import ExperimentBuilder
 
 from analysis import Experiment
 from analysis.figures import hypervolume_history
 from analysis.figures.hypervolume_history import hypervolume_history_info
 
 
-def test_the_history_of_two_trials_by_hand(synthetic: Any) -> None:
-    synthetic.asked()
-    synthetic.asked()
+def test_the_history_of_two_trials_by_hand(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_searched()
+    synthetic.add_searched()
     experiment = synthetic.load()
     macs = experiment.dense["macs"]
     trials = experiment.trials.assign(pruned_val_accuracy=[0.8, 0.9], macs=[0.25 * macs, 0.5 * macs])

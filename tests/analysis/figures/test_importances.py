@@ -1,7 +1,7 @@
 from dataclasses import replace
-from typing import Any
 
 import pytest
+from experiments import ExperimentBuilder
 
 from analysis import Experiment
 from analysis.figures import importances
@@ -16,20 +16,21 @@ def test_they_are_ordered_and_sum_to_one(full: Experiment) -> None:
     assert {"alpha.family", "alpha_lr", "lr.policy", "pruning.amount"} <= names
 
 
-def test_what_decides_comes_first(synthetic_for_one: Any) -> None:
+def test_what_decides_comes_first(synthetic: ExperimentBuilder) -> None:
+    synthetic.change_settings({"search": {"trials": 30, "objectives": ["pruned_val_accuracy"]}})
     for _ in range(60):
-        synthetic_for_one.asked()
-    experiment = synthetic_for_one.load()
+        synthetic.add_searched()
+    experiment = synthetic.load()
     decided = 0.9 - experiment.trials["optimizer.label_smoothing"]
     info = importances_info(replace(experiment, trials=experiment.trials.assign(pruned_val_accuracy=decided)))
     assert info.importances[0][0] == "optimizer.label_smoothing"
     assert "the others: optimizer.label_smoothing (" in info.title
 
 
-def test_a_foreign_parameters_name_is_no_markup(synthetic: Any) -> None:
+def test_a_foreign_parameters_name_is_no_markup(synthetic: ExperimentBuilder) -> None:
     name = "<a href='http://example.org'>x</a>"
     for index in range(FEWEST):
-        folder = synthetic.folder.trial(synthetic.asked())
+        folder = synthetic.add_searched()
         record = folder.read()
         low_high = '{"name": "FloatDistribution", "attributes": {"low": 0, "high": 1, "log": false, "step": null}}'
         params = {name: index / FEWEST, "alpha_lr": record.params["alpha_lr"]}
@@ -45,14 +46,14 @@ def test_the_drawing_has_the_bars_most_important_on_top(full: Experiment) -> Non
     assert figure.layout.yaxis.ticktext[-1] == info.importances[0][0]
 
 
-def test_too_few_trials_are_said_in_words(synthetic: Any) -> None:
+def test_too_few_trials_are_said_in_words(synthetic: ExperimentBuilder) -> None:
     for _ in range(FEWEST - 1):
-        synthetic.asked()
-    synthetic.control("one_shot", 0.75)
+        synthetic.add_searched()
+    synthetic.add_control("one_shot")
     info = importances_info(synthetic.load())
     assert info.importances == ()
     assert info.title.startswith(f"{FEWEST - 1} complete trials of the search cannot tell")
-    synthetic.asked()
+    synthetic.add_searched()
     assert importances_info(synthetic.load()).importances
 
 

@@ -1,9 +1,11 @@
 from dataclasses import replace
-from typing import Any
+
+from experiments import ExperimentBuilder
 
 from analysis import Experiment
 from analysis.figures import iterations
 from analysis.figures.iterations import iterations_info
+from records.trial import Parent
 
 
 def test_branches_go_on_where_they_began(full: Experiment) -> None:
@@ -38,61 +40,59 @@ def test_the_drawing_has_both_curves_of_each(full: Experiment) -> None:
     assert [trace.x[0] for trace in figure.data if trace.showlegend] == [each.epochs[0] for each in info.iterations]
 
 
-def test_siblings_are_all_shown_and_other_families_are_not(synthetic: Any) -> None:
-    first, second = synthetic.asked(), synthetic.asked()
-    synthetic.branch(first, 2, 0.1)
-    synthetic.branch(second, 2, 0.1)
-    synthetic.branch(second, 3, 0.01)
+def test_siblings_are_all_shown_and_other_families_are_not(synthetic: ExperimentBuilder) -> None:
+    first, second = synthetic.add_searched(), synthetic.add_searched()
+    synthetic.add_branch(first, 2, 0.1)
+    synthetic.add_branch(second, 2, 0.1)
+    synthetic.add_branch(second, 3, 0.01)
     starts = [iteration.label.split(" at ")[0] for iteration in iterations_info(synthetic.load()).iterations]
-    assert starts[0].startswith(f"trial {second} ")
-    assert starts[1:] == [f"trial 3, from {second}", f"trial 4, from {second}"]
+    assert starts[0].startswith(f"trial {second.number} ")
+    assert starts[1:] == [f"trial 3, from {second.number}", f"trial 4, from {second.number}"]
 
 
-def test_without_branches_the_learning_rates_steps_up_are_the_iterations(synthetic: Any) -> None:
-    number = synthetic.report((0.001, 0.01, 0.1))
+def test_without_branches_the_learning_rates_steps_up_are_the_iterations(synthetic: ExperimentBuilder) -> None:
+    trial = synthetic.add_restarting((0.001, 0.01, 0.1))
     info = iterations_info(synthetic.load())
     labels = [iteration.label for iteration in info.iterations]
     assert labels == ["alpha phase, learning rate 0.01", *(f"learning rate {rate}" for rate in (0.001, 0.01, 0.1))]
     rows = synthetic.load().epochs
     assert sum((iteration.val_accuracy for iteration in info.iterations), ()) == tuple(rows["val_accuracy"])
     assert info.cuts == (int((rows["phase"] == "alpha").sum()),)
-    assert number == 0
+    assert trial.number == 0
 
 
-def test_a_running_trial_serves_where_none_is_complete(synthetic: Any) -> None:
-    synthetic.report((0.001, 0.01), state="running", epochs=3)
-    longer = synthetic.report((0.001, 0.01), state="running", epochs=5)
+def test_a_running_trial_serves_where_none_is_complete(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_restarting((0.001, 0.01), state="running", epochs=3)
+    longer = synthetic.add_restarting((0.001, 0.01), state="running", epochs=5)
     info = iterations_info(synthetic.load())
     assert sum(len(iteration.epochs) for iteration in info.iterations) == 5
-    assert longer == 1
+    assert longer.number == 1
 
 
-def test_without_either_it_says_so(synthetic: Any) -> None:
-    synthetic.asked()
+def test_without_either_it_says_so(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_searched()
     assert iterations_info(synthetic.load()).title.startswith("No trial has been branched, and none restarts")
 
 
-def test_a_branch_that_has_not_begun_or_whose_parent_is_lost(synthetic: Any) -> None:
-    first = synthetic.asked()
-    branch = synthetic.branch(first, 5, 0.1)
-    synthetic.folder.trial(branch).rows_path.write_bytes(b"")
+def test_a_branch_that_has_not_begun_or_whose_parent_is_lost(synthetic: ExperimentBuilder) -> None:
+    first = synthetic.add_searched()
+    branch = synthetic.add_branch(first, 5, 0.1)
+    branch.rows_path.write_bytes(b"")
     assert len(iterations_info(synthetic.load()).iterations) == 1
-    synthetic.folder.trial(first).record_path.unlink()
+    first.record_path.unlink()
     assert iterations_info(synthetic.load()).iterations == ()
 
 
-def test_trials_that_claim_each_other_as_parents(synthetic: Any) -> None:
-    first = synthetic.asked()
-    second = synthetic.branch(first, 5, 0.1)
-    record = synthetic.folder.trial(first).read()
-    parent = {"number": second, "epoch": 1, "alpha": 0.5}
-    synthetic.folder.trial(first).write(replace(record, parent=parent))
+def test_trials_that_claim_each_other_as_parents(synthetic: ExperimentBuilder) -> None:
+    first = synthetic.add_searched()
+    second = synthetic.add_branch(first, 5, 0.1)
+    first.write(replace(first.read(), parent=Parent(number=second.number, epoch=1, alpha=0.5)))
     assert len(iterations_info(synthetic.load()).iterations) == 2
 
 
-def test_a_foreign_list_of_begun_epochs_counts_as_none(synthetic: Any) -> None:
-    first = synthetic.asked()
-    branch = synthetic.folder.trial(synthetic.branch(first, 5, 0.1))
+def test_a_foreign_list_of_begun_epochs_counts_as_none(synthetic: ExperimentBuilder) -> None:
+    first = synthetic.add_searched()
+    branch = synthetic.add_branch(first, 5, 0.1)
     for begun in ("many", [[]], {"a": 1}, 7, None):
         record = branch.read()
         branch.write(replace(record, config=record.config | {"begun": begun}))

@@ -1,7 +1,7 @@
 from dataclasses import replace
-from typing import Any
 
 import pytest
+from experiments import ExperimentBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,14 +64,14 @@ def test_choices_are_places_in_the_order_of_their_names() -> None:
     assert _axis("rate", [1.0, float("nan")]) is None
 
 
-def test_one_trial_compares_with_nothing(synthetic: Any) -> None:
-    synthetic.asked()
-    synthetic.control("one_shot", 0.75)
+def test_one_trial_compares_with_nothing(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_searched()
+    synthetic.add_control("one_shot")
     assert parallel_coordinates_info(synthetic.load()).title.startswith("Fewer than two trials")
 
 
-def test_without_a_dense_network_macs_are_millions(synthetic: Any) -> None:
-    synthetic.asked()
-    synthetic.asked()
+def test_without_a_dense_network_macs_are_millions(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_searched()
+    synthetic.add_searched()
     experiment = replace(synthetic.load(), dense=None)
     assert parallel_coordinates_info(experiment).axes[-2].name == "MACs, millions"

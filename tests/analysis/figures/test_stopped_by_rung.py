@@ -1,4 +1,4 @@
-from typing import Any
+from experiments import ExperimentBuilder
 
 from analysis import Experiment
 from analysis.figures import stopped_by_rung
@@ -29,6 +29,6 @@ def test_the_drawing_has_them_all(full: Experiment) -> None:
     assert all(round(x) in (0, 1) and x > round(x) for x in went_on.x)
 
 
-def test_nothing_stopped_is_said_in_words(synthetic: Any) -> None:
-    synthetic.asked()
+def test_nothing_stopped_is_said_in_words(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_searched()
     assert stopped_by_rung_info(synthetic.load()).title == "No trial was stopped early."

@@ -1,8 +1,8 @@
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 import pytest
+from experiments import ExperimentBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,8 +24,8 @@ def test_a_running_trial_reaches_to_the_last_time_known(full: Experiment) -> Non
     assert bar.end == full.trials["finished"].max()
 
 
-def test_the_only_running_trial_reaches_to_where_its_rows_do(synthetic: Any) -> None:
-    synthetic.asked("running", 9)
+def test_the_only_running_trial_reaches_to_where_its_rows_do(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_searched(state="running", epochs=9)
     [bar] = timeline_info(synthetic.load()).bars
     assert bar.end - bar.start == pd.Timedelta(seconds=9 * 6)
 
@@ -76,14 +76,14 @@ def test_a_place_is_a_device_of_a_host(host: str | None, device: str | None, pla
         ("9999-12-31T23:59:59+00:00", None),
     ],
 )
-def test_times_that_cannot_be(synthetic: Any, started: str, finished: str | None) -> None:
-    folder = synthetic.folder.trial(synthetic.asked())
+def test_times_that_cannot_be(synthetic: ExperimentBuilder, started: str, finished: str | None) -> None:
+    folder = synthetic.add_searched()
     folder.write(replace(folder.read(), started=started, finished=finished))
     [bar] = timeline_info(synthetic.load()).bars
     assert bar.end >= bar.start
     timeline(synthetic.load())
 
 
-def test_a_trial_that_was_not_started_has_no_bar(synthetic: Any) -> None:
-    synthetic.asked("running", 0, started=None)
+def test_a_trial_that_was_not_started_has_no_bar(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_searched(state="running", epochs=0, started=None)
     assert timeline_info(synthetic.load()).title.startswith("No trial has been started yet")

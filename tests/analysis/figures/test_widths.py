@@ -2,19 +2,23 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from experiments import ExperimentBuilder
 
 from analysis import Experiment
 from analysis.figures import widths
 from analysis.figures.widths import widths_info
 from analysis.labels import chosen
+from records.files import read_json, write_json
 
 
-def test_widths_are_those_of_the_records(full: Experiment, synthetic: Any) -> None:
-    number = synthetic.asked()
-    info = widths_info(synthetic.load(), [number])
+def test_widths_are_those_of_the_records(full: Experiment, synthetic: ExperimentBuilder) -> None:
+    trial = synthetic.add_searched()
+    info = widths_info(synthetic.load(), [trial.number])
     [(one, kept)] = info.trials
-    assert one.number == number
-    assert list(kept) == synthetic.folder.trial(number).read().cut["widths"]
+    assert one.number == trial.number
+    cut = trial.read().cut
+    assert cut is not None
+    assert kept == cut.widths
     assert info.dense == (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
 
 
@@ -22,10 +26,11 @@ def test_by_default_the_best_of_each_family(full: Experiment) -> None:
     assert tuple(one for one, _ in widths_info(full).trials) == chosen(full)
 
 
-def test_the_title_counts_channels(synthetic: Any) -> None:
-    folder = synthetic.folder.trial(synthetic.asked())
-    record = folder.read()
-    folder.write(replace(record, cut=record.cut | {"widths": [64, 32, *([64] * 11)]}))
+def test_the_title_counts_channels(synthetic: ExperimentBuilder) -> None:
+    trial = synthetic.add_searched()
+    record = trial.read()
+    assert record.cut is not None
+    trial.write(replace(record, cut=replace(record.cut, widths=(64, 32, *([64] * 11)))))
     title = widths_info(synthetic.load()).title
     assert "keeps 800 of 4,224 channels (19 %): most in layer 1 (100 %), fewest in layer 8 (12 %)." in title
 
@@ -37,31 +42,32 @@ def test_the_drawing_has_the_widths(full: Experiment) -> None:
     assert all(tuple(trace.x) == tuple(range(1, 14)) for trace in figure.data)
 
 
-def test_a_trial_that_is_not_cut_is_left_out(synthetic: Any) -> None:
-    synthetic.asked("running", 1)
+def test_a_trial_that_is_not_cut_is_left_out(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_searched(state="running", epochs=1)
     assert widths_info(synthetic.load(), [0]).trials == ()
 
 
 @pytest.mark.parametrize("foreign", [None, 3, "wide", [1.5], [True], [-1], [10**400], [[]], list(range(1001))])
-def test_foreign_widths_are_left_out(synthetic: Any, foreign: Any) -> None:
-    folder = synthetic.folder.trial(synthetic.asked())
-    record = folder.read()
-    folder.write(replace(record, cut=record.cut | {"widths": foreign}))
+def test_foreign_widths_are_left_out(synthetic: ExperimentBuilder, foreign: Any) -> None:
+    trial = synthetic.add_searched()
     experiment = synthetic.load()
+    record = read_json(trial.record_path)
+    record["cut"]["widths"] = foreign
+    write_json(trial.record_path, record)
     assert widths_info(experiment, [0]).trials == ()
     experiment = replace(experiment, dense={"widths": foreign})
     assert widths_info(experiment, [0]).dense == ()
 
 
-def test_a_dense_network_of_another_depth(synthetic: Any) -> None:
-    synthetic.asked()
+def test_a_dense_network_of_another_depth(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_searched()
     experiment = replace(synthetic.load(), dense={"widths": [64, 64]})
     assert widths_info(experiment).title.endswith("channels in 13 layers.")
     assert len(widths(experiment).data) == 2
 
 
-def test_a_record_that_is_lost_after_loading(synthetic: Any) -> None:
-    folder = synthetic.folder.trial(synthetic.asked())
+def test_a_record_that_is_lost_after_loading(synthetic: ExperimentBuilder) -> None:
+    folder = synthetic.add_searched()
     experiment = synthetic.load()
     folder.record_path.unlink()
     assert widths_info(experiment).trials == ()

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from experiments import make_trials
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,8 +34,8 @@ def contender(accuracy: float, std: float = math.nan, seeds: int = 0) -> Contend
     return Contender(0, None, accuracy, std, seeds, 0.75)
 
 
-def test_single_runs_differ_by_the_noise_of_their_images(frame: Any) -> None:
-    [one] = compared(frame({"accuracy": 0.9}, {"accuracy": 0.8, "control": "one_shot"}))
+def test_single_runs_differ_by_the_noise_of_their_images() -> None:
+    [one] = compared(make_trials({"accuracy": 0.9}, {"accuracy": 0.8, "control": "one_shot"}))
     assert (one.alpha.number, one.alpha.kind, one.control.number, one.control.kind) == (0, "exponential", 1, "one_shot")
     assert (one.on, one.basis, one.images) == ("validation", "images", 400)
     assert one.margin == pytest.approx(1.96 * math.sqrt((0.9 * 0.1 + 0.8 * 0.2) / 400))
@@ -42,10 +43,10 @@ def test_single_runs_differ_by_the_noise_of_their_images(frame: Any) -> None:
     assert one.outcome == "better"
 
 
-def test_repeated_trials_differ_by_the_noise_of_their_seeds(frame: Any) -> None:
+def test_repeated_trials_differ_by_the_noise_of_their_seeds() -> None:
     ours, theirs = [0.93, 0.94, 0.95], [0.90, 0.92, 0.91, 0.93]
     [one] = compared(
-        frame({"accuracy": 0.99, "repeats": ours}, {"accuracy": 0.1, "repeats": theirs, "control": "one_shot"})
+        make_trials({"accuracy": 0.99, "repeats": ours}, {"accuracy": 0.1, "repeats": theirs, "control": "one_shot"})
     )
     interval = scipy.stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
     assert one.basis == "seeds"
@@ -55,10 +56,10 @@ def test_repeated_trials_differ_by_the_noise_of_their_seeds(frame: Any) -> None:
     assert exact <= one.margin < 1.2 * exact
 
 
-def test_on_the_test_set_only_the_repeats_that_were_tested_count(frame: Any) -> None:
+def test_on_the_test_set_only_the_repeats_that_were_tested_count() -> None:
     ours, theirs = [0.6, 0.8], [0.3, 0.32, 0.31]
     [one] = compared(
-        frame(
+        make_trials(
             {"accuracy": 0.9, "repeats": [0.9, 0.9, 0.9], "test_repeats": [*ours, math.nan]},
             {"accuracy": 0.5, "control": "one_shot", "repeats": [0.5, 0.5, 0.5], "test_repeats": theirs},
         )
@@ -125,8 +126,8 @@ def test_outcomes(alpha: float, control: float, width: float, outcome: str) -> N
     assert one.outcome == outcome
 
 
-def test_the_best_of_both_meet_at_each_cut(frame: Any) -> None:
-    trials = frame(
+def test_the_best_of_both_meet_at_each_cut() -> None:
+    trials = make_trials(
         {"accuracy": 0.85, "cut": 0.755, "control": "one_shot"},
         {"accuracy": 0.86, "cut": 0.76, "control": "random_channels"},
         {"accuracy": 0.6, "cut": 0.9, "control": "one_shot"},
@@ -139,18 +140,18 @@ def test_the_best_of_both_meet_at_each_cut(frame: Any) -> None:
     assert found == [(0.755, 4, 1), (0.9, 5, 2)]
 
 
-def test_what_cuts_more_may_win_but_does_not_lose(frame: Any) -> None:
+def test_what_cuts_more_may_win_but_does_not_lose() -> None:
     control = {"accuracy": 0.8, "cut": 0.75, "control": "one_shot"}
-    [won] = compared(frame(control, {"accuracy": 0.95, "cut": 0.9}))
+    [won] = compared(make_trials(control, {"accuracy": 0.95, "cut": 0.9}))
     assert (won.outcome, won.alpha.cut, won.control.cut) == ("better", 0.9, 0.75)
-    assert compared(frame(control, {"accuracy": 0.5, "cut": 0.9})) == []
+    assert compared(make_trials(control, {"accuracy": 0.5, "cut": 0.9})) == []
     # A trial that cuts as little is worse: then the one that cuts more is the better of two that lose.
-    [lost] = compared(frame(control, {"accuracy": 0.5, "cut": 0.9}, {"accuracy": 0.4, "cut": 0.75}))
+    [lost] = compared(make_trials(control, {"accuracy": 0.5, "cut": 0.9}, {"accuracy": 0.4, "cut": 0.75}))
     assert (lost.outcome, lost.alpha.number) == ("worse", 1)
 
 
-def test_a_control_that_cuts_more_counts_against_what_cuts_less(frame: Any) -> None:
-    trials = frame(
+def test_a_control_that_cuts_more_counts_against_what_cuts_less() -> None:
+    trials = make_trials(
         {"accuracy": 0.7, "cut": 0.75, "control": "one_shot"},
         {"accuracy": 0.9, "cut": 0.9, "control": "one_shot"},
         {"accuracy": 0.8, "cut": 0.75},
@@ -159,46 +160,46 @@ def test_a_control_that_cuts_more_counts_against_what_cuts_less(frame: Any) -> N
     assert (one.cut, one.control.number, one.outcome) == (0.75, 1, "worse")
 
 
-def test_confirmed_trials_come_before_lucky_ones(frame: Any) -> None:
+def test_confirmed_trials_come_before_lucky_ones() -> None:
     lucky = {"accuracy": 0.99}
     confirmed = {"accuracy": 0.95, "repeats": [0.91, 0.92]}
     control = {"accuracy": 0.9, "control": "one_shot", "repeats": [0.9, 0.89]}
-    [one] = compared(frame(lucky, confirmed, control))
+    [one] = compared(make_trials(lucky, confirmed, control))
     assert (one.alpha.number, one.alpha.seeds, one.basis) == (1, 2, "seeds")
-    [one] = compared(frame(lucky, confirmed, control | {"repeats": []}))
+    [one] = compared(make_trials(lucky, confirmed, control | {"repeats": []}))
     assert one.alpha.number == 0
 
 
-def test_a_confirmed_trial_that_cuts_more_does_not_stand_for_all(frame: Any) -> None:
+def test_a_confirmed_trial_that_cuts_more_does_not_stand_for_all() -> None:
     control = {"accuracy": 0.9, "control": "one_shot", "repeats": [0.9, 0.89]}
-    [one] = compared(frame(control, {"accuracy": 0.8, "cut": 0.9, "repeats": [0.8, 0.81]}, {"accuracy": 0.97}))
+    [one] = compared(make_trials(control, {"accuracy": 0.8, "cut": 0.9, "repeats": [0.8, 0.81]}, {"accuracy": 0.97}))
     assert (one.alpha.number, one.outcome, one.basis) == (2, "better", "images")
 
 
-def test_the_test_set_is_used_where_both_have_it_and_chooses_nobody(frame: Any) -> None:
+def test_the_test_set_is_used_where_both_have_it_and_chooses_nobody() -> None:
     chosen = {"accuracy": 0.9, "test_accuracy": 0.8}
     other = {"accuracy": 0.85, "test_accuracy": 0.95}
     control = {"accuracy": 0.8, "control": "one_shot", "test_accuracy": 0.82}
-    [one] = compared(frame(chosen, other, control))
+    [one] = compared(make_trials(chosen, other, control))
     assert (one.on, one.images, one.alpha.number, one.alpha.accuracy) == ("test", 10000, 0, 0.8)
-    [one] = compared(frame(chosen, other, control | {"test_accuracy": math.nan}))
+    [one] = compared(make_trials(chosen, other, control | {"test_accuracy": math.nan}))
     assert (one.on, one.images, one.alpha.accuracy) == ("validation", 400, 0.9)
 
 
 @pytest.mark.parametrize("data", [{}, {"validation_images": "many"}, {"validation_images": 0}, [], None])
-def test_without_a_number_of_images_the_noise_is_unknown(frame: Any, data: Any) -> None:
-    [one] = compared(frame({"accuracy": 0.9}, {"accuracy": 0.8, "control": "one_shot"}), data)
+def test_without_a_number_of_images_the_noise_is_unknown(data: Any) -> None:
+    [one] = compared(make_trials({"accuracy": 0.9}, {"accuracy": 0.8, "control": "one_shot"}), data)
     assert (one.basis, one.outcome, one.images) == ("unknown", "unknown", None)
 
 
-def test_of_several_the_best_on_its_own_images_is_only_ahead(frame: Any) -> None:
+def test_of_several_the_best_on_its_own_images_is_only_ahead() -> None:
     control, won, other = ({"accuracy": a, "test_accuracy": a} for a in (0.7, 0.9, 0.8))
     control |= {"control": "one_shot"}
     stopped = other | {"state": "stopped"}
     untested, repeated = {"test_accuracy": math.nan}, {"repeats": [0.9, 0.91]}
 
     def tentative(*trials: dict[str, Any]) -> bool:
-        [one] = compared(frame(*trials))
+        [one] = compared(make_trials(*trials))
         return one.tentative
 
     assert tentative(control | untested, won, other)
@@ -214,16 +215,16 @@ def test_of_several_the_best_on_its_own_images_is_only_ahead(frame: Any) -> None
     ("control", "alpha", "same"),
     [(0.5, 0.485, True), (0.5, 0.475, False), (0.9, 0.892, True), (0.9, 0.881, False), (0.98, 0.977, False)],
 )
-def test_what_keeps_a_tenth_more_does_not_cut_as_much(frame: Any, control: float, alpha: float, same: bool) -> None:
-    trials = frame({"accuracy": 0.8, "cut": control, "control": "one_shot"}, {"accuracy": 0.9, "cut": alpha})
+def test_what_keeps_a_tenth_more_does_not_cut_as_much(control: float, alpha: float, same: bool) -> None:
+    trials = make_trials({"accuracy": 0.8, "cut": control, "control": "one_shot"}, {"accuracy": 0.9, "cut": alpha})
     assert len(compared(trials)) == same
     # Nor is what loses to a control that cuts less compared with it.
-    trials = frame({"accuracy": 0.8, "cut": alpha, "control": "one_shot"}, {"accuracy": 0.7, "cut": control})
+    trials = make_trials({"accuracy": 0.8, "cut": alpha, "control": "one_shot"}, {"accuracy": 0.7, "cut": control})
     assert len(compared(trials)) == same
 
 
-def test_what_is_compared_is_known_by_number(frame: Any) -> None:
-    trials = frame(
+def test_what_is_compared_is_known_by_number() -> None:
+    trials = make_trials(
         {"accuracy": 0.8, "control": "one_shot"},
         {"accuracy": 0.7, "control": "random_channels"},
         {"accuracy": 0.6, "cut": 0.9, "control": "one_shot"},
@@ -233,11 +234,11 @@ def test_what_is_compared_is_known_by_number(frame: Any) -> None:
         {"accuracy": 0.99, "cut": 0.2},
     )
     assert compared_trials(trials, IMAGES) == [0, 2, 3, 5]
-    assert compared_trials(frame({"accuracy": 0.9}), IMAGES) == []
+    assert compared_trials(make_trials({"accuracy": 0.9}), IMAGES) == []
 
 
-def test_each_amount_of_the_controls_gets_its_best_then_its_second(frame: Any) -> None:
-    trials = frame(
+def test_each_amount_of_the_controls_gets_its_best_then_its_second() -> None:
+    trials = make_trials(
         {"accuracy": 0.8, "cut": 0.5, "control": "one_shot"},
         {"accuracy": 0.7, "cut": 0.75, "control": "one_shot"},
         {"accuracy": 0.6, "cut": 0.9, "control": "one_shot"},
@@ -256,25 +257,27 @@ def test_each_amount_of_the_controls_gets_its_best_then_its_second(frame: Any) -
     assert sorted(to_confirm(trials, 100)) == [*range(3, 11), 12]
 
 
-def test_one_that_is_the_best_at_several_amounts_is_taken_once(frame: Any) -> None:
+def test_one_that_is_the_best_at_several_amounts_is_taken_once() -> None:
     controls = [{"accuracy": 0.5, "cut": cut, "control": "one_shot"} for cut in (0.3, 0.5, 0.75, 0.9)]
-    trials = frame(*controls, *({"accuracy": 0.9 - cut / 2, "cut": 0.95 - cut} for cut in (0.0, 0.01, 0.02, 0.6, 0.03)))
+    trials = make_trials(
+        *controls, *({"accuracy": 0.9 - cut / 2, "cut": 0.95 - cut} for cut in (0.0, 0.01, 0.02, 0.6, 0.03))
+    )
     assert to_confirm(trials) == [4, 5, 6, 8]
     assert to_confirm(trials, 5) == [4, 5, 6, 8, 7]
 
 
-def test_without_controls_the_best_are_those_of_the_ranking(frame: Any) -> None:
-    trials = frame(*({"accuracy": a, "cut": cut} for a, cut in ((0.9, 0.5), (0.8, 0.5), (0.7, 0.9), (0.6, 0.9))))
+def test_without_controls_the_best_are_those_of_the_ranking() -> None:
+    trials = make_trials(*({"accuracy": a, "cut": cut} for a, cut in ((0.9, 0.5), (0.8, 0.5), (0.7, 0.9), (0.6, 0.9))))
     assert to_confirm(trials) == rank(trials).index[:3].tolist() == [0, 2, 1]
-    assert to_confirm(frame(), 3) == []
+    assert to_confirm(make_trials(), 3) == []
 
 
-def test_what_is_not_known_is_not_compared(frame: Any) -> None:
+def test_what_is_not_known_is_not_compared() -> None:
     known = {"accuracy": 0.9}
-    assert compared(frame(known, {"control": "one_shot"})) == []
-    assert compared(frame({}, {"accuracy": 0.9, "control": "one_shot"})) == []
-    assert compared(frame(known, {"accuracy": 0.9, "cut": math.nan, "control": "one_shot"})) == []
-    assert compared(frame()) == []
+    assert compared(make_trials(known, {"control": "one_shot"})) == []
+    assert compared(make_trials({}, {"accuracy": 0.9, "control": "one_shot"})) == []
+    assert compared(make_trials(known, {"accuracy": 0.9, "cut": math.nan, "control": "one_shot"})) == []
+    assert compared(make_trials()) == []
 
 
 @given(st.lists(st.floats(0, 1)))

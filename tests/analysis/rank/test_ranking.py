@@ -6,6 +6,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from experiments import ExperimentBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -225,9 +226,9 @@ def test_what_has_no_order_cannot_be_ranked_by() -> None:
         pareto(frame, ["state_text"])
 
 
-def test_an_experiment_ranks_its_controls_beside_its_trials(builder: Any) -> None:
-    builder.trial(0, control="one_shot", accuracies=(0.1, 0.2, 0.95))
-    builder.trial(1)
+def test_an_experiment_ranks_its_controls_beside_its_trials(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0, control="one_shot", accuracies=(0.1, 0.2, 0.95))
+    builder.add_trial(1)
     ranked = analysis.load(builder.path).rank()
     assert ranked.index.tolist() == [0, 1]
     assert ranked["on_front"].tolist() == [True, False]

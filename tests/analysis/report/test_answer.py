@@ -3,6 +3,7 @@ import re
 from typing import Any
 
 import pytest
+from experiments import make_trials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,9 +17,9 @@ def answered(trials: Any, dense: Any = None, dense_measure: Any = None, data: An
     return answer(trials, data, {"val_accuracy": 0.94} if dense is None else dense, dense_measure or {})
 
 
-def test_alpha_that_is_better_over_seeds(frame: Any) -> None:
+def test_alpha_that_is_better_over_seeds() -> None:
     found = answered(
-        frame(
+        make_trials(
             ONE_SHOT | {"repeats": [0.902, 0.9, 0.901]},
             {"accuracy": 0.95, "repeats": [0.911, 0.912, 0.91]},
         )
@@ -35,16 +36,18 @@ def test_alpha_that_is_better_over_seeds(frame: Any) -> None:
     assert "until" not in found.trust
 
 
-def test_a_control_that_is_better_is_said_first(frame: Any) -> None:
-    found = answered(frame({"control": "from_scratch", "accuracy": 0.95}, {"accuracy": 0.9, "family": "time_based"}))
+def test_a_control_that_is_better_is_said_first() -> None:
+    found = answered(
+        make_trials({"control": "from_scratch", "accuracy": 0.95}, {"accuracy": 0.9, "family": "time_based"})
+    )
     assert found.headline == (
         "Training from scratch, a control, beats the best trial with alpha (1, time-based) by 5.0 ± 1.0 points at "
         "75 % fewer MACs, one seed each."
     )
 
 
-def test_a_difference_within_noise_is_called_noise(frame: Any) -> None:
-    found = answered(frame(ONE_SHOT, {"accuracy": 0.905}, {"accuracy": 0.904}))
+def test_a_difference_within_noise_is_called_noise() -> None:
+    found = answered(make_trials(ONE_SHOT, {"accuracy": 0.905}, {"accuracy": 0.904}))
     assert found.headline == (
         "No alpha schedule is seen to beat the controls: at 75 % fewer MACs the best trial with alpha (1, exponential) "
         "is 0.5 ± 1.2 points above the best control, one-shot pruning, one seed each: that is within noise."
@@ -54,29 +57,31 @@ def test_a_difference_within_noise_is_called_noise(frame: Any) -> None:
     assert "`alphaprune confirm`" in found.trust
 
 
-def test_no_difference_at_all(frame: Any) -> None:
-    found = answered(frame(ONE_SHOT, {"accuracy": 0.9}))
+def test_no_difference_at_all() -> None:
+    found = answered(make_trials(ONE_SHOT, {"accuracy": 0.9}))
     assert "is as accurate as the best control, one-shot pruning, one seed each." in found.headline
     assert found.headline.startswith("No alpha schedule is seen to beat the controls")
 
 
-def test_a_small_but_sure_difference_has_digits_enough(frame: Any) -> None:
+def test_a_small_but_sure_difference_has_digits_enough() -> None:
     repeats = [0.9, 0.90001, 0.90002]
-    found = answered(frame(ONE_SHOT | {"repeats": repeats}, {"accuracy": 0.9, "repeats": [r + 4e-4 for r in repeats]}))
+    found = answered(
+        make_trials(ONE_SHOT | {"repeats": repeats}, {"accuracy": 0.9, "repeats": [r + 4e-4 for r in repeats]})
+    )
     assert "by 0.04 ± 0.00 points" in found.headline
 
 
-def test_noise_of_unknown_size_is_no_success(frame: Any) -> None:
-    found = answered(frame(ONE_SHOT, {"accuracy": 0.95}), data={})
+def test_noise_of_unknown_size_is_no_success() -> None:
+    found = answered(make_trials(ONE_SHOT, {"accuracy": 0.95}), data={})
     assert found.headline.startswith("No alpha schedule is seen to beat the controls: at 75 % fewer MACs the best")
     assert "5.0 points above" in found.headline
     assert found.headline.endswith("how much of that is noise is not known.")
     assert "±" not in found.headline + found.trust
 
 
-def test_the_test_set_is_named_where_it_decides(frame: Any) -> None:
+def test_the_test_set_is_named_where_it_decides() -> None:
     found = answered(
-        frame(ONE_SHOT | {"test_accuracy": 0.88}, {"accuracy": 0.95, "test_accuracy": 0.93}),
+        make_trials(ONE_SHOT | {"test_accuracy": 0.88}, {"accuracy": 0.95, "test_accuracy": 0.93}),
         dense_measure={"test_accuracy": 0.935},
     )
     assert found.findings == (
@@ -85,16 +90,16 @@ def test_the_test_set_is_named_where_it_decides(frame: Any) -> None:
     assert "that 10,000 test images allow" in found.trust
 
 
-def test_a_trial_that_won_among_several_by_validation_is_not_trusted_for_it(frame: Any) -> None:
+def test_a_trial_that_won_among_several_by_validation_is_not_trusted_for_it() -> None:
     trials = [ONE_SHOT, {"accuracy": 0.95}, {"accuracy": 0.94, "state": "stopped"}]
-    assert "it looks better than it is" in answered(frame(*trials)).trust
-    tested = answered(frame(*({**trial, "test_accuracy": 0.9} for trial in trials))).trust
+    assert "it looks better than it is" in answered(make_trials(*trials)).trust
+    tested = answered(make_trials(*({**trial, "test_accuracy": 0.9} for trial in trials))).trust
     assert "the test images had no say in the choice" in tested
     assert "looks better than it is" not in tested
-    assert "the best of up to" not in answered(frame(*trials[:2])).trust
+    assert "the best of up to" not in answered(make_trials(*trials[:2])).trust
 
 
-def test_several_cuts_are_summed_up(frame: Any) -> None:
+def test_several_cuts_are_summed_up() -> None:
     won = ({"control": "one_shot", "accuracy": 0.8, "cut": 0.5}, {"accuracy": 0.95, "cut": 0.5})
     even = ({"control": "one_shot", "accuracy": 0.75, "cut": 0.75}, {"accuracy": 0.751, "cut": 0.75})
     lost = ({"control": "one_shot", "accuracy": 0.7, "cut": 0.9}, {"accuracy": 0.6, "cut": 0.9})
@@ -119,34 +124,34 @@ def test_several_cuts_are_summed_up(frame: Any) -> None:
             "controls.",
         ),
     ):
-        found = answered(frame(*trials))
+        found = answered(make_trials(*trials))
         assert found.headline == headline
         assert len(found.findings) == 2
     both = answered(
-        frame(
+        make_trials(
             *won,
             {"control": "one_shot", "accuracy": 0.4, "test_accuracy": 0.4, "cut": 0.9},
             {"accuracy": 0.5, "test_accuracy": 0.5, "cut": 0.9},
         )
     )
     assert both.headline == "Alpha beats the best control at 50 % and 90 % fewer MACs."
-    first = answered(frame(*won, *lost)).findings[0]
+    first = answered(make_trials(*won, *lost)).findings[0]
     assert first.startswith("One-shot pruning, a control, beats the best trial with alpha (3, exponential) by 10.0 ±")
     even_too = ({"control": "one_shot", "accuracy": 0.6, "cut": 0.9}, {"accuracy": 0.599, "cut": 0.9})
-    assert answered(frame(*even, *even_too)).headline == (
+    assert answered(make_trials(*even, *even_too)).headline == (
         "No alpha schedule is seen to beat the controls at any of the cuts compared."
     )
 
 
-def test_the_best_of_many_single_runs_beats_nobody(frame: Any) -> None:
+def test_the_best_of_many_single_runs_beats_nobody() -> None:
     """The highest of ten equally good trials is often above an interval that is made for one."""
     many = [{"accuracy": accuracy} for accuracy in (0.95, *(0.9 - 0.01 * index for index in range(9)))]
-    found = answered(frame(ONE_SHOT, *many))
+    found = answered(make_trials(ONE_SHOT, *many))
     assert found.headline == (
         "The best exponential trial (1) is ahead of the best control, one-shot pruning, by 5.0 ± 1.0 points at 75 % "
         "fewer MACs, one seed each, not confirmed over seeds."
     )
-    found = answered(frame(ONE_SHOT | {"accuracy": 0.99}, *many))
+    found = answered(make_trials(ONE_SHOT | {"accuracy": 0.99}, *many))
     assert found.headline == (
         "One-shot pruning, a control, is ahead of the best trial with alpha (1, exponential) by 4.0 ± 0.7 points at "
         "75 % fewer MACs, one seed each, not confirmed over seeds."
@@ -156,7 +161,7 @@ def test_the_best_of_many_single_runs_beats_nobody(frame: Any) -> None:
         {"control": "one_shot", "accuracy": 0.8, "cut": 0.9, "repeats": [0.8, 0.801, 0.802]},
         {"accuracy": 0.7, "cut": 0.9, "repeats": [0.7, 0.701, 0.702]},
     ]
-    found = answered(frame(*repeated, *many))
+    found = answered(make_trials(*repeated, *many))
     assert found.headline == (
         "A control beats alpha at 90 % fewer MACs; alpha is ahead of the best control at 75 % fewer MACs, not "
         "confirmed over seeds."
@@ -164,9 +169,9 @@ def test_the_best_of_many_single_runs_beats_nobody(frame: Any) -> None:
     assert [" beats " in finding for finding in found.findings] == [True, False]
 
 
-def test_how_many_seeds_are_behind_each_side(frame: Any) -> None:
+def test_how_many_seeds_are_behind_each_side() -> None:
     def over(ours: list[float], theirs: list[float], **more: Any) -> str:
-        trials = frame({"accuracy": 0.95, "repeats": ours} | more, ONE_SHOT | {"repeats": theirs} | more)
+        trials = make_trials({"accuracy": 0.95, "repeats": ours} | more, ONE_SHOT | {"repeats": theirs} | more)
         return answered(trials).headline
 
     two, three = [0.95, 0.951], [0.9, 0.902, 0.901]
@@ -178,34 +183,34 @@ def test_how_many_seeds_are_behind_each_side(frame: Any) -> None:
     assert ", over 2 seeds each" in tested
 
 
-def test_cuts_that_differ_are_named(frame: Any) -> None:
+def test_cuts_that_differ_are_named() -> None:
     for alpha, numbers in (
         (0.755, "with alpha 95.00 % at 75.5 % fewer MACs, of the control 90.00 % at 75 % fewer MACs"),
         (0.751, "with alpha 95.00 %, of the control 90.00 %;"),
     ):
-        assert numbers in answered(frame(ONE_SHOT, {"accuracy": 0.95, "cut": alpha})).findings[0]
-    found = answered(frame(ONE_SHOT, {"accuracy": 0.95, "cut": 0.9}))
+        assert numbers in answered(make_trials(ONE_SHOT, {"accuracy": 0.95, "cut": alpha})).findings[0]
+    found = answered(make_trials(ONE_SHOT, {"accuracy": 0.95, "cut": 0.9}))
     assert "with alpha 95.00 % at 90 % fewer MACs, of the control 90.00 % at 75 % fewer MACs" in found.findings[0]
 
 
-def test_what_has_no_comparable_control_is_said(frame: Any) -> None:
+def test_what_has_no_comparable_control_is_said() -> None:
     found = answered(
-        frame(ONE_SHOT, {"accuracy": 0.91}, {"accuracy": 0.95, "cut": 0.5}, {"accuracy": 0.94, "cut": 0.6})
+        make_trials(ONE_SHOT, {"accuracy": 0.91}, {"accuracy": 0.95, "cut": 0.5}, {"accuracy": 0.94, "cut": 0.6})
     )
     assert found.findings[1:] == (
         "No control is comparable to 2 trials with alpha at 50 % to 60 % fewer MACs: the controls cut 75 % or more.",
     )
-    found = answered(frame(ONE_SHOT, {"accuracy": 0.91}, {**ONE_SHOT, "cut": 0.95}))
+    found = answered(make_trials(ONE_SHOT, {"accuracy": 0.91}, {**ONE_SHOT, "cut": 0.95}))
     assert found.findings[1:] == ("No trial with alpha is comparable to the controls at 95 % fewer MACs.",)
-    found = answered(frame(ONE_SHOT, {"accuracy": 0.95, "cut": 0.5}))
+    found = answered(make_trials(ONE_SHOT, {"accuracy": 0.95, "cut": 0.5}))
     assert found.headline == (
         "Whether alpha helps is not known: there is no comparable control: the trials with alpha cut 50 % of the MACs, "
         "the controls 75 %."
     )
 
 
-def test_without_controls(frame: Any) -> None:
-    found = answered(frame({"accuracy": 0.92}, {"accuracy": 0.91}))
+def test_without_controls() -> None:
+    found = answered(make_trials({"accuracy": 0.92}, {"accuracy": 0.91}))
     assert found.headline == (
         "Whether alpha helps is not known: no control is complete, so there is nothing to compare with."
     )
@@ -218,8 +223,8 @@ def test_without_controls(frame: Any) -> None:
     )
 
 
-def test_controls_only(frame: Any) -> None:
-    found = answered(frame(ONE_SHOT), dense={})
+def test_controls_only() -> None:
+    found = answered(make_trials(ONE_SHOT), dense={})
     assert found.headline == (
         "No trial with an alpha schedule is complete, so alpha cannot be judged yet: only controls are."
     )
@@ -228,8 +233,8 @@ def test_controls_only(frame: Any) -> None:
     )
 
 
-def test_a_single_trial(frame: Any) -> None:
-    found = answered(frame({"accuracy": 0.92}))
+def test_a_single_trial() -> None:
+    found = answered(make_trials({"accuracy": 0.92}))
     assert found.trust == "It is the accuracy of one run on 5,000 validation images."
 
 
@@ -244,16 +249,16 @@ def test_a_single_trial(frame: Any) -> None:
         (["complete", "running"], "There is no answer: the accuracy of the complete trials is lost."),
     ],
 )
-def test_without_an_outcome(frame: Any, states: list[str], headline: str) -> None:
-    found = answered(frame(*({"state": state} for state in states)))
+def test_without_an_outcome(states: list[str], headline: str) -> None:
+    found = answered(make_trials(*({"state": state} for state in states)))
     assert found.headline == headline
     assert found.findings == ()
     assert "nothing yet that could be trusted" in found.trust
     assert ("1 trial has not ended" in found.trust) == ("running" in states)
 
 
-def test_a_one_shot_trial_of_the_search_is_no_alpha_schedule(frame: Any) -> None:
-    found = answered(frame(ONE_SHOT, {"accuracy": 0.99, "family": "one_shot"}, {"accuracy": 0.5}))
+def test_a_one_shot_trial_of_the_search_is_no_alpha_schedule() -> None:
+    found = answered(make_trials(ONE_SHOT, {"accuracy": 0.99, "family": "one_shot"}, {"accuracy": 0.5}))
     assert found.headline.startswith("One-shot pruning, a control, beats the best trial with alpha (2,")
 
 
@@ -267,10 +272,10 @@ accuracies = st.floats(0, 1)
     st.lists(accuracies, max_size=3),
     st.integers(1, 10_000),
 )
-def test_words_agree_with_the_numbers(frame: Any, ours: Any, theirs: Any, repeats: Any, images: int) -> None:
+def test_words_agree_with_the_numbers(ours: Any, theirs: Any, repeats: Any, images: int) -> None:
     trials = [{"accuracy": accuracy, "cut": cut, "repeats": repeats} for accuracy, cut in ours]
     trials += [{"accuracy": a, "cut": cut, "control": "one_shot", "repeats": repeats[::-1]} for a, cut in theirs]
-    found = answered(frame(*trials), data={"validation_images": images})
+    found = answered(make_trials(*trials), data={"validation_images": images})
     for text in (found.headline, *found.findings):
         assert "nan" not in text
     texts = found.findings if len(found.findings) > 1 else (f"{found.headline} {' '.join(found.findings)}",)
@@ -294,7 +299,7 @@ def test_words_agree_with_the_numbers(frame: Any, ours: Any, theirs: Any, repeat
             assert difference <= margin + 0.1 if "within noise" in text else difference >= margin - 0.1
 
 
-def test_nothing_is_said_of_a_trial_without_a_cut(frame: Any) -> None:
-    found = answered(frame({"accuracy": 0.9, "cut": math.nan}))
+def test_nothing_is_said_of_a_trial_without_a_cut() -> None:
+    found = answered(make_trials({"accuracy": 0.9, "cut": math.nan}))
     assert found.findings[0].startswith("The best trial with alpha (0, exponential) reaches 90.00 %")
     assert "MACs" not in found.findings[0]

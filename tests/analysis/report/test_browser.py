@@ -5,13 +5,15 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from experiments import ExperimentBuilder, make_measurement, write_measurement
 from PIL import Image
 
+from analysis import Experiment
 from analysis.report import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -84,7 +86,7 @@ def ink(picture: Image.Image) -> float:
 
 
 @pytest.mark.parametrize("width", [1280, 380])
-def test_all_is_drawn_within_the_width_and_without_an_error(rich: Any, tmp_path: Path, width: int) -> None:
+def test_all_is_drawn_within_the_width_and_without_an_error(rich: Experiment, tmp_path: Path, width: int) -> None:
     seen = look(write_report(rich, tmp_path / "report.html"), width)
     assert seen.console == []
     assert len(seen.found["plots"]) == 11
@@ -96,23 +98,21 @@ def test_all_is_drawn_within_the_width_and_without_an_error(rich: Any, tmp_path:
         assert ink(seen.picture.crop((0, top, width, top + 1000))) > 0.02
 
 
-def test_hostile_texts_run_nothing_and_widen_nothing(search: Any, tmp_path: Path) -> None:
+def test_hostile_texts_run_nothing_and_widen_nothing(untrained: ExperimentBuilder, tmp_path: Path) -> None:
     evil = "<img src=x onerror=console.error(1)></script><script>console.error(2)</script>" + "W" * 500
-    search.dense()
-    record = search.load().record
-    record["name"] = evil
-    search.folder.record_path.write_text(json.dumps(record | {"versions": {evil: evil}}))
-    search.measured(search.asked(0.9, host=evil, device=evil), 0.9, measured_on=evil)
-    search.control("one_shot", 0.8)
-    search.asked(0.1, state="failed", error=evil)
-    seen = look(write_report(search.load(), tmp_path / "report.html"), 380)
+    untrained.write_dense()
+    untrained.folder.write(replace(untrained.folder.read(), name=evil, versions={evil: evil}))
+    write_measurement(untrained.add_searched(0.9, host=evil, device=evil), make_measurement(0.9, measured_on=evil))
+    untrained.add_control("one_shot", 0.8)
+    untrained.add_searched(0.1, state="failed", error=evil)
+    seen = look(write_report(untrained.load(), tmp_path / "report.html"), 380)
     assert seen.console == []
     assert seen.found["wide"] <= 380
     assert seen.found["beyond"] == []
 
 
-def test_an_empty_report_is_one(search: Any, tmp_path: Path) -> None:
-    seen = look(write_report(search.load(), tmp_path / "report.html"), 380, 800)
+def test_an_empty_report_is_one(untrained: ExperimentBuilder, tmp_path: Path) -> None:
+    seen = look(write_report(untrained.load(), tmp_path / "report.html"), 380, 800)
     assert (seen.console, seen.found["plots"]) == ([], [])
     assert seen.found["wide"] <= 380
     assert ink(seen.picture) > 0.02
@@ -128,8 +128,8 @@ def test_an_error_and_an_overflow_would_be_seen(tmp_path: Path) -> None:
     assert ink(seen.picture) < 0.02
 
 
-def test_what_a_report_may_not_fetch_is_seen(search: Any, tmp_path: Path) -> None:
-    path = write_report(search.load(), tmp_path / "report.html")
+def test_what_a_report_may_not_fetch_is_seen(untrained: ExperimentBuilder, tmp_path: Path) -> None:
+    path = write_report(untrained.load(), tmp_path / "report.html")
     path.write_text(path.read_text().replace("<main>", '<main><img src="https://example.org/x.png">'))
     [line] = look(path, 380, 800).console
     assert "Content Security Policy" in line

@@ -1,15 +1,20 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import plotly.graph_objects as go
 import pytest
+from experiments import ExperimentBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis import Experiment
 from analysis.report.figure_html import drawn, in_script
+from trainable.config import trial_config
+from trainable.schedules.alpha import Cosine
 
 
-def test_the_figures_of_a_rich_experiment(rich: Any) -> None:
+def test_the_figures_of_a_rich_experiment(rich: Experiment) -> None:
     figures = {figure.id: figure for figure in drawn(rich)}
     # No branches and no rate that restarts: the iterations have nothing to show.
     assert list(figures) == [
@@ -25,15 +30,15 @@ def test_the_figures_of_a_rich_experiment(rich: Any) -> None:
         assert drawing.layout.height == figure.height > 100
 
 
-def test_a_figure_says_its_title_on_the_page_as_it_is(search: Any) -> None:
-    config = search.folder.trial(search.asked(0.9)).read().config
-    search.trial(config | {"alpha": {"family": "cosine"}, "lr": config["lr"]}, 0.95, control="<b>&amp;")
-    figures = {figure.id: figure for figure in drawn(search.load())}
+def test_a_figure_says_its_title_on_the_page_as_it_is(untrained: ExperimentBuilder) -> None:
+    config = trial_config(untrained.add_searched(0.9).read().config)
+    untrained.add_config(replace(config, alpha=Cosine()), 0.95, control="<b>&amp;")
+    figures = {figure.id: figure for figure in drawn(untrained.load())}
     assert "<b>&amp;" in figures["accuracy-macs"].title + figures["epochs"].title
 
 
-def test_nothing_is_drawn_of_nothing(search: Any) -> None:
-    assert list(drawn(search.load())) == []
+def test_nothing_is_drawn_of_nothing(untrained: ExperimentBuilder) -> None:
+    assert list(drawn(untrained.load())) == []
 
 
 values = st.recursive(

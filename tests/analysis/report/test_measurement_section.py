@@ -1,12 +1,16 @@
-from typing import Any
+from dataclasses import replace
 
+from experiments import ExperimentBuilder, make_measurement, write_measurement
+
+from analysis import Experiment
 from analysis.report.measurement_section import measurings
 from records.files import read_json, write_json
+from records.measurement import Memory, NetworkMeasurement
 
 
-def test_one_way_of_measuring(rich: Any) -> None:
+def test_one_way_of_measuring(rich: Experiment) -> None:
     [way] = measurings(rich)
-    assert way.title == "23 networks measured on AMD EPYC 7B13, 2 threads"
+    assert way.title == "11 networks measured on AMD EPYC 7B13, 2 threads"
     assert dict(way.facts) == {
         "threads": "2",
         "number format": "float32",
@@ -18,11 +22,13 @@ def test_one_way_of_measuring(rich: Any) -> None:
     }
 
 
-def test_machines_are_told_apart(search: Any) -> None:
-    gpu = {"measured_on": "NVIDIA H200", "device_memory_bytes": 150 * 2**30, "cuda": "13.0", "dtype": "bfloat16"}
-    for more in (gpu, {}, gpu | {"created": "2026-02-01T00:00:00.000+00:00"}):
-        search.measured(search.asked(0.9), 0.9, **more)
-    first, second = measurings(search.load())
+def test_machines_are_told_apart(untrained: ExperimentBuilder) -> None:
+    gpu = replace(
+        make_measurement(measured_on="NVIDIA H200"), device_memory_bytes=150 * 2**30, cuda="13.0", dtype="bfloat16"
+    )
+    for measurement in (gpu, make_measurement(), replace(gpu, created="2026-02-01T00:00:00.000+00:00")):
+        write_measurement(untrained.add_searched(0.9), measurement)
+    first, second = measurings(untrained.load())
     assert first.title == "2 networks measured on NVIDIA H200"
     facts = dict(first.facts)
     assert (facts["device memory"], facts["CUDA"], facts["number format"]) == ("150.0 GiB", "13.0", "bfloat16")
@@ -31,40 +37,37 @@ def test_machines_are_told_apart(search: Any) -> None:
     assert "CUDA" not in dict(second.facts)
 
 
-def test_a_busy_machine_is_told_by_its_worst_moment(search: Any) -> None:
+def test_a_busy_machine_is_told_by_its_worst_moment(untrained: ExperimentBuilder) -> None:
     for busy in (0.02, 0.31, 0.0):
-        search.measured(search.asked(0.9), 0.9, busy=busy)
-    [way] = measurings(search.load())
+        write_measurement(untrained.add_searched(0.9), replace(make_measurement(), busy=busy))
+    [way] = measurings(untrained.load())
     assert dict(way.facts)["other programs took"] == "at most 31% of the CPUs' time right before a measurement"
 
 
-def test_what_was_counted_and_whether_it_was_alone(search: Any) -> None:
-    found = {"alone": True, "compile": "eager", "macs_counter": "ours", "allocator": {"MALLOC_MMAP_MAX_": "0"}}
-    number = search.asked(0.9)
-    search.measured(number, 0.9, **found)
-    path = search.folder.trial(number).model / "measure.json"
-    record = read_json(path)
-    record["pruned"]["memory"] = {"counter": "allocated"}
-    write_json(path, record)
-    facts = dict(measurings(search.load())[0].facts)
+def test_what_was_counted_and_whether_it_was_alone(untrained: ExperimentBuilder) -> None:
+    pruned = NetworkMeasurement(memory=Memory(counter="allocated"))
+    found = replace(make_measurement(), alone=True, compile="eager", macs_counter="ours", pruned=pruned)
+    found = replace(found, allocator={"MALLOC_MMAP_MAX_": "0"})
+    write_measurement(untrained.add_searched(0.9), found)
+    facts = dict(measurings(untrained.load())[0].facts)
     assert (facts["compiled"], facts["MACs counted by"], facts["memory counted"]) == ("no, eager", "ours", "allocated")
     assert facts["freed memory"] == "kept for the next pass where time was taken"
     assert facts["kept alone"] == "from the training of this and other searches"
-    search.measured(search.asked(0.9), 0.9, **found | {"alone": False})
-    alone = [dict(way.facts)["kept alone"] for way in measurings(search.load())]
+    write_measurement(untrained.add_searched(0.9), replace(found, alone=False))
+    alone = [dict(way.facts)["kept alone"] for way in measurings(untrained.load())]
     assert "not always: there was no lock to be had" in alone
 
 
-def test_nothing_measured(search: Any) -> None:
-    search.asked(0.9)
-    assert measurings(search.load()) == []
+def test_nothing_measured(untrained: ExperimentBuilder) -> None:
+    untrained.add_searched(0.9)
+    assert measurings(untrained.load()) == []
 
 
-def test_half_of_it_is_missing_or_odd(search: Any) -> None:
-    number = search.asked(0.9)
-    search.measured(number, 0.9)
-    experiment = search.load()
-    path = search.folder.trial(number).model / "measure.json"
+def test_half_of_it_is_missing_or_odd(untrained: ExperimentBuilder) -> None:
+    trial = untrained.add_searched(0.9)
+    write_measurement(trial, make_measurement())
+    experiment = untrained.load()
+    path = trial.measurement_path
     odd = {"latency": [3, {"pairs": "x"}], "dense": 7, "created": 5, "threads": "two"}
     write_json(path, read_json(path) | odd)
     assert "pairs of runs timed" not in dict(measurings(experiment)[0].facts)

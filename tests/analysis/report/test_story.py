@@ -1,12 +1,17 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from experiments import ExperimentBuilder
 
+from analysis import Experiment
 from analysis.report.story import standing, story
 from records.files import write_json
+from records.trial import State
+from trainable.config import trial_config
 
 
-def test_what_was_searched(rich: Any) -> None:
+def test_what_was_searched(rich: Experiment) -> None:
     text = story(rich)
     for part in (
         "The data: CIFAR-10 (10 classes), 45,000 images to train on, 5,000 images held out to choose by and 10,000 "
@@ -25,22 +30,21 @@ def test_what_was_searched(rich: Any) -> None:
     assert standing(rich) == "1 trial failed."
 
 
-def test_of_channels(search: Any) -> None:
-    config = search.folder.trial(search.asked(0.9)).read().config
-    config["pruning"] |= {"of": "channels"}
-    search.trial(config, 0.9)
-    assert "marks channels that hold 75 % of its channels and multiply-accumulate" in story(search.load())
+def test_of_channels(untrained: ExperimentBuilder) -> None:
+    config = trial_config(untrained.add_searched(0.9).read().config)
+    untrained.add_config(replace(config, pruning=replace(config.pruning, of="channels")), 0.9)
+    assert "marks channels that hold 75 % of its channels and multiply-accumulate" in story(untrained.load())
 
 
-def test_how_much_a_control_cuts_is_no_trials_business(search: Any) -> None:
-    search.control("one_shot", 0.9, 0.97)
-    assert "controls mark" not in story(search.load())
-    search.asked(0.9)
-    assert "Each trial but the controls marks channels that hold 75 % of its multiply" in story(search.load())
+def test_how_much_a_control_cuts_is_no_trials_business(untrained: ExperimentBuilder) -> None:
+    untrained.add_control("one_shot", 0.9, 0.97)
+    assert "controls mark" not in story(untrained.load())
+    untrained.add_searched(0.9)
+    assert "Each trial but the controls marks channels that hold 75 % of its multiply" in story(untrained.load())
 
 
-def test_nothing_has_begun(search: Any) -> None:
-    text = story(search.load())
+def test_nothing_has_begun(untrained: ExperimentBuilder) -> None:
+    text = story(untrained.load())
     assert "The dense network, which all trials start from, is not trained yet." in text
     assert text.endswith("No trial has been started yet.")
 
@@ -65,20 +69,20 @@ def test_nothing_has_begun(search: Any) -> None:
         ),
     ],
 )
-def test_how_it_stands(search: Any, planned: int, states: list[str], text: str) -> None:
-    record = search.load().record
-    record["settings"]["search"]["trials"] = planned
-    write_json(search.folder.record_path, record)
-    search.control("one_shot", 0.9)
+def test_how_it_stands(untrained: ExperimentBuilder, planned: int, states: list[State], text: str) -> None:
+    settings = untrained.folder.read().settings
+    settings["search"]["trials"] = planned
+    untrained.change_settings(settings)
+    untrained.add_control("one_shot", 0.9)
     for state in states:
-        search.asked(0.9, state=state)
-    assert standing(search.load()) == text
+        untrained.add_searched(0.9, state=state)
+    assert standing(untrained.load()) == text
 
 
 @pytest.mark.parametrize("data", [None, [], "x", {"name": 3}, {"classes": "many", "train_images": -1, "name": "a/b/"}])
-def test_data_of_any_kind(search: Any, data: Any) -> None:
-    write_json(search.folder.record_path, search.load().record | {"data": data})
-    text = story(search.load())
+def test_data_of_any_kind(untrained: ExperimentBuilder, data: Any) -> None:
+    write_json(untrained.folder.record_path, untrained.load().record | {"data": data})
+    text = story(untrained.load())
     assert "nan" not in text
     if data == {"classes": "many", "train_images": -1, "name": "a/b/"}:
         assert "The data: b." in text

@@ -16,12 +16,14 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from experiments import ExperimentBuilder, make_measurement, write_measurement
 
 import analysis
 from analysis.tables import cache as tables
-from records.epoch import METRICS as MEASURES
-from records.files import append_row, read_json, write_json
-from trainable.schedules.alpha import Cosine, TimeBased
+from records.epoch import METRICS, OPTIONAL, EpochRow
+from records.files import read_json, write_json
+from records.trial import State, TrialFolder
+from trainable.schedules.alpha import AlphaSchedule, Cosine, TimeBased
 from trainable.schedules.lr_policies import StagnationRestart
 
 ROOT = Path(__file__).parents[3]
@@ -60,32 +62,43 @@ def stored(path: Path) -> tuple[int, ...]:
     return tuple((path / "tables" / f"{name}.parquet").stat().st_ino for name in ("trials", "epochs"))
 
 
+def row_of_epoch(epoch: int, accuracy: float = 0.5) -> EpochRow:
+    return EpochRow(
+        epoch=epoch,
+        phase="retrain",
+        alpha=0.0,
+        pruned_val_accuracy=accuracy,
+        **dict.fromkeys(set(METRICS) - OPTIONAL - {"alpha", "pruned_val_accuracy"}, 0.5),
+    )
+
+
 @pytest.fixture
-def four(builder: Any) -> Any:
+def four(builder: ExperimentBuilder) -> ExperimentBuilder:
     """An experiment of four trials that ended a while ago, with a problem and a measurement, loaded once."""
-    builder.trial(0, control="one_shot", problems=["the folder of logs could not be made"])
-    builder.trial(1, alpha=TimeBased(), lr=StagnationRestart())
-    builder.trial(2, alpha=Cosine(), state="stopped", accuracies=(0.5,), finished="yesterday")
-    builder.trial(3, confirms=1)
-    builder.measured(1)
+    builder.add_trial(0, control="one_shot", problems=["the folder of logs could not be made"])
+    builder.add_trial(1, alpha=TimeBased(), lr=StagnationRestart())
+    stopped = builder.add_trial(2, alpha=Cosine(), state="stopped", accuracies=(0.5,))
+    write_json(stopped.record_path, read_json(stopped.record_path) | {"finished": "yesterday"})
+    builder.add_trial(3, confirms=1)
+    write_measurement(builder.folder.trial(1), make_measurement(dense_accuracy=0.92))
     age(builder.path)
     check(builder.path)
     return builder
 
 
-def test_what_has_not_changed_comes_from_the_tables(four: Any) -> None:
+def test_what_has_not_changed_comes_from_the_tables(four: ExperimentBuilder) -> None:
     before = stored(four.path)
     overwrite_unseen(four.folder.trial(1).record_path, '"node"', '"edon"')
-    overwrite_unseen(four.folder.trial(1).rows_path, "0.85", "0.86")
+    overwrite_unseen(four.folder.trial(1).rows_path, '"epoch_seconds": 2.25', '"epoch_seconds": 3.25')
     experiment = analysis.load(four.path)
     assert experiment.trials["host"].tolist() == ["node"] * 4
-    assert experiment.epochs["val_accuracy"].tolist() == [0.85] * 10
+    assert experiment.epochs["epoch_seconds"].tolist() == [2.25] * 10
     assert stored(four.path) == before
     assert analysis.load(four.path, cache=False).trials.loc[1, "host"] == "edon"
 
 
 @pytest.mark.parametrize("name", ["trial.json", "epochs.jsonl", "model/measure.json"])
-def test_what_has_changed_is_read_and_nothing_else(four: Any, name: str) -> None:
+def test_what_has_changed_is_read_and_nothing_else(four: ExperimentBuilder, name: str) -> None:
     for number in (0, 1):
         overwrite_unseen(four.folder.trial(number).record_path, '"node"', '"edon"')
     (four.folder.trial(1).path / name).touch()
@@ -95,16 +108,16 @@ def test_what_has_changed_is_read_and_nothing_else(four: Any, name: str) -> None
     assert experiment.dense_measure["test_accuracy"] == 0.92
 
 
-def test_another_dense_network_makes_other_trials(four: Any) -> None:
-    four.dense(val_accuracy=0.5)
+def test_another_dense_network_makes_other_trials(four: ExperimentBuilder) -> None:
+    four.write_dense(val_accuracy=0.5)
     assert check(four.path).trials.loc[1, "accuracy_drop"] == 0.5 - 0.9
     (four.folder.dense / "dense.json").unlink()
     assert check(four.path).trials["accuracy_drop"].isna().all()
 
 
-def test_what_changed_just_now_is_read_again(builder: Any) -> None:
+def test_what_changed_just_now_is_read_again(builder: ExperimentBuilder) -> None:
     """It can change again without its time or its size telling."""
-    trial = builder.trial(0)
+    trial = builder.add_trial(0)
     check(builder.path)
     overwrite_unseen(trial.record_path, '"node"', '"edon"')
     assert check(builder.path).trials.loc[0, "host"] == "edon"
@@ -114,8 +127,8 @@ def test_what_changed_just_now_is_read_again(builder: Any) -> None:
     assert analysis.load(builder.path).trials.loc[0, "host"] == "edon"
 
 
-def test_a_clock_that_is_ahead_settles_nothing(builder: Any) -> None:
-    trial = builder.trial(0)
+def test_a_clock_that_is_ahead_settles_nothing(builder: ExperimentBuilder) -> None:
+    trial = builder.add_trial(0)
     ahead = time.time_ns() + 3600 * 10**9
     os.utime(trial.record_path, ns=(ahead, ahead))
     check(builder.path)
@@ -126,7 +139,7 @@ def test_a_clock_that_is_ahead_settles_nothing(builder: Any) -> None:
 class Mutations:
     """Random things that happen to an experiment."""
 
-    def __init__(self, builder: Any, draw: random.Random) -> None:
+    def __init__(self, builder: ExperimentBuilder, draw: random.Random) -> None:
         self.builder, self.draw, self.path = builder, draw, builder.path
         self.next = 0
         self.kept: dict[str, bytes] = {}
@@ -144,13 +157,15 @@ class Mutations:
             age(self.path, self.draw.uniform(20, 10_000))
         return mutation.__name__
 
-    def trial(self) -> Any:
+    def trial(self) -> TrialFolder:
         return self.builder.folder.trial(self.draw.randrange(max(1, self.next)))
 
     def new(self) -> None:
-        state = self.draw.choice(["running", "running", "complete", "stopped", "failed"])
-        rows = [self.draw.choice([None, self.draw.random()]) for _ in range(self.draw.randrange(4))]
-        self.builder.trial(self.next, state=state, accuracies=rows, alpha=self.draw.choice([Cosine(), TimeBased()]))
+        states: tuple[State, ...] = ("running", "running", "complete", "stopped", "failed")
+        schedules: tuple[AlphaSchedule, ...] = (Cosine(), TimeBased())
+        state, alpha = self.draw.choice(states), self.draw.choice(schedules)
+        accuracies = [self.draw.random() for _ in range(3 if state == "complete" else self.draw.randrange(4))]
+        self.builder.add_trial(self.next, accuracies, state=state, alpha=alpha)
         self.next += self.draw.choice([1, 1, 1, 2])
 
     def unusual_config(self) -> None:
@@ -163,7 +178,7 @@ class Mutations:
     def append(self) -> None:
         trial = self.trial()
         if trial.path.exists():
-            append_row(trial.rows_path, {"epoch": self.draw.randrange(1, 5), "phase": "retrain", "lr": 0.5})
+            trial.append_row(row_of_epoch(self.draw.randrange(1, 5)))
 
     def cut(self, path: Path) -> None:
         if path.is_file():
@@ -184,7 +199,7 @@ class Mutations:
     def mend(self) -> None:
         trial = self.trial()
         shutil.rmtree(trial.path, ignore_errors=True)
-        self.builder.trial(trial.number, state="complete")
+        self.builder.add_trial(trial.number, state="complete")
 
     def remove(self) -> None:
         shutil.rmtree(self.trial().path, ignore_errors=True)
@@ -196,23 +211,23 @@ class Mutations:
             trial.begin("elsewhere", "cpu")
         except (OSError, ValueError):
             return
-        append_row(trial.rows_path, {"epoch": 4, "phase": "retrain", "pruned_val_accuracy": self.draw.random()})
+        trial.append_row(row_of_epoch(4, self.draw.random()))
         trial.end("complete")
 
     def measure(self) -> None:
         trial = self.trial()
         if trial.path.exists():
-            self.builder.measured(trial.number, measured_on=self.draw.choice(["a CPU", "a GPU"]))
+            write_measurement(trial, make_measurement(measured_on=self.draw.choice(["a CPU", "a GPU"])))
 
     def damage_measurement(self) -> None:
-        self.cut(self.trial().model / "measure.json")
+        self.cut(self.trial().measurement_path)
 
     def stray(self) -> None:
         name = self.draw.choice(["notes", "1", "000001", ".00003.abcd", f"{10**30}"])
         (self.path / "trials" / name).mkdir(parents=True, exist_ok=True)
 
     def dense(self) -> None:
-        self.builder.dense(val_accuracy=self.draw.choice([0.9, 0.95]))
+        self.builder.write_dense(val_accuracy=self.draw.choice([0.9, 0.95]))
 
     def table(self) -> Path:
         return self.path / "tables" / self.draw.choice(["trials.parquet", "epochs.parquet"])
@@ -241,7 +256,7 @@ class Mutations:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_with_tables_all_is_as_without_whatever_happens(builder: Any, seed: int) -> None:
+def test_with_tables_all_is_as_without_whatever_happens(builder: ExperimentBuilder, seed: int) -> None:
     mutations = Mutations(builder, random.Random(seed))
     for _ in range(5):
         mutations.new()
@@ -257,7 +272,7 @@ def test_with_tables_all_is_as_without_whatever_happens(builder: Any, seed: int)
     assert len(analysis.load(builder.path).trials) > 0
 
 
-def test_any_byte_of_the_tables_may_be_damaged(four: Any) -> None:
+def test_any_byte_of_the_tables_may_be_damaged(four: ExperimentBuilder) -> None:
     draw = random.Random(3)
     expected = analysis.load(four.path, cache=False)
     for name in ("trials.parquet", "epochs.parquet"):
@@ -277,7 +292,7 @@ def test_any_byte_of_the_tables_may_be_damaged(four: Any) -> None:
 
 @pytest.mark.parametrize("text", [b"", b"PAR1", b"PAR1PAR1", b"{}", b"\0" * 1000])
 @pytest.mark.parametrize("name", ["trials.parquet", "epochs.parquet"])
-def test_what_is_no_table_is_written_anew(four: Any, name: str, text: bytes) -> None:
+def test_what_is_no_table_is_written_anew(four: ExperimentBuilder, name: str, text: bytes) -> None:
     (four.path / "tables" / name).write_bytes(text)
     check(four.path)
     before = stored(four.path)
@@ -286,7 +301,7 @@ def test_what_is_no_table_is_written_anew(four: Any, name: str, text: bytes) -> 
     assert tables.read(four.path, "[0.94, 1000.0, 500.0]") is not None
 
 
-def test_foreign_tables_are_written_anew(four: Any) -> None:
+def test_foreign_tables_are_written_anew(four: ExperimentBuilder) -> None:
     frame = pd.DataFrame({"number": [0, 1, 2, 3], "state": ["complete"] * 4})
     for name in ("trials", "epochs"):
         frame.to_parquet(four.path / "tables" / f"{name}.parquet")
@@ -294,7 +309,7 @@ def test_foreign_tables_are_written_anew(four: Any) -> None:
     assert tables.read(four.path, "[0.94, 1000.0, 500.0]") is not None
 
 
-def test_tables_of_another_format_are_written_anew(four: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_of_another_format_are_written_anew(four: ExperimentBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     before = stored(four.path)
     monkeypatch.setattr(tables, "FORMAT", tables.FORMAT + 1)
     check(four.path)
@@ -304,7 +319,7 @@ def test_tables_of_another_format_are_written_anew(four: Any, monkeypatch: pytes
 @pytest.mark.parametrize("column", ["size_bytes", "state"])
 @pytest.mark.parametrize("kind", [None, pa.large_binary()], ids=["added", "of another type"])
 def test_tables_of_other_columns_are_written_anew(
-    four: Any, monkeypatch: pytest.MonkeyPatch, column: str, kind: pa.DataType | None
+    four: ExperimentBuilder, monkeypatch: pytest.MonkeyPatch, column: str, kind: pa.DataType | None
 ) -> None:
     """Whoever adds a column, or changes one, need not think of the tables that there are."""
     write = tables.write
@@ -323,19 +338,19 @@ def test_tables_of_other_columns_are_written_anew(
     before = stored(four.path)
     check(four.path)
     assert stored(four.path) != before
-    four.trial(4)
+    four.add_trial(4)
     check(four.path)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux tells what is open")
-def test_no_file_stays_open(four: Any) -> None:
+def test_no_file_stays_open(four: ExperimentBuilder) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     experiments = [analysis.load(four.path) for _ in range(5)]
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert [len(experiment.epochs) for experiment in experiments] == [10] * 5
 
 
-def test_no_tables_are_made_of_nothing(builder: Any, tmp_path: Path) -> None:
+def test_no_tables_are_made_of_nothing(builder: ExperimentBuilder, tmp_path: Path) -> None:
     analysis.load(builder.path)
     (builder.path / "trials" / "00000").mkdir(parents=True)
     assert analysis.load(builder.path).problems == ["trials/00000/trial.json is missing"]
@@ -343,14 +358,14 @@ def test_no_tables_are_made_of_nothing(builder: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no experiment"):
         analysis.load(tmp_path)
     foreign = tmp_path / "foreign"
-    shutil.copytree(builder.trial(1).path, foreign / "trials" / "00001")
+    shutil.copytree(builder.add_trial(1).path, foreign / "trials" / "00001")
     write_json(foreign / "experiment.json", {"title": "x"})
     with pytest.raises(ValueError, match="holds no experiment"):
         analysis.load(foreign)
     assert not list(tmp_path.rglob("tables"))
 
 
-def test_without_the_cache_no_table_is_read_or_written(four: Any) -> None:
+def test_without_the_cache_no_table_is_read_or_written(four: ExperimentBuilder) -> None:
     before = stored(four.path)
     overwrite_unseen(four.folder.trial(1).record_path, '"node"', '"edon"')
     assert analysis.load(four.path, cache=False).trials.loc[1, "host"] == "edon"
@@ -360,13 +375,13 @@ def test_without_the_cache_no_table_is_read_or_written(four: Any) -> None:
     assert not (four.path / "tables").exists()
 
 
-def test_while_trials_run_only_much_that_is_new_is_written(builder: Any) -> None:
+def test_while_trials_run_only_much_that_is_new_is_written(builder: ExperimentBuilder) -> None:
     for number in range(45):
-        builder.trial(number, accuracies=(0.5,), state="running" if number > 40 else "stopped")
+        builder.add_trial(number, accuracies=(0.5,), state="running" if number > 40 else "stopped")
     age(builder.path)
     check(builder.path)
     first = stored(builder.path)
-    append_row(builder.folder.trial(44).rows_path, {"epoch": 2, "phase": "retrain"})
+    builder.folder.trial(44).append_row(row_of_epoch(2))
     age(builder.path)
     check(builder.path)
     assert stored(builder.path) == first
@@ -379,8 +394,8 @@ def test_while_trials_run_only_much_that_is_new_is_written(builder: Any) -> None
     assert stored(builder.path) != first
 
 
-def test_where_nothing_can_be_written_the_records_are_read(builder: Any) -> None:
-    builder.trial(0)
+def test_where_nothing_can_be_written_the_records_are_read(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0)
     (builder.path / "tables").write_text("a file")
     check(builder.path)
     (builder.path / "tables").unlink()
@@ -389,9 +404,9 @@ def test_where_nothing_can_be_written_the_records_are_read(builder: Any) -> None
     check(builder.path)
 
 
-def test_a_full_disk_leaves_the_tables_as_they_were(four: Any) -> None:
+def test_a_full_disk_leaves_the_tables_as_they_were(four: ExperimentBuilder) -> None:
     before = stored(four.path)
-    append_row(four.folder.trial(0).rows_path, {"epoch": 4, "phase": "retrain"})
+    four.folder.trial(0).append_row(row_of_epoch(4))
     age(four.path)
     code = f"""
 import resource, signal, analysis
@@ -409,17 +424,17 @@ print(len(analysis.load({str(four.path)!r}).epochs))
 
 @pytest.mark.parametrize("small", [100, tables.SMALL_BYTES])
 def test_epochs_are_those_of_the_moment_the_trials_were_read(
-    four: Any, monkeypatch: pytest.MonkeyPatch, small: int
+    four: ExperimentBuilder, monkeypatch: pytest.MonkeyPatch, small: int
 ) -> None:
     monkeypatch.setattr(tables, "SMALL_BYTES", small)
     experiment = analysis.load(four.path)
-    append_row(four.folder.trial(0).rows_path, {"epoch": 4, "phase": "retrain"})
+    four.folder.trial(0).append_row(row_of_epoch(4))
     age(four.path)
     assert len(analysis.load(four.path).epochs) == 11
     assert len(experiment.epochs) == 10
 
 
-def test_several_processes_load_at_the_same_time(four: Any) -> None:
+def test_several_processes_load_at_the_same_time(four: ExperimentBuilder) -> None:
     code = f"""
 import analysis, pandas as pd
 expected = analysis.load({str(four.path)!r}, cache=False)
@@ -437,7 +452,7 @@ for _ in range(30):
     check(four.path)
 
 
-def test_other_programs_read_the_tables(four: Any) -> None:
+def test_other_programs_read_the_tables(four: ExperimentBuilder) -> None:
     experiment = analysis.load(four.path)
     trials, epochs = (str(four.path / "tables" / f"{name}.parquet") for name in ("trials", "epochs"))
     leaves = [name for name in experiment.trials.columns if name not in ("created", "started", "finished", "measured")]
@@ -464,10 +479,10 @@ def test_other_programs_read_the_tables(four: Any) -> None:
     assert best.fetchall() == [(0, 0.9), (1, 0.9), (2, 0.5), (3, 0.9)]
     of_rate = duckdb.sql(f"""select config->>'$.alpha.family' from '{trials}' where "alpha.rate" > 9""")
     assert of_rate.fetchall() == [("time_based",)]
-    assert pl.scan_parquet(epochs).select(MEASURES).collect().shape == (10, len(MEASURES))
+    assert pl.scan_parquet(epochs).select(METRICS).collect().shape == (10, len(METRICS))
 
 
-def test_a_configuration_of_hostile_names_is_stored(builder: Any) -> None:
+def test_a_configuration_of_hostile_names_is_stored(builder: ExperimentBuilder) -> None:
     config = {
         "": 1,
         ".": 2,
@@ -478,7 +493,7 @@ def test_a_configuration_of_hostile_names_is_stored(builder: Any) -> None:
         "ä\n": None,
         "a.list.element": 5,
     }
-    path = builder.trial(0).record_path
+    path = builder.add_trial(0).record_path
     write_json(path, read_json(path) | {"config": config})
     age(builder.path)
     found = check(builder.path)

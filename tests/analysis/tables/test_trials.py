@@ -7,13 +7,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from experiments import ExperimentBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import analysis
 from analysis.rank import ranking
 from analysis.tables.trials import SCHEMA, config_table
-from records.files import write_json
+from records.files import read_json, write_json
 
 leaves = st.one_of(
     st.none(),
@@ -79,9 +80,11 @@ def test_every_leaf_of_every_configuration_is_in_its_column(configs: list[dict[s
         ([2**63 - 1, -(2**63)], "int64", [2**63 - 1, -(2**63)]),
     ],
 )
-def test_a_leaf_is_of_a_plain_type(builder: Any, values: list[Any], kind: str, column: list[Any]) -> None:
+def test_a_leaf_is_of_a_plain_type(builder: ExperimentBuilder, values: list[Any], kind: str, column: list[Any]) -> None:
     for number, value in enumerate(values):
-        write_json(builder.trial(number).record_path, {"number": number, "config": {"x": value}, "state": "running"})
+        write_json(
+            builder.add_trial(number).record_path, {"number": number, "config": {"x": value}, "state": "running"}
+        )
     found = analysis.load(builder.path).trials["x"]
     assert found.dtype == kind
     assert [None if pd.isna(value) else value for value in found] == column
@@ -106,9 +109,10 @@ def test_no_column_of_a_configuration_stands_in_the_way_of_another() -> None:
         ("", None),
     ],
 )
-def test_times_are_read_as_iso_8601_in_utc(builder: Any, text: str, time: str | None) -> None:
-    builder.trial(0, finished=text)
-    builder.trial(1, finished="2026-01-02T03:04:05.678+00:00")
+def test_times_are_read_as_iso_8601_in_utc(builder: ExperimentBuilder, text: str, time: str | None) -> None:
+    trial = builder.add_trial(0)
+    write_json(trial.record_path, read_json(trial.record_path) | {"finished": text})
+    builder.add_trial(1, finished="2026-01-02T03:04:05.678+00:00")
     experiment = analysis.load(builder.path)
     assert experiment.trials.loc[1, "finished"] == pd.Timestamp("2026-01-02T03:04:05.678Z")
     found = experiment.trials.loc[0, "finished"]
@@ -120,10 +124,10 @@ def test_times_are_read_as_iso_8601_in_utc(builder: Any, text: str, time: str | 
         assert experiment.problems == []
 
 
-def test_seconds_are_the_sum_of_those_that_are_known(builder: Any) -> None:
-    builder.trial(0)
-    builder.trial(1, accuracies=())
-    path = builder.trial(2).rows_path
+def test_seconds_are_the_sum_of_those_that_are_known(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0)
+    builder.add_trial(1, state="running", accuracies=())
+    path = builder.add_trial(2).rows_path
     path.write_bytes(path.read_bytes().replace(b"2.25", b"null", 1))
     seconds = analysis.load(builder.path).trials["seconds"]
     assert seconds.tolist() == [6.75, 0.0, 4.5]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from experiments import ExperimentBuilder
 from rich.console import Console, RenderableType
 
 import analysis
@@ -49,10 +50,13 @@ def confirmed(trials: pd.DataFrame, number: int, *accuracies: float) -> pd.DataF
 
 
 @pytest.fixture
-def experiment(builder: Any) -> analysis.Experiment:
-    builder.trial(0, control="random_channels", alpha=OneShot(), lr=StagnationRestart(), accuracies=(0.1, 0.2, 0.8125))
-    builder.trial(1, alpha=Multiplicative(rate=0.8123), lr=StagnationRestart(), accuracies=(0.1, 0.2, 0.94444))
-    builder.trial(2, alpha=Piecewise(), accuracies=(0.1, 0.2, None), sparsity=None)
+def experiment(builder: ExperimentBuilder) -> analysis.Experiment:
+    builder.add_trial(
+        0, control="random_channels", alpha=OneShot(), lr=StagnationRestart(), accuracies=(0.1, 0.2, 0.8125)
+    )
+    builder.add_trial(1, alpha=Multiplicative(rate=0.8123), lr=StagnationRestart(), accuracies=(0.1, 0.2, 0.94444))
+    lost = builder.add_trial(2, alpha=Piecewise(), accuracies=(0.1, 0.2, 0.3))
+    lost.replace_rows(lost.rows()[:-1])
     return analysis.load(builder.path)
 
 
@@ -71,7 +75,7 @@ def test_the_table_holds_what_a_ranking_is_about(experiment: analysis.Experiment
     numbers = ["75.0", "80.0", "50.0", "60.00"]
     assert ranked[0] == ["1", "1", "multiplicative", "0.812", "stagnation_restart", *numbers, "94.44", "-0.44", "★"]
     assert ranked[1] == ["2", "0", "control:", "random_channels", "stagnation_restart", *numbers, "81.25", "12.75"]
-    assert ranked[2] == ["3", "2", "piecewise", "cosine", "-", "80.0", "50.0", "-", "-", "-"]
+    assert ranked[2] == ["3", "2", "piecewise", "cosine", "-", "-", "-", "60.00", "-", "-"]
     assert cells.index(dense) < cells.index(ranked[0])
 
 
@@ -151,9 +155,9 @@ def test_sparser_but_not_faster_is_said_in_words(experiment: analysis.Experiment
     assert "not faster" not in printed(ranking_table(rank(trials), experiment.dense))
 
 
-def test_of_many_that_are_not_faster_a_few_are_named(builder: Any) -> None:
+def test_of_many_that_are_not_faster_a_few_are_named(builder: ExperimentBuilder) -> None:
     for number in range(7):
-        builder.trial(number)
+        builder.add_trial(number)
     experiment = analysis.load(builder.path)
     trials = measured(experiment.trials, *range(7), batch256_speedup=0.5)
     text = " ".join(printed(ranking_table(rank(trials), experiment.dense), 120).split())
@@ -195,15 +199,15 @@ def test_without_color_there_are_no_escapes(experiment: analysis.Experiment) -> 
     assert "\x1b[" in printed(table, color=True)
 
 
-def test_records_cannot_steer_the_terminal_nor_the_markup(builder: Any) -> None:
-    builder.trial(0, control="[red]\x1b[2Jx[/nothing]")
+def test_records_cannot_steer_the_terminal_nor_the_markup(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0, control="[red]\x1b[2Jx[/nothing]")
     experiment = analysis.load(builder.path)
     text = printed(ranking_table(experiment.rank(), experiment.dense))
     assert "control: [red]�[2Jx[/not" in text
     assert "\x1b" not in text
 
 
-def test_an_empty_ranking_without_a_dense_network_is_a_table_too(builder: Any) -> None:
+def test_an_empty_ranking_without_a_dense_network_is_a_table_too(builder: ExperimentBuilder) -> None:
     experiment = analysis.load(builder.path)
     assert printed(ranking_table(experiment.rank(), None)).splitlines()[3].split() == [
         "dense",
@@ -238,7 +242,7 @@ def test_json_gives_the_frame_back_to_the_last_digit(experiment: analysis.Experi
         assert [row[name] for row in rows] == expected
     assert [row["number"] for row in rows] == [1, 0, 2]
     assert rows[0]["started"] == "2026-01-02T03:04:05.678+00:00"
-    assert rows[0]["finished"] is None
+    assert rows[0]["finished"] == "2026-01-02T03:04:12.428+00:00"
 
 
 def test_what_is_not_finite_is_null_in_json() -> None:
@@ -246,7 +250,7 @@ def test_what_is_not_finite_is_null_in_json() -> None:
     assert [row["a"] for row in json.loads(to_json(frame))] == [None, 1.5, None]
 
 
-def test_empty_rankings_are_written_too(builder: Any) -> None:
+def test_empty_rankings_are_written_too(builder: ExperimentBuilder) -> None:
     ranked = analysis.load(builder.path).rank()
     assert json.loads(to_json(ranked)) == []
     assert to_csv(ranked).splitlines() == [",".join(["number", *ranked.columns])]
