@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from records.measurement import NetworkMeasurement
 from trainable.data.batches import Images
 from trainable.data.dataset import Data
 from trainable.measurement.job import as_autocast_computes, measure
@@ -80,7 +81,7 @@ def test_memory(networks: list[str], test_split: str) -> None:
         assert 0 < found["test"]["mean_bytes"] <= found["test"]["peak_bytes"]
         assert found["test"]["samples"] > 10
         assert found["test"]["passes"] >= 1
-        assert "seconds" not in found["test"]  # it would be timed beside the sampling, with an allocator that is slower
+        assert found["test"]["seconds"] is None  # timed beside the sampling, it would be too slow
     assert dense["memory"]["weights_bytes"] > 10 * pruned["memory"]["weights_bytes"]
     assert dense["memory"]["batches"][2]["peak_bytes"] > pruned["memory"]["batches"][2]["peak_bytes"]
 
@@ -108,11 +109,14 @@ def test_the_peak_is_what_the_network_needs(networks: list[str], test_split: str
 
 def test_the_test_set_is_seen_as_in_training(networks: list[str], test_split: str, data: Data) -> None:
     """The same accuracy and loss as by the search's own evaluation of the split."""
-    found = measure({"kind": "accuracy", "networks": [networks[1]], "test": test_split, "threads": 1})["test"]
+    measured = measure({"kind": "accuracy", "networks": [networks[1]], "test": test_split, "threads": 1})
+    assert isinstance(measured, NetworkMeasurement)
+    found = measured.test
+    assert found is not None
     wanted = evaluate(load_pruned(networks[1]), Images(data.test, data, torch.device("cpu")))
-    assert found["images"] == len(data.test.labels)
-    assert found["accuracy"] == wanted.accuracy
-    assert found["loss"] == pytest.approx(wanted.loss, rel=1e-5)
+    assert found.images == len(data.test.labels)
+    assert found.accuracy == wanted.accuracy
+    assert found.loss == pytest.approx(wanted.loss, rel=1e-5)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from records.measurement import Quartiles
 from trainable.measurement.latency import ENVIRONMENT, LEAST_PAIRS, compare, quartiles
 from trainable.network.vgg16 import VGG16, dense_widths
 
@@ -19,15 +20,20 @@ def network(width: float) -> VGG16:
     return VGG16(dense_widths(width), 10).eval()
 
 
+def median(quartiles: Quartiles) -> float:
+    assert quartiles.median is not None
+    return quartiles.median
+
+
 def test_the_larger_network_is_the_slower_one() -> None:
     """Sixteen times the MACs: no noise of a machine turns that round."""
     found = compare(network(0.5), network(0.125), 32, seconds=0.1)
-    assert found["batch_size"] == 32
-    assert found["pairs"] >= LEAST_PAIRS
-    assert found["dense_ms"]["median"] > found["pruned_ms"]["median"] > 0
-    assert found["speedup"]["median"] > 1
+    assert found.batch_size == 32
+    assert (found.pairs or 0) >= LEAST_PAIRS
+    assert median(found.dense_ms) > median(found.pruned_ms) > 0
+    assert median(found.speedup) > 1
     swapped = compare(network(0.125), network(0.5), 32, seconds=0.1)
-    assert swapped["speedup"]["median"] < 1
+    assert median(swapped.speedup) < 1
 
 
 def test_both_networks_run_equally_often_and_take_turns_in_being_first() -> None:
@@ -43,9 +49,10 @@ def test_both_networks_run_equally_often_and_take_turns_in_being_first() -> None
             return images
 
     found = compare(Noted("dense"), Noted("pruned"), 2, seconds=0.0)  # type: ignore[arg-type]
-    measured = calls[-2 * found["pairs"] :]
+    assert found.pairs is not None
+    measured = calls[-2 * found.pairs :]
     assert measured[:6] == ["dense", "pruned", "pruned", "dense", "dense", "pruned"]
-    assert calls.count("dense") == calls.count("pruned") > found["pairs"]
+    assert calls.count("dense") == calls.count("pruned") > found.pairs
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
@@ -76,6 +83,6 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 5)
 @given(st.lists(st.floats(0.1, 1e3), min_size=2))
 def test_quartiles_are_in_order_and_among_the_values(values: list[float]) -> None:
     found = quartiles(values)
-    quartered = [min(values), found["q1"], found["median"], found["q3"], max(values)]
+    quartered = [min(values), found.q1, found.median, found.q3, max(values)]
     assert quartered == pytest.approx(sorted(quartered), rel=1e-12)
-    assert found["median"] == pytest.approx(statistics.median(values))
+    assert found.median == pytest.approx(statistics.median(values))

@@ -23,16 +23,16 @@ def test_a_block_that_lives_half_the_time_is_the_peak_and_about_half_the_mean() 
         block = bytearray(MEGABYTES_64)
         time.sleep(0.5)
     assert len(block) == MEGABYTES_64
-    assert 0.9 * MEGABYTES_64 < sampler.found["peak_bytes"] < 1.5 * MEGABYTES_64
-    assert 0.1 * MEGABYTES_64 < sampler.found["mean_bytes"] < 0.9 * MEGABYTES_64
-    assert sampler.found["samples"] > 5
+    assert 0.9 * MEGABYTES_64 < sampler.sampled.peak_bytes < 1.5 * MEGABYTES_64
+    assert 0.1 * MEGABYTES_64 < sampler.sampled.mean_bytes < 0.9 * MEGABYTES_64
+    assert sampler.sampled.samples > 5
 
 
 def test_what_takes_less_than_before_took_nothing() -> None:
     with Sampler(CPU, used_bytes(CPU) + MEGABYTES_64) as sampler:
         pass
-    assert (sampler.found["peak_bytes"], sampler.found["mean_bytes"]) == (0, 0)
-    assert sampler.found["samples"] >= 1
+    assert (sampler.sampled.peak_bytes, sampler.sampled.mean_bytes) == (0, 0)
+    assert sampler.sampled.samples >= 1
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
