@@ -10,14 +10,19 @@ from pydantic import ConfigDict, TypeAdapter
 from records.files import now, read_json, read_record, write_json
 from records.trial import TrialFolder
 
-# One more whenever this version could no longer read, or would misread, what the next one writes. Records from before
-# the number existed have format 1.
+# One more whenever this version could no longer read, or would misread, what the next one writes.
 FORMAT = 1
+# Of records from before the number existed.
+FIRST_FORMAT = 1
+
+_STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecord:
     """The data that an experiment was begun on; fingerprint: of its images and labels (data.dataset.Data)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     name: str
     fingerprint: str
@@ -31,7 +36,7 @@ class DataRecord:
 class ExperimentRecord:
     """experiment.json. settings: resolved, as JSON; versions: of Python and of the packages that compute."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     name: str
     settings: dict[str, Any]
@@ -39,7 +44,7 @@ class ExperimentRecord:
     preset: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     created: str = field(default_factory=now)
-    format: int = FORMAT
+    format: int = FIRST_FORMAT
 
 
 _SCHEMA = TypeAdapter(ExperimentRecord)
@@ -53,12 +58,17 @@ class ExperimentFolder:
 
     @classmethod
     def find(cls, storage: Path, name: str) -> Self:
-        """The experiment `name` in `storage`; raises ValueError listing those there are where it is none."""
+        """The experiment `name` in `storage`.
+
+        Raises:
+            ValueError: if there is none, listing those that there are, or a newer version of alphaprune wrote it.
+        """
         folder = cls(storage / name)
         if not folder.record_path.is_file():
             names = sorted(path.parent.name for path in storage.glob("*/experiment.json"))
             there = f"there are: {', '.join(names)}" if names else "there is none; `alphaprune run` makes one"
             raise ValueError(f"{str(storage)!r} holds no experiment {name!r}; {there}")
+        folder.check_format()
         return folder
 
     @property
@@ -73,21 +83,25 @@ class ExperimentFolder:
     def trials_path(self) -> Path:
         return self.path / "trials"
 
+    def check_format(self) -> None:
+        """Raises ValueError if a newer version wrote the experiment, which this one might misread."""
+        try:
+            written = read_json(self.record_path).get("format", FIRST_FORMAT)
+        except (OSError, ValueError):
+            return  # what is wrong is for whoever reads the record to say
+        if type(written) is int and written > FORMAT:
+            raise ValueError(
+                f"{self.record_path} was written by a newer version of alphaprune (format {written}, and this version "
+                f"reads up to {FORMAT}); use that version or a later one"
+            )
+
     def read(self) -> ExperimentRecord:
         """The experiment's record.
 
         Raises:
             ValueError: in one line that names the file, where it is missing, damaged or written by a newer version.
         """
-        try:
-            written = read_json(self.record_path).get("format", FORMAT)
-        except OSError:
-            written = FORMAT  # what is wrong is said below
-        if type(written) is int and written > FORMAT:
-            raise ValueError(
-                f"{self.record_path} was written by a newer version of alphaprune (format {written}, and this version "
-                f"reads up to {FORMAT}); use that version or a later one"
-            )
+        self.check_format()
         return read_record(self.record_path, _SCHEMA)
 
     def write(self, record: ExperimentRecord) -> None:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from records.experiment import DataRecord, ExperimentFolder, ExperimentRecord
+from records.experiment import FORMAT, DataRecord, ExperimentFolder, ExperimentRecord
 from records.trial import TrialRecord
 from search.settings import Settings, as_settings_json
 from search.snapshot import TrialSnapshot
@@ -76,6 +76,7 @@ def create_experiment(folder: ExperimentFolder, settings: Settings, data: Data, 
             test_images=len(data.test.labels),
         ),
         versions={"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
+        format=FORMAT,
     )
     aside = ExperimentFolder(folder.path.with_name(f".{folder.path.name}.{secrets.token_hex(4)}"))
     aside.path.mkdir(parents=True)
