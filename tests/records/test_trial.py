@@ -1,178 +1,27 @@
-"""Records survive whatever happens to the process that writes them."""
+"""A trial's record and its files: what is written is read again, what is damaged is named, and one writes at a time."""
 
 import json
-import math
-import signal
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
+from examples import make_row
 
-from records.epoch import MEASURES
+from records.epoch import METRICS
 from records.experiment import ExperimentFolder
-from records.files import append_row, read_json, read_rows, replace_file, replace_rows, write_json
-from records.trial import FencedError, TrialFolder, TrialRecord
+from records.files import append_row, replace_rows
+from records.trial import Cut, FencedError, Parent, TrialFolder, TrialRecord
 
 ROOT = Path(__file__).parents[2]
-ROWS: list[dict[str, Any]] = [
-    {"epoch": 1, "alpha": 0.7, "phase": "alpha"},
-    {"epoch": 2, "alpha": 0.1 + 0.2, "host": "Zürich"},
-    {"epoch": 3, "alpha": None, "lr": 1e-300},
-]
-
-
-def write_rows(path: Path) -> bytes:
-    for row in ROWS:
-        append_row(path, row)
-    return path.read_bytes()
-
-
-# A writer that kills itself at the moment named by its first argument.
-WRITER = """
-import os, signal, sys
-from pathlib import Path
-from records.files import replace_file
-
-moment, path = sys.argv[1], Path(sys.argv[2])
-flush, flushed = os.fsync, []
-
-def die_at(now):
-    if now == moment:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def fsync(descriptor):
-    die_at("renamed" if flushed else "written")
-    flush(descriptor)
-    flushed.append(descriptor)
-
-def write(file):
-    file.write(b"new " * 100_000)
-    file.flush()
-    die_at("half")
-    file.write(b"end")
-
-os.fsync = fsync
-replace_file(path, write)
-"""
-
-
-@pytest.mark.parametrize(
-    ("moment", "whole"), [("half", b"old"), ("written", b"old"), ("renamed", b"new " * 100_000 + b"end")]
-)
-def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path, moment: str, whole: bytes) -> None:
-    path = TrialFolder(tmp_path).checkpoint(1)
-    path.write_bytes(b"old")
-    done = subprocess.run([sys.executable, "-c", WRITER, moment, str(path)], cwd=ROOT, check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert path.read_bytes() == whole
-    # What a killed writer leaves aside is not taken for a checkpoint.
-    assert TrialFolder(tmp_path).checkpoints() == [path]
-
-
-@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_a_writer_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
-    def write(file: BinaryIO) -> None:
-        file.write(b"new")
-        raise error
-
-    path = tmp_path / "trial.json"
-    path.write_bytes(b"old")
-    with pytest.raises(error):
-        replace_file(path, write)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_replace_file_replaces_and_leaves_nothing_aside(tmp_path: Path) -> None:
-    path = tmp_path / "trial.json"
-    for text in (b"first", b"second"):
-        replace_file(path, lambda file, text=text: file.write(text))
-        assert path.read_bytes() == text
-        assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_json_does_not_have_is_refused(tmp_path: Path, value: float) -> None:
-    json_file, rows_file = tmp_path / "trial.json", tmp_path / "epochs.jsonl"
-    write_json(json_file, {"loss": 1.5})
-    before = write_rows(rows_file)
-    with pytest.raises(ValueError, match="Out of range float"):
-        write_json(json_file, {"loss": [value]})
-    with pytest.raises(ValueError, match="Out of range float"):
-        append_row(rows_file, {"epoch": 4, "loss": value})
-    with pytest.raises(ValueError, match="Out of range float"):
-        replace_rows(rows_file, [{"epoch": 1, "loss": value}])
-    assert read_json(json_file) == {"loss": 1.5}
-    assert rows_file.read_bytes() == before
-
-
-@pytest.mark.parametrize("text", ["", '{"number": 1', "[1]", "3", "null", "\0\0\0\0"])
-def test_a_damaged_json_file_is_named(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "trial.json"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=rf"^{path} is damaged: "):
-        read_json(path)
-
-
-def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
-    assert write_rows(tmp_path / "epochs.jsonl").count(b"\n") == 3
-    assert read_rows(tmp_path / "epochs.jsonl") == ROWS
-    assert read_rows(tmp_path / "none.jsonl") == []
-
-
-def test_a_line_torn_anywhere_costs_that_line_only(tmp_path: Path) -> None:
-    path = tmp_path / "epochs.jsonl"
-    whole = write_rows(path)
-    # A row is there once its last brace is, though not yet its newline.
-    ends = [position + 1 for position, byte in enumerate(whole) if byte == ord("}")]
-    assert len(ends) == 3
-    for length in range(len(whole) + 1):
-        path.write_bytes(whole[:length])
-        left = ROWS[: sum(end <= length for end in ends)]
-        assert read_rows(path) == left, length
-        replace_rows(path, left)
-        append_row(path, {"epoch": 4})
-        assert read_rows(path) == [*left, {"epoch": 4}], length
-
-
-@pytest.mark.parametrize("damage", [b"\xff\xfe", b"\0" * 64, b"[1]\n", b"3\n", b"\n", b'{"epoch": 4,\n'])
-def test_reading_stops_at_the_first_damage(tmp_path: Path, damage: bytes) -> None:
-    path = tmp_path / "epochs.jsonl"
-    whole = write_rows(path)
-    path.write_bytes(whole + damage + b'{"epoch": 5}\n')
-    assert read_rows(path) == ROWS
-    replace_rows(path, ROWS)
-    assert path.read_bytes() == whole
-
-
-@pytest.mark.parametrize("kept", [0, 1, 2])
-def test_replace_rows_leaves_just_these(tmp_path: Path, kept: int) -> None:
-    path = tmp_path / "epochs.jsonl"
-    lines = write_rows(path).splitlines(keepends=True)
-    replace_rows(path, ROWS[:kept])
-    assert path.read_bytes() == b"".join(lines[:kept])
-    replace_rows(tmp_path / "new.jsonl", ROWS)
-    assert read_rows(tmp_path / "new.jsonl") == ROWS
-
-
-def test_replace_rows_touches_nothing_that_is_as_it_should_be(tmp_path: Path) -> None:
-    path = tmp_path / "epochs.jsonl"
-    replace_rows(path, [])
-    assert not path.exists()
-    write_rows(path)
-    before = path.stat()
-    replace_rows(path, ROWS)
-    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-
 
 FULL = TrialRecord(
     number=12,
     config={"epochs": 18, "alpha": {"family": "cosine"}},
     control="one_shot",
-    parent={"number": 3, "epoch": 4},
+    parent=Parent(number=3, epoch=4, alpha=0.5),
     confirms=7,
     params={"alpha.family": "cosine", "lr.peak": 0.1 + 0.2},
     distributions={"lr.peak": '{"name": "FloatDistribution"}'},
@@ -180,8 +29,18 @@ FULL = TrialRecord(
     attempt=2,
     host="höst",
     device="cpu",
-    cut={"epoch": 6, "widths": [8, 16], "difference": 2e-6},
+    cut=Cut(
+        epoch=6,
+        widths=(8, 16),
+        channels=24,
+        parameters=1400,
+        macs=9000,
+        val_loss=0.1 + 0.2,
+        val_accuracy=0.9,
+        difference=2e-6,
+    ),
     error="RuntimeError: two\nlines",
+    problems=["attempt 2 began further back"],
     created="2025-01-01T00:00:00.000+00:00",
     started="2025-01-01T00:00:01.000+00:00",
     finished="2025-01-01T00:00:02.000+00:00",
@@ -196,19 +55,63 @@ def test_a_trial_record_comes_back_as_it_was(tmp_path: Path, record: TrialRecord
 
 
 @pytest.mark.parametrize(
-    "fields", [{"control": "one_shot"}, {"parent": {"number": 3, "epoch": 4}}, {"confirms": 0}, {"confirms": 7}]
+    ("given", "kind"),
+    [
+        ({}, "searched"),
+        ({"control": "one_shot"}, "control"),
+        ({"parent": Parent(number=3, epoch=4)}, "branch"),
+        ({"confirms": 0}, "repeat"),
+        ({"confirms": 7, "control": "one_shot"}, "repeat"),
+        ({"confirms": 7, "parent": Parent(number=3, epoch=4)}, "repeat"),
+    ],
 )
-def test_the_study_did_not_ask_for_controls_branches_and_repeats(fields: dict[str, Any]) -> None:
-    assert TrialRecord(number=12, config={}).asked
-    assert not TrialRecord(number=12, config={}, **fields).asked
+def test_the_study_did_not_ask_for_controls_branches_and_repeats(given: dict[str, Any], kind: str) -> None:
+    assert TrialRecord(number=12, config={}, **given).kind == kind
 
 
-def test_a_record_from_before_repeats_is_of_none(tmp_path: Path) -> None:
-    folder = ExperimentFolder(tmp_path).trial(12)
+def optional(kind: type) -> dict[str, Any]:
+    """The fields that records may lack, and what they are then; None where it is made anew each time."""
+    found = {}
+    for each in fields(kind):
+        if each.default is not MISSING:
+            found[each.name] = each.default
+        elif each.default_factory is not MISSING:
+            found[each.name] = None if each.name == "created" else each.default_factory()
+    return found
+
+
+def test_what_older_records_may_lack() -> None:
+    """All but what makes the trial: a field that is added without a default makes old experiments unreadable."""
+    assert {each.name for each in fields(TrialRecord)} - optional(TrialRecord).keys() == {"number", "config"}
+    required = {each.name for each in fields(Cut)} - optional(Cut).keys()
+    assert required == {"epoch", "widths", "channels", "parameters", "macs"}
+    assert {each.name for each in fields(Parent)} - optional(Parent).keys() == {"number", "epoch"}
+
+
+@pytest.mark.parametrize("missing", optional(TrialRecord))
+def test_a_record_from_before_a_field_was_added_is_read(tmp_path: Path, missing: str) -> None:
+    folder = TrialFolder(tmp_path / "00012")
     folder.create(FULL)
-    old = {name: value for name, value in asdict(FULL).items() if name != "confirms"}
+    old = {name: value for name, value in asdict(FULL).items() if name != missing}
     folder.record_path.write_text(json.dumps(old))
-    assert folder.read() == replace(FULL, confirms=None)
+    found = folder.read()
+    if missing == "created":
+        assert found.created >= FULL.created
+        found = replace(found, created=FULL.created)
+    expected = FULL if missing == "created" else replace(FULL, **{missing: optional(TrialRecord)[missing]})
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("part", "missing"), [*(("cut", name) for name in optional(Cut)), *(("parent", name) for name in optional(Parent))]
+)
+def test_what_a_part_of_an_older_record_lacks_is_unknown(tmp_path: Path, part: str, missing: str) -> None:
+    folder = TrialFolder(tmp_path / "00012")
+    folder.create(FULL)
+    old = asdict(FULL)
+    del old[part][missing]
+    folder.record_path.write_text(json.dumps(old))
+    assert folder.read() == replace(FULL, **{part: replace(getattr(FULL, part), **{missing: None})})
 
 
 def test_a_damaged_trial_record_is_named(tmp_path: Path) -> None:
@@ -223,6 +126,42 @@ def test_a_damaged_trial_record_is_named(tmp_path: Path) -> None:
         folder.record_path.write_text(json.dumps(values))
         with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: .*(nunber|config)"):
             folder.read()
+
+
+def test_a_field_that_is_unknown_may_be_of_a_newer_version(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path / "00012")
+    folder.create(FULL)
+    values = asdict(FULL)
+    for newer, field in (
+        ({**values, "queue": "long"}, "queue"),
+        ({**values, "cut": {**values["cut"], "groups": 3}}, "cut.groups"),
+        ({**values, "parent": {**values["parent"], "seed": 3}}, "parent.seed"),
+    ):
+        folder.record_path.write_text(json.dumps(newer))
+        with pytest.raises(ValueError, match="a newer version may have written it") as error:
+            folder.read()
+        assert str(error.value).startswith(f"{folder.record_path} is damaged: {field} is no field that this version ")
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("missing", ["epoch", "widths", "channels", "parameters", "macs"])
+def test_a_cut_that_is_not_whole_makes_the_record_a_damaged_one(tmp_path: Path, missing: str) -> None:
+    """What a trial is ranked by must not be half there."""
+    folder = TrialFolder(tmp_path / "00012")
+    folder.create(FULL)
+    values = asdict(FULL)
+    del values["cut"][missing]
+    folder.record_path.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: cut\.{missing}: "):
+        folder.read()
+
+
+def test_a_folder_that_is_not_called_by_its_number_is_left_out(tmp_path: Path) -> None:
+    """Or there would be two trials 12."""
+    folder = TrialFolder(tmp_path / "12")
+    folder.create(FULL)
+    with pytest.raises(ValueError, match=rf"^{folder.record_path} is left out: trial 12 belongs in 00012$"):
+        folder.read()
 
 
 def test_the_end_of_a_trial_is_recorded(tmp_path: Path) -> None:
@@ -303,46 +242,39 @@ print(TrialFolder(Path({str(folder.path)!r})).begin("there:2", "cpu").attempt)
 def test_rows_are_read_up_to_the_first_that_is_not_the_next_epochs(tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path / "00012")
     folder.create(FULL)
-    rows = [{"epoch": epoch, "phase": "alpha", **dict.fromkeys(MEASURES, 0.5)} for epoch in (1, 2, 3)]
-    replace_rows(folder.rows_path, rows)
+    assert folder.rows() == []
+    rows = [make_row(epoch, phase="alpha") for epoch in (1, 2, 3)]
+    folder.replace_rows(rows)
     assert folder.rows() == rows
+    values = [row.as_values() for row in rows]
     # A letter of a name, a value of another kind, an epoch that is left out or there twice.
     for odd in (
-        {"epoch": 2, "phase": "alpha", **dict.fromkeys(MEASURES[1:], 0.5), "alphb": 0.5},
-        {**rows[1], "val_loss": None},
-        {**rows[1], "val_loss": "0.5"},
-        {**rows[1], "val_loss": True},
-        {**rows[1], "phase": "alphb"},
-        rows[2],
-        rows[0],
+        {"epoch": 2, "phase": "alpha", **dict.fromkeys(METRICS[1:], 0.5), "alphb": 0.5},
+        {**values[1], "val_loss": None},
+        {**values[1], "val_loss": "0.5"},
+        {**values[1], "val_loss": True},
+        {**values[1], "phase": "alphb"},
+        values[2],
+        values[0],
     ):
-        replace_rows(folder.rows_path, [rows[0], odd, rows[2]])
+        replace_rows(folder.rows_path, [values[0], odd, values[2]])
         assert folder.rows() == rows[:1], odd
 
 
-def test_trials_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
-    experiment = ExperimentFolder(tmp_path)
-    assert list(experiment.trials()) == []
-    for number in (100, 12, 3):
-        experiment.trial(number).create(replace(FULL, number=number))
-    (tmp_path / "trials" / "notes").mkdir()
-    assert [folder.read().number for folder in experiment.trials()] == [3, 12, 100]
-    assert experiment.trial(12).path == tmp_path / "trials" / "00012"
+def test_rows_are_appended_one_by_one(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path / "00012")
+    folder.create(FULL)
+    rows = [make_row(1), make_row(2, images_per_second=None, epoch_seconds=None)]
+    for row in rows:
+        folder.append_row(row)
+    assert folder.rows() == rows
+    assert folder.rows_path.read_bytes().count(b"\n") == 2
+    assert b"null" not in folder.rows_path.read_bytes()
 
 
-def test_find_says_what_is_there(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no experiment 'mine'; there is none; `alphaprune run` makes one"):
-        ExperimentFolder.find(tmp_path, "mine")
-    for name in ("zebra", "ant"):
-        (tmp_path / name).mkdir()
-        write_json(ExperimentFolder(tmp_path / name).record_path, {})
-    (tmp_path / "no-experiment").mkdir()
-    with pytest.raises(ValueError, match=rf"^'{tmp_path}' holds no experiment 'mine'; there are: ant, zebra$"):
-        ExperimentFolder.find(tmp_path, "mine")
-    assert ExperimentFolder.find(tmp_path, "ant") == ExperimentFolder(tmp_path / "ant")
-
-
-def test_importing_it_imports_nothing_heavy() -> None:
-    code = "import sys, records.trial; print({'torch', 'ray', 'optuna', 'pandas', 'numpy'} & set(sys.modules))"
+def test_importing_the_records_imports_nothing_heavy() -> None:
+    names = [f"records.{path.stem}" for path in sorted((ROOT / "records").glob("*.py")) if path.stem != "__init__"]
+    assert "records.trial" in names
+    code = f"import sys, {', '.join(names)}; print({{'torch', 'ray', 'optuna', 'pandas', 'numpy'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -1,0 +1,132 @@
+"""An experiment's folder: its record, also an older or a newer version's, and its trials in their order."""
+
+import json
+from dataclasses import MISSING, asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from records import experiment
+from records.experiment import FIRST_FORMAT, FORMAT, DataRecord, ExperimentFolder, ExperimentRecord
+from records.files import write_json
+from records.trial import TrialRecord
+
+RECORD = ExperimentRecord(
+    name="search",
+    settings={"search": {"trials": 3}},
+    data=DataRecord(
+        name="digits", fingerprint="0123", classes=10, train_images=150, validation_images=50, test_images=100
+    ),
+    preset="quickstart",
+    versions={"python": "3.11.7"},
+    created="2025-01-01T00:00:00.000+00:00",
+    format=FORMAT,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ExperimentFolder:
+    folder = ExperimentFolder(tmp_path / "search")
+    folder.path.mkdir()
+    folder.write(RECORD)
+    return folder
+
+
+def rewrite(folder: ExperimentFolder, **changed: Any) -> None:
+    """Changes fields of the record; None takes one out."""
+    values = {name: value for name, value in {**asdict(RECORD), **changed}.items() if value is not None}
+    folder.record_path.write_text(json.dumps(values))
+
+
+def test_a_record_comes_back_as_it_was(folder: ExperimentFolder) -> None:
+    assert folder.read() == RECORD
+
+
+OPTIONAL = {
+    each.name for each in fields(ExperimentRecord) if each.default is not MISSING or each.default_factory is not MISSING
+}
+
+
+def test_what_older_records_may_lack() -> None:
+    assert {each.name for each in fields(ExperimentRecord)} - OPTIONAL == {"name", "settings", "data"}
+
+
+@pytest.mark.parametrize("missing", sorted(OPTIONAL))
+def test_a_record_from_before_a_field_was_added_is_read(folder: ExperimentFolder, missing: str) -> None:
+    rewrite(folder, **{missing: None})
+    found = folder.read()
+    default: Any = {"preset": "", "versions": {}, "created": found.created, "format": FIRST_FORMAT}[missing]
+    assert found == replace(RECORD, **{missing: default})
+
+
+def test_a_record_without_a_format_is_of_the_first(folder: ExperimentFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the format of today is."""
+    monkeypatch.setattr(experiment, "FORMAT", 7)
+    rewrite(folder, format=None)
+    assert folder.read().format == 1
+
+
+def test_a_newer_format_is_refused_by_name(folder: ExperimentFolder) -> None:
+    rewrite(folder, format=FORMAT + 1)
+    expected = rf"^{folder.record_path} was written by a newer version of alphaprune \(format {FORMAT + 1}, and .*\)"
+    with pytest.raises(ValueError, match=expected):
+        folder.read()
+    with pytest.raises(ValueError, match=expected) as error:
+        ExperimentFolder.find(folder.path.parent, "search")
+    assert "\n" not in str(error.value)
+    # What else is in it need not be what this version knows.
+    folder.record_path.write_text(json.dumps({"format": FORMAT + 1, "name": ["search"]}))
+    with pytest.raises(ValueError, match="written by a newer version"):
+        folder.read()
+
+
+@pytest.mark.parametrize("place", ["", "data"])
+def test_a_field_that_is_unknown_may_be_of_a_newer_version(folder: ExperimentFolder, place: str) -> None:
+    """It would be lost when the record is written again."""
+    rewrite(folder, **({"data": {**asdict(RECORD.data), "labels": 3}} if place else {"labels": 3}))
+    expected = rf"^{folder.record_path} is damaged: (data\.)?labels is no field .* a newer version may have written it$"
+    with pytest.raises(ValueError, match=expected):
+        folder.read()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", '{"name": "search"', "[]", "null", '{"name": "search"}', "[" * 100_000, '{"format": "1"}', "\udcff"],
+    ids=["empty", "half", "list", "null", "without settings", "deep", "another format", "no text"],
+)
+def test_a_damaged_record_is_named_and_still_found(folder: ExperimentFolder, content: str) -> None:
+    """Whoever asks for the experiment is told what is wrong with it, and not that there is none."""
+    folder.record_path.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: ") as error:
+        folder.read()
+    assert "\n" not in str(error.value)
+    assert ExperimentFolder.find(folder.path.parent, "search") == folder
+
+
+def test_a_missing_record_is_named(tmp_path: Path) -> None:
+    folder = ExperimentFolder(tmp_path / "none")
+    with pytest.raises(ValueError, match=rf"^{folder.record_path} is missing$"):
+        folder.read()
+
+
+def test_trials_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    experiment = ExperimentFolder(tmp_path)
+    assert list(experiment.trials()) == []
+    for number in (100, 12, 3):
+        experiment.trial(number).create(TrialRecord(number, {}))
+    (tmp_path / "trials" / "notes").mkdir()
+    assert [folder.read().number for folder in experiment.trials()] == [3, 12, 100]
+    assert experiment.trial(12).path == tmp_path / "trials" / "00012"
+
+
+def test_find_says_what_is_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no experiment 'mine'; there is none; `alphaprune run` makes one"):
+        ExperimentFolder.find(tmp_path, "mine")
+    for name in ("zebra", "ant"):
+        (tmp_path / name).mkdir()
+        write_json(ExperimentFolder(tmp_path / name).record_path, {})
+    (tmp_path / "no-experiment").mkdir()
+    with pytest.raises(ValueError, match=rf"^'{tmp_path}' holds no experiment 'mine'; there are: ant, zebra$"):
+        ExperimentFolder.find(tmp_path, "mine")
+    assert ExperimentFolder.find(tmp_path, "ant") == ExperimentFolder(tmp_path / "ant")
