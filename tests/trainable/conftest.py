@@ -1,6 +1,7 @@
 """Tiny real things: images that can be learnt in a few epochs, a dense network trained on them, a trial of seconds."""
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from records.epoch import EpochRow
 from trainable.config import DenseConfig, OptimizerConfig, PruningConfig, TrialConfig
 from trainable.data.dataset import Data, Split
 from trainable.dense import Dense, load_dense, train_dense
@@ -96,6 +98,20 @@ def small() -> Callable[..., TrialConfig]:
 
 
 @pytest.fixture(scope="session")
-def timeless() -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+def timeless() -> Callable[[Sequence[EpochRow]], list[dict[str, Any]]]:
     """Rows without what a clock measured: those must be the same to the bit."""
-    return lambda rows: [{name: value for name, value in row.items() if name not in MEASURED} for row in rows]
+    return lambda rows: [
+        {name: value for name, value in row.as_values().items() if name not in MEASURED} for row in rows
+    ]
+
+
+@pytest.fixture
+def one_cpu() -> Iterator[int]:
+    """This process, and what it starts, may run on one CPU only."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("a process cannot be kept to a CPU here")
+    before = os.sched_getaffinity(0)
+    chosen = min(before)
+    os.sched_setaffinity(0, {chosen})
+    yield chosen
+    os.sched_setaffinity(0, before)

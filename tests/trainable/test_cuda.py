@@ -151,7 +151,7 @@ def test_a_trial_in_bfloat16_runs_through(
     trial.network.classifier.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
     while not trial.finished:
         row = trial.run_epoch()
-        assert math.isfinite(row["train_loss"] + row["val_loss"])
+        assert math.isfinite(row.train_loss + row.val_loss)
     assert torch.bfloat16 in seen
     # The weights, and what an optimizer adds to them, stay in single precision.
     assert all(parameter.dtype == torch.float32 for parameter in trial.network.parameters())
@@ -207,11 +207,11 @@ def test_a_trial_runs_on_cuda(data: Data, dense: Dense, small: Callable[..., Tri
     trial.network.classifier.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
     while not trial.finished:
         row = trial.run_epoch()
-        assert math.isfinite(row["train_loss"] + row["val_loss"])
+        assert math.isfinite(row.train_loss + row.val_loss)
     assert torch.bfloat16 in seen
     assert all(parameter.device.type == "cuda" for parameter in trial.network.parameters())
     assert trial.cut is not None
-    assert trial.cut["difference"] < REMOVAL_TOLERANCE
+    assert trial.cut.difference < REMOVAL_TOLERANCE
     assert dense.network.classifier.weight.device.type == "cpu"
 
 
@@ -239,7 +239,7 @@ def test_a_trial_goes_on_on_cuda(epochs: int, data: Data, dense: Dense, small: C
     file.seek(0)
     again = Trial(small(), data, dense)
     again.load_state_dict(torch.load(file, map_location=again.device, weights_only=True))
-    assert again.run_epoch()["train_loss"] == pytest.approx(trial.run_epoch()["train_loss"], rel=0.05)
+    assert again.run_epoch().train_loss == pytest.approx(trial.run_epoch().train_loss, rel=0.05)
     while not again.finished:
         again.run_epoch()
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import pytest
 import torch
 
+from records.dense import DenseEpochRow, read_dense_rows
 from records.files import read_rows
 from trainable.config import DenseConfig, OptimizerConfig
 from trainable.data.batches import Images
@@ -33,25 +33,24 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_what_is_written_is_what_the_network_is(dense_folder: Path, dense_config: DenseConfig, data: Data) -> None:
     assert set(files(dense_folder)) == FILES
-    dense, rows = load_dense(dense_folder), read_rows(dense_folder / "epochs.jsonl")
-    assert [row["epoch"] for row in rows] == list(range(1, 7))
-    assert all(set(row) == ROW for row in rows)
-    widths, metrics = dense_widths(1 / 16), dense.metrics
-    assert dense.network.widths == widths == tuple(metrics["widths"])
-    assert (metrics["channels"], metrics["parameters"], metrics["macs"]) == (
+    assert all(set(row) == ROW for row in read_rows(dense_folder / "epochs.jsonl"))
+    dense, rows = load_dense(dense_folder), read_dense_rows(dense_folder)
+    assert [row.epoch for row in rows] == list(range(1, 7))
+    widths, record = dense_widths(1 / 16), dense.record
+    assert dense.network.widths == widths == record.widths
+    assert (record.channels, record.parameters, record.macs) == (
         channels(widths, 4),
         parameters(widths, 4),
         macs(widths, 4),
     )
-    assert metrics["hash"] == dense_hash(dense_config, data.fingerprint)
-    assert metrics["epochs"] == 6
-    assert metrics["seconds"] == pytest.approx(sum(row["epoch_seconds"] for row in rows))
-    assert {name: metrics[name] for name in metrics if name in ROW} == {
-        name: rows[-1][name] for name in metrics if name in ROW
-    }
+    assert record.hash == dense_hash(dense_config, data.fingerprint)
+    assert record.epochs == 6
+    assert record.seconds == pytest.approx(sum(row.epoch_seconds for row in rows))
+    last = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+    assert {name: getattr(record, name) for name in last} == {name: getattr(rows[-1], name) for name in last}
     evaluated = evaluate(dense.network, Images(data.validation, data, torch.device("cpu")))
-    assert evaluated.accuracy == metrics["val_accuracy"] > 0.5
-    assert evaluated.loss == pytest.approx(metrics["val_loss"], rel=1e-5)
+    assert evaluated.accuracy == record.val_accuracy > 0.5
+    assert evaluated.loss == pytest.approx(record.val_loss, rel=1e-5)
 
 
 def test_training_is_one_cycle(dense_folder: Path, dense_config: DenseConfig) -> None:
@@ -64,16 +63,16 @@ def test_training_is_one_cycle(dense_folder: Path, dense_config: DenseConfig) ->
     rates = [cosine(peak / 25, peak, batch / 4.4) for batch in range(5)]
     rates += [cosine(peak, peak / 25e4, (batch - 4.4) / 12.6) for batch in range(5, 18)]
     means = [sum(rates[start : start + 3]) / 3 for start in range(0, 18, 3)]
-    assert [row["lr"] for row in read_rows(dense_folder / "epochs.jsonl")] == pytest.approx(means)
+    assert [row.lr for row in read_dense_rows(dense_folder)] == pytest.approx(means)
 
 
 def test_the_same_recipe_gives_the_same_network(
     dense_folder: Path, dense_config: DenseConfig, data: Data, tmp_path: Path
 ) -> None:
-    seen: list[dict[str, Any]] = []
+    seen: list[DenseEpochRow] = []
     train_dense(dense_config, data, tmp_path, threads=1, on_epoch=seen.append)
     assert (tmp_path / "model.safetensors").read_bytes() == (dense_folder / "model.safetensors").read_bytes()
-    assert seen == read_rows(tmp_path / "epochs.jsonl")
+    assert seen == read_dense_rows(tmp_path)
 
 
 def test_an_interrupted_training_goes_on_to_the_same_network(
@@ -81,29 +80,29 @@ def test_an_interrupted_training_goes_on_to_the_same_network(
 ) -> None:
     """Interrupted behind its second epoch, and again behind its last."""
 
-    def interrupt(row: dict[str, Any]) -> None:
-        if row["epoch"] in (2, 6):
+    def interrupt(row: DenseEpochRow) -> None:
+        if row.epoch in (2, 6):
             raise KeyboardInterrupt
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             train_dense(dense_config, data, tmp_path, threads=1, on_epoch=interrupt)
         assert not (tmp_path / "dense.json").exists()
-    seen: list[dict[str, Any]] = []
+    seen: list[DenseEpochRow] = []
     train_dense(dense_config, data, tmp_path, threads=1, on_epoch=seen.append)
     assert seen == []
     assert set(files(tmp_path)) == FILES
     assert (tmp_path / "model.safetensors").read_bytes() == (dense_folder / "model.safetensors").read_bytes()
-    rows, whole = read_rows(tmp_path / "epochs.jsonl"), read_rows(dense_folder / "epochs.jsonl")
-    assert [row | {"epoch_seconds": 0} for row in rows] == [row | {"epoch_seconds": 0} for row in whole]
+    rows, whole = read_dense_rows(tmp_path), read_dense_rows(dense_folder)
+    assert [replace(row, epoch_seconds=0) for row in rows] == [replace(row, epoch_seconds=0) for row in whole]
 
 
 @pytest.mark.parametrize("left", ["torn", "of another recipe"])
 def test_a_useless_checkpoint_is_not_gone_on_from(
     left: str, dense_folder: Path, dense_config: DenseConfig, data: Data, tmp_path: Path
 ) -> None:
-    def keep(row: dict[str, Any]) -> None:
-        if row["epoch"] == 1:
+    def keep(row: DenseEpochRow) -> None:
+        if row.epoch == 1:
             shutil.copy(tmp_path / "checkpoint.pt", tmp_path / "kept")
 
     other = replace(dense_config, seed=1, epochs=1) if left == "of another recipe" else dense_config
@@ -121,18 +120,18 @@ def test_who_comes_second_waits_and_has_nothing_left_to_do(
     dense_folder: Path, dense_config: DenseConfig, data: Data, tmp_path: Path
 ) -> None:
     """A worker that outlived its driver still trains when the next driver begins; flock keeps threads apart, too."""
-    seen: list[dict[str, Any]] = []
+    seen: list[DenseEpochRow] = []
     second = Thread(target=train_dense, args=(dense_config, data, tmp_path), kwargs={"threads": 1})
 
-    def epoch(row: dict[str, Any]) -> None:
-        if row["epoch"] == 1:
+    def epoch(row: DenseEpochRow) -> None:
+        if row.epoch == 1:
             second.start()
             time.sleep(0.5)
         seen.append(row)
 
     train_dense(dense_config, data, tmp_path, threads=1, on_epoch=epoch)
     second.join()
-    assert read_rows(tmp_path / "epochs.jsonl") == seen  # to their times: nothing was computed again
+    assert read_dense_rows(tmp_path) == seen  # to their times: nothing was computed again
     assert set(files(tmp_path)) == FILES
     assert (tmp_path / "model.safetensors").read_bytes() == (dense_folder / "model.safetensors").read_bytes()
 
@@ -160,7 +159,7 @@ def storage(dense_folder: Path, tmp_path: Path) -> Path:
 
 
 def test_a_dense_network_is_found_in_any_experiment(storage: Path, dense: Dense) -> None:
-    wanted = dense.metrics["hash"]
+    wanted = dense.record.hash
     assert find_dense(storage, wanted) == storage / "first" / "dense"
     assert find_dense(storage, "0" * 16) is None
     assert find_dense(storage / "nowhere", wanted) is None
@@ -180,11 +179,11 @@ def test_a_damaged_one_is_passed_over_and_not_loaded(
     damage: Callable[[Path], object], storage: Path, dense: Dense
 ) -> None:
     damage(storage / "first" / "dense")
-    assert find_dense(storage, dense.metrics["hash"]) == storage / "second" / "dense"
+    assert find_dense(storage, dense.record.hash) == storage / "second" / "dense"
     with pytest.raises(ValueError, match=re.escape(str(storage / "first" / "dense"))):
         load_dense(storage / "first" / "dense")
     damage(storage / "second" / "dense")
-    assert find_dense(storage, dense.metrics["hash"]) is None
+    assert find_dense(storage, dense.record.hash) is None
 
 
 def test_a_copy_is_the_same(dense_folder: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""The Tune trainable keeps Tune's contract: saved, restored, moved, reused and cloned trials go on as they should."""
+"""The trainables keep Tune's contract: saved, restored, moved, reused and cloned trials go on as they should."""
 
+import errno
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,20 @@ import ray
 import torch
 from ray import tune
 
+from records.epoch import EpochRow
 from records.trial import TrialFolder, TrialRecord
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_json, trial_config
 from trainable.data.dataset import Data
 from trainable.dense import Dense
-from trainable.ray_trainable import AlphaPruning
+from trainable.ray_trainable import NO_SPACE, AlphaPruning, RecordedAlphaPruning
 from trainable.schedules.alpha import Cosine
 from trainable.schedules.lr_policies import CosineAnnealing, Plateau
 from trainable.trial import Trial
 
 Rows = list[dict[str, Any]]
+Timeless = Callable[[Sequence[EpochRow]], Rows]
 Make = Callable[[dict[str, Any]], AlphaPruning]
+MakeRecorded = Callable[[TrialFolder], RecordedAlphaPruning]
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +50,28 @@ def other(small: Callable[..., TrialConfig]) -> TrialConfig:
     )
 
 
-@pytest.fixture
-def make(few: Data, dense_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Makes a trainable as Tune does, without a Ray runtime, its log folder elsewhere than in the home folder."""
+@pytest.fixture(autouse=True)
+def _logs_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Than in the home folder."""
     monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path / "logs"))
+
+
+@pytest.fixture
+def make(few: Data, dense_folder: Path) -> Make:
+    """Makes a trainable as Tune does, without a Ray runtime."""
     made = tune.with_parameters(AlphaPruning, data=few, dense=str(dense_folder))
     return lambda config: made(config)
 
 
+@pytest.fixture
+def make_recorded(few: Data, dense_folder: Path) -> MakeRecorded:
+    """Makes the trainable of a folder as Tune does."""
+    made = tune.with_parameters(RecordedAlphaPruning, data=few, dense=str(dense_folder))
+    return lambda folder: made(config_of(folder))
+
+
 @pytest.fixture(scope="module")
-def rows_of(
-    few: Data, dense: Dense, timeless: Callable[[Rows], Rows]
-) -> Callable[[TrialConfig | dict[str, Any]], Rows]:
+def rows_of(few: Data, dense: Dense, timeless: Timeless) -> Callable[[TrialConfig | dict[str, Any]], Rows]:
     """What a Trial without Tune gives."""
 
     def run(config: TrialConfig | dict[str, Any]) -> Rows:
@@ -70,10 +84,10 @@ def rows_of(
 
 
 @pytest.fixture
-def results(timeless: Callable[[Rows], Rows]) -> Callable[..., Rows]:
+def results(timeless: Timeless) -> Callable[..., Rows]:
     """Trains up to so many epochs, but never beyond `done`; the rows in what Tune is told."""
 
-    def train(trainable: AlphaPruning, epochs: int = 100) -> Rows:
+    def train(trainable: tune.Trainable, epochs: int = 100) -> Rows:
         rows, columns = [], set()
         while epochs > 0 and not (rows and rows[-1]["done"]):
             rows.append(trainable.train())
@@ -179,9 +193,9 @@ def test_a_reused_actor_clones_a_trial(
     results(clone, 2)
     clone.reset(as_json(config) | {"alpha_lr": 0.0123})
     clone.restore(str(tmp_path / "saved"))
-    assert clone._trial.rows[0]["train_loss"] == rows[0]["train_loss"]
+    assert clone._trial.rows[0].train_loss == rows[0]["train_loss"]
     assert [(row["epoch"], row["alpha"]) for row in results(clone, 1)] == [(2, config.alphas[1])]
-    assert clone._trial.rows[1]["lr"] == pytest.approx(0.0123)
+    assert clone._trial.rows[1].lr == pytest.approx(0.0123)
 
 
 def test_an_amount_that_cannot_be_reached_is_refused(make: Make, small: Callable[..., TrialConfig]) -> None:
@@ -192,6 +206,17 @@ def test_an_amount_that_cannot_be_reached_is_refused(make: Make, small: Callable
 def test_what_is_no_config_is_refused(make: Make) -> None:
     with pytest.raises(ValueError, match="nonsense"):
         make({"nonsense": 1})
+
+
+@pytest.mark.parametrize("kind", [AlphaPruning, RecordedAlphaPruning])
+@pytest.mark.parametrize("missing", ["data", "dense"])
+def test_without_its_parameters_it_says_how_to_give_them(
+    kind: type[tune.Trainable], missing: str, few: Data, dense_folder: Path, config: TrialConfig
+) -> None:
+    given = {name: value for name, value in {"data": few, "dense": dense_folder}.items() if name != missing}
+    made = tune.with_parameters(kind, **given)
+    with pytest.raises(ValueError, match=rf"but got no `{missing}`; use tune\.with_parameters\({kind.__name__}, data="):
+        made(as_json(config))
 
 
 @pytest.fixture
@@ -208,20 +233,20 @@ def ask(tmp_path: Path) -> Callable[[int, TrialConfig], TrialFolder]:
 
 def config_of(folder: TrialFolder) -> dict[str, Any]:
     """With what a searcher may say besides."""
-    return {"folder": str(folder.path), "number": folder.number, "control": False}
+    return {"folder": str(folder.path), "number": folder.number, "can_stop": True}
 
 
 def test_the_trial_of_a_folder_keeps_its_records(
-    make: Make,
+    make_recorded: MakeRecorded,
     ask: Callable[[int, TrialConfig], TrialFolder],
     config: TrialConfig,
     results: Callable[..., Rows],
     rows_of: Callable[..., Rows],
-    timeless: Callable[[Rows], Rows],
+    timeless: Timeless,
 ) -> None:
     folder = ask(1, config)
-    results(make(config_of(folder)), 2)  # and then its process dies
-    second = make(config_of(folder))
+    results(make_recorded(folder), 2)  # and then its process dies
+    second = make_recorded(folder)
     assert results(second) == rows_of(config)[2:]
     assert timeless(folder.rows()) == rows_of(config)
     record = folder.read()
@@ -229,14 +254,14 @@ def test_the_trial_of_a_folder_keeps_its_records(
 
 
 def test_a_folder_tells_how_it_stands(
-    make: Make, ask: Callable[[int, TrialConfig], TrialFolder], config: TrialConfig
+    make_recorded: MakeRecorded, ask: Callable[[int, TrialConfig], TrialFolder], config: TrialConfig
 ) -> None:
     folder = ask(1, config)
-    trainable = make(config_of(folder))
+    trainable = make_recorded(folder)
     told = [trainable.train() for _ in range(5)]
     assert [(each["state"], each["done"]) for each in told] == [("running", False)] * 4 + [("complete", True)]
     # Set up again, as after a crash that kept the end from being told.
-    again = make(config_of(folder)).train()
+    again = make_recorded(folder).train()
     assert (again["state"], again["done"]) == ("complete", True)
     assert folder.read().attempt == 1
 
@@ -244,7 +269,7 @@ def test_a_folder_tells_how_it_stands(
 @pytest.mark.parametrize("reason", ["refused", "diverged"])
 def test_a_folder_whose_trial_fails_says_so_and_frees_the_actor(
     reason: str,
-    make: Make,
+    make_recorded: MakeRecorded,
     ask: Callable[[int, TrialConfig], TrialFolder],
     config: TrialConfig,
     small: Callable[..., TrialConfig],
@@ -253,10 +278,11 @@ def test_a_folder_whose_trial_fails_says_so_and_frees_the_actor(
 ) -> None:
     failing = small(pruning=PruningConfig(amount=0.99)) if reason == "refused" else config
     folder, after = ask(1, failing), ask(2, config)
-    trainable = make(config_of(folder))
+    trainable = make_recorded(folder)
     if reason == "diverged":
         trainable.train()
-        torch.nn.init.constant_(trainable._trial.network.classifier.weight, float("nan"))
+        assert trainable._recorded is not None
+        torch.nn.init.constant_(trainable._recorded.trial.network.classifier.weight, float("nan"))
     told = trainable.train()
     assert (told["state"], told["done"]) == ("failed", True)
     expected = {"refused": "pruning.amount must be at most", "diverged": "epoch 2: the training loss is nan"}[reason]
@@ -268,14 +294,14 @@ def test_a_folder_whose_trial_fails_says_so_and_frees_the_actor(
 
 
 def test_a_defect_is_no_failure_of_the_trial(
-    make: Make,
+    make_recorded: MakeRecorded,
     ask: Callable[[int, TrialConfig], TrialFolder],
     config: TrialConfig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Tune starts it again, as often as it may: told as done it would pass for a trial that was stopped."""
     folder = ask(1, config)
-    trainable = make(config_of(folder))
+    trainable = make_recorded(folder)
 
     def fail(trial: Trial) -> None:
         raise ValueError("a defect")
@@ -284,6 +310,37 @@ def test_a_defect_is_no_failure_of_the_trial(
     with pytest.raises(ValueError, match="a defect"):
         trainable.step()
     assert (folder.read().state, folder.read().error) == ("running", "ValueError: a defect")
+
+
+@pytest.mark.parametrize("when", ["at its start", "in an epoch"])
+def test_a_full_disk_is_told_to_the_driver_and_is_no_failure_of_the_trial(
+    when: str,
+    make_recorded: MakeRecorded,
+    ask: Callable[[int, TrialConfig], TrialFolder],
+    config: TrialConfig,
+    results: Callable[..., Rows],
+    rows_of: Callable[..., Rows],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, after = ask(1, config), ask(2, config)
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if when == "at its start":
+            patch.setattr(TrialFolder, "replace_rows", full)
+            trainable = make_recorded(folder)
+        else:
+            trainable = make_recorded(folder)
+            trainable.train()
+            patch.setattr(TrialFolder, "append_row", full)
+        told = trainable.train()
+    assert (told["state"], told["done"]) == (NO_SPACE, True)
+    assert "No space left" in told["error"]
+    assert folder.read().state == "running"
+    trainable.reset(config_of(after))
+    assert results(trainable) == rows_of(config)
 
 
 @pytest.fixture(scope="module")
@@ -321,7 +378,7 @@ def fit(
 
 @pytest.mark.slow
 def test_a_tuner_of_ones_own(
-    fit: Callable[..., tune.ResultGrid], rows_of: Callable[..., Rows], timeless: Callable[[Rows], Rows]
+    fit: Callable[..., tune.ResultGrid], rows_of: Callable[..., Rows], timeless: Timeless
 ) -> None:
     """One actor, used by two trials one after the other."""
     space = {"alpha": {"family": "exponential", "rate": tune.uniform(1, 8)}, "seed": tune.randint(0, 100)}

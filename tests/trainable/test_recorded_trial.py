@@ -7,14 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from examples import make_row
 from torch import nn
 
+from records.epoch import EpochRow
 from records.trial import FencedError, TrialFolder, TrialRecord
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_json
 from trainable.data.dataset import Data
@@ -27,7 +29,7 @@ from trainable.schedules.lr_policies import Plateau
 from trainable.trial import Trial
 
 ROOT = Path(__file__).parents[2]
-Rows = list[dict[str, Any]]
+Timeless = Callable[[Sequence[EpochRow]], list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,7 @@ def after(left_behind: list[Path], tmp_path: Path) -> Callable[[int], TrialFolde
 
 @pytest.fixture
 def goes_on_to_the_same(
-    start: Callable[..., RecordedTrial], undisturbed: Trial, timeless: Callable[[Rows], Rows]
+    start: Callable[..., RecordedTrial], undisturbed: Trial, timeless: Timeless
 ) -> Callable[[TrialFolder], None]:
     """Starts the trial anew, runs it to its end, and compares all that it leaves behind."""
 
@@ -204,7 +206,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     damage: Callable[[bytes], bytes],
     after: Callable[[int], TrialFolder],
     start: Callable[..., RecordedTrial],
-    timeless: Callable[[Rows], Rows],
+    timeless: Timeless,
     undisturbed: Trial,
 ) -> None:
     folder = after(3)
@@ -247,7 +249,7 @@ def test_what_a_crash_wrote_behind_the_checkpoint_is_cut_back(
     aside = folder.path / ".checkpoint-00003.pt.0badcafe"
     aside.write_bytes(b"what a killed writer left")
     assert start(folder).trial.epoch == 2
-    assert [row["epoch"] for row in folder.rows()] == [1, 2]
+    assert [row.epoch for row in folder.rows()] == [1, 2]
     assert folder.rows_path.read_bytes().endswith(b"}\n")
     assert not aside.exists()
     goes_on_to_the_same(folder)
@@ -383,7 +385,7 @@ def test_an_error_at_the_start_is_noted_too(
     def fail(*arguments: object, **keywords: object) -> None:
         raise kind("a defect")
 
-    monkeypatch.setattr("trainable.recorded_trial.replace_rows", fail)
+    monkeypatch.setattr(TrialFolder, "replace_rows", fail)
     with pytest.raises(kind, match="a defect"):
         start(folder)
     monkeypatch.undo()
@@ -434,7 +436,7 @@ def test_an_epoch_out_of_memory_is_tried_once_more(
     trial = start(folder)
     run_epoch, left = Trial.run_epoch, times
 
-    def short(trial: Trial) -> dict[str, Any]:
+    def short(trial: Trial) -> EpochRow:
         nonlocal left
         if left:
             left -= 1
@@ -443,7 +445,7 @@ def test_an_epoch_out_of_memory_is_tried_once_more(
 
     monkeypatch.setattr(Trial, "run_epoch", short)
     if times == 1:
-        assert trial.step()["epoch"] == 3
+        assert trial.step().epoch == 3
         goes_on_to_the_same(folder)
     else:
         with pytest.raises(TrialError, match=r"epoch 3: out of GPU memory: no more.*batch_size"):
@@ -469,7 +471,7 @@ def test_a_stopped_trial_keeps_what_was_asked_for_and_nothing_else(
 
 
 def test_the_epochs_kept_are_the_first_at_or_below_each_alpha() -> None:
-    rows = [{"epoch": n, "alpha": alpha} for n, alpha in enumerate([0.7, 0.5, 0.2, 0.0, 0.0], start=1)]
+    rows = [make_row(n, alpha=alpha) for n, alpha in enumerate([0.7, 0.5, 0.2, 0.0, 0.0], start=1)]
     assert kept_epochs(rows, (0.5, 0.3, 0)) == {2, 3, 4}
     assert kept_epochs(rows[:2], (0.3,)) == set()
 

@@ -6,7 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from records.epoch import EpochRow
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_json
 from trainable.data.dataset import Data
 from trainable.dense import Dense
@@ -24,7 +25,7 @@ from trainable.schedules.lr_policies import CosineAnnealing, CosineRestarts, One
 from trainable.trial import Trial
 
 ROOT = Path(__file__).parents[2]
-Rows = list[dict[str, Any]]
+Timeless = Callable[[Sequence[EpochRow]], list[dict[str, Any]]]
 
 
 def saved(trial: Trial) -> bytes:
@@ -39,7 +40,7 @@ def loaded(state: bytes) -> dict[str, Any]:
     return found
 
 
-def run(trial: Trial, epochs: int = 100) -> Rows:
+def run(trial: Trial, epochs: int = 100) -> list[EpochRow]:
     while not trial.finished and epochs > 0:
         trial.run_epoch()
         epochs -= 1
@@ -86,7 +87,7 @@ def test_it_goes_on_the_same_from_every_epoch(
     few: Data,
     dense: Dense,
     short: Callable[..., TrialConfig],
-    timeless: Callable[[Rows], Rows],
+    timeless: Timeless,
 ) -> None:
     """From before the first epoch, within each phase, from the border between them, and from behind the last."""
     config = short(**changed)
@@ -106,7 +107,7 @@ def test_it_goes_on_the_same_from_every_epoch(
 
 
 def test_it_goes_on_the_same_when_it_is_interrupted_after_each_epoch(
-    few: Data, dense: Dense, short: Callable[..., TrialConfig], timeless: Callable[[Rows], Rows]
+    few: Data, dense: Dense, short: Callable[..., TrialConfig], timeless: Timeless
 ) -> None:
     config = short(lr=Plateau(peak=0.1, patience=0, warmup_epochs=1))
     whole = run(Trial(config, few, dense))
@@ -136,7 +137,7 @@ trial = Trial(
 trial.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
 while not trial.finished:
     trial.run_epoch()
-print(json.dumps(trial.rows))
+print(json.dumps([row.as_values() for row in trial.rows]))
 """
 
 
@@ -146,7 +147,7 @@ def test_it_goes_on_the_same_in_another_process(
     dense: Dense,
     dense_folder: Path,
     short: Callable[..., TrialConfig],
-    timeless: Callable[[Rows], Rows],
+    timeless: Timeless,
     tmp_path: Path,
 ) -> None:
     config = short(lr=CosineAnnealing(peak=0.05))
@@ -159,11 +160,12 @@ def test_it_goes_on_the_same_in_another_process(
     output = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, check=True, capture_output=True, text=True
     ).stdout
-    assert timeless(json.loads(output)) == timeless(run(trial))
+    rows = [EpochRow.from_values(values, epoch) for epoch, values in enumerate(json.loads(output), start=1)]
+    assert timeless(rows) == timeless(run(trial))
 
 
 def test_a_state_goes_back_in_time_in_the_same_object(
-    few: Data, dense: Dense, short: Callable[..., TrialConfig], timeless: Callable[[Rows], Rows]
+    few: Data, dense: Dense, short: Callable[..., TrialConfig], timeless: Timeless
 ) -> None:
     """Also from behind the cut to before it, where the network is another one."""
     trial = Trial(short(), few, dense)
@@ -203,9 +205,9 @@ def test_a_clone_takes_network_epochs_and_rows_and_does_the_rest_its_own_way(
         assert optimizer["param_groups"][0]["momentum"] == config.optimizer.momentum
         assert optimizer["state"] == {}
         row = clone.run_epoch()
-        assert (row["epoch"], len(clone.rows)) == (epoch + 1, epoch + 1)
-        assert row["alpha"] == (config.alphas[epoch] if epoch < 2 else 0)
-        assert row["lr"] == pytest.approx(config.alpha_lr) if epoch < 2 else 0 < row["lr"] <= 0.05
+        assert (row.epoch, len(clone.rows)) == (epoch + 1, epoch + 1)
+        assert row.alpha == (config.alphas[epoch] if epoch < 2 else 0)
+        assert row.lr == pytest.approx(config.alpha_lr) if epoch < 2 else 0 < row.lr <= 0.05
 
 
 def test_a_clone_cuts_the_channels_that_its_parent_marked(
@@ -219,7 +221,7 @@ def test_a_clone_cuts_the_channels_that_its_parent_marked(
     rows = run(clone)
     assert isinstance(clone.network, VGG16)
     assert clone.network.widths == widths_of(parent.masks)
-    assert {row["mac_sparsity"] for row in rows} == {parent.rows[0]["mac_sparsity"]}
+    assert {row.mac_sparsity for row in rows} == {parent.rows[0].mac_sparsity}
 
 
 @pytest.mark.parametrize(
@@ -252,6 +254,6 @@ def test_a_clone_from_the_border_is_cut_first(few: Data, dense: Dense, short: Ca
     clone = Trial(short(), few, dense)
     clone.load_state_dict(loaded(saved(parent)))
     rows = run(clone)
-    assert [row["phase"] for row in rows] == ["alpha"] * 2 + ["retrain"] * 3
+    assert [row.phase for row in rows] == ["alpha"] * 2 + ["retrain"] * 3
     assert clone.cut is not None
-    assert clone.cut["epoch"] == 2
+    assert clone.cut.epoch == 2

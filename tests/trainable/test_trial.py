@@ -1,12 +1,13 @@
 """A trial does what its config says, phase by phase, and its rows say what it did."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 import torch
 
+from records.epoch import EpochRow
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig
 from trainable.data.batches import Images
 from trainable.data.dataset import Data
@@ -23,6 +24,7 @@ from trainable.training import Evaluated, evaluate, recalibrate
 from trainable.trial import Trial
 
 Rows = list[dict[str, Any]]
+Timeless = Callable[[Sequence[EpochRow]], Rows]
 # docs/method.md, "What each epoch reports".
 KEYS = [
     *("epoch", "phase", "alpha", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy"),
@@ -45,10 +47,10 @@ def run(data: Data, dense: Dense, small: Callable[..., TrialConfig]) -> Callable
 
 
 def column(trial: Trial, name: str) -> list[Any]:
-    return [row[name] for row in trial.rows]
+    return [getattr(row, name) for row in trial.rows]
 
 
-def steps(trial: Trial) -> Iterator[dict[str, Any]]:
+def steps(trial: Trial) -> Iterator[EpochRow]:
     while not trial.finished:
         yield trial.run_epoch()
 
@@ -59,8 +61,9 @@ def same_weights(one: VGG16, other: VGG16) -> bool:
 
 def test_a_row_has_the_columns_of_the_method(run: Callable[..., Trial]) -> None:
     trial = run()
-    assert all(sorted(row) == sorted(KEYS) for row in trial.rows)
-    for row in trial.rows:
+    rows = [row.as_values() for row in trial.rows]
+    assert all(sorted(row) == sorted(KEYS) for row in rows)
+    for row in rows:
         assert all(type(value) in (int, float, str) for value in row.values())
         for name in ("train_accuracy", "val_accuracy", "pruned_val_accuracy", "mac_sparsity"):
             assert 0 <= row[name] <= 1
@@ -85,23 +88,23 @@ def test_val_accuracy_is_at_todays_alpha_and_pruned_val_accuracy_is_that_of_a_cu
     images = Images(data.train, data, trial.device)
     seen = []
     for row in steps(trial):
-        if row["phase"] == "retrain":
-            assert row["pruned_val_accuracy"] == row["val_accuracy"]
+        if row.phase == "retrain":
+            assert row.pruned_val_accuracy == row.val_accuracy
             continue
         gated = copy.deepcopy(trial.network)
         assert isinstance(gated, GatedVGG16)
-        gated.set_alpha(row["alpha"])
-        assert evaluate(gated, trial.validation) == (row["val_loss"], row["val_accuracy"])
+        gated.set_alpha(row.alpha)
+        assert evaluate(gated, trial.validation) == (row.val_loss, row.val_accuracy)
         pruned = remove(gated)
         recalibrate(pruned, images, 12)
-        assert evaluate(pruned, trial.validation).accuracy == row["pruned_val_accuracy"]
-        seen.append((row["val_accuracy"], row["pruned_val_accuracy"]))
+        assert evaluate(pruned, trial.validation).accuracy == row.pruned_val_accuracy
+        seen.append((row.val_accuracy, row.pruned_val_accuracy))
     assert len(seen) == 4
     assert any(now != pruned for now, pruned in seen)
 
 
 def test_the_projected_cut_does_not_disturb_the_training(
-    run: Callable[..., Trial], timeless: Callable[[Rows], Rows], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Trial], timeless: Timeless, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = timeless(run().rows)
     project = Trial._project
@@ -121,18 +124,18 @@ def test_the_cut_makes_the_network_smaller(run: Callable[..., Trial]) -> None:
     assert cut is not None
     assert type(trial.network) is VGG16
     widths = trial.network.widths
-    assert list(widths) == cut["widths"] == list(widths_of(trial.masks))
-    assert sum(widths) == cut["channels"] < sum(dense_widths(1 / 16))
-    assert sum(p.numel() for p in trial.network.parameters()) == cut["parameters"] == parameters(widths, 4)
-    assert cut["macs"] == macs(widths, 4) <= macs(dense_widths(1 / 16), 4) / 2
-    assert cut["epoch"] == 2
-    assert 0 < cut["difference"] < 1e-5
+    assert widths == cut.widths == widths_of(trial.masks)
+    assert sum(widths) == cut.channels < sum(dense_widths(1 / 16))
+    assert sum(p.numel() for p in trial.network.parameters()) == cut.parameters == parameters(widths, 4)
+    assert cut.macs == macs(widths, 4) <= macs(dense_widths(1 / 16), 4) / 2
+    assert cut.epoch == 2
+    assert 0 < cut.difference < 1e-5
     # The cut that was made is the one that was foretold.
-    assert cut["val_accuracy"] == trial.rows[1]["pruned_val_accuracy"]
+    assert cut.val_accuracy == trial.rows[1].pruned_val_accuracy
     for row in trial.rows:
-        assert row["mac_sparsity"] == 1 - cut["macs"] / macs(dense_widths(1 / 16), 4) >= 0.5
-        assert row["parameter_sparsity"] == 1 - cut["parameters"] / parameters(dense_widths(1 / 16), 4)
-        assert row["channel_sparsity"] == 1 - cut["channels"] / sum(dense_widths(1 / 16))
+        assert row.mac_sparsity == 1 - cut.macs / macs(dense_widths(1 / 16), 4) >= 0.5
+        assert row.parameter_sparsity == 1 - cut.parameters / parameters(dense_widths(1 / 16), 4)
+        assert row.channel_sparsity == 1 - cut.channels / sum(dense_widths(1 / 16))
 
 
 @pytest.mark.parametrize("criterion", ["l1", "l2", "bn_scale", "taylor", "random"])
@@ -150,11 +153,11 @@ def test_one_shot_cuts_before_the_first_epoch(run: Callable[..., Trial], dense: 
     trial = run(alpha=OneShot())
     assert column(trial, "phase") == ["retrain"] * 5
     assert trial.cut is not None
-    assert trial.cut["epoch"] == 0
-    assert trial.cut["val_loss"] is not None
+    assert trial.cut.epoch == 0
+    assert trial.cut.val_loss is not None
 
 
-def test_without_an_alpha_phase_it_is_one_shot(run: Callable[..., Trial], timeless: Callable[[Rows], Rows]) -> None:
+def test_without_an_alpha_phase_it_is_one_shot(run: Callable[..., Trial], timeless: Timeless) -> None:
     assert timeless(run(alpha_fraction=0).rows) == timeless(run(alpha=OneShot()).rows)
 
 
@@ -163,7 +166,7 @@ def test_random_channels_are_others_at_the_same_cost(run: Callable[..., Trial]) 
         run(epochs=1, alpha=OneShot(), pruning=PruningConfig(0.5, round_to=1, scope="uniform", criterion=criterion))
         for criterion in ("l1", "random")
     ]
-    assert trials[0].cut["macs"] == trials[1].cut["macs"]
+    assert trials[0].cut.macs == trials[1].cut.macs
     assert any(not torch.equal(*masks) for masks in zip(trials[0].masks, trials[1].masks, strict=True))
 
 
@@ -172,13 +175,13 @@ def test_from_scratch_owes_the_dense_network_nothing_but_the_widths(
     data: Data,
     dense: Dense,
     small: Callable[..., TrialConfig],
-    timeless: Callable[[Rows], Rows],
+    timeless: Timeless,
 ) -> None:
     changed = {"alpha": OneShot(), "pruning": PruningConfig(0.5, round_to=1, criterion="random"), "initial": "random"}
     trial = run(**changed)
     assert trial.cut is not None
-    assert [trial.cut[name] for name in ("epoch", "val_loss", "val_accuracy", "difference")] == [0, None, None, None]
-    other = Dense(initialised(dense.network.widths, 4, seed=9), {})
+    assert (trial.cut.epoch, trial.cut.val_loss, trial.cut.val_accuracy, trial.cut.difference) == (0, None, None, None)
+    other = Dense(initialised(dense.network.widths, 4, seed=9), dense.record)
     again = Trial(small(**changed), data, other)
     assert timeless(list(steps(again))) == timeless(trial.rows)
     assert same_weights(again.network, trial.network)
@@ -211,13 +214,13 @@ def test_stagnation_raises_the_rate_in_the_rows(run: Callable[..., Trial]) -> No
 def test_the_gate_in_front_of_the_norm_runs_through(run: Callable[..., Trial]) -> None:
     trial = run(pruning=PruningConfig(0.5, round_to=1, gate="conv_weight"))
     assert trial.cut is not None
-    assert trial.cut["difference"] > 1e-3
+    assert trial.cut.difference > 1e-3
     assert type(trial.network) is VGG16
     assert len(trial.rows) == 5
 
 
 def test_the_same_config_gives_the_same_rows_and_another_seed_others(
-    run: Callable[..., Trial], timeless: Callable[[Rows], Rows], dense: Dense
+    run: Callable[..., Trial], timeless: Timeless, dense: Dense
 ) -> None:
     before = copy.deepcopy(dense.network)
     torch.manual_seed(1)
@@ -234,8 +237,8 @@ def test_the_same_config_gives_the_same_rows_and_another_seed_others(
 
 def test_training_gets_better_in_the_end(run: Callable[..., Trial]) -> None:
     trial = run(epochs=8, lr=CosineAnnealing(peak=0.02))
-    assert trial.rows[-1]["val_loss"] < trial.cut["val_loss"]
-    assert trial.rows[-1]["val_accuracy"] > 0.5
+    assert trial.rows[-1].val_loss < trial.cut.val_loss
+    assert trial.rows[-1].val_accuracy > 0.5
 
 
 def test_what_cannot_be_cut_is_refused(data: Data, dense: Dense, small: Callable[..., TrialConfig]) -> None:
@@ -285,6 +288,6 @@ def test_the_optimizer_is_the_configs_in_both_phases(
     data: Data, dense: Dense, small: Callable[..., TrialConfig]
 ) -> None:
     trial = Trial(small(optimizer=OptimizerConfig(batch_size=36, momentum=0.7, weight_decay=0.01)), data, dense)
-    groups = [trial.state_dict()["optimizer"]["param_groups"] for row in steps(trial) if row["epoch"] in (1, 5)]
+    groups = [trial.state_dict()["optimizer"]["param_groups"] for row in steps(trial) if row.epoch in (1, 5)]
     assert [[group["momentum"] for group in each] for each in groups] == [[0.7, 0.7]] * 2
     assert [[group["weight_decay"] for group in each] for each in groups] == [[0.01, 0.0]] * 2

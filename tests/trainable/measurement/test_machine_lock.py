@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from trainable.measurement import machine_lock as device_lock
+from trainable.measurement import machine_lock
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(device_lock, "FOLDER", tmp_path)
+    monkeypatch.setattr(machine_lock, "FOLDER", tmp_path)
     return tmp_path
 
 
@@ -26,8 +26,8 @@ def process(folder: Path, code: str) -> Iterator["subprocess.Popen[str]"]:
     lines = f"""
 import time
 from pathlib import Path
-from trainable.measurement import machine_lock as device_lock
-device_lock.FOLDER = Path({str(folder)!r})
+from trainable.measurement import machine_lock
+machine_lock.FOLDER = Path({str(folder)!r})
 {code}
 """
     with subprocess.Popen([sys.executable, "-c", lines], stdout=subprocess.PIPE, text=True) as started:
@@ -39,8 +39,8 @@ device_lock.FOLDER = Path({str(folder)!r})
             started.kill()
 
 
-HOLDS = "with device_lock.{0}():\n    print('there', flush=True)\n    time.sleep({1})"
-LOOPS = "print('there', flush=True)\nwhile True:\n    with device_lock.training():\n        time.sleep(0.05)"
+HOLDS = "with machine_lock.{0}():\n    print('there', flush=True)\n    time.sleep({1})"
+LOOPS = "print('there', flush=True)\nwhile True:\n    with machine_lock.training():\n        time.sleep(0.05)"
 
 
 def seconds(enter: Callable[[], object]) -> float:
@@ -50,13 +50,13 @@ def seconds(enter: Callable[[], object]) -> float:
 
 
 def train() -> None:
-    with device_lock.training():
+    with machine_lock.training():
         pass
 
 
 def measure() -> list[str]:
     waited: list[str] = []
-    with device_lock.measuring(on_wait=lambda: waited.append("waited")) as alone:
+    with machine_lock.measuring(on_wait=lambda: waited.append("waited")) as alone:
         assert alone
     return waited
 
@@ -94,7 +94,7 @@ def test_a_killed_process_holds_nothing(folder: Path, holder: str) -> None:
 
 
 def missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_lock, "FOLDER", folder / "missing")
+    monkeypatch.setattr(machine_lock, "FOLDER", folder / "missing")
 
 
 def a_link(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_both_go_on_where_no_lock_can_be_had_and_measuring_tells(
 ) -> None:
     spoil(folder, monkeypatch)
     train()
-    with device_lock.measuring() as alone:
+    with machine_lock.measuring() as alone:
         assert not alone
     assert [path.stat().st_mode & 0o777 for path in folder.glob("private")] in ([], [0o600])
 
@@ -136,7 +136,7 @@ def test_a_temporary_folder_of_its_own_gives_a_job_no_locks_of_its_own(tmp_path:
     """As Slurm gives each job one."""
     folders = [
         subprocess.run(
-            [sys.executable, "-c", "from trainable import device_lock; print(device_lock.FOLDER)"],
+            [sys.executable, "-c", "from trainable.measurement import machine_lock; print(machine_lock.FOLDER)"],
             env={**os.environ, "TMPDIR": str(folder)},
             capture_output=True,
             text=True,
@@ -148,5 +148,5 @@ def test_a_temporary_folder_of_its_own_gives_a_job_no_locks_of_its_own(tmp_path:
 
 
 def test_an_error_inside_is_passed_on_once(folder: Path) -> None:
-    with pytest.raises(OSError, match="mine"), device_lock.training():
+    with pytest.raises(OSError, match="mine"), machine_lock.training():
         raise OSError("mine")

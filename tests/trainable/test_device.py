@@ -1,0 +1,7 @@
+"""What of the machine is this process's."""
+
+from trainable.device import cpus
+
+
+def test_the_cpus_are_those_that_a_process_may_use(one_cpu: int) -> None:
+    assert cpus() == {one_cpu}
