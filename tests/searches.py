@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ import torch
 from optuna.trial import TrialState
 from typer.testing import CliRunner, Result
 
+from records.epoch import EpochRow
 from records.experiment import ExperimentFolder
-from records.files import read_json
 from records.trial import TrialFolder
 from search.cli import app
-from search.sampling.trial_source import Search
-from search.setup.creation import recorded_settings
+from search.observers.observer import SearchObserver
+from search.sampling.trial_source import SpaceFunction, TrialSource
+from search.settings import Settings
+from search.setup.validation import recorded_settings
+from search.snapshot import Snapshot
 from spaces.space import load_space
 from trainable.checkpoints import read_checkpoint
 from trainable.config import trial_config
@@ -131,8 +134,19 @@ def ended(driver: "subprocess.Popen[bytes]") -> Iterator[None]:
             driver.wait()
 
 
-def untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+def untimed(rows: Sequence[EpochRow]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.as_values().items() if key not in TIMES} for row in rows]
+
+
+def open_source(
+    folder: ExperimentFolder,
+    settings: Settings,
+    space: SpaceFunction | None = None,
+    observer: SearchObserver | None = None,
+) -> TrialSource:
+    """What hands out the trials of an experiment, from its records as they are now."""
+    space = space or load_space(settings.space.function, settings.space.options)
+    return TrialSource(folder, settings, space, Snapshot.read(folder), observer or SearchObserver())
 
 
 def worker_pids(folder: ExperimentFolder) -> dict[int, int]:
@@ -146,7 +160,7 @@ class Kept:
 
     def __init__(self, folder: ExperimentFolder) -> None:
         self._folder = folder
-        self._rows: dict[int, list[dict[str, Any]]] = {}
+        self._rows: dict[int, list[EpochRow]] = {}
 
     def look(self) -> None:
         """Takes up what is safe now; at most the last row of a trial that runs has no checkpoint that holds it."""
@@ -179,10 +193,10 @@ def check_undisturbed(folder: ExperimentFolder, only: Collection[int] | None = N
 
     The rows of those in `only`, if that is given: to compute them once more takes its time.
     """
-    settings = recorded_settings(folder, read_json(folder.record_path))
+    settings = recorded_settings(folder, folder.read())
     records = [trial.read() for trial in folder.trials()]
     assert [record.number for record in records] == list(range(len(records)))
-    configs = [json.dumps(record.config, sort_keys=True) for record in records if record.asked]
+    configs = [json.dumps(record.config, sort_keys=True) for record in records if record.kind == "searched"]
     assert len(set(configs)) == len(configs)
     data, dense = load_data(settings.data), load_dense(folder.dense)
     for record in records if only is None else [records[number] for number in sorted(only)]:
@@ -198,13 +212,15 @@ def check_undisturbed(folder: ExperimentFolder, only: Collection[int] | None = N
 def check_whole(folder: ExperimentFolder, *, trials: int) -> None:
     """All trials are there and as they should be, all have ended, and nothing is left over."""
     check_undisturbed(folder)
-    settings = recorded_settings(folder, read_json(folder.record_path))
+    settings = recorded_settings(folder, folder.read())
     records = [trial.read() for trial in folder.trials()]
     assert len(records) == trials
     assert {record.state for record in records} <= {"complete", "stopped"}
     assert list(folder.path.rglob("checkpoint*")) == []
-    search = Search(folder, settings, load_space(settings.space.function, settings.space.options))
-    assert not search.problems
-    assert search.next() is None
-    assert {trial.state for trial in search.study.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
-    assert len(search.study.trials) == sum(record.asked for record in records)
+    snapshot = Snapshot.read(folder)
+    assert snapshot.problems == ()
+    assert not [trial.number for trial in snapshot.trials if trial.is_result_lost]
+    source = open_source(folder, settings)
+    assert source.next_trial() is None
+    assert {trial.state for trial in source.study.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
+    assert len(source.study.trials) == sum(record.kind == "searched" for record in records)

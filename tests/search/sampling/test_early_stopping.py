@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples import make_row
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.rank.ranking import fronts
+from records.epoch import EpochRow
 from search.sampling.early_stopping import SuccessiveHalving
 from search.settings import EarlyStoppingSettings
 
@@ -24,7 +26,6 @@ OBJECTIVES = st.sampled_from([ACCURACY, BOTH, ALL])
 REDUCTIONS = st.sampled_from([1.1, 1.5, 2.0, 3.0, 4.0])
 RUNG = 5  # of `halving`'s only one
 
-Row = dict[str, Any]
 Values = tuple[float, float, float]  # pruned_val_accuracy, mac_sparsity, parameter_sparsity
 
 
@@ -32,13 +33,10 @@ def halving(objectives: Sequence[str] = BOTH, reduction: float = 2) -> Successiv
     return SuccessiveHalving(EarlyStoppingSettings(first=0.5, reduction=reduction), objectives=objectives, epochs=10)
 
 
-def row(accuracy: float, mac_sparsity: float = 0.5, parameter_sparsity: float = 0.5, epoch: int = RUNG) -> Row:
-    return {
-        "epoch": epoch,
-        "pruned_val_accuracy": accuracy,
-        "mac_sparsity": mac_sparsity,
-        "parameter_sparsity": parameter_sparsity,
-    }
+def row(accuracy: float, mac_sparsity: float = 0.5, parameter_sparsity: float = 0.5, epoch: int = RUNG) -> EpochRow:
+    return make_row(
+        epoch, pruned_val_accuracy=accuracy, mac_sparsity=mac_sparsity, parameter_sparsity=parameter_sparsity
+    )
 
 
 def going_on(points: Sequence[Values], objectives: Sequence[str], reduction: float) -> list[bool]:
@@ -46,7 +44,7 @@ def going_on(points: Sequence[Values], objectives: Sequence[str], reduction: flo
     stopping = halving(objectives, reduction)
     for number, values in enumerate(points):
         stopping.remember(number, [row(*values)])
-    return [stopping.goes_on(number, row(*values)) for number, values in enumerate(points)]
+    return [stopping.should_continue(number, row(*values)) for number, values in enumerate(points)]
 
 
 def rungs_of(size: int = 25, values: int = 6) -> st.SearchStrategy[list[Values]]:
@@ -77,10 +75,10 @@ def test_all_objectives_are_made_small() -> None:
     assert stopping.rungs == {RUNG: {7: (-0.8, -0.9, -0.7)}}
 
 
-def test_the_best_half_of_those_seen_so_far_goes_on() -> None:
+def test_the_best_half_of_those_seen_so_far_should_continue() -> None:
     stopping = halving(ACCURACY)
     values = [0.5, 0.4, 0.6, 0.55, 0.1, 0.6]
-    assert [stopping.goes_on(number, row(value)) for number, value in enumerate(values)] == [
+    assert [stopping.should_continue(number, row(value)) for number, value in enumerate(values)] == [
         True,  # the first
         False,  # second of 2
         True,  # first of 3
@@ -118,30 +116,30 @@ def test_distances_are_scaled_by_the_range_at_the_rung_not_on_the_front() -> Non
 
 def test_between_rungs_and_when_off_all_go_on() -> None:
     stopping = halving()
-    assert all(stopping.goes_on(number, row(-number, epoch=4)) for number in range(20))
+    assert all(stopping.should_continue(number, row(-number, epoch=4)) for number in range(20))
     off = SuccessiveHalving(EarlyStoppingSettings(enabled=False), objectives=BOTH, epochs=10)
-    assert all(off.goes_on(number, row(-number, epoch=epoch)) for number in range(20) for epoch in range(1, 11))
+    assert all(off.should_continue(number, row(-number, epoch=epoch)) for number in range(20) for epoch in range(1, 11))
     assert off.rungs == {}
 
 
 def test_a_trial_that_comes_to_a_rung_again_counts_once_with_its_latest_value() -> None:
     stopping = halving(ACCURACY)
     for _ in range(5):
-        assert stopping.goes_on(0, row(0.3))
-    assert not stopping.goes_on(1, row(0.2))
-    assert not stopping.goes_on(0, row(0.1))
-    assert stopping.goes_on(1, row(0.2))
+        assert stopping.should_continue(0, row(0.3))
+    assert not stopping.should_continue(1, row(0.2))
+    assert not stopping.should_continue(0, row(0.1))
+    assert stopping.should_continue(1, row(0.2))
     assert len(stopping.rungs[RUNG]) == 2
 
 
 @pytest.mark.parametrize("broken", [(math.nan, 0.9), (0.9, math.nan), (math.nan, math.nan), (math.inf, 0.9)])
 def test_what_is_no_number_comes_last(broken: tuple[float, float]) -> None:
     stopping = halving(BOTH, 1.5)
-    assert stopping.goes_on(0, row(*broken))  # the first, whatever it is
-    assert stopping.goes_on(1, row(0.1, 0.1))
-    assert not stopping.goes_on(2, row(*broken))  # ceil(3 / 1.5) = 2 go on
-    assert stopping.goes_on(3, row(0.0, 0.0))  # dominated, yet the second of 4
-    assert not stopping.goes_on(0, row(*broken))
+    assert stopping.should_continue(0, row(*broken))  # the first, whatever it is
+    assert stopping.should_continue(1, row(0.1, 0.1))
+    assert not stopping.should_continue(2, row(*broken))  # ceil(3 / 1.5) = 2 go on
+    assert stopping.should_continue(3, row(0.0, 0.0))  # dominated, yet the second of 4
+    assert not stopping.should_continue(0, row(*broken))
 
 
 @given(st.lists(st.integers(0, 30).map(float), min_size=1, max_size=60), REDUCTIONS)
@@ -150,7 +148,7 @@ def test_one_objective_is_plain_asha(values: list[float], reduction: float) -> N
     for number, value in enumerate(values):
         seen = values[: number + 1]
         expected = sum(other > value for other in seen) < math.ceil(len(seen) / reduction)
-        assert stopping.goes_on(number, row(value)) == expected
+        assert stopping.should_continue(number, row(value)) == expected
 
 
 def naive_places(costs: np.ndarray) -> list[int]:
@@ -183,7 +181,7 @@ def test_several_objectives_are_mo_asha(points: list[Values], objectives: tuple[
 
 
 @given(rungs_of(), OBJECTIVES, REDUCTIONS)
-def test_who_is_on_a_front_that_fits_always_goes_on(
+def test_who_is_on_a_front_that_fits_always_should_continue(
     points: list[Values], objectives: tuple[str, ...], reduction: float
 ) -> None:
     on_front = fronts(-np.array(points)[:, : len(objectives)]) == 0
@@ -214,7 +212,7 @@ def test_it_never_stops_everything(points: list[Values], objectives: tuple[str, 
     if len({values[: len(objectives)] for values in points}) == len(points):
         assert sum(goes_on) == quota
     live = halving(objectives, reduction)
-    assert live.goes_on(0, row(*points[0]))
+    assert live.should_continue(0, row(*points[0]))
 
 
 @given(
@@ -234,7 +232,7 @@ def test_the_units_of_an_objective_do_not_matter(
 def test_rebuilt_from_the_records_it_decides_as_before(trials: int, objectives: tuple[str, ...], seed: int) -> None:
     draw = random.Random(seed)
 
-    def any_row(epoch: int) -> Row:
+    def any_row(epoch: int) -> EpochRow:
         return row(draw.randint(0, 6), draw.randint(0, 6), draw.randint(0, 6), epoch)
 
     def stopping() -> SuccessiveHalving:
@@ -245,16 +243,16 @@ def test_rebuilt_from_the_records_it_decides_as_before(trials: int, objectives: 
     rows = [[any_row(epoch) for epoch in range(1, draw.randint(2, 10))] for _ in range(trials)]
     for number, of_trial in enumerate(rows):
         for each in of_trial:
-            live.goes_on(number, each)
+            live.should_continue(number, each)
     for place, number in enumerate(draw.sample(range(trials), trials)):
         rebuilt.remember(number, rows[number])
         renumbered.remember(1000 - place, iter(rows[number]))
     assert rebuilt.rungs == live.rungs
     for number in range(trials, trials + 5):
         new = any_row(draw.choice([3, 4, 6, 9]))
-        decision = live.goes_on(number, new)
-        assert rebuilt.goes_on(number, new) == decision
-        assert renumbered.goes_on(number, new) == decision
+        decision = live.should_continue(number, new)
+        assert rebuilt.should_continue(number, new) == decision
+        assert renumbered.should_continue(number, new) == decision
 
 
 @given(st.integers(2, 60), st.sampled_from([1.5, 2.0, 3.0, 4.0]), OBJECTIVES, st.integers(0, 2**32))
@@ -268,7 +266,7 @@ def test_the_best_trial_always_reaches_the_end(
     ended = [
         number
         for number, values in enumerate(quality)
-        if all(stopping.goes_on(number, row(*values, epoch=epoch)) for epoch in range(1, 17))
+        if all(stopping.should_continue(number, row(*values, epoch=epoch)) for epoch in range(1, 17))
     ]
     assert quality.index(max(quality)) in ended
     assert ended[0] == 0  # nobody waits: the first has nobody to lose against
@@ -284,7 +282,7 @@ def test_many_trials_cost_what_the_rungs_say(objectives: tuple[str, ...], trials
         values = draw.random(), draw.random()
         for epoch in range(1, 17):
             spent += 1
-            if not stopping.goes_on(number, row(*values, epoch=epoch)):
+            if not stopping.should_continue(number, row(*values, epoch=epoch)):
                 break
     # All run 4 epochs, half of them 4 more, a quarter 8 more.
     assert spent / (trials * 16) == pytest.approx((4 + 4 / 2 + 8 / 4) / 16, abs=within)
@@ -292,7 +290,7 @@ def test_many_trials_cost_what_the_rungs_say(objectives: tuple[str, ...], trials
 
 EPOCHS = 24
 REACHABLE = {0.58: 0.93, 0.66: 0.92, 0.78: 0.90, 0.9: 0.86}  # the accuracy that each amount could come to
-Decide = Callable[[int, Row], bool]
+Decide = Callable[[int, EpochRow], bool]
 
 
 class Curve:
@@ -310,7 +308,7 @@ class Curve:
         self._slow = draw.uniform(0, 0.2) + 0.2 * (self.amount - 0.5)
         self._noise = [draw.gauss(0, 0.005) for _ in range(EPOCHS - 1)] + [0]
 
-    def row(self, epoch: int) -> Row:
+    def row(self, epoch: int) -> EpochRow:
         accuracy = self._final - self._slow * (1 - epoch / EPOCHS) + self._noise[epoch - 1]
         return row(accuracy, self._mac_sparsity, epoch=epoch)
 
@@ -335,23 +333,23 @@ def finished(seed: int, goes_on: Decide, *, budget: int, workers: int = 8) -> tu
 
 def deciding(objectives: Sequence[str], reduction: float = 1.5) -> Decide:
     settings = EarlyStoppingSettings(reduction=reduction)
-    return SuccessiveHalving(settings, objectives=objectives, epochs=EPOCHS).goes_on
+    return SuccessiveHalving(settings, objectives=objectives, epochs=EPOCHS).should_continue
 
 
 def tossing(seed: int, reduction: float = 1.5) -> Decide:
     """Stops as many as successive halving, but anyone."""
     draw = random.Random(-seed - 1)
     rungs = SuccessiveHalving(EarlyStoppingSettings(reduction=reduction), objectives=BOTH, epochs=EPOCHS).rungs
-    return lambda number, row: row["epoch"] not in rungs or draw.random() < 1 / reduction
+    return lambda number, row: row.epoch not in rungs or draw.random() < 1 / reduction
 
 
 def hypervolume(trials: Sequence[Curve], accuracy: float = 0.75, sparsity: float = 0.5) -> float:
     """What the ends of `trials` dominate of all that is better than `accuracy` and `sparsity`."""
     ends = [trial.row(EPOCHS) for trial in trials]
     volume = 0.0
-    for end in sorted(ends, key=lambda end: -end["mac_sparsity"]):
-        gain = max(0.0, end["pruned_val_accuracy"] - accuracy)
-        volume += gain * (end["mac_sparsity"] - sparsity)
+    for end in sorted(ends, key=lambda end: -end.mac_sparsity):
+        gain = max(0.0, end.pruned_val_accuracy - accuracy)
+        volume += gain * (end.mac_sparsity - sparsity)
         accuracy += gain
     return volume
 
