@@ -1,5 +1,7 @@
 """What the tests of the search share."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,3 +14,28 @@ def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.toml"
     path.write_text(TINY)
     return path
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What the project has logged for people since the last time it was asked, from INFO on."""
+    caplog.set_level(logging.INFO, "alphaprune")
+
+    def new() -> list[str]:
+        messages = [record.getMessage() for record in caplog.records if record.name == "alphaprune"]
+        caplog.clear()
+        return messages
+
+    return new
+
+
+@pytest.fixture
+def warned(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What the project has warned of since the last time it was asked."""
+
+    def new() -> list[str]:
+        found = [each for each in caplog.records if each.name == "alphaprune" and each.levelno >= logging.WARNING]
+        caplog.clear()
+        return [record.getMessage() for record in found]
+
+    return new

@@ -1,15 +1,17 @@
-"""The early stopping of a search that goes on, from records that are written here: no trial is trained."""
+"""The early stopping of a search that is resumed, from records that are written here: no trial is trained."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+from examples import make_row
 
-from records.epoch import MEASURES
 from records.experiment import ExperimentFolder
-from records.files import append_row
-from records.trial import TrialRecord
-from search.sampling.restore import rebuilt
-from search.settings import Settings, resolve
+from records.trial import Parent, TrialRecord
+from search.sampling.early_stopping import SuccessiveHalving
+from search.sampling.restore import restore_early_stopping
+from search.settings import resolve
+from search.snapshot import Snapshot
 from trainable.config import TrialConfig, as_json
 
 # Rungs at the epochs 4, 5 and 7 of 9.
@@ -26,12 +28,19 @@ def add(folder: ExperimentFolder, number: int, *accuracies: float, **record: obj
     trial = folder.trial(number)
     trial.create(TrialRecord(number, as_json(TrialConfig(epochs=9)), **record))  # type: ignore[arg-type]
     for epoch, accuracy in enumerate(accuracies, start=1):
-        measures = {**dict.fromkeys(MEASURES, 0.5), "pruned_val_accuracy": accuracy}
-        append_row(trial.rows_path, {"epoch": epoch, "phase": "alpha", **measures})
+        trial.append_row(make_row(epoch, phase="alpha", pruned_val_accuracy=accuracy))
 
 
-def rungs(settings: Settings, folder: ExperimentFolder) -> dict[int, list[int]]:
-    return {epoch: sorted(rung) for epoch, rung in rebuilt(settings, folder, ())[0].rungs.items()}
+def restore(folder: ExperimentFolder, retried: Collection[int] = ()) -> tuple[SuccessiveHalving, list[int]]:
+    """Early stopping, and the numbers of the trials that it would stop; nothing has been written."""
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    stopping, to_stop = restore_early_stopping(SETTINGS, Snapshot.read(folder), retried)
+    assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
+    return stopping, [trial.number for trial in to_stop]
+
+
+def rungs(folder: ExperimentFolder) -> dict[int, list[int]]:
+    return {epoch: sorted(rung) for epoch, rung in restore(folder)[0].rungs.items()}
 
 
 def test_they_hold_what_the_search_asked_for_and_nothing_else(folder: ExperimentFolder) -> None:
@@ -39,23 +48,21 @@ def test_they_hold_what_the_search_asked_for_and_nothing_else(folder: Experiment
     add(folder, 1, *[0.5] * 9, state="complete")
     add(folder, 2, *[0.4] * 4, state="stopped")
     add(folder, 3, *[0.6] * 6)
-    add(folder, 4, *[0.9] * 9, parent={"number": 1, "epoch": 1, "alpha": 0.5}, state="complete")
+    add(folder, 4, *[0.9] * 9, parent=Parent(number=1, epoch=1, alpha=0.5), state="complete")
     add(folder, 5, *[0.9] * 9, confirms=1, state="complete")
-    assert rungs(SETTINGS, folder) == {4: [1, 2, 3], 5: [1, 3], 7: [1]}
+    assert rungs(folder) == {4: [1, 2, 3], 5: [1, 3], 7: [1]}
 
 
-@pytest.mark.parametrize(("accuracy", "state"), [(0.1, "stopped"), (0.9, "running")])
+@pytest.mark.parametrize(("accuracy", "stopped"), [(0.1, [3]), (0.9, [])])
 def test_a_decision_that_a_crash_kept_from_being_recorded_is_made(
-    folder: ExperimentFolder, accuracy: float, state: str
+    folder: ExperimentFolder, accuracy: float, stopped: list[int]
 ) -> None:
+    """It is recorded in tests/search/test_experiment.py."""
     for number in (1, 2):
         add(folder, number, *[0.5] * 9, state="complete")
     add(folder, 3, *[accuracy] * FIRST, attempt=1)
-    folder.trial(3).checkpoint(FIRST).write_bytes(b"")
-    stopping, stopped = rebuilt(SETTINGS, folder, ())
-    assert stopped == ([3] if state == "stopped" else [])
-    assert folder.trial(3).read().state == state
-    assert bool(folder.trial(3).checkpoints()) == (state == "running")
+    stopping, to_stop = restore(folder)
+    assert to_stop == stopped
     assert sorted(stopping.rungs[FIRST]) == [1, 2, 3]
 
 
@@ -63,8 +70,7 @@ def test_between_rungs_nothing_is_decided(folder: ExperimentFolder) -> None:
     for number in (1, 2):
         add(folder, number, *[0.5] * 9, state="complete")
     add(folder, 3, *[0.1] * (FIRST - 1))
-    assert rebuilt(SETTINGS, folder, ())[1] == []
-    assert folder.trial(3).read().state == "running"
+    assert restore(folder)[1] == []
 
 
 def test_a_failed_trial_that_is_tried_again_is_not_stopped_instead(folder: ExperimentFolder) -> None:
@@ -73,12 +79,12 @@ def test_a_failed_trial_that_is_tried_again_is_not_stopped_instead(folder: Exper
         add(folder, number, *[0.5] * 9, state="complete")
     add(folder, 3, *[0.1] * FIRST, state="failed")
     folder.trial(3).again()
-    assert rebuilt(SETTINGS, folder, {3})[1] == []
-    assert folder.trial(3).read().state == "running"
+    assert restore(folder, {3})[1] == []
+    assert restore(folder)[1] == [3]
 
 
 def test_a_damaged_trial_is_passed_over(folder: ExperimentFolder) -> None:
     add(folder, 1, *[0.5] * 9, state="complete")
     add(folder, 2, *[0.5] * 9, state="complete")
     folder.trial(2).record_path.write_text(folder.trial(2).record_path.read_text().replace("epochs", "epocht"))
-    assert {number for rung in rungs(SETTINGS, folder).values() for number in rung} == {1}
+    assert {number for rung in rungs(folder).values() for number in rung} == {1}

@@ -1,21 +1,26 @@
 """The search hands out trials, learns from records alone, and is rebuilt from them. No trial is trained here."""
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
+from examples import make_cut, make_row
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
+from searches import open_source
 
-from records.epoch import MEASURES
 from records.experiment import ExperimentFolder
-from records.files import append_row, write_json
-from records.trial import TrialRecord
-from search.observers.optuna_journal import StudyMirror
-from search.sampling.trial_source import Search, control_configs, next_number
-from search.settings import Settings, as_settings_json, resolve
+from records.trial import Parent, TrialRecord
+from search.observers.observer import SearchObserver, SearchStart, StudyResult
+from search.observers.optuna_journal import OptunaJournal
+from search.sampling.controls import control_configs, next_number
+from search.sampling.trial_source import TrialSource
+from search.settings import Settings, resolve
+from search.snapshot import Snapshot, TrialSnapshot
 from spaces.space import load_space
 from trainable.config import TrialConfig, trial_config
 
@@ -32,67 +37,47 @@ def settings(**search: object) -> Settings:
     return replace(base, trial=replace(base.trial, epochs=9))
 
 
-def search_of(folder: ExperimentFolder, chosen: Settings) -> Search:
-    folder.path.mkdir(exist_ok=True)
-    write_json(folder.record_path, {"settings": as_settings_json(chosen)})
-    return Search(folder, chosen, load_space(chosen.space.function, chosen.space.options))
-
-
-def row(epoch: int, **measures: float) -> dict[str, object]:
-    return {"epoch": epoch, "phase": "retrain", **dict.fromkeys(MEASURES, 0.5), **measures}
+def ask(source: TrialSource) -> int | None:
+    record = source.next_trial()
+    return None if record is None else record.number
 
 
 def end(folder: ExperimentFolder, number: int, state: str, *, epochs: int = 9, accuracy: float = 0.5) -> None:
     """Records what a trial that ran would have recorded."""
     trial = folder.trial(number)
     for epoch in range(1, epochs + 1):
-        append_row(trial.rows_path, row(epoch, pruned_val_accuracy=accuracy * epoch / epochs))
-    record = trial.read()
-    trial.write(replace(record, cut={"macs": 1000 + number, "parameters": 50}))
+        trial.append_row(make_row(epoch, pruned_val_accuracy=accuracy * epoch / epochs))
+    trial.write(replace(trial.read(), cut=make_cut(macs=1000 + number, parameters=50)))
     trial.end(state, "error" if state == "failed" else None)  # type: ignore[arg-type]
 
 
-def run_all(search: Search, folder: ExperimentFolder) -> list[int]:
+def run_all(source: TrialSource, folder: ExperimentFolder) -> list[int]:
     numbers = []
-    while (number := search.next()) is not None:
+    while (number := ask(source)) is not None:
         numbers.append(number)
         end(folder, number, "complete", accuracy=1 / (2 + number))
-        search.tell(number)
+        source.tell_end(number)
     return numbers
 
 
 def test_controls_come_first_and_each_record_is_written_before_its_trial(folder: ExperimentFolder) -> None:
-    search = search_of(folder, settings())
-    assert search.planned == 11
+    source = open_source(folder, settings())
+    assert source.planned == 11
     for expected in range(11):
-        assert search.next() == expected
+        handed_out = source.next_trial()
         record = folder.trial(expected).read()
+        assert handed_out == record
         assert (record.number, record.state, record.attempt) == (expected, "running", 0)
         assert (record.control is None) == (expected >= 6)
         assert bool(record.params) == bool(record.distributions) == (expected >= 6)
-    assert search.next() is None
+    assert ask(source) is None
     assert not folder.trial(11).path.exists()
-
-
-def test_controls_differ_from_the_base_in_what_they_control_alone() -> None:
-    chosen = settings()
-    for kind, config in control_configs(chosen):
-        assert config.alphas == ()
-        assert config.epochs == config.retrain_epochs == chosen.trial.epochs
-        assert config.pruning.amount in (0.5, 0.75)
-        assert (config.pruning.criterion == "random") == (kind == "random_channels")
-        assert (config.initial == "random") == (kind == "from_scratch")
-        assert (config.lr, config.optimizer, config.seed) == (
-            chosen.trial.lr,
-            chosen.trial.optimizer,
-            chosen.trial.seed,
-        )
 
 
 def test_the_record_replays_to_the_config_that_the_space_made(folder: ExperimentFolder) -> None:
     chosen = settings()
-    search = search_of(folder, chosen)
-    run_all(search, folder)
+    source = open_source(folder, chosen)
+    run_all(source, folder)
     for number in range(6, 11):
         record = folder.trial(number).read()
         config = load_space(chosen.space.function, {})(optuna.trial.FixedTrial(record.params), chosen.trial)  # type: ignore[arg-type]
@@ -100,16 +85,16 @@ def test_the_record_replays_to_the_config_that_the_space_made(folder: Experiment
 
 
 def test_how_trials_end_is_told_to_the_study(folder: ExperimentFolder) -> None:
-    search = search_of(folder, settings())
+    source = open_source(folder, settings())
     for number in range(11):
-        assert search.next() == number
+        assert ask(source) == number
     end(folder, 0, "failed")
     end(folder, 6, "complete", accuracy=0.8)
     end(folder, 7, "stopped", epochs=3)
     end(folder, 8, "failed", epochs=1)
     for number in (0, 6, 7, 8):
-        search.tell(number)
-    told = search.study.trials
+        source.tell_end(number)
+    told = source.study.trials
     assert [trial.state for trial in told] == [
         TrialState.COMPLETE,
         TrialState.PRUNED,
@@ -123,14 +108,14 @@ def test_how_trials_end_is_told_to_the_study(folder: ExperimentFolder) -> None:
 
 
 def test_one_objective_gets_intermediate_values(folder: ExperimentFolder) -> None:
-    search = search_of(folder, settings(objectives=["pruned_val_accuracy"]))
+    source = open_source(folder, settings(objectives=["pruned_val_accuracy"]))
     for number in range(8):
-        assert search.next() == number
+        assert ask(source) == number
     end(folder, 6, "complete", accuracy=0.9)
     end(folder, 7, "stopped", epochs=3, accuracy=0.3)
-    search.tell(6)
-    search.tell(7)
-    complete, stopped = search.study.trials
+    source.tell_end(6)
+    source.tell_end(7)
+    complete, stopped = source.study.trials
     assert complete.values == pytest.approx([0.9])
     assert complete.intermediate_values == pytest.approx({epoch: 0.1 * epoch for epoch in range(1, 10)})
     assert stopped.state is TrialState.PRUNED
@@ -139,36 +124,36 @@ def test_one_objective_gets_intermediate_values(folder: ExperimentFolder) -> Non
 
 @pytest.mark.parametrize("objectives", [["pruned_val_accuracy"], ["pruned_val_accuracy", "macs"]])
 def test_the_sampler_goes_on_over_stopped_and_failed_trials(folder: ExperimentFolder, objectives: list[str]) -> None:
-    search = search_of(folder, settings(objectives=objectives, trials=40))
+    source = open_source(folder, settings(objectives=objectives, trials=40))
     states = ["complete", "stopped", "failed", "complete"]
     for number in range(46):
-        assert search.next() == number
+        assert ask(source) == number
         end(folder, number, states[number % 4], epochs=3 if number % 4 else 9, accuracy=(number % 7) / 7)
-        search.tell(number)
-    assert search.next() is None
-    assert len(search.study.trials) == 40
+        source.tell_end(number)
+    assert ask(source) is None
+    assert len(source.study.trials) == 40
 
 
 @pytest.mark.parametrize("objectives", [["pruned_val_accuracy"], ["pruned_val_accuracy", "macs"]])
 def test_the_study_is_rebuilt_from_the_records(folder: ExperimentFolder, objectives: list[str]) -> None:
     chosen = settings(objectives=objectives)
-    search = search_of(folder, chosen)
+    source = open_source(folder, chosen)
     for number in range(10):
-        assert search.next() == number
+        assert ask(source) == number
     for number, state in {0: "complete", 6: "complete", 7: "stopped", 8: "failed"}.items():
         end(folder, number, state, accuracy=0.7)
-        search.tell(number)
-    again = search_of(folder, chosen)
+        source.tell_end(number)
+    again = open_source(folder, chosen)
 
     def seen(trials: list[optuna.trial.FrozenTrial]) -> list[object]:
         return [(t.state, t.params, t.values, t.intermediate_values, t.distributions) for t in trials]
 
-    assert seen(again.study.trials) == seen(search.study.trials)
+    assert seen(again.study.trials) == seen(source.study.trials)
     # What was running runs again, under its number and as it was, and then the rest of the plan.
-    assert [again.next() for _ in range(8)] == [1, 2, 3, 4, 5, 9, 10, None]
+    assert [ask(again) for _ in range(8)] == [1, 2, 3, 4, 5, 9, 10, None]
     for number in (1, 9, 10):
         end(folder, number, "complete", accuracy=0.4)
-        again.tell(number)
+        again.tell_end(number)
     assert [t.state for t in again.study.trials] == [
         TrialState.COMPLETE,
         TrialState.PRUNED,
@@ -179,8 +164,8 @@ def test_the_study_is_rebuilt_from_the_records(folder: ExperimentFolder, objecti
 
 
 def test_a_longer_search_asks_for_new_trials(folder: ExperimentFolder) -> None:
-    run_all(search_of(folder, settings()), folder)
-    longer = search_of(folder, settings(trials=25))
+    run_all(open_source(folder, settings()), folder)
+    longer = open_source(folder, settings(trials=25))
     assert run_all(longer, folder) == list(range(11, 31))
     configs = [repr(folder.trial(number).read().config) for number in range(6, 31)]
     assert len(set(configs)) == len(configs)
@@ -199,10 +184,11 @@ def test_nothing_is_run_twice_and_a_space_without_more_ends_the_search(
     chosen = settings(trials=20, objectives=objectives)
     folder.path.mkdir()
     for _ in range(2):  # and what is resumed knows what there was
-        search = Search(folder, chosen, few)
-        search.mirror = StudyMirror(folder, search.study, objectives)
-        run_all(search, folder)
-        assert search.exhausted
+        journal = OptunaJournal(folder, objectives)
+        source = open_source(folder, chosen, few, journal)
+        journal.search_started(SearchStart(source.study, Snapshot.read(folder), source.planned, 0))
+        run_all(source, folder)
+        assert source.exhausted
         amounts = [trial_config(folder.trial(number).read().config).pruning.amount for number in (6, 7, 8)]
         assert sorted(amounts) == [0.5, 0.6, 0.75]
         assert not folder.trial(9).path.exists()
@@ -214,72 +200,73 @@ def test_nothing_is_run_twice_and_a_space_without_more_ends_the_search(
 
 
 def test_branches_are_no_trials_of_the_study(folder: ExperimentFolder) -> None:
-    run_all(search_of(folder, settings()), folder)
+    run_all(open_source(folder, settings()), folder)
     config = folder.trial(6).read().config
-    folder.trial(11).create(TrialRecord(11, config, parent={"number": 6, "epoch": 1, "alpha": 0.5}))
-    longer = search_of(folder, settings(trials=7))
+    folder.trial(11).create(TrialRecord(11, config, parent=Parent(number=6, epoch=1, alpha=0.5)))
+    longer = open_source(folder, settings(trials=7))
     assert longer.planned == 14
     assert run_all(longer, folder) == [11, 12, 13]
-    assert len(longer.study.trials) == sum(trial.read().asked for trial in folder.trials()) == 7
+    assert len(longer.study.trials) == sum(trial.read().kind == "searched" for trial in folder.trials()) == 7
 
 
 def test_new_trials_leave_the_numbers_of_controls_to_come(folder: ExperimentFolder) -> None:
     """Interrupted behind its first control, the search still runs all the others."""
     chosen = settings()
-    assert next_number(folder, chosen) == 6
-    search_of(folder, chosen).next()
-    assert next_number(folder, chosen) == 6
+    assert next_number(Snapshot.read(folder).numbers, chosen) == 6
+    ask(open_source(folder, chosen))
+    assert next_number(Snapshot.read(folder).numbers, chosen) == 6
     folder.trial(6).create(TrialRecord(6, folder.trial(0).read().config, confirms=0, control="one_shot"))
-    assert next_number(folder, chosen) == 7
-    numbers = run_all(search_of(folder, chosen), folder)
+    assert next_number(Snapshot.read(folder).numbers, chosen) == 7
+    numbers = run_all(open_source(folder, chosen), folder)
     assert sorted(numbers) == list(range(12))
     kinds = [folder.trial(number).read().control for number in range(6)]
     assert kinds == [kind for kind, _ in control_configs(chosen)]
-    assert sum(trial.read().asked for trial in folder.trials()) == 5
+    assert sum(trial.read().kind == "searched" for trial in folder.trials()) == 5
 
 
 def test_a_search_all_of_whose_trials_fail_has_no_hope(folder: ExperimentFolder) -> None:
-    search = search_of(folder, settings())
+    source = open_source(folder, settings())
     for number in range(4):
-        assert search.next() == number
-        assert search.hopeless is None
+        assert ask(source) == number
+        assert source.common_error is None
         end(folder, number, "failed")
-        search.tell(number)
-    assert search.hopeless == "error"
-    assert search.next() is None
-    assert search_of(folder, settings()).next() is None  # nor has it when it is resumed
+        source.tell_end(number)
+    assert source.common_error == "error"
+    assert ask(source) is None
+    assert ask(open_source(folder, settings())) is None  # nor has it when it is resumed
     folder.trial(2).again()
-    assert search_of(folder, settings()).next() == 2
+    assert ask(open_source(folder, settings())) == 2
 
 
 @pytest.mark.parametrize("first", ["failed", "complete"])
 def test_one_trial_that_does_not_fail_is_hope(folder: ExperimentFolder, first: str) -> None:
     """Whatever the order: trials that fail end soonest, and a resumed search reads them by their numbers."""
-    search = search_of(folder, settings())
+    source = open_source(folder, settings())
     for number in range(5):
-        assert search.next() == number
+        assert ask(source) == number
     for number in range(4):
         end(folder, number, "failed")
         if first == "failed":
-            search.tell(number)
+            source.tell_end(number)
     end(folder, 4, "complete")
-    search.tell(4)
-    assert search.hopeless is None
-    assert search.next() == 5
-    assert search_of(folder, settings()).next() == 5
+    source.tell_end(4)
+    assert source.common_error is None
+    assert ask(source) == 5
+    assert ask(open_source(folder, settings())) == 5
 
 
-def test_what_the_space_refuses_is_said_and_asked_anew(folder: ExperimentFolder) -> None:
+def test_what_the_space_refuses_is_said_and_asked_anew(
+    folder: ExperimentFolder, warned: Callable[[], list[str]]
+) -> None:
     def picky(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
         amount = trial.suggest_float("pruning.amount", 0.1, 0.9)
         if amount < 0.5:
             raise ValueError("that is\nnot enough")
         return replace(base, pruning=replace(base.pruning, amount=amount))
 
-    folder.path.mkdir()
-    search = Search(folder, settings(trials=12), picky)
-    assert run_all(search, folder) == list(range(18))
-    refused = [line for line in search.problems if "not enough" in line]
+    source = open_source(folder, settings(trials=12), picky)
+    assert run_all(source, folder) == list(range(18))
+    refused = [line for line in warned() if "not enough" in line]
     assert refused
     assert all(line.endswith(": that is not enough") and "pruning.amount" in line for line in refused)
 
@@ -297,24 +284,25 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("state", ["complete", "running"])
-def test_a_damaged_record_is_named_and_left_alone(folder: ExperimentFolder, damage: str, state: str) -> None:
+def test_a_damaged_record_is_named_and_left_alone(
+    folder: ExperimentFolder, damage: str, state: str, warned: Callable[[], list[str]]
+) -> None:
     """Also where it is whole JSON: that one letter is another is what disks and people do."""
-    search = search_of(folder, settings())
+    source = open_source(folder, settings())
     for number in range(9):
-        assert search.next() == number
+        assert ask(source) == number
     for number in range(8) if state == "running" else range(9):
         end(folder, number, "complete")
-        search.tell(number)
+        source.tell_end(number)
     path = folder.trial(8).record_path
     text = path.read_text()
     path.write_text(DAMAGES[damage](text))
     assert path.read_text() != text
     if state == "running":
-        search.say = (said := []).append
-        search.tell(8)  # it may be damaged while it runs
-        assert str(path) in said[0]
-    again = search_of(folder, settings())
-    (problem,) = again.problems
+        source.tell_end(8)  # it may be damaged while it runs
+        assert str(path) in warned()[0]
+    again = open_source(folder, settings())
+    (problem,) = warned()
     assert problem.startswith(f"{path} is damaged: ")
     assert problem.endswith("; the trial is left alone")
     assert "http" not in problem
@@ -323,24 +311,95 @@ def test_a_damaged_record_is_named_and_left_alone(folder: ExperimentFolder, dama
 
 
 @pytest.mark.parametrize("damage", ["rows", "cut"])
-def test_a_complete_trial_whose_outcome_is_lost_teaches_nothing(folder: ExperimentFolder, damage: str) -> None:
-    run_all(search_of(folder, settings()), folder)
+def test_a_complete_trial_whose_outcome_is_lost_teaches_nothing(
+    folder: ExperimentFolder, damage: str, warned: Callable[[], list[str]]
+) -> None:
+    run_all(open_source(folder, settings()), folder)
     trial = folder.trial(7)
     if damage == "rows":
         text = trial.rows_path.read_bytes()
         trial.rows_path.write_bytes(text[: len(text) // 2])
     else:
-        trial.write(replace(trial.read(), cut={"parameters": 50}))
-    again = search_of(folder, settings())
+        trial.write(replace(trial.read(), cut=None))
+    again = open_source(folder, settings())
     assert [each.state for each in again.study.trials].count(TrialState.FAIL) == 1
     if damage == "rows":
-        assert again.problems == [f"{trial.rows_path} is damaged behind epoch 4, so what came out of the trial is lost"]
+        assert warned() == [f"{trial.rows_path} is damaged after epoch 4, so the trial's result is lost"]
+
+
+@pytest.mark.parametrize("missing", ["macs", "parameters", "epoch", "widths", "channels"])
+def test_a_record_whose_cut_is_not_whole_is_a_damaged_one(
+    folder: ExperimentFolder, missing: str, warned: Callable[[], list[str]]
+) -> None:
+    run_all(open_source(folder, settings()), folder)
+    path = folder.trial(7).record_path
+    values = json.loads(path.read_text())
+    del values["cut"][missing]
+    path.write_text(json.dumps(values))
+    again = open_source(folder, settings(trials=6))
+    (problem,) = warned()
+    assert problem.startswith(f"{path} is damaged: cut.{missing}: ")
+    assert problem.endswith("; the trial is left alone")
+    assert len(again.study.trials) == 4
+    assert run_all(again, folder) == [11]  # its number is not used again, and it counts as one that was asked for
+    assert json.loads(path.read_text()) == values
+
+
+class Noting(SearchObserver):
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.asked: list[FrozenTrial] = []
+        self.ended: list[tuple[int, TrialSnapshot | None, StudyResult | None]] = []
+
+    def trial_asked(self, trial: FrozenTrial) -> None:
+        self.asked.append(trial)
+
+    def trial_ended(self, number: int, trial: TrialSnapshot | None, result: StudyResult | None) -> None:
+        self.ended.append((number, trial, result))
+
+
+def test_who_watches_is_told_what_the_study_is(folder: ExperimentFolder) -> None:
+    noting = Noting()
+    source = open_source(folder, settings(), observer=noting)
+    for number in range(10):
+        assert ask(source) == number
+    assert [trial.params for trial in noting.asked] == [folder.trial(number).read().params for number in range(6, 10)]
+    ends = {0: "complete", 6: "complete", 7: "stopped", 8: "failed"}
+    for number, state in ends.items():
+        end(folder, number, state, accuracy=0.7)
+        source.tell_end(number)
+    folder.trial(9).record_path.write_text("{")
+    source.tell_end(9)
+    assert [(number, trial and trial.record.state) for number, trial, _ in noting.ended] == [*ends.items(), (9, None)]
+    assert [result for _, _, result in noting.ended] == [
+        None,
+        StudyResult(0, TrialState.COMPLETE, [0.7, 1006.0]),
+        StudyResult(1, TrialState.PRUNED, None),
+        StudyResult(2, TrialState.FAIL, None),
+        StudyResult(3, TrialState.FAIL, None),
+    ]
+    assert [trial and len(trial.rows) for _, trial, _ in noting.ended] == [9, 9, 9, 9, None]
+
+
+def test_a_long_search_does_not_copy_its_study_for_each_trial(
+    folder: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Study.trials` copies every trial deeply, which takes seconds a trial once there are thousands."""
+
+    def copied(study: optuna.Study) -> list[FrozenTrial]:
+        raise AssertionError("all trials of the study were copied")
+
+    run_all(open_source(folder, settings()), folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "trials", property(copied))
+        assert run_all(open_source(folder, settings(trials=8)), folder) == [11, 12, 13]
 
 
 def test_the_seed_decides_what_is_asked_first(tmp_path: Path) -> None:
     def first(name: str, seed: int) -> list[dict[str, object]]:
         folder = ExperimentFolder(tmp_path / name)
-        run_all(search_of(folder, settings(seed=seed)), folder)
+        run_all(open_source(folder, settings(seed=seed)), folder)
         return [folder.trial(number).read().params for number in range(6, 11)]
 
     assert first("a", 1) == first("b", 1)
@@ -348,6 +407,6 @@ def test_the_seed_decides_what_is_asked_first(tmp_path: Path) -> None:
 
 
 def test_a_record_is_what_its_dataclass_says(folder: ExperimentFolder) -> None:
-    search_of(folder, settings()).next()
+    ask(open_source(folder, settings()))
     assert isinstance(folder.trial(0).read(), TrialRecord)
     assert isinstance(trial_config(folder.trial(0).read().config), TrialConfig)
