@@ -85,4 +85,4 @@ class Snapshot:
         """The snapshot with these trials as they are now, whether they were there before or are new."""
         by_number = {trial.number: trial for trial in (*self.trials, *changed)}
         trials = tuple(by_number[number] for number in sorted(by_number))
-        return replace(self, trials=trials, numbers=self.numbers | by_number.keys())
+        return replace(self, trials=trials, numbers=self.numbers.union(by_number))

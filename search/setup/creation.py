@@ -5,6 +5,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -45,16 +46,17 @@ def find_free_folder(storage: Path, preset: str, name: str | None) -> Experiment
 
 def check_writable(storage: Path) -> None:
     """Raises ValueError if no experiment can be written to `storage`; leaves no folder that was not there."""
-    new = not storage.exists()
     try:
+        new = [folder for folder in (storage, *storage.parents) if not folder.exists()]
         storage.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=storage) as probe:
             probe.write(b"probe")
-        if new:
-            storage.rmdir()
     except OSError as error:
         reason = f"{error.strerror or error}"
         raise ValueError(f"--storage must be a folder that can be written, but {str(storage)!r}: {reason}") from error
+    for folder in new:
+        with suppress(OSError):  # somebody else has put something there
+            folder.rmdir()
 
 
 def create_experiment(folder: ExperimentFolder, settings: Settings, data: Data, preset: str) -> None:
@@ -80,11 +82,11 @@ def create_experiment(folder: ExperimentFolder, settings: Settings, data: Data, 
     )
     aside = ExperimentFolder(folder.path.with_name(f".{folder.path.name}.{secrets.token_hex(4)}"))
     aside.path.mkdir(parents=True)
-    aside.write(record)
     try:
+        aside.write(record)
         aside.path.rename(folder.path)
     except OSError as error:
-        shutil.rmtree(aside.path)
+        shutil.rmtree(aside.path, ignore_errors=True)
         if not folder.path.exists():
             raise
         raise ValueError(f"--name must be new, but {str(folder.path)!r} has just been made; choose another") from error
