@@ -1,14 +1,15 @@
 """What kills leave behind goes at the next start; what somebody may still want stays."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from examples import make_row
 
-from records.epoch import MEASURES
 from records.experiment import ExperimentFolder
-from records.files import append_row
 from records.trial import State, TrialRecord
-from search.setup.cleanup import sweep
+from search.setup.cleanup import remove_leftovers
+from search.snapshot import Snapshot
 from trainable.config import TrialConfig, as_json
 
 
@@ -24,9 +25,13 @@ def add(folder: ExperimentFolder, number: int, state: State, *, rows: int = 4) -
     trial = folder.trial(number)
     trial.create(TrialRecord(number, as_json(TrialConfig(epochs=4)), state=state))
     for epoch, alpha in list(enumerate((0.6, 0.3, 0.0, 0.0), start=1))[:rows]:
-        append_row(trial.rows_path, {"epoch": epoch, "phase": "alpha", **dict.fromkeys(MEASURES, 0.5), "alpha": alpha})
+        trial.append_row(make_row(epoch, phase="alpha", alpha=alpha))
     for epoch in (2, 3, 4):
         trial.checkpoint(epoch).write_bytes(b"")
+
+
+def clean_up(folder: ExperimentFolder, keep_at_alpha: Sequence[float] = ()) -> None:
+    remove_leftovers(folder, Snapshot.read(folder), keep_at_alpha)
 
 
 def epochs(folder: ExperimentFolder, number: int) -> list[int]:
@@ -40,13 +45,13 @@ def test_an_ended_trial_keeps_only_the_checkpoints_to_be_kept(
     folder: ExperimentFolder, state: State, left: list[int]
 ) -> None:
     add(folder, 1, state)
-    sweep(folder, (0.4,))
+    clean_up(folder, (0.4,))
     assert epochs(folder, 1) == left
 
 
 def test_damaged_rows_do_not_cost_a_checkpoint(folder: ExperimentFolder) -> None:
     add(folder, 1, "complete", rows=1)
-    sweep(folder, (0.4,))
+    clean_up(folder, (0.4,))
     assert epochs(folder, 1) == [2, 3, 4]
 
 
@@ -68,9 +73,9 @@ def test_what_was_being_written_goes_and_nothing_else(folder: ExperimentFolder) 
     begun = folder.path / "trials" / ".00002.0123abcd"
     begun.mkdir()
     (begun / "checkpoint-00001.pt").write_bytes(b"")
-    sweep(folder)
+    clean_up(folder)
     assert [path for path in stay if not path.exists()] == []
     assert [path for path in (*go, begun) if path.exists()] == []
     (folder.dense / "dense.json").write_text("{}")
-    sweep(folder)
+    clean_up(folder)
     assert not (folder.dense / "checkpoint.pt").exists()

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,23 @@ from search.setup.driver_lock import driving
 
 def test_a_second_driver_is_refused_until_the_first_is_done(tmp_path: Path) -> None:
     folder = ExperimentFolder(tmp_path)
-    second = pytest.raises(ValueError, match=f"is driven by process {os.getpid()} on ")
+    name, host = tmp_path.name, socket.gethostname()
+    second = pytest.raises(
+        ValueError, match=rf"^'{name}' is already being run by process {os.getpid()} on {host} since 2.*; wait for it"
+    )
     with driving(folder), second, driving(folder):
         pass
     with driving(folder):
         pass
+
+
+def test_a_driver_that_says_nothing_of_itself_is_refused_all_the_same(tmp_path: Path) -> None:
+    """It has just taken the lock, or its disk is full."""
+    folder = ExperimentFolder(tmp_path)
+    with driving(folder):
+        (tmp_path / ".driver.lock").write_text("{")
+        with pytest.raises(ValueError, match="is already being run by another process; "), driving(folder):
+            pass
 
 
 def test_storage_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from search.backends.ray.cluster import Share
+from search.backends.base import Node, TrialResources
 from search.settings import Settings, resolve
-from search.setup.plan import Plan, check_disk, plan
+from search.setup.plan import Plan, check_disk, plan_search
 
 # VGG16-BN on ten classes: 14,710,464 weights and 4,224 biases of convolutions, 8,448 of batch norm, 5,130 of the
 # classifier; float32.
 DENSE_BYTES = 14_728_266 * 4
-NODES = [(4.0, 0.0), (16.0, 2.0)]
-SHARE = Share(1, 0.25, 8)
+NODES = [Node(4.0, 0.0), Node(16.0, 2.0)]
+EACH = TrialResources(1, 0.25, 8)
 
 
 def planned(settings: Settings, **changed: Any) -> Plan:
     arguments: dict[str, Any] = {"classes": 10, "dense_epochs": 70, "trials_left": 100, **changed}
-    return plan(NODES, SHARE, settings, **arguments)
+    return plan_search(NODES, EACH, settings, **arguments)
 
 
 def settings(**search: Any) -> Settings:
@@ -82,14 +82,16 @@ def test_a_narrow_network_needs_less() -> None:
 def test_the_lines_for_people() -> None:
     assert str(planned(settings(), trials_left=212)).splitlines() == [
         "2 nodes with 20 CPUs and 2 GPUs: 8 trials at once, each on 1 CPU and 0.25 GPUs",
-        "212 trials of together at most 12,720 epochs, behind 70 epochs of the dense network",
-        "about 7.9 GB of disk",
+        "212 trials, at most 12,720 epochs in total, after 70 epochs for the dense network",
+        "about 7.9 GB of disk space",
     ]
-    alone = plan([(2.0, 0.0)], Share(2, 0, 1), settings(), classes=10, dense_epochs=0, trials_left=1)
+    alone = plan_search(
+        [Node(2.0, 0.0)], TrialResources(2, 0, 1), settings(), classes=10, dense_epochs=0, trials_left=1
+    )
     assert str(alone).splitlines() == [
         "1 node with 2 CPUs: 1 trial at once, each on 2 CPUs",
-        "1 trial of together at most 60 epochs",
-        "about 436.0 MB of disk",
+        "1 trial, at most 60 epochs in total",
+        "about 436.0 MB of disk space",
     ]
 
 

@@ -1,0 +1,121 @@
+"""New experiments and new trials: whole or not at all, and never in the place of others."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from records.experiment import FORMAT, ExperimentFolder
+from records.trial import Parent, TrialRecord
+from search.settings import resolve
+from search.setup.creation import NewTrial, add_trials, check_writable, create_experiment, find_free_folder
+from trainable.config import DataConfig, TrialConfig, as_json
+from trainable.data.dataset import Data, load_data
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return load_data(DataConfig(images=40))
+
+
+def test_a_free_name_is_the_presets_with_the_next_number(tmp_path: Path) -> None:
+    names = []
+    for _ in range(3):
+        folder = find_free_folder(tmp_path, "presets/mine.toml", None)
+        names.append(folder.path.name)
+        assert not folder.path.exists()
+        folder.path.mkdir()
+    assert names == ["mine", "mine-2", "mine-3"]
+    assert find_free_folder(tmp_path, "mine", "other").path == tmp_path / "other"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("taken", "--name must be new, but .*taken' exists"),
+        ("a/b", "--name must be the name of a folder in --storage, but got 'a/b'"),
+        ("..", "--name must be the name of a folder"),
+        (".hidden", "--name must be the name of a folder"),
+        ("/taken", "--name must be the name of a folder"),
+    ],
+)
+def test_a_name_that_cannot_be(tmp_path: Path, name: str, says: str) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(ValueError, match=says):
+        find_free_folder(tmp_path, "mine", name)
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_trying_out_a_storage_leaves_no_folder_that_was_not_there(tmp_path: Path) -> None:
+    check_writable(tmp_path / "not" / "there" / "yet")
+    assert list(tmp_path.iterdir()) == []
+    check_writable(tmp_path)
+    assert tmp_path.is_dir()
+
+
+def test_a_storage_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for storage in (tmp_path / "file", tmp_path / "file" / "in", Path("/proc/nowhere")):
+        with pytest.raises(ValueError, match=f"--storage must be a folder that can be written, but '{storage}': "):
+            check_writable(storage)
+
+
+def test_an_experiments_record_says_all_that_it_is_resumed_by(tmp_path: Path, data: Data) -> None:
+    folder, settings = ExperimentFolder(tmp_path / "search"), resolve({"search": {"trials": 3}})
+    create_experiment(folder, settings, data, "quickstart")
+    record = folder.read()
+    assert (record.name, record.preset, record.format) == ("search", "quickstart", FORMAT)
+    assert resolve(record.settings) == settings
+    assert record.data.fingerprint == data.fingerprint
+    assert (record.data.train_images, record.data.validation_images) == tuple(
+        len(split.labels) for split in (data.train, data.validation)
+    )
+    assert {"python", "torch", "alphaprune"} <= record.versions.keys()
+    assert [path.name for path in tmp_path.iterdir()] == ["search"]
+
+
+def test_an_experiment_that_somebody_else_has_made_meanwhile_is_left_alone(tmp_path: Path, data: Data) -> None:
+    folder = ExperimentFolder(tmp_path / "search")
+    create_experiment(folder, resolve({}), data, "theirs")
+    with pytest.raises(ValueError, match=r"--name must be new, but .*search' has just been made"):
+        create_experiment(folder, resolve({}), data, "mine")
+    assert folder.read().preset == "theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["search"]
+
+
+def test_a_record_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, value: Any) -> None:
+        raise OSError("no space is left")
+
+    monkeypatch.setattr("records.experiment.write_json", fail)
+    with pytest.raises(OSError, match="no space"):
+        create_experiment(ExperimentFolder(tmp_path / "search"), resolve({}), data, "mine")
+    assert list(tmp_path.iterdir()) == []
+
+
+def new_trial(number: int, checkpoint: Path | None = None) -> NewTrial:
+    config = TrialConfig(epochs=4, begun=(0.5,))
+    return NewTrial(TrialRecord(number, as_json(config), parent=Parent(number=0, epoch=1)), checkpoint)
+
+
+def test_added_trials_are_written_and_returned_as_they_would_be_read(tmp_path: Path) -> None:
+    folder = ExperimentFolder(tmp_path / "search")
+    checkpoint = tmp_path / "checkpoint-00001.pt"
+    checkpoint.write_bytes(b"weights")
+    added = add_trials(folder, [new_trial(3, checkpoint), new_trial(4)])
+    assert [trial.number for trial in added] == [3, 4]
+    assert [trial.record for trial in added] == [folder.trial(number).read() for number in (3, 4)]
+    assert [trial.rows for trial in added] == [[], []]
+    assert added[0].config == TrialConfig(epochs=4, begun=(0.5,))
+    assert folder.trial(3).checkpoint(1).read_bytes() == b"weights"
+    assert folder.trial(4).checkpoints() == []
+
+
+def test_of_new_trials_none_is_added_where_one_of_their_numbers_is_taken(tmp_path: Path) -> None:
+    folder = ExperimentFolder(tmp_path / "search")
+    add_trials(folder, [new_trial(4)])
+    with pytest.raises(ValueError, match="'search' got new trials while this command was being prepared"):
+        add_trials(folder, [new_trial(3), new_trial(4)])
+    assert [trial.number for trial in folder.trials()] == [4]

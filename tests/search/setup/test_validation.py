@@ -1,0 +1,98 @@
+"""What is refused before anything starts: spaces, controls, other data, settings that are damaged."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from records.experiment import ExperimentFolder
+from search.settings import Settings, as_settings_json, resolve
+from search.setup import validation
+from search.setup.creation import create_experiment
+from search.setup.validation import check_settings, read_data, read_recorded_data, recorded_settings
+from trainable.config import TrialConfig
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+SETTINGS = resolve({"data": {"images": 40}, "dense": {"width": 0.0625}, "trial": {"pruning": {"round_to": 1}}})
+
+
+def longer(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
+    return replace(base, epochs=base.epochs + trial.suggest_int("more", 0, 3))
+
+
+def failing(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
+    raise ValueError("the space knows no mercy")
+
+
+def gentle(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
+    return replace(base, alpha_lr=trial.suggest_float("rate", 0.001, 0.1))
+
+
+def with_space(space: Callable[..., TrialConfig], monkeypatch: pytest.MonkeyPatch, **search: Any) -> Settings:
+    monkeypatch.setattr(validation, "load_space", lambda name, options: space)
+    return replace(SETTINGS, search=replace(SETTINGS.search, **search))
+
+
+def test_a_space_is_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_settings(with_space(gentle, monkeypatch)) is gentle
+    with pytest.raises(ValueError, match=r"the space must leave trial.epochs as it is, .* made 18 (19|2[01]);"):
+        check_settings(with_space(longer, monkeypatch))
+    with pytest.raises(ValueError, match="no mercy"):
+        check_settings(with_space(failing, monkeypatch))
+
+
+def test_a_space_that_is_not_asked_is_not_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_settings(with_space(failing, monkeypatch, trials=0)) is failing
+
+
+def test_a_control_that_cannot_be_cut_so_far_is_refused() -> None:
+    settings = replace(SETTINGS, controls=replace(SETTINGS.controls, amounts=(0.5, 0.9999)))
+    with pytest.raises(ValueError, match=r"pruning\.amount must be at most .* but got 0.9999"):
+        check_settings(settings)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ExperimentFolder:
+    folder = ExperimentFolder(tmp_path / "search")
+    create_experiment(folder, SETTINGS, read_data(SETTINGS.data), "mine")
+    return folder
+
+
+def test_recorded_settings_come_back(folder: ExperimentFolder) -> None:
+    assert recorded_settings(folder, folder.read()) == SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"model": "resnet"}, "unknown setting 'model'"),
+        ({"search": {"trials": -1}}, "search.trials"),
+        ({"trial": {"alpha": {"family": "expnential"}}}, "trial.alpha.family"),
+        ({"search": None}, "search"),
+    ],
+)
+def test_settings_that_are_damaged_are_named(folder: ExperimentFolder, settings: dict[str, Any], says: str) -> None:
+    folder.record_path.write_text(json.dumps({**asdict(folder.read()), "settings": settings}))
+    with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: .*{says}") as error:
+        recorded_settings(folder, folder.read())
+    assert "\n" not in str(error.value)
+
+
+def test_other_data_is_refused_wherever_it_is(folder: ExperimentFolder) -> None:
+    record = folder.read()
+    assert read_recorded_data(folder, record, SETTINGS, None).fingerprint == record.data.fingerprint
+    assert read_recorded_data(folder, record, SETTINGS, "digits").fingerprint == record.data.fingerprint
+    other = resolve({**as_settings_json(SETTINGS), "data": {"images": 50}})
+    with pytest.raises(ValueError, match=r"--data must be what 'search' was begun on, but 'digits' has other images"):
+        read_recorded_data(folder, record, other, None)
+    with pytest.raises(ValueError, match="nowhere"):
+        read_recorded_data(folder, record, SETTINGS, "nowhere")
+
+
+def test_that_data_is_read_is_said_first(logged: Callable[[], list[str]]) -> None:
+    read_data(SETTINGS.data)
+    assert logged() == ["reading digits"]
