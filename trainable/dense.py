@@ -10,21 +10,20 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from records.dense import FILE_NAME, ROWS_NAME, DenseEpochRow, DenseRecord, read_dense_record
 from records.files import append_row, locked, replace_file, replace_rows, write_json
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import DenseConfig, as_json
 from trainable.data.batches import Images
 from trainable.data.dataset import Data
+from trainable.device import default_device, device_name, prepare_device
 from trainable.errors import DivergedError
 from trainable.measurement.machine_lock import training
 from trainable.network.vgg16 import VGG16, channels, dense_widths, initialised, macs, parameters, placed
 from trainable.network.weights import load_pruned, save_network
 from trainable.schedules.lr_policies import OneCycle
 from trainable.schedules.lr_schedulers import LearningRate
-from trainable.training import default_device, evaluate, prepare_device, sgd, train_epoch
+from trainable.training import evaluate, sgd, train_epoch
 
 
 @dataclass(frozen=True)
@@ -175,8 +174,3 @@ def load_dense(folder: Path) -> Dense:
         return Dense(load_pruned(folder), read_dense_record(folder))
     except OSError as error:
         raise ValueError(f"{str(folder)!r} holds no whole dense network: {error}") from error
-
-
-def device_name(device: torch.device) -> str:
-    """The device as records name it: `cpu`, or the GPU's product name."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -16,10 +16,10 @@ from records.trial import FencedError, TrialFolder
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import trial_config
 from trainable.data.dataset import Data
-from trainable.dense import Dense, device_name
+from trainable.dense import Dense
+from trainable.device import default_device, device_name
 from trainable.errors import TrialError
 from trainable.network.weights import save_network
-from trainable.training import default_device
 from trainable.trial import Trial
 
 T = TypeVar("T")

@@ -12,6 +12,7 @@ from trainable.config import TrialConfig, as_json, trial_config
 from trainable.data.batches import Images
 from trainable.data.dataset import Data
 from trainable.dense import Dense
+from trainable.device import default_device, prepare_device
 from trainable.errors import DivergedError
 from trainable.measurement.machine_lock import training
 from trainable.network.vgg16 import VGG16, channels, create_empty, initialised, macs, parameters, placed, sparsities
@@ -20,7 +21,7 @@ from trainable.pruning.gates import GatedVGG16
 from trainable.pruning.masks import choose, widths_of
 from trainable.pruning.removal import relative_difference, remove
 from trainable.schedules.lr_schedulers import LearningRate
-from trainable.training import Evaluated, default_device, evaluate, prepare_device, recalibrate, sgd, train_epoch
+from trainable.training import Evaluated, evaluate, recalibrate, sgd, train_epoch
 
 # The first-order Taylor criterion needs gradients of a sample, not of the whole split.
 TAYLOR_BATCHES = 10

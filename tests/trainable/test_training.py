@@ -12,11 +12,12 @@ from trainable.config import OptimizerConfig
 from trainable.data.batches import EVALUATION_BATCH, Images
 from trainable.data.dataset import Data
 from trainable.dense import Dense
+from trainable.device import prepare_device
 from trainable.errors import DivergedError
 from trainable.network.vgg16 import VGG16, dense_widths, initialised
 from trainable.schedules.lr_policies import CosineAnnealing
 from trainable.schedules.lr_schedulers import LearningRate
-from trainable.training import RECALIBRATION_BATCHES, Trained, evaluate, prepare_device, recalibrate, sgd, train_epoch
+from trainable.training import RECALIBRATION_BATCHES, Trained, evaluate, recalibrate, sgd, train_epoch
 
 CPU = torch.device("cpu")
 

@@ -31,13 +31,12 @@ from torch.nn import functional
 
 from records.files import read_json
 from records.measurement import BATCH_SIZES, BatchMemory, Measurement, Memory, NetworkMeasurement, TestRun
-from trainable.dense import device_name
+from trainable.device import default_device, device_name, prepare_device
 from trainable.measurement import latency
 from trainable.measurement.latency import compare
 from trainable.measurement.memory import SAMPLE_MS, SampledMemory, Sampler, counter, used_bytes
 from trainable.network.vgg16 import IMAGE_SIZE, VGG16, macs, parameters, placed
 from trainable.network.weights import load_pruned
-from trainable.training import default_device, prepare_device
 
 TEST_BATCH = 256
 PROBE_SECONDS = 0.3
