@@ -19,7 +19,7 @@ import analysis
 from records.experiment import ExperimentFolder
 from records.files import read_json
 from trainable.device import cpus
-from trainable.measurement import machine_lock as device_lock
+from trainable.measurement import machine_lock
 from trainable.network.weights import load_pruned
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -92,7 +92,7 @@ def test_a_measurement_waits_for_what_trains(finished: tuple[ExperimentFolder, R
     log = tmp_path / "log"
     process = start("measure", "search", "--top", "1", "--storage", folder.path.parent, log=log)
     with ended(process):
-        with device_lock.training():
+        with machine_lock.training():
             wait_for(lambda: "waiting for what trains" in log.read_text(), what="the message")
             assert process.poll() is None
         assert process.wait(timeout=180) == 0, log.read_text()

@@ -3,6 +3,9 @@
 Two lock files in /tmp, which all searches of the machine share, whoever's they are (but not what runs in another
 container). Training holds `room` shared for an epoch; a measurement holds it alone. Both enter through `turnstile`,
 which a measurement keeps: no new epoch begins while it waits for those that run, so it waits for an epoch at most.
+
+The environment variable ALPHAPRUNE_LOCK_DIR names another folder for them. It is read each time a lock is taken.
+Processes with different folders do not wait for each other, so searches should leave it alone; the tests use it.
 """
 
 import fcntl
@@ -13,8 +16,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 # Not what TMPDIR says where there is /tmp: a cluster's scheduler gives each of its jobs another one.
-FOLDER = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
+DEFAULT_FOLDER = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
+FOLDER_VARIABLE = "ALPHAPRUNE_LOCK_DIR"
 MODE = 0o644
+
+
+def lock_folder() -> Path:
+    """The folder of the lock files: what ALPHAPRUNE_LOCK_DIR says, else the machine's temporary folder."""
+    return Path(os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER)
 
 
 @contextmanager
@@ -57,7 +66,7 @@ def _take(file: int, on_wait: Callable[[], None]) -> None:
 @contextmanager
 def _opened(name: str) -> Iterator[int]:
     # Read-only, which is enough for a lock: the file may be another user's. So may be a link of that name, to anything.
-    path, flags = FOLDER / f"alphaprune-{name}.lock", os.O_RDONLY | os.O_NOFOLLOW
+    path, flags = lock_folder() / f"alphaprune-{name}.lock", os.O_RDONLY | os.O_NOFOLLOW
     try:
         file = os.open(path, flags | os.O_CREAT | os.O_EXCL, MODE)
     except FileExistsError:

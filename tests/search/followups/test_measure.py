@@ -19,8 +19,7 @@ from search.followups.measure import BUSY, busy, job, measure_network, measure_t
 from trainable.data.dataset import Split
 from trainable.device import cpus
 from trainable.errors import LostError
-from trainable.measurement import latency, memory
-from trainable.measurement import machine_lock as device_lock
+from trainable.measurement import latency, machine_lock, memory
 
 TEST = Split(np.zeros((2, 32, 32, 3), np.uint8), np.zeros(2, np.int64))
 FOUND: dict[str, Any] = {"latency": [], "pruned": {"test": {"accuracy": 0.5}}, "host": "a", "measured_on": "a CPU"}
@@ -28,7 +27,7 @@ FOUND: dict[str, Any] = {"latency": [], "pruned": {"test": {"accuracy": 0.5}}, "
 
 @pytest.fixture(autouse=True)
 def _locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_lock, "FOLDER", tmp_path)
+    monkeypatch.setenv(machine_lock.FOLDER_VARIABLE, str(tmp_path))
 
 
 @pytest.fixture
@@ -127,7 +126,7 @@ def test_the_dense_network_is_measured_once_a_machine(
 
 
 def test_without_a_lock_it_is_measured_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(device_lock, "FOLDER", tmp_path / "missing")
+    monkeypatch.setenv(machine_lock.FOLDER_VARIABLE, str(tmp_path / "missing"))
     monkeypatch.setattr(measuring, "job", lambda *args, test: {"test": {}})
     assert measure_network(Path("pruned"), Path("dense"), TEST, light=True)["alone"] is False
 

@@ -13,24 +13,23 @@ import pytest
 
 from trainable.measurement import machine_lock
 
+# What waits for a lock that never comes fails at its deadline.
+pytestmark = pytest.mark.timeout(30)
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(machine_lock, "FOLDER", tmp_path)
+    monkeypatch.setenv(machine_lock.FOLDER_VARIABLE, str(tmp_path))
     return tmp_path
 
 
 @contextmanager
 def process(folder: Path, code: str) -> Iterator["subprocess.Popen[str]"]:
     """A process that runs `code` with the locks in `folder`; it has reached the line it prints."""
-    lines = f"""
-import time
-from pathlib import Path
-from trainable.measurement import machine_lock
-machine_lock.FOLDER = Path({str(folder)!r})
-{code}
-"""
-    with subprocess.Popen([sys.executable, "-c", lines], stdout=subprocess.PIPE, text=True) as started:
+    lines = f"import time\nfrom trainable.measurement import machine_lock\n{code}"
+    environment = {**os.environ, machine_lock.FOLDER_VARIABLE: str(folder)}
+    command = [sys.executable, "-c", lines]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as started:
         try:
             assert started.stdout is not None
             assert started.stdout.readline() == "there\n"
@@ -80,6 +79,7 @@ def test_nothing_else_begins_while_something_is_measured(folder: Path, other: Ca
         assert time.monotonic() - began > 0.5
 
 
+@pytest.mark.timeout(60)
 def test_epochs_that_always_overlap_do_not_keep_a_measurement_out(folder: Path) -> None:
     with process(folder, LOOPS), process(folder, LOOPS), process(folder, LOOPS):
         assert seconds(measure) < 20
@@ -94,7 +94,7 @@ def test_a_killed_process_holds_nothing(folder: Path, holder: str) -> None:
 
 
 def missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine_lock, "FOLDER", folder / "missing")
+    monkeypatch.setenv(machine_lock.FOLDER_VARIABLE, str(folder / "missing"))
 
 
 def a_link(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,17 +134,33 @@ def test_the_locks_are_for_every_user_whatever_the_umask(folder: Path) -> None:
 
 def test_a_temporary_folder_of_its_own_gives_a_job_no_locks_of_its_own(tmp_path: Path) -> None:
     """As Slurm gives each job one."""
+    environment = {name: value for name, value in os.environ.items() if name != machine_lock.FOLDER_VARIABLE}
+    code = "from trainable.measurement import machine_lock; print(machine_lock.lock_folder())"
     folders = [
         subprocess.run(
-            [sys.executable, "-c", "from trainable.measurement import machine_lock; print(machine_lock.FOLDER)"],
-            env={**os.environ, "TMPDIR": str(folder)},
+            [sys.executable, "-c", code],
+            env={**environment, "TMPDIR": str(folder)},
             capture_output=True,
             text=True,
             check=True,
         ).stdout
         for folder in (tmp_path, tmp_path.parent)
     ]
-    assert folders[0] == folders[1]
+    assert folders[0] == folders[1] == f"{machine_lock.DEFAULT_FOLDER}\n"
+
+
+def test_the_tests_do_not_wait_for_a_measurement_elsewhere(
+    folder: Path, session_locks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(machine_lock.FOLDER_VARIABLE, str(session_locks))
+    assert session_locks not in (folder, machine_lock.DEFAULT_FOLDER)
+    with process(folder, HOLDS.format("measuring", 60)):
+        train()
+        measure()
+    assert sorted(path.name for path in session_locks.iterdir()) == [
+        "alphaprune-room.lock",
+        "alphaprune-turnstile.lock",
+    ]
 
 
 def test_an_error_inside_is_passed_on_once(folder: Path) -> None:

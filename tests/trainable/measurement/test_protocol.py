@@ -26,7 +26,7 @@ TEST = Split(np.zeros((2, 32, 32, 3), np.uint8), np.zeros(2, np.int64))
 
 @pytest.fixture(autouse=True)
 def _locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine_lock, "FOLDER", tmp_path)
+    monkeypatch.setenv(machine_lock.FOLDER_VARIABLE, str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_light_measurement_runs_the_test_set_only(monkeypatch: pytest.MonkeyPa
 
 
 def test_without_a_lock_it_is_measured_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(machine_lock, "FOLDER", tmp_path / "missing")
+    monkeypatch.setenv(machine_lock.FOLDER_VARIABLE, str(tmp_path / "missing"))
     monkeypatch.setattr(protocol, "run_job", lambda *args, test, result: NetworkMeasurement(test=TestRun()))
     assert measure_network(Path("pruned"), Path("dense"), TEST, light=True).alone is False
 
