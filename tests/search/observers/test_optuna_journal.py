@@ -1,4 +1,4 @@
-"""What others watch a search by: the mirrored study, and TensorBoard's event files."""
+"""The study as others see it while the search runs: a journal that is written anew at each start."""
 
 import subprocess
 import sys
@@ -9,10 +9,11 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from tensorboardX.proto.event_pb2 import Event
 
 from records.experiment import ExperimentFolder
-from search.observers.optuna_journal import EVENTS, EventFiles, StudyMirror
+from search.observers.observer import SearchStart, StudyResult
+from search.observers.optuna_journal import OptunaJournal
+from search.snapshot import Snapshot
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 OBJECTIVES = ("pruned_val_accuracy", "macs")
@@ -27,27 +28,33 @@ def new_study() -> optuna.Study:
     return optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.RandomSampler(seed=0))
 
 
+def started(folder: ExperimentFolder, study: optuna.Study) -> OptunaJournal:
+    journal = OptunaJournal(folder, OBJECTIVES)
+    journal.search_started(SearchStart(study, Snapshot((), frozenset()), planned=9, dense_epochs=0))
+    return journal
+
+
 def seen(folder: ExperimentFolder) -> optuna.Study:
     """The study as another process reads it from the journal."""
     storage = JournalStorage(JournalFileBackend(str(folder.path / "study.journal")))
     return optuna.load_study(study_name=folder.path.name, storage=storage)
 
 
-def ask(study: optuna.Study, mirror: StudyMirror) -> int:
+def ask(study: optuna.Study, journal: OptunaJournal) -> int:
     trial = study.ask()
     trial.suggest_float("rate", 1, 8)
-    mirror.asked(study.trials[trial.number])
+    journal.trial_asked(study.trials[trial.number])
     return trial.number
 
 
 def test_what_is_asked_and_told_is_seen_at_once(folder: ExperimentFolder) -> None:
     study = new_study()
-    mirror = StudyMirror(folder, study, OBJECTIVES)
-    numbers = [ask(study, mirror) for _ in range(4)]
+    journal = started(folder, study)
+    numbers = [ask(study, journal) for _ in range(4)]
     assert [trial.state for trial in seen(folder).trials] == [TrialState.RUNNING] * 4
-    mirror.told(numbers[2], TrialState.COMPLETE, [0.9, 100.0])
-    mirror.told(numbers[0], TrialState.PRUNED, None)
-    mirror.told(numbers[1], TrialState.FAIL, None)
+    journal.trial_ended(9, None, StudyResult(numbers[2], TrialState.COMPLETE, [0.9, 100.0]))
+    journal.trial_ended(7, None, StudyResult(numbers[0], TrialState.PRUNED, None))
+    journal.trial_ended(8, None, StudyResult(numbers[1], TrialState.FAIL, None))
     states = [TrialState.PRUNED, TrialState.FAIL, TrialState.COMPLETE, TrialState.RUNNING]
     assert [trial.state for trial in seen(folder).trials] == states
     assert [trial.params for trial in seen(folder).trials] == [trial.params for trial in study.trials]
@@ -55,50 +62,51 @@ def test_what_is_asked_and_told_is_seen_at_once(folder: ExperimentFolder) -> Non
     assert seen(folder).metric_names == list(OBJECTIVES)
 
 
+def test_what_the_study_did_not_ask_for_is_none_of_its(folder: ExperimentFolder) -> None:
+    """Controls, branches and repeats."""
+    study = new_study()
+    journal = started(folder, study)
+    ask(study, journal)
+    journal.trial_ended(0, None, None)
+    assert [trial.state for trial in seen(folder).trials] == [TrialState.RUNNING]
+
+
+def test_numbers_come_apart_where_the_study_repeats_itself(folder: ExperimentFolder) -> None:
+    """What is asked for twice is told to the study alone, so later trials have other numbers in the journal."""
+    study = new_study()
+    journal = started(folder, study)
+    first = ask(study, journal)
+    study.tell(study.ask(), state=TrialState.FAIL)
+    third = ask(study, journal)
+    assert (first, third) == (0, 2)
+    journal.trial_ended(8, None, StudyResult(third, TrialState.COMPLETE, [0.9, 100.0]))
+    assert [trial.state for trial in seen(folder).trials] == [TrialState.RUNNING, TrialState.COMPLETE]
+    assert seen(folder).trials[1].params == study.trials[2].params
+
+
 def test_a_resumed_search_writes_it_anew_whatever_a_killed_driver_left(folder: ExperimentFolder) -> None:
     study = new_study()
-    ask(study, StudyMirror(folder, study, OBJECTIVES))
+    ask(study, started(folder, study))
     journal = folder.path / "study.journal"
     journal.write_bytes(journal.read_bytes()[:-7])
     (folder.path / "study.journal.lock").symlink_to(journal)  # as JournalFileBackend locks
-    ask(study, StudyMirror(folder, study, OBJECTIVES))
+    ask(study, started(folder, study))
     assert [trial.params for trial in seen(folder).trials] == [trial.params for trial in study.trials]
 
 
 def test_a_killed_driver_leaves_a_journal_that_can_be_read(folder: ExperimentFolder) -> None:
     code = f"""
 import os, pathlib, optuna
-from search.observers.optuna_journal import StudyMirror
 from records.experiment import ExperimentFolder
+from search.observers.observer import SearchStart
+from search.observers.optuna_journal import OptunaJournal
+from search.snapshot import Snapshot
 study = optuna.create_study(directions=["maximize", "minimize"])
-mirror = StudyMirror(ExperimentFolder(pathlib.Path({str(folder.path)!r})), study, {OBJECTIVES!r})
+journal = OptunaJournal(ExperimentFolder(pathlib.Path({str(folder.path)!r})), {OBJECTIVES!r})
+journal.search_started(SearchStart(study, Snapshot((), frozenset()), 9, 0))
 trial = study.ask()
-mirror.asked(study.trials[0])
+journal.trial_asked(study.trials[0])
 os.kill(os.getpid(), 9)
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, check=False)
     assert [trial.state for trial in seen(folder).trials] == [TrialState.RUNNING]
-
-
-def events(folder: ExperimentFolder, number: int) -> dict[str, list[tuple[int, float]]]:
-    """The scalars of all event files of a trial, by name: TFRecords of Event protocol buffers."""
-    found: dict[str, list[tuple[int, float]]] = {}
-    for path in sorted((folder.path / "tensorboard" / f"{number:05}").iterdir()):
-        content = path.read_bytes()
-        while content:
-            length = int.from_bytes(content[:8], "little")
-            event = Event.FromString(content[12 : 12 + length])
-            content = content[16 + length :]
-            for value in event.summary.value:
-                found.setdefault(value.tag, []).append((event.step, value.simple_value))
-    return found
-
-
-def test_event_files_have_each_row(folder: ExperimentFolder) -> None:
-    with EventFiles(folder) as files:
-        for epoch in (1, 2):
-            for number in (3, 12):
-                files.row(number, {"epoch": epoch, **dict.fromkeys(EVENTS, epoch / 4 + number)})
-        files.ended(3)
-    for number in (3, 12):
-        assert events(folder, number) == {name: [(1, 0.25 + number), (2, 0.5 + number)] for name in EVENTS}

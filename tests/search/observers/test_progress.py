@@ -1,29 +1,188 @@
-"""What people are told of a running search, as plain lines."""
+"""What people are told of a running search: plain lines, and a display of its own on a terminal."""
 
+import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
+from examples import make_cut, make_row
+from rich.console import Console
 
+from records.dense import DenseEpochRow
 from records.experiment import ExperimentFolder
-from search.observers.progress import SearchProgress
+from records.trial import Parent, State, TrialRecord
+from search.observers.observer import SearchStart
+from search.observers.progress import ProgressDisplay, describe
 from search.settings import resolve
+from search.snapshot import Snapshot, TrialSnapshot
+from trainable.config import TrialConfig, as_json
+from trainable.schedules.alpha import Exponential, OneShot
+
+SETTINGS = resolve({"trial": {"epochs": 9}})
 
 
 @pytest.fixture
-def progress(tmp_path: Path) -> SearchProgress:
-    return SearchProgress(ExperimentFolder(tmp_path / "search"), resolve({}), planned=9, dense_epochs=0)
+def folder(tmp_path: Path) -> ExperimentFolder:
+    return ExperimentFolder(tmp_path / "search")
 
 
-def test_a_change_of_room_is_told_once(progress: SearchProgress, capsys: pytest.CaptureFixture[str]) -> None:
-    def told(trials: int, waiting: int) -> str:
-        progress.room(trials, waiting)
-        return capsys.readouterr().err
+@pytest.fixture
+def progress() -> ProgressDisplay:
+    return ProgressDisplay(SETTINGS, Console(file=io.StringIO()))
 
-    assert told(2, 0) == ""
-    assert told(2, 0) == ""
-    lost = "trials that the cluster has room for: 1 now, 2 before; 1 that ran before waits for resources\n"
-    assert told(1, 1) == lost
-    assert told(1, 1) == ""
-    assert "0 now, 1 before; 2 that ran before wait for resources" in told(0, 2)
-    assert told(2, 0) == "trials that the cluster has room for: 2 now, 0 before\n"
-    assert told(2, 0) == ""
+
+def start(progress: ProgressDisplay, snapshot: Snapshot, *, planned: int = 9, dense_epochs: int = 0) -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    progress.search_started(SearchStart(study, snapshot, planned, dense_epochs))
+
+
+def add(
+    folder: ExperimentFolder, number: int, epochs: int, state: State = "complete", *, accuracy: float = 0.5, **its: Any
+) -> TrialSnapshot:
+    """A trial that has so many epochs done, as it is recorded."""
+    config = its.pop("config", TrialConfig(epochs=9, alpha=Exponential(rate=2.5)))
+    trial = folder.trial(number)
+    trial.create(TrialRecord(number, as_json(config), state=state, cut=make_cut(), **its))
+    for epoch in range(1, epochs + 1):
+        trial.append_row(make_row(epoch, pruned_val_accuracy=accuracy, mac_sparsity=0.746))
+    return TrialSnapshot.read(trial)
+
+
+def test_a_change_of_room_is_told_once(progress: ProgressDisplay, logged: Callable[[], list[str]]) -> None:
+    def told(trials: int, waiting: int) -> list[str]:
+        progress.room_changed(trials, waiting)
+        return logged()
+
+    assert told(2, 0) == []
+    assert told(2, 0) == []
+    lost = "the cluster now has room for 1 trial (was 2); 1 interrupted trial is waiting for resources"
+    assert told(1, 1) == [lost]
+    assert told(1, 1) == []
+    none = "the cluster now has room for 0 trials (was 1); 2 interrupted trials are waiting for resources"
+    assert told(0, 2) == [none]
+    assert told(2, 0) == ["the cluster now has room for 2 trials (was 0)"]
+    assert told(2, 0) == []
+
+
+def test_each_end_is_told_with_what_is_done(
+    progress: ProgressDisplay, folder: ExperimentFolder, logged: Callable[[], list[str]]
+) -> None:
+    start(progress, Snapshot((), frozenset()), planned=4)
+    for epoch in range(1, 10):
+        progress.epoch_done(0, make_row(epoch))
+    one_shot = TrialConfig(epochs=9, alpha=OneShot())
+    progress.trial_ended(0, add(folder, 0, 9, accuracy=0.81, control="one_shot", config=one_shot), None)
+    for epoch in range(1, 5):
+        progress.epoch_done(1, make_row(epoch))
+    progress.trial_ended(1, add(folder, 1, 4, "stopped", accuracy=0.9), None)
+    progress.epoch_done(2, make_row(1))
+    progress.trial_ended(2, add(folder, 2, 1, "failed", error="epoch 2: the training loss is nan"), None)
+    for epoch in range(1, 10):
+        progress.epoch_done(3, make_row(epoch))
+    progress.trial_ended(3, add(folder, 3, 9, accuracy=0.8765), None)
+    control, stopped, failed, complete = logged()
+    assert control.startswith(
+        "trial 0 complete: control one_shot, accuracy 0.8100 at 75% fewer MACs "
+        "(1 of 4 trials, 9 of 36 epochs, best 0.8100 (trial 0), about "
+    )
+    # What a trial will not run any more is done, too.
+    assert stopped.startswith(
+        "trial 1 stopped: exponential 2.5, cosine, accuracy 0.9000 at 75% fewer MACs after epoch 4 "
+        "(2 of 4 trials, 18 of 36 epochs, best 0.8100 (trial 0), about "
+    )
+    assert failed.startswith(
+        "trial 2 failed: exponential 2.5, cosine: epoch 2: the training loss is nan (3 of 4 trials, 27 of 36 epochs"
+    )
+    assert complete == (
+        "trial 3 complete: exponential 2.5, cosine, accuracy 0.8765 at 75% fewer MACs "
+        "(4 of 4 trials, 36 of 36 epochs, best 0.8765 (trial 3))"
+    )
+
+
+def test_a_resumed_search_counts_from_what_the_records_have(
+    progress: ProgressDisplay, folder: ExperimentFolder, logged: Callable[[], list[str]]
+) -> None:
+    add(folder, 0, 9, accuracy=0.7)
+    add(folder, 1, 3, "running")
+    begun = TrialConfig(epochs=12, begun=(0.7, 0.5, 0.3, 0.1))
+    add(folder, 2, 0, "running", parent=Parent(number=0, epoch=4), config=begun)  # it has 8 epochs of its own
+    folder.trial(3).create(TrialRecord(3, {"epochs": "many"}))  # damaged, and yet one of those that are planned
+    start(progress, Snapshot.read(folder), planned=5)
+    trial = add(folder, 4, 9, accuracy=0.6)
+    for epoch in range(1, 10):
+        progress.epoch_done(4, make_row(epoch))
+    progress.trial_ended(4, trial, None)
+    (line,) = logged()
+    assert "(2 of 5 trials, 21 of 44 epochs, best 0.7000 (trial 0), about " in line
+
+
+def test_a_trial_whose_record_is_damaged_is_no_news(progress: ProgressDisplay, logged: Callable[[], list[str]]) -> None:
+    """Whoever read it has said so."""
+    start(progress, Snapshot((), frozenset()))
+    progress.trial_ended(3, None, None)
+    assert logged() == []
+
+
+def test_the_dense_network_is_told_five_times(progress: ProgressDisplay, logged: Callable[[], list[str]]) -> None:
+    start(progress, Snapshot((), frozenset()), dense_epochs=12)
+    for epoch in range(1, 13):
+        progress.dense_epoch_done(dense_row(epoch))
+    told = logged()
+    assert told[0] == "dense network: epoch 2 of 12, validation accuracy 0.0200"
+    assert [int(line.split()[3]) for line in told] == [2, 4, 6, 8, 10, 12]
+
+
+def dense_row(epoch: int) -> DenseEpochRow:
+    return DenseEpochRow(
+        epoch=epoch,
+        lr=0.1,
+        train_loss=0.5,
+        train_accuracy=0.5,
+        val_loss=0.5,
+        val_accuracy=epoch / 100,
+        epoch_seconds=1.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"control": "random_channels"}, "control random_channels"),
+        ({"config": as_json(TrialConfig(alpha=Exponential(rate=1.23456)))}, "exponential 1.23, cosine"),
+        ({"config": as_json(TrialConfig(alpha=OneShot()))}, "one_shot, cosine"),
+        ({"parent": Parent(number=3, epoch=4)}, f"exponential {Exponential().rate:g}, cosine, branch of 3"),
+    ],
+)
+def test_what_a_trial_is_in_a_few_words(given: dict[str, Any], words: str) -> None:
+    assert describe(TrialRecord(7, **{"config": as_json(TrialConfig()), **given})) == words
+
+
+def test_on_a_terminal_it_draws_in_place_and_lines_stay(
+    folder: ExperimentFolder, logged: Callable[[], list[str]]
+) -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=120)
+    progress = ProgressDisplay(SETTINGS, console)
+    start(progress, Snapshot((), frozenset()), planned=2, dense_epochs=3)
+    try:
+        progress.dense_epoch_done(dense_row(1))
+        for epoch in range(1, 10):
+            progress.epoch_done(0, make_row(epoch))
+        progress.trial_ended(0, add(folder, 0, 9, accuracy=0.81), None)
+        assert progress._bar is not None
+        progress._bar.refresh()
+        shown = output.getvalue()
+    finally:
+        progress.search_ended()
+    assert "1 of 2 trials, 9 of 18 epochs" in shown
+    # The display has the counts; the line says the end alone, and the dense network's epochs are no lines.
+    assert logged() == ["trial 0 complete: exponential 2.5, cosine, accuracy 0.8100 at 75% fewer MACs"]
+    assert not progress._bar.live.is_started
+    progress.search_ended()  # also where it has ended already
+
+
+def test_it_may_end_before_it_has_started(progress: ProgressDisplay) -> None:
+    """What begins before it may fail."""
+    progress.search_ended()
