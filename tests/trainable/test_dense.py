@@ -121,7 +121,7 @@ def test_who_comes_second_waits_and_has_nothing_left_to_do(
 ) -> None:
     """A worker that outlived its driver still trains when the next driver begins; flock keeps threads apart, too."""
     seen: list[DenseEpochRow] = []
-    second = Thread(target=train_dense, args=(dense_config, data, tmp_path), kwargs={"threads": 1})
+    second = Thread(target=train_dense, args=(dense_config, data, tmp_path), kwargs={"threads": 1}, daemon=True)
 
     def epoch(row: DenseEpochRow) -> None:
         if row.epoch == 1:
@@ -130,7 +130,8 @@ def test_who_comes_second_waits_and_has_nothing_left_to_do(
         seen.append(row)
 
     train_dense(dense_config, data, tmp_path, threads=1, on_epoch=epoch)
-    second.join()
+    second.join(timeout=100)
+    assert not second.is_alive()
     assert read_dense_rows(tmp_path) == seen  # to their times: nothing was computed again
     assert set(files(tmp_path)) == FILES
     assert (tmp_path / "model.safetensors").read_bytes() == (dense_folder / "model.safetensors").read_bytes()

@@ -73,7 +73,7 @@ def test_a_search_outlives_the_loss_of_nodes(cluster: Cluster, tmp_path: Path) -
             rows = {number: len(folder.trial(number).rows()) + 1 for number in lost}  # one may have come since
             cluster.remove_node(node, allow_graceful=False)
             wait_for(
-                lambda losses=losses: log.read_text().count("has room for: 1 now, 2 before") == losses,  # type: ignore[misc]
+                lambda losses=losses: log.read_text().count("the cluster now has room for 1 trial (was 2)") == losses,  # type: ignore[misc]
                 what="the loss to be told",
             )
             wait_for(
@@ -90,7 +90,7 @@ def test_a_search_outlives_the_loss_of_nodes(cluster: Cluster, tmp_path: Path) -
     kept.check()
     text = log.read_text()
     assert "2 nodes with 2 CPUs and 2 GPUs: 2 trials at once, each on 1 CPU and 0.5 GPUs" in text
-    assert "has room for: 2 now, 1 before" in text
+    assert "the cluster now has room for 2 trials (was 1)" in text
     assert "Traceback" not in text
     assert text.splitlines()[-1] == f"alphaprune resume search --storage {tmp_path} --address {cluster.address}"
 

@@ -1,0 +1,182 @@
+"""Trials one after another in this process: how often each is tried, and who is told. Nothing is trained here."""
+
+import errno
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from examples import make_row
+from searches import open_source
+
+from records.epoch import EpochRow
+from records.experiment import ExperimentFolder
+from records.trial import TrialFolder
+from search.backends import local
+from search.backends.base import SearchRun, TrialResources
+from search.backends.local import LocalBackend
+from search.interruption import Interruption
+from search.observers.observer import SearchObserver
+from search.sampling.early_stopping import SuccessiveHalving
+from search.settings import ResourceSettings, Settings, resolve
+from trainable.errors import TrialError
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+SETTINGS = resolve(
+    {
+        "trial": {"epochs": 3},
+        "controls": {"kinds": ["one_shot"], "amounts": [0.5]},
+        "search": {"trials": 2, "max_failures": 2},
+    }
+)
+
+
+class FakeTrial:
+    """In the place of a RecordedTrial: its epochs are those of `events`, a number for an accuracy or what it raises."""
+
+    events: ClassVar[list[float | Exception]] = []
+    starts: ClassVar[list[int]] = []
+
+    def __init__(self, folder: TrialFolder, *arguments: Any, **keywords: Any) -> None:
+        self.starts.append(folder.number)
+        self._folder = folder
+        self._attempt = folder.begin("here:1", "cpu").attempt
+
+    @property
+    def finished(self) -> bool:
+        return len(self._folder.rows()) >= 3
+
+    def step(self) -> EpochRow:
+        event = self.events.pop(0) if self.events else 0.5
+        if isinstance(event, Exception):
+            if isinstance(event, TrialError):
+                self._folder.end("failed", str(event))
+            raise event
+        row = make_row(len(self._folder.rows()) + 1, pruned_val_accuracy=event)
+        self._folder.append_row(row)
+        if self.finished:
+            self._folder.end("complete")
+        return row
+
+
+class Noting(SearchObserver):
+    def __init__(self) -> None:
+        self.epochs: list[tuple[int, int]] = []
+
+    def epoch_done(self, number: int, row: EpochRow) -> None:
+        self.epochs.append((number, row.epoch))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[ExperimentFolder, Noting]]]:
+    """Runs a control and two trials, whose events are given."""
+    monkeypatch.setattr(local, "load_dense", lambda folder: None)
+    monkeypatch.setattr(local, "RecordedTrial", FakeTrial)
+
+    def run_trials(*events: float | Exception, settings: Settings = SETTINGS) -> tuple[ExperimentFolder, Noting]:
+        FakeTrial.events[:], FakeTrial.starts[:] = events, []
+        folder, noting = ExperimentFolder(tmp_path / "search"), Noting()
+        search = settings.search
+        stopping = SuccessiveHalving(search.early_stopping, objectives=search.objectives, epochs=settings.trial.epochs)
+        LocalBackend().run_trials(
+            SearchRun(
+                source=open_source(folder, settings),
+                stopping=stopping,
+                folder=folder,
+                settings=settings,
+                data=None,  # type: ignore[arg-type]  # nobody looks at it
+                resources=TrialResources(1, 0, 1),
+                observer=noting,
+            )
+        )
+        return folder, noting
+
+    return run_trials
+
+
+def states(folder: ExperimentFolder) -> list[str]:
+    return [trial.read().state for trial in folder.trials()]
+
+
+def test_trials_run_one_after_another_and_each_epoch_is_told(run: Callable[..., Any]) -> None:
+    folder, noting = run()
+    assert FakeTrial.starts == [0, 1, 2]
+    assert states(folder) == ["complete"] * 3
+    assert noting.epochs == [(number, epoch) for number in range(3) for epoch in (1, 2, 3)]
+
+
+def test_what_crashes_is_tried_again_and_goes_on(run: Callable[..., Any]) -> None:
+    folder, noting = run(0.5, RuntimeError("a crash"), MemoryError("another"))
+    assert FakeTrial.starts == [0, 0, 0, 1, 2]
+    assert states(folder) == ["complete"] * 3
+    assert noting.epochs[:3] == [(0, 1), (0, 2), (0, 3)]
+
+
+def test_what_always_crashes_fails_as_often_as_on_a_cluster(run: Callable[..., Any]) -> None:
+    folder, _ = run(*[RuntimeError("a crash")] * 3)
+    assert FakeTrial.starts == [0, 0, 0, 1, 2]
+    assert states(folder) == ["failed", "complete", "complete"]
+    assert folder.trial(0).read().error == "RuntimeError: a crash"
+
+
+def test_what_would_fail_again_is_not_tried_again(run: Callable[..., Any]) -> None:
+    folder, _ = run(TrialError("epoch 1: the training loss is nan"))
+    assert FakeTrial.starts == [0, 1, 2]
+    assert states(folder) == ["failed", "complete", "complete"]
+    assert folder.trial(0).read().error == "epoch 1: the training loss is nan"
+
+
+def test_the_storages_trouble_is_not_the_trials(run: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(PermissionError):
+        run(0.5, PermissionError(errno.EACCES, "Permission denied"))
+    assert states(ExperimentFolder(tmp_path / "search")) == ["running"]
+
+
+def test_a_full_disk_interrupts(run: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(Interruption, match="no space is left on the storage") as error:
+        run(0.5, OSError(errno.ENOSPC, "No space left on device"))
+    assert error.value.code == 1
+    assert states(ExperimentFolder(tmp_path / "search")) == ["running"]
+
+
+def test_a_record_that_is_damaged_while_it_runs_is_left_alone(
+    run: Callable[..., Any], tmp_path: Path, warned: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ExperimentFolder(tmp_path / "search")
+    step = FakeTrial.step
+
+    def damage(trial: FakeTrial) -> EpochRow:
+        if trial._folder.number > 0:
+            return step(trial)
+        folder.trial(0).record_path.write_text("{")
+        raise RuntimeError("a crash")
+
+    monkeypatch.setattr(FakeTrial, "step", damage)
+    run()
+    assert folder.trial(0).record_path.read_text() == "{"
+    assert FakeTrial.starts == [0, 1, 2]
+    (problem,) = warned()
+    assert problem.startswith(f"{folder.trial(0).record_path} is damaged: ")
+
+
+def test_searched_trials_are_stopped_and_controls_never(run: Callable[..., Any]) -> None:
+    """The only rung is at epoch 2; a control there that is worse than all goes on."""
+    early = replace(SETTINGS.search.early_stopping, first=0.5, reduction=2)
+    settings = replace(
+        SETTINGS, search=replace(SETTINGS.search, objectives=("pruned_val_accuracy",), early_stopping=early)
+    )
+    folder, noting = run(*[0.1] * 3, *[0.5] * 3, 0.5, 0.4, settings=settings)
+    assert states(folder) == ["complete", "complete", "stopped"]
+    assert noting.epochs == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]
+
+
+def test_it_is_one_node_that_runs_one_trial_at_a_time() -> None:
+    backend = LocalBackend()
+    with backend.connect():
+        (node,) = backend.nodes()
+        assert node.cpus >= 1
+        assert node.gpus == 0
+        assert backend.trial_resources(ResourceSettings(cpus_per_trial=3, concurrency=9)) == TrialResources(3, 0, 1)
+        backend.check_storage(Path("/nowhere"))
+    assert backend.address is None
