@@ -16,12 +16,12 @@ from optuna.trial import TrialState
 from typer.testing import CliRunner, Result
 
 from records.epoch import EpochRow
-from records.experiment import ExperimentFolder
+from records.experiment import DataRecord, ExperimentFolder, ExperimentRecord
 from records.trial import TrialFolder
 from search.cli import app
 from search.observers.observer import SearchObserver
 from search.sampling.trial_source import SpaceFunction, TrialSource
-from search.settings import Settings
+from search.settings import Settings, as_settings_json
 from search.setup.validation import recorded_settings
 from search.snapshot import Snapshot
 from spaces.space import load_space
@@ -132,6 +132,15 @@ def ended(driver: "subprocess.Popen[bytes]") -> Iterator[None]:
         if driver.poll() is None:
             os.killpg(driver.pid, signal.SIGKILL)
             driver.wait()
+
+
+def write_experiment(folder: ExperimentFolder, settings: Settings) -> None:
+    """An experiment that has its record, of data that nobody reads, and nothing else."""
+    data = DataRecord(
+        name="digits", fingerprint="0123", classes=10, train_images=150, validation_images=50, test_images=100
+    )
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.write(ExperimentRecord(name=folder.path.name, settings=as_settings_json(settings), data=data))
 
 
 def untimed(rows: Sequence[EpochRow]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pytest
 from searches import SETTINGS, alphaprune
 
 from records.experiment import ExperimentFolder
-from records.trial import TrialFolder
+from records.trial import Parent, TrialFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -33,7 +33,7 @@ def trial(storage: Path, number: int) -> TrialFolder:
 
 
 def test_asked_for_checkpoints_are_kept(storage: Path) -> None:
-    assert [row["alpha"] for row in trial(storage, 1).rows()] == [0.75, 0.5, 0.25, 0, 0, 0, 0, 0]
+    assert [row.alpha for row in trial(storage, 1).rows()] == [0.75, 0.5, 0.25, 0, 0, 0, 0, 0]
     assert [path.name for path in trial(storage, 1).checkpoints()] == [
         "checkpoint-00004.pt",
         "checkpoint-00003.pt",
@@ -47,25 +47,25 @@ def test_a_branch_goes_on_from_the_alpha_it_starts_at(storage: Path) -> None:
     result = alphaprune("branch", "search", 1, "--at-alpha", 0.6, *sets, "--storage", storage, "--local")
     assert "trial 2 branches from trial 1" in result.stderr
     record, rows = trial(storage, 2).read(), trial(storage, 2).rows()
-    assert record.parent == {"number": 1, "epoch": 2, "alpha": 0.5}
+    assert record.parent == Parent(number=1, epoch=2, alpha=0.5)
     assert record.state == "complete"
     assert record.config["lr"]["peak"] == 0.01
     assert record.config["begun"] == [0.75, 0.5]
     # Three of five stages are left: half of cos^2(pi u / 2) at u = 1/4, 1/2 and 3/4.
     fades = [0.75, 0.5, 0.426777, 0.25, 0.073223, 0, 0, 0, 0, 0]
-    assert [row["alpha"] for row in rows] == pytest.approx(fades, abs=1e-6)
+    assert [row.alpha for row in rows] == pytest.approx(fades, abs=1e-6)
     assert rows[:2] == trial(storage, 1).rows()[:2]
-    assert [row["epoch"] for row in rows] == list(range(1, 11))
+    assert [row.epoch for row in rows] == list(range(1, 11))
 
 
 def test_a_branch_behind_the_cut_retrains_at_another_rate(storage: Path) -> None:
     number = _branch(storage, 1, "--at-alpha", 0, "--set", "lr.peak=0.1", "--set", "lr.warmup_epochs=0")
     record, rows = trial(storage, number).read(), trial(storage, number).rows()
-    assert record.parent == {"number": 1, "epoch": 4, "alpha": 0}
+    assert record.parent == Parent(number=1, epoch=4, alpha=0)
     assert rows[:4] == trial(storage, 1).rows()[:4]
     # A cosine from the peak to 0 over the four epochs that are left.
-    assert rows[4]["lr"] > 0.09
-    assert rows[7]["lr"] < 0.01
+    assert rows[4].lr > 0.09
+    assert rows[7].lr < 0.01
     assert record.cut == trial(storage, 1).read().cut
 
 
@@ -92,7 +92,7 @@ def test_a_space_without_more_ends_an_extended_search(storage: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([1, "--at-alpha", 0.8], ["epoch 1, of which there is none", "0.5 (epoch 2), 0.25 (epoch 3), 0 (epoch 4)"]),
+        ([1, "--at-alpha", 0.8], ["that is epoch 1, which has none", "0.5 (epoch 2), 0.25 (epoch 3), 0 (epoch 4)"]),
         ([1, "--at-alpha", -1], ["never came so low", "0.5 (epoch 2)", "keep_at_alpha"]),
         ([99, "--at-alpha", 0.4], ["NUMBER", "99"]),
         ([1, "--at-alpha", 0.6, "--set", "alpha.rte=3"], ["alpha.rte", "did you mean", "alpha.rate"]),

@@ -4,14 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from examples import make_cut, make_row
+from searches import open_source, write_experiment
 
 from records.experiment import ExperimentFolder
-from records.files import append_row, write_json
-from records.trial import State, TrialRecord
-from search.followups.confirm import repeats
-from search.sampling.trial_source import Search
-from search.settings import as_settings_json, resolve
-from spaces.space import load_space
+from records.trial import Parent, State, TrialRecord
+from search.followups.confirm import plan_repeats
+from search.settings import resolve
 from trainable.config import TrialConfig, as_json
 from trainable.schedules.alpha import OneShot
 
@@ -25,13 +24,11 @@ SETTINGS = resolve(
 def folder(tmp_path: Path) -> ExperimentFolder:
     """Control 0, trials 1 to 3 that the study asked for, the higher the better, and 4, a branch of 3 and the best."""
     folder = ExperimentFolder(tmp_path / "experiment")
-    folder.path.mkdir()
-    record = {"name": "experiment", "settings": as_settings_json(SETTINGS)}
-    write_json(folder.record_path, record)
+    write_experiment(folder, SETTINGS)
     add(folder, 0, control="one_shot")
     for number in (1, 2, 3):
         add(folder, number)
-    add(folder, 4, parent={"number": 3, "epoch": 1, "alpha": 0.5})
+    add(folder, 4, parent=Parent(number=3, epoch=1, alpha=0.5))
     return folder
 
 
@@ -40,12 +37,11 @@ def add(
 ) -> None:
     config = TrialConfig(epochs=3, seed=5, alpha=OneShot()) if record.get("control") else TrialConfig(epochs=3, seed=5)
     trial = folder.trial(number)
-    cut = {"epoch": 1, "macs": 100, "parameters": 100, "val_accuracy": 0.1}
+    cut = make_cut(parameters=100, val_accuracy=0.1)
     trial.create(TrialRecord(number, as_json(config), state=state, cut=cut, **record))  # type: ignore[arg-type]
     for epoch in (1, 2, 3):
         accuracy = (number + epoch) / 10
-        row = {"epoch": epoch, "phase": "retrain", "alpha": 0.0, "pruned_val_accuracy": accuracy}
-        append_row(trial.rows_path, {**row, "mac_sparsity": sparsity})
+        trial.append_row(make_row(epoch, alpha=0.0, pruned_val_accuracy=accuracy, mac_sparsity=sparsity))
 
 
 def written(folder: ExperimentFolder, records: list[TrialRecord]) -> list[TrialRecord]:
@@ -55,27 +51,27 @@ def written(folder: ExperimentFolder, records: list[TrialRecord]) -> list[TrialR
 
 
 def test_the_best_and_the_controls_are_repeated_with_other_seeds_alone(folder: ExperimentFolder) -> None:
-    found = written(folder, repeats(folder, top=2, seeds=3))
+    found = written(folder, plan_repeats(folder, top=2, seeds=3))
     assert [repeat.number for repeat in found] == list(range(5, 14))
     assert [repeat.confirms for repeat in found] == [0, 0, 0, 2, 2, 2, 3, 3, 3]
     for repeat in found:
         original = folder.trial(repeat.confirms or 0).read()
         assert repeat.control == original.control
         assert {**repeat.config, "seed": 5} == original.config
-        assert (repeat.state, repeat.attempt, repeat.asked, repeat.params) == ("running", 0, False, {})
+        assert (repeat.state, repeat.attempt, repeat.kind, repeat.params) == ("running", 0, "repeat", {})
     assert [repeat.config["seed"] for repeat in found] == [6, 7, 8] * 3
 
 
 def test_nothing_is_written(folder: ExperimentFolder) -> None:
     before = sorted(folder.path.glob("trials/*"))
-    assert len(repeats(folder, top=2, seeds=3)) == 9
+    assert len(plan_repeats(folder, top=2, seeds=3)) == 9
     assert sorted(folder.path.glob("trials/*")) == before
 
 
 def test_confirming_again_adds_what_is_missing(folder: ExperimentFolder) -> None:
-    assert len(written(folder, repeats(folder, top=1, seeds=2))) == 4
-    assert repeats(folder, top=1, seeds=2) == []
-    new = repeats(folder, top=2, seeds=3)
+    assert len(written(folder, plan_repeats(folder, top=1, seeds=2))) == 4
+    assert plan_repeats(folder, top=1, seeds=2) == []
+    new = plan_repeats(folder, top=2, seeds=3)
     assert [(repeat.confirms, repeat.config["seed"]) for repeat in new] == [(0, 8), (2, 6), (2, 7), (2, 8), (3, 8)]
 
 
@@ -84,38 +80,38 @@ def test_each_amount_that_the_controls_cut_gets_its_best(folder: ExperimentFolde
     add(folder, 6, sparsity=0.9)
     for number in (7, 8):
         add(folder, number)
-    assert {repeat.confirms for repeat in repeats(folder, top=2, seeds=1)} == {0, 5, 8, 6}
-    assert {repeat.confirms for repeat in repeats(folder, top=None, seeds=1)} == {0, 5, 8, 6, 7}
+    assert {repeat.confirms for repeat in plan_repeats(folder, top=2, seeds=1)} == {0, 5, 8, 6}
+    assert {repeat.confirms for repeat in plan_repeats(folder, top=None, seeds=1)} == {0, 5, 8, 6, 7}
 
 
 def test_the_number_of_a_control_that_has_not_begun_is_not_taken(folder: ExperimentFolder) -> None:
     """The search gives it to the control when it goes on."""
     settings = replace(SETTINGS, controls=replace(SETTINGS.controls, amounts=tuple(x / 10 for x in range(1, 9))))
-    write_json(folder.record_path, {"name": "experiment", "settings": as_settings_json(settings)})
-    assert [repeat.number for repeat in repeats(folder, top=1, seeds=1)] == [8, 9]
+    write_experiment(folder, settings)
+    assert [repeat.number for repeat in plan_repeats(folder, top=1, seeds=1)] == [8, 9]
 
 
 def test_a_search_runs_the_repeats_and_asks_the_study_for_nothing_more(folder: ExperimentFolder) -> None:
-    created = [repeat.number for repeat in written(folder, repeats(folder, top=1, seeds=2))]
-    search = Search(folder, SETTINGS, load_space(SETTINGS.space.function, SETTINGS.space.options))
-    assert search.planned == 9  # a control, three trials, a branch, four repeats
-    assert [search.next() for _ in created] == created
-    assert search.next() is None
-    assert len(search.study.trials) == 3
+    created = [repeat.number for repeat in written(folder, plan_repeats(folder, top=1, seeds=2))]
+    source = open_source(folder, SETTINGS)
+    assert source.planned == 9  # a control, three trials, a branch, four repeats
+    handed_out = [source.next_trial() for _ in created]
+    assert [record and record.number for record in handed_out] == created
+    assert source.next_trial() is None
+    assert len(source.study.trials) == 3
 
 
 @pytest.mark.parametrize(("top", "seeds"), [(0, 3), (3, 0), (None, 0)])
 def test_none_is_no_number(folder: ExperimentFolder, top: int | None, seeds: int) -> None:
     with pytest.raises(ValueError, match="must be at least 1"):
-        repeats(folder, top=top, seeds=seeds)
+        plan_repeats(folder, top=top, seeds=seeds)
 
 
 def test_nothing_complete_is_refused(tmp_path: Path) -> None:
     folder = ExperimentFolder(tmp_path / "experiment")
-    folder.path.mkdir()
-    write_json(folder.record_path, {"name": "experiment", "settings": as_settings_json(SETTINGS)})
+    write_experiment(folder, SETTINGS)
     with pytest.raises(ValueError, match="only complete trials can be repeated"):
-        repeats(folder, top=1, seeds=1)
+        plan_repeats(folder, top=1, seeds=1)
     add(folder, 0, state="failed")
     with pytest.raises(ValueError, match="only complete trials can be repeated"):
-        repeats(folder, top=1, seeds=1)
+        plan_repeats(folder, top=1, seeds=1)
