@@ -12,10 +12,9 @@ from typer.testing import CliRunner, Result
 
 import analysis
 from records.experiment import ExperimentFolder
-from records.files import read_json
 from records.trial import TrialRecord
 from search.cli import app
-from search.snapshot import read_trial
+from search.snapshot import TrialSnapshot
 from trainable.config import as_json, trial_config
 from trainable.dense import load_dense
 from trainable.recorded_trial import RecordedTrial
@@ -41,12 +40,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
 @pytest.fixture(scope="module")
 def interrupted(finished: ExperimentFolder, tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
     """As `finished`, but trial 4 is in the middle, with two checkpoints."""
-    from search.setup.creation import recorded_settings
+    from search.setup.validation import recorded_settings
     from trainable.data.dataset import load_data
 
     folder = ExperimentFolder(tmp_path_factory.mktemp("interrupted") / "search")
     shutil.copytree(finished.path, folder.path)
-    settings = recorded_settings(folder, read_json(folder.record_path))
+    settings = recorded_settings(folder, folder.read())
     record = folder.trial(4).read()
     shutil.rmtree(folder.trial(4).path)
     asked = {"params": record.params, "distributions": record.distributions}
@@ -142,7 +141,7 @@ def test_resume_survives_any_damage(interrupted: ExperimentFolder, tmp_path: Pat
         for trial in folder.trials():
             before = interrupted.trial(trial.number)
             try:
-                record = read_trial(trial)
+                record = TrialSnapshot.read(trial).record
             except ValueError:
                 assert path == trial.record_path
                 assert f"{path} is damaged: " in result.stderr

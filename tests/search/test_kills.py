@@ -116,7 +116,9 @@ def test_workers_die(tmp_path: Path, settings: Path) -> None:
     killed: list[int] = []
     kept = Kept(folder)
     with ended(driver):
+        end = time.monotonic() + 400
         while len(killed) < 5:
+            assert time.monotonic() < end, f"killed only {killed}"
             pids = wait_for(lambda: {n: p for n, p in worker_pids(folder).items() if alive(p)}, what="a worker")
             number, pid = draw.choice(sorted(pids.items()))
             # Not one trial more often than it is started again.
