@@ -85,7 +85,7 @@ def start(*arguments: object, log: Path) -> "subprocess.Popen[bytes]":
     """`alphaprune ARGUMENTS` in a process group of its own, its output appended to `log`."""
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "search", *map(str, arguments)],
+            [sys.executable, "-m", "alphaprune", *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -96,7 +96,7 @@ def start(*arguments: object, log: Path) -> "subprocess.Popen[bytes]":
 def run(*arguments: object, timeout: float = 240) -> "subprocess.CompletedProcess[str]":
     """`alphaprune ARGUMENTS` to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "search", *map(str, arguments)],
+        [sys.executable, "-m", "alphaprune", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -110,7 +110,7 @@ def test_cifar10_without_a_network_says_what_to_do_instead(tmp_path: Path) -> No
         "http_proxy": "http://127.0.0.1:9",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "search", "run", "cifar10-small", "--storage", tmp_path / "r"],
+        [sys.executable, "-m", "alphaprune", "run", "cifar10-small", "--storage", tmp_path / "r"],
         capture_output=True,
         text=True,
         env=environment,

@@ -184,7 +184,7 @@ def test_where_nothing_is_there_is_one_line(tmp_path: Path) -> None:
 def test_a_terminal_that_knows_ascii_alone(finished: tuple[ExperimentFolder, Result]) -> None:
     folder, _ = finished
     ran = subprocess.run(
-        [sys.executable, "-m", "search", "rank", "search", "--storage", str(folder.path.parent)],
+        [sys.executable, "-m", "alphaprune", "rank", "search", "--storage", str(folder.path.parent)],
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         check=False,

@@ -35,7 +35,7 @@ def test_the_best_node_has_a_gpu_and_the_most_cpus(
     described = [
         {
             "NodeID": place,
-            "ResourceSettings": {name: has for name, has in zip(("CPU", "GPU"), node, strict=True) if has},
+            "Resources": {name: has for name, has in zip(("CPU", "GPU"), node, strict=True) if has},
         }
         for place, node in enumerate(nodes)
     ]
