@@ -1,13 +1,6 @@
-"""The device that trials compute on, and the CPUs that are this process's."""
-
-import os
+"""The device that networks are trained and measured on."""
 
 import torch
-
-
-def cpus() -> set[int]:
-    """Those that this process may run on, which can be fewer than the machine has: taskset, Slurm, a cpuset."""
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def default_device() -> torch.device:

@@ -14,9 +14,9 @@ from search.backends.base import MeasureNetwork, Node, SearchRun, TrialResources
 from search.interruption import full_disk_interrupts
 from search.settings import ResourceSettings
 from trainable.config import DenseConfig
+from trainable.cpus import cpus
 from trainable.data.dataset import Data
 from trainable.dense import Dense, load_dense, train_dense
-from trainable.device import cpus
 from trainable.measurement.protocol import measure_network
 from trainable.recorded_trial import RecordedTrial, stop
 

@@ -19,7 +19,7 @@ import analysis
 from records.dense import read_dense_record
 from records.experiment import ExperimentFolder
 from records.files import read_json
-from trainable.device import cpus
+from trainable.cpus import cpus
 from trainable.measurement import machine_lock
 from trainable.network.weights import load_pruned
 

@@ -1,6 +1,6 @@
 """What of the machine is this process's."""
 
-from trainable.device import cpus
+from trainable.cpus import cpus
 
 
 def test_the_cpus_are_those_that_a_process_may_use(one_cpu: int) -> None:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image, UnidentifiedImageError
 
-from trainable.device import cpus
+from trainable.cpus import cpus
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]

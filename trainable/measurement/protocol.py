@@ -17,8 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from records.files import now
 from records.measurement import Measurement, NetworkMeasurement
+from trainable.cpus import cpus
 from trainable.data.dataset import Split
-from trainable.device import cpus
 from trainable.errors import TrialError
 from trainable.measurement import latency, memory
 from trainable.measurement.machine_lock import measuring

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import trainable
+import alphaprune
 from trainable.network.vgg16 import VGG16, initialised
 from trainable.network.weights import load_pruned, save_network
 
@@ -33,7 +33,7 @@ def folder(network: VGG16, tmp_path: Path) -> Path:
 
 
 def test_what_comes_back_is_the_same_to_the_bit(network: VGG16, folder: Path) -> None:
-    loaded = trainable.load_pruned(str(folder))
+    loaded = alphaprune.load_pruned(str(folder))
     assert not loaded.training
     assert (loaded.widths, loaded.classes) == (WIDTHS, 7)
     assert loaded.state_dict().keys() == network.state_dict().keys()
