@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import ConfigDict, TypeAdapter
 
 from records.files import now, read_record, read_rows
+from records.numbers import Count, Number
 
 FILE_NAME = "dense.json"
 ROWS_NAME = "epochs.jsonl"
@@ -37,18 +38,18 @@ class DenseRecord:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
 
     hash: str
-    epochs: int
-    train_loss: float
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    widths: tuple[int, ...]
-    channels: int
-    parameters: int
-    macs: int
-    seconds: float
+    epochs: Count
+    train_loss: Number
+    train_accuracy: Number
+    val_loss: Number
+    val_accuracy: Number
+    widths: tuple[Count, ...]
+    channels: Count
+    parameters: Count
+    macs: Count
+    seconds: Number
     device: str
-    threads: int
+    threads: Count
     created: str = field(default_factory=now)
 
 

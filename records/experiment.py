@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 from pydantic import ConfigDict, TypeAdapter
 
 from records.files import now, read_json, read_record, write_json
+from records.numbers import Count
 from records.trial import TrialFolder
 
 # One more whenever this version could no longer read, or would misread, what the next one writes.
@@ -26,10 +27,10 @@ class DataRecord:
 
     name: str
     fingerprint: str
-    classes: int
-    train_images: int
-    validation_images: int
-    test_images: int
+    classes: Count
+    train_images: Count
+    validation_images: Count
+    test_images: Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +111,22 @@ class ExperimentFolder:
     def trial(self, number: int) -> TrialFolder:
         return TrialFolder(self.trials_path / f"{number:05}")
 
+    def trial_names(self) -> list[str]:
+        """The names of all trials' folders, in the order of their numbers.
+
+        Raises:
+            ValueError: in one line that names the folder of the trials, where it cannot be read.
+        """
+        try:
+            names = [path.name for path in self.trials_path.iterdir()]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ValueError(f"{self.trials_path} cannot be read: {error.strerror}") from error
+        numbered = [name for name in names if name.isascii() and name.isdecimal()]
+        return sorted(numbered, key=lambda name: (int(name), name))
+
     def trials(self) -> Iterator[TrialFolder]:
-        """The folders of all trials, in the order of their numbers."""
-        names = [path.name for path in self.trials_path.glob("[0-9]*") if path.name.isdecimal()]
-        for name in sorted(names, key=int):
+        """The folders of all trials, in the order of their numbers; raises ValueError as `trial_names`."""
+        for name in self.trial_names():
             yield TrialFolder(self.trials_path / name)

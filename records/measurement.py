@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 
 from records.files import describe_invalid
+from records.numbers import Integer, Number
 
 # Latencies are measured at these batch sizes, and so are named the columns.
 BATCH_SIZES = (1, 32, 256)
-
-Number = Annotated[float, Field(allow_inf_nan=False)] | None
 
 
 def _in_utc(time: str) -> str:
@@ -28,17 +27,17 @@ def _in_utc(time: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Quartiles:
-    median: Number = None
-    q1: Number = None
-    q3: Number = None
+    median: Number | None = None
+    q1: Number | None = None
+    q3: Number | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
     """One forward pass of a batch, dense and pruned in turn; speedup: dense / pruned, pair by pair."""
 
-    batch_size: int
-    pairs: int | None = None
+    batch_size: Integer
+    pairs: Integer | None = None
     dense_ms: Quartiles = Quartiles()
     pruned_ms: Quartiles = Quartiles()
     speedup: Quartiles = Quartiles()
@@ -48,12 +47,12 @@ class Latency:
 class BatchMemory:
     """Memory while batches of one size pass, over what the process holds idle, to which the weights are added."""
 
-    batch_size: int
-    peak_bytes: int | None = None
-    mean_bytes: int | None = None
-    reserved_bytes: int | None = None
-    samples: int | None = None
-    passes: int | None = None
+    batch_size: Integer
+    peak_bytes: Integer | None = None
+    mean_bytes: Integer | None = None
+    reserved_bytes: Integer | None = None
+    samples: Integer | None = None
+    passes: Integer | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +62,11 @@ class Memory:
     counter: what was counted, in words. sample_ms: milliseconds between two samples.
     """
 
-    weights_bytes: int | None = None
-    activation_bytes: int | None = None
+    weights_bytes: Integer | None = None
+    activation_bytes: Integer | None = None
     batches: tuple[BatchMemory, ...] = ()
     counter: str | None = None
-    sample_ms: Number = None
+    sample_ms: Number | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,26 +75,26 @@ class TestRun:
 
     __test__: ClassVar[bool] = False  # or pytest would take it for a test
 
-    images: int | None = None
-    accuracy: Number = None
-    loss: Number = None
-    seconds: Number = None
-    peak_bytes: int | None = None
-    mean_bytes: int | None = None
-    reserved_bytes: int | None = None
-    host_peak_bytes: int | None = None
-    host_mean_bytes: int | None = None
-    samples: int | None = None
-    passes: int | None = None
+    images: Integer | None = None
+    accuracy: Number | None = None
+    loss: Number | None = None
+    seconds: Number | None = None
+    peak_bytes: Integer | None = None
+    mean_bytes: Integer | None = None
+    reserved_bytes: Integer | None = None
+    host_peak_bytes: Integer | None = None
+    host_mean_bytes: Integer | None = None
+    samples: Integer | None = None
+    passes: Integer | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkMeasurement:
     """One network. size_bytes: of its model.safetensors."""
 
-    size_bytes: int | None = None
-    macs: int | None = None
-    parameters: int | None = None
+    size_bytes: Integer | None = None
+    macs: Integer | None = None
+    parameters: Integer | None = None
     memory: Memory | None = None
     test: TestRun | None = None
 
@@ -114,14 +113,14 @@ class Measurement:
 
     created: Annotated[str, AfterValidator(_in_utc)] | None = None
     alone: bool | None = None
-    busy: Number = None
+    busy: Number | None = None
     measured_on: str | None = None
     host: str | None = None
     device: str | None = None
-    device_memory_bytes: int | None = None
+    device_memory_bytes: Integer | None = None
     torch: str | None = None
     cuda: str | None = None
-    threads: int | None = None
+    threads: Integer | None = None
     dtype: str | None = None
     memory_format: str | None = None
     compile: str | None = None

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from records.epoch import EpochRow, parse_epoch_rows
 from records.files import append_row, locked, now, read_record, replace_rows, write_json
+from records.numbers import Count, Number
 
 State = Literal["running", "complete", "stopped", "failed"]
 Kind = Literal["searched", "control", "branch", "repeat"]
@@ -24,9 +25,9 @@ class Parent:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    number: int
-    epoch: int
-    alpha: float | None = None
+    number: Count
+    epoch: Count
+    alpha: Number | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +41,14 @@ class Cut:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    epoch: int
-    widths: tuple[int, ...]
-    channels: int
-    parameters: int
-    macs: int
-    val_loss: float | None = None
-    val_accuracy: float | None = None
-    difference: float | None = None
+    epoch: Count
+    widths: tuple[Count, ...]
+    channels: Count
+    parameters: Count
+    macs: Count
+    val_loss: Number | None = None
+    val_accuracy: Number | None = None
+    difference: Number | None = None
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,15 @@ class TrialRecord:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    number: Annotated[int, Field(ge=0, lt=2**63)]
+    number: Count
     config: dict[str, Any]
     control: str | None = None
     parent: Parent | None = None
-    confirms: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    confirms: Count | None = None
     params: dict[str, Any] = field(default_factory=dict)
     distributions: dict[str, str] = field(default_factory=dict)
     state: State = "running"
-    attempt: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    attempt: Count = 0
     host: str | None = None
     device: str | None = None
     cut: Cut | None = None

@@ -1,6 +1,7 @@
 """The dense network's record and rows: what is damaged is named, what is new is passed over."""
 
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -58,7 +59,14 @@ def test_a_record_without_what_trials_rest_on_is_damaged(tmp_path: Path, missing
         read_dense_record(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"hash": 3}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", '{"hash": 3}'),
+        *(json.dumps(asdict(RECORD) | {"macs": macs}) for macs in (-1, 2**63, 9e3)),
+        *(json.dumps(asdict(RECORD) | {"val_accuracy": accuracy}) for accuracy in (math.nan, math.inf)),
+    ],
+)
 def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / FILE_NAME).write_text(content)
     with pytest.raises(ValueError, match=rf"^{tmp_path / FILE_NAME} is damaged: "):

@@ -116,8 +116,15 @@ def test_trials_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for number in (100, 12, 3):
         experiment.trial(number).create(TrialRecord(number, {}))
     (tmp_path / "trials" / "notes").mkdir()
+    assert experiment.trial_names() == ["00003", "00012", "00100"]
     assert [folder.read().number for folder in experiment.trials()] == [3, 12, 100]
     assert experiment.trial(12).path == tmp_path / "trials" / "00012"
+
+
+def test_trials_that_cannot_be_listed_are_not_taken_for_none(tmp_path: Path) -> None:
+    (tmp_path / "trials").write_text("a file")
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/trials cannot be read: Not a directory$"):
+        list(ExperimentFolder(tmp_path).trials())
 
 
 def test_find_says_what_is_there(tmp_path: Path) -> None:

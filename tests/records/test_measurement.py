@@ -131,6 +131,7 @@ def test_times_are_in_utc(given: str, utc: str) -> None:
         (written(FULL, latency=[{"pairs": 3}]), "^latency.0.batch_size"),
         (written(FULL, latency=[{"batch_size": 1, "speedup": {"median": float("inf")}}]), "^latency.0.speedup.median"),
         (written(FULL, pruned={"test": {"accuracy": float("-inf")}}), "^pruned.test.accuracy"),
+        (written(FULL, pruned={"size_bytes": 2**63}), "^pruned.size_bytes"),
         (written(FULL, dense={"memory": {"batches": [{"batch_size": "1"}]}}), "^dense.memory.batches.0.batch_size"),
     ],
 )

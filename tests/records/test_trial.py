@@ -1,9 +1,12 @@
 """A trial's record and its files: what is written is read again, what is damaged is named, and one writes at a time."""
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import MISSING, asdict, fields, replace
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from examples import make_row
 
 from records.epoch import METRICS
 from records.experiment import ExperimentFolder
-from records.files import append_row, replace_rows
+from records.files import append_row, read_json, replace_rows
 from records.trial import Cut, FencedError, Parent, TrialFolder, TrialRecord
 
 ROOT = Path(__file__).parents[2]
@@ -278,3 +281,26 @@ def test_importing_the_records_imports_nothing_heavy() -> None:
     code = f"import sys, {', '.join(names)}; print({{'torch', 'ray', 'optuna', 'pandas', 'numpy'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        *(("number", value) for value in (-1, 2**63)),
+        *(("attempt", value) for value in (-1, 2**63)),
+        *(("parent.epoch", value) for value in (-1, 2**63)),
+        *(("parent.alpha", value) for value in (math.nan, math.inf)),
+        *(("cut.macs", value) for value in (-1, 2**63, 10**400)),
+        *(("cut.widths.0", value) for value in (-1, 2**63)),
+        *(("cut.val_accuracy", value) for value in (math.nan, math.inf)),
+    ],
+)
+def test_a_number_that_no_column_holds_is_damage(tmp_path: Path, place: str, value: float) -> None:
+    folder = ExperimentFolder(tmp_path).trial(FULL.number)
+    folder.create(FULL)
+    values: Any = read_json(folder.record_path)
+    *path, last = [int(key) if key.isdecimal() else key for key in place.split(".")]
+    reduce(getitem, path, values)[last] = value
+    folder.record_path.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: {place}: "):
+        folder.read()
