@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -82,7 +82,7 @@ def _outcomes(name: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _versions(experiment: "Experiment") -> dict[str, Any]:
-    return {key: experiment.record[key] for key in ("data", "versions") if key in experiment.record}
+    return {"data": asdict(experiment.record.data), "versions": experiment.record.versions}
 
 
 def _differing(names: tuple[str, str], a: Mapping[str, Any], b: Mapping[str, Any]) -> pd.DataFrame:

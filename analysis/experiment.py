@@ -1,19 +1,26 @@
 """An experiment as its records tell it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from analysis.rank import hypervolume, ranking
+from analysis.tables.measurements import read_measurement
+from analysis.tables.problems import Problems
+from records.dense import DenseRecord
+from records.experiment import ExperimentFolder, ExperimentRecord
+from records.measurement import Measurement
+from records.trial import TrialFolder, TrialRecord
 
 if TYPE_CHECKING:
     import optuna
 
 
-class Once:
+class LazyFrame:
     """A frame that is made when it is first asked for."""
 
     def __init__(self, make: Callable[[], pd.DataFrame]) -> None:
@@ -25,12 +32,9 @@ class Once:
             self._frame, self._make = self._make(), None
         return self._frame
 
-    def __reduce__(self) -> tuple[Callable[..., "Once"], tuple[pd.DataFrame]]:
-        return _made, (self.get(),)
-
-
-def _made(frame: pd.DataFrame) -> Once:
-    return Once(lambda: frame)
+    def __getstate__(self) -> dict[str, Any]:
+        """The frame itself, since what makes it may not be pickled."""
+        return {"_frame": self.get(), "_make": None}
 
 
 def summary(name: str, states: "pd.Series[str]", problems: Sequence[str]) -> str:
@@ -43,46 +47,25 @@ def summary(name: str, states: "pd.Series[str]", problems: Sequence[str]) -> str
     return f"<{name}: {trials}{f' ({counts})' if counts else ''}, {trouble}>"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Experiment:
-    """What `analysis.load` read. Equal to nothing but itself.
+class RankedTrials(ABC):
+    """What one experiment's trials and those of several can be asked for.
 
-    record: experiment.json. dense: dense/dense.json, None as long as there is none. dense_measure: how fast, large and
-    accurate the dense network is, by the names of the trials' columns (tables.measurements); {} where nothing was
-    measured. trials: a row a trial, controls and repeats included (columns: tables.trials). problems: what could not
-    be read or does not fit together, a line each that begins with the file's name.
+    A frame may be indexed by (experiment, number) where ranking wants one number a trial: `_number_trials` gives the
+    frame to be ranked, and `_restore_index` gives rows of it the index of `trials` again.
     """
 
-    path: Path
-    record: dict[str, Any]
-    dense: dict[str, Any] | None
-    dense_measure: dict[str, Any]
     trials: pd.DataFrame
-    problems: list[str]
-    _epochs: Once
 
-    def __repr__(self) -> str:
-        return summary(f"Experiment {self.name!r}", self.trials["state"], self.problems)
+    @abstractmethod
+    def _number_trials(self) -> pd.DataFrame: ...
 
-    @property
-    def name(self) -> str:
-        return str(self.record["name"])
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The resolved settings, as experiment.json holds them."""
-        settings: dict[str, Any] = self.record["settings"]
-        return settings
-
-    @property
-    def epochs(self) -> pd.DataFrame:
-        """A row an epoch, in the order of the trials (columns: tables.epochs), as it was when `trials` was read."""
-        return self._epochs.get()
+    @abstractmethod
+    def _restore_index(self, rows: pd.DataFrame) -> pd.DataFrame: ...
 
     @property
     def controls(self) -> pd.DataFrame:
         """The rows of `trials` that are controls; their repeats with other seeds are none."""
-        return self.trials[self.trials["control"].notna() & self.trials["confirms"].isna()]
+        return self.trials[self.trials["kind"] == "control"]
 
     def rank(
         self,
@@ -92,24 +75,88 @@ class Experiment:
         weights: Mapping[str, float] | None = None,
     ) -> pd.DataFrame:
         """The complete trials, controls included, best first: see analysis.rank.ranking.rank."""
-        return ranking.rank(self.trials, by, where, top, weights)
+        return self._restore_index(ranking.rank(self._number_trials(), by, where, top, weights))
 
     def pareto(self, objectives: Sequence[str] = ranking.OBJECTIVES, where: str | None = None) -> pd.DataFrame:
         """The complete trials that no other beats in all `objectives`: see analysis.rank.ranking.pareto."""
-        return ranking.pareto(self.trials, objectives, where)
+        return self._restore_index(ranking.pareto(self._number_trials(), objectives, where))
 
     def best(self, by: str | Sequence[str] | None = None, where: str | None = None) -> "pd.Series[Any]":
-        """The first trial of a ranking: see analysis.rank.ranking.best."""
-        return ranking.best(self.trials, by, where)
+        """The first trial of a ranking, its name being its place in the index: see analysis.rank.ranking.best."""
+        best = ranking.best(self._number_trials(), by, where)
+        return self._restore_index(best.to_frame().T).iloc[0]
 
     def hypervolume(
         self, objectives: Sequence[str] = hypervolume.OBJECTIVES, reference: Sequence[float] | None = None
     ) -> float:
-        """What the complete trials dominate: see analysis.rank.hypervolume.hypervolume."""
-        return hypervolume.hypervolume(self.trials, objectives, reference)
+        """What the complete trials dominate together: see analysis.rank.hypervolume.hypervolume."""
+        return hypervolume.hypervolume(self._number_trials(), objectives, reference)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Experiment(RankedTrials):
+    """What `analysis.load` read. Equal to nothing but itself.
+
+    record: experiment.json. dense: dense/dense.json, None before it is trained and where it is damaged. dense_measure:
+    how fast, large and accurate the dense network is, by the names of the trials' columns (tables.measurements); {}
+    where nothing was measured. trials: a row a trial, controls and repeats included (columns: tables.trials). problems:
+    what could not be read or does not fit together, a line each that begins with the file's name.
+    """
+
+    path: Path
+    record: ExperimentRecord
+    dense: DenseRecord | None
+    dense_measure: dict[str, Any]
+    trials: pd.DataFrame
+    problems: list[str]
+    _epochs: LazyFrame
+    _records: dict[int, TrialRecord] = field(default_factory=dict)
+    _measurements: dict[int, Measurement | None] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return summary(f"Experiment {self.name!r}", self.trials["state"], self.problems)
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The resolved settings, as experiment.json holds them."""
+        return self.record.settings
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """A row an epoch, in the order of the trials (columns: tables.epochs), as it was when `trials` was read."""
+        return self._epochs.get()
+
+    def trial_record(self, number: int) -> TrialRecord:
+        """A trial's record, read when it is first asked for unless it was read before.
+
+        Raises:
+            ValueError: in one line, where it is not there, or has been damaged or lost since `trials` was read.
+        """
+        if number not in self._records:
+            self._records[number] = self._folder(number).read()
+        return self._records[number]
+
+    def measurement(self, number: int) -> Measurement | None:
+        """What was measured of a trial, as `trial_record`; None where nothing was or the file is damaged."""
+        if number not in self._measurements:
+            self._measurements[number] = read_measurement(self._folder(number), Problems())
+        return self._measurements[number]
 
     def study(self) -> "optuna.Study":
         """What the search asked for, as an Optuna study in memory: see analysis.optuna_study.study_of."""
         from analysis.optuna_study import study_of
 
         return study_of(self)
+
+    def _folder(self, number: int) -> TrialFolder:
+        return ExperimentFolder(self.path).trial(number)
+
+    def _number_trials(self) -> pd.DataFrame:
+        return self.trials
+
+    def _restore_index(self, rows: pd.DataFrame) -> pd.DataFrame:
+        return rows

@@ -14,7 +14,6 @@ import pandas as pd
 from analysis.columns import column
 from analysis.rank.ranking import OBJECTIVES, direction
 from analysis.text import printable
-from records.experiment import ExperimentFolder
 from records.trial import TrialRecord
 
 if TYPE_CHECKING:
@@ -68,12 +67,11 @@ def study_of(experiment: "Experiment") -> "optuna.Study":
             directions=["minimize" if direction(name)[1] else "maximize" for name in objectives],
         )
         study.set_metric_names(list(objectives))
-    folder = ExperimentFolder(experiment.path)
     reported = _reported(experiment.epochs, objectives)
     numbers: list[int] = experiment.trials.index.tolist()
     for number, (_, row) in zip(numbers, experiment.trials.iterrows(), strict=True):
         try:
-            record = folder.trial(number).read()
+            record = experiment.trial_record(number)
             if record.kind != "searched":
                 continue
             trial = trial_of(record, _values(row, objectives), reported.get(number, {}))

@@ -99,7 +99,7 @@ def status(experiment: Experiment, at: datetime | None = None) -> Status:
     ranked = experiment.rank(by="pruned_val_accuracy")
     return Status(
         name=experiment.name,
-        dense_val_accuracy=_known(number_of(experiment.dense, "val_accuracy")),
+        dense_val_accuracy=experiment.dense.val_accuracy if experiment.dense else None,
         controls=_counts(trials[is_control], _product(planned, ("kinds", "amounts"))),
         branches=_counts(trials[is_branch], None),
         repeats=_counts(trials[is_repeat], None),

@@ -86,7 +86,7 @@ class AccuracyAgainst:
 def accuracy_against_macs_info(experiment: Experiment) -> AccuracyAgainst:
     """Complete trials by MACs: in percent of the dense network's, in millions where those are not known."""
     ranked = experiment.rank()
-    dense_macs = number_of(experiment.dense, "macs")
+    dense_macs = experiment.dense.macs if experiment.dense else math.nan
     if dense_macs > 0:
         quantity, xs, dense = SHARE, 100 * numbers_in(ranked, "macs") / dense_macs, 100.0
     else:
@@ -158,7 +158,7 @@ def _info(
         std = None if math.isnan(deviation) else deviation
         points.append(Point(one, float(xs[number]), float(accuracies[number]), std, int(seeds[number]), hover(lines)))
     points.sort(key=lambda point: (point.x, -point.accuracy, point.who.number))
-    accuracy = number_of(experiment.dense, "val_accuracy")
+    accuracy = experiment.dense.val_accuracy if experiment.dense else math.nan
     dense = (None if math.isnan(dense_x) else dense_x, None if math.isnan(accuracy) else accuracy)
     floor = _floor([point.accuracy for point in points])
     front = _front(points)

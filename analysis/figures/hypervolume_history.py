@@ -10,7 +10,6 @@ from analysis.experiment import Experiment
 from analysis.figures.style import FAMILY_COLOURS, figure, sentence
 from analysis.labels import count
 from analysis.optuna_study import study_of
-from analysis.tables.trials import number_of
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,10 @@ def hypervolume_history_info(experiment: Experiment) -> HypervolumeHistory:
         return HypervolumeHistory("The search had one objective, so it has no front that could grow.", "", ())
     rising = [direction is optuna.study.StudyDirection.MAXIMIZE for direction in study.directions]
     costs = [name for name, up in zip(objectives, rising, strict=True) if not up]
-    worst = [0.0 if up else number_of(experiment.dense, name) for name, up in zip(objectives, rising, strict=True)]
-    most = math.prod(number_of(experiment.dense, name) for name in costs)
+    worst = [
+        0.0 if up else getattr(experiment.dense, name, math.nan) for name, up in zip(objectives, rising, strict=True)
+    ]
+    most = math.prod(getattr(experiment.dense, name, math.nan) for name in costs)
     if not most > 0:
         unknown = f"The dense network's {' and '.join(costs)} are not known, so neither is the size of the front."
         return HypervolumeHistory(unknown, "", ())

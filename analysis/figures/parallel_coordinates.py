@@ -12,7 +12,6 @@ import plotly.graph_objects as go
 from analysis.experiment import Experiment
 from analysis.figures.style import INK, MUTED, family_colour, figure, hover, sentence, shown
 from analysis.labels import Who, count, percentage, searched, who
-from analysis.tables.trials import number_of
 
 # What every trial has beside the parameters whose names have a dot.
 _PLAIN_PARAMETERS = frozenset({"alpha_fraction", "alpha_lr", "epochs_per_alpha"})
@@ -47,7 +46,7 @@ def parallel_coordinates_info(experiment: Experiment) -> ParallelCoordinates:
         return ParallelCoordinates(few, (), (), ())
     names = [name for name in map(str, trials.columns) if "." in name or name in _PLAIN_PARAMETERS]
     axes = [axis for name in names if (axis := _axis(name, trials[name].tolist())) is not None]
-    dense = number_of(experiment.dense, "macs")
+    dense = experiment.dense.macs if experiment.dense else math.nan
     share = dense > 0
     macs = (trials["macs"] / (dense if share else 1e6)).tolist()
     accuracies = trials["pruned_val_accuracy"].tolist()

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
 from analysis.figures.style import control_colour, family_colour, figure, sentence, shade, shown
 from analysis.labels import Who, chosen, count, percentage
-from records.experiment import ExperimentFolder
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ def widths_info(experiment: Experiment, numbers: Sequence[int] | None = None) ->
     trials = tuple((one, widths) for one in chosen(experiment, numbers) if (widths := _cut_widths(experiment, one)))
     if not trials:
         return Widths("No channels have been removed yet, so there are no widths to show.", (), ())
-    dense = _whole_numbers((experiment.dense or {}).get("widths"))
+    dense = experiment.dense.widths if experiment.dense else ()
     return Widths(_title(dense, *trials[0]), dense, trials)
 
 
@@ -73,16 +71,10 @@ def widths(experiment: Experiment, numbers: Sequence[int] | None = None) -> go.F
 
 def _cut_widths(experiment: Experiment, one: Who) -> tuple[int, ...]:
     try:
-        cut = ExperimentFolder(experiment.path).trial(one.number).read().cut
-    except ValueError:
-        return ()  # replaced or lost since the experiment was loaded
-    return () if cut is None else _whole_numbers(cut.widths)
-
-
-def _whole_numbers(widths: Any) -> tuple[int, ...]:
-    if not isinstance(widths, list | tuple) or len(widths) > 1000:
+        cut = experiment.trial_record(one.number).cut
+    except ValueError:  # damaged or lost since the experiment was loaded
         return ()
-    return tuple(widths) if all(type(width) is int and 0 <= width < 2**31 for width in widths) else ()
+    return cut.widths if cut else ()
 
 
 def _title(dense: tuple[int, ...], one: Who, kept: tuple[int, ...]) -> str:

@@ -1,16 +1,16 @@
 """Trials with an alpha schedule against the controls that cut as much: how far apart, and whether that is noise."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
 from analysis.labels import numbers_in
 from analysis.rank.ranking import rank
-from analysis.tables.trials import number_of
+from records.experiment import DataRecord
 
 # Cuts count as the same that differ by no more of the dense network's MACs, and by no more of those that are kept.
 WITHIN = 0.02
@@ -90,7 +90,7 @@ def candidates(trials: pd.DataFrame) -> int:
     return int(with_alpha(trials)["state"].isin(["complete", "stopped"]).sum())
 
 
-def comparisons(trials: pd.DataFrame, data: Mapping[str, Any]) -> list[Comparison]:
+def comparisons(trials: pd.DataFrame, data: DataRecord) -> list[Comparison]:
     """A comparison for each amount that the controls cut, the least first.
 
     At each, the best of all trials with alpha that cut as much or more (within `tolerance`) meets the best such
@@ -121,7 +121,7 @@ def comparisons(trials: pd.DataFrame, data: Mapping[str, Any]) -> list[Compariso
     return found
 
 
-def compared_trials(trials: pd.DataFrame, data: Mapping[str, Any]) -> list[int]:
+def compared_trials(trials: pd.DataFrame, data: DataRecord) -> list[int]:
     """The numbers of the trials and controls that `comparisons` rests on, sorted."""
     return sorted({each.number for one in comparisons(trials, data) for each in (one.alpha, one.control)})
 
@@ -185,14 +185,12 @@ def student(freedom: float) -> float:
     return _T[min(max(1, math.floor(freedom + 1e-9)), len(_T)) - 1]
 
 
-def _compare(
-    cut: float, ours: pd.DataFrame, theirs: pd.DataFrame, data: Mapping[str, Any], chosen_from: int
-) -> Comparison:
+def _compare(cut: float, ours: pd.DataFrame, theirs: pd.DataFrame, data: DataRecord, chosen_from: int) -> Comparison:
     alpha, control = _best_first(ours).head(1), _best_first(theirs).head(1)
     both = pd.concat([alpha, control])
     tested = bool(numbers_in(both, "test_accuracy").notna().all())
     ours_of, theirs_of = (_contender(row, kind, tested) for row, kind in ((alpha, "family"), (control, "control")))
-    count = number_of(data, "test_images" if tested else "validation_images")
+    count = data.test_images if tested else data.validation_images
     known = int(count) if count >= 1 else None
     width, basis = margin(ours_of, theirs_of, known)
     on: Literal["test", "validation"] = "test" if tested else "validation"

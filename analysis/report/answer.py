@@ -1,5 +1,6 @@
 """What an experiment found, in a few sentences: did alpha help, is the result faster, and how far to trust it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from analysis.report.phrases import control_name, family_name, listed, points, s
 from analysis.report.speed import speed_sentence
 from analysis.report.trust import trust_sentences
 from analysis.tables.trials import number_of
+from records.dense import DenseRecord
+from records.experiment import DataRecord
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Answer:
 
 
 def answer(
-    trials: pd.DataFrame, data: Mapping[str, Any], dense: Mapping[str, Any] | None, dense_measure: Mapping[str, Any]
+    trials: pd.DataFrame, data: DataRecord, dense: DenseRecord | None, dense_measure: Mapping[str, Any]
 ) -> Answer:
     """The answer that the complete trials give.
 
@@ -61,7 +64,7 @@ def _worst_first(one: Comparison) -> tuple[int, float]:
 
 
 def _verdict(
-    compared: list[Comparison], dense: Mapping[str, Any] | None, dense_measure: Mapping[str, Any]
+    compared: list[Comparison], dense: DenseRecord | None, dense_measure: Mapping[str, Any]
 ) -> tuple[str, tuple[str, ...]]:
     evidence = [_evidence(one, dense, dense_measure) for one in compared]
     if len(compared) == 1:
@@ -140,9 +143,13 @@ def _side(one: Comparison) -> str:
     return "above" if one.difference > 0 else "below"
 
 
-def _evidence(one: Comparison, dense: Mapping[str, Any] | None, dense_measure: Mapping[str, Any]) -> str:
+def _dense_accuracy(dense: DenseRecord | None) -> float:
+    return dense.val_accuracy if dense else math.nan
+
+
+def _evidence(one: Comparison, dense: DenseRecord | None, dense_measure: Mapping[str, Any]) -> str:
     """The accuracies behind a comparison, and the cuts where they, as they are shown, are not the one compared at."""
-    of_dense = number_of(dense_measure, "test_accuracy") if one.on == "test" else number_of(dense, "val_accuracy")
+    of_dense = number_of(dense_measure, "test_accuracy") if one.on == "test" else _dense_accuracy(dense)
     unequal = len({share(cut) for cut in (one.cut, one.alpha.cut, one.control.cut)}) > 1
     alpha, control = (
         percentage(each.accuracy) + (f" at {share(each.cut)} fewer MACs" if unequal else "")
@@ -169,7 +176,7 @@ def _uncompared(alphas: pd.DataFrame, controls: pd.DataFrame, compared: list[Com
 
 
 def _without_comparison(
-    trials: pd.DataFrame, alphas: pd.DataFrame, controls: pd.DataFrame, dense: Mapping[str, Any] | None
+    trials: pd.DataFrame, alphas: pd.DataFrame, controls: pd.DataFrame, dense: DenseRecord | None
 ) -> tuple[str, tuple[str, ...]]:
     """What can be said where nothing can be compared."""
     known = pd.concat([alphas, controls])
@@ -196,7 +203,7 @@ def _span(cuts: list[float]) -> str:
     return " to ".join(ends)
 
 
-def _reached(rows: pd.DataFrame, dense: Mapping[str, Any] | None) -> str:
+def _reached(rows: pd.DataFrame, dense: DenseRecord | None) -> str:
     row = rows.iloc[0]
     control = row["control"] if isinstance(row["control"], str) else None
     who = (
@@ -207,7 +214,7 @@ def _reached(rows: pd.DataFrame, dense: Mapping[str, Any] | None) -> str:
     text = f"The best {who} reaches {percentage(row['pruned_val_accuracy'])} of the validation images"
     if row["mac_sparsity"] >= 0:
         text += f" at {share(row['mac_sparsity'])} fewer MACs"
-    of_dense = number_of(dense, "val_accuracy")
+    of_dense = _dense_accuracy(dense)
     return text + (f"; the dense network has {percentage(of_dense)}." if of_dense >= 0 else ".")
 
 

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,7 @@ def _page(experiment: Experiment) -> str:
         figures=[(figure, Markup(figure.json)) for figure in figures],
         story=story(experiment),
         standing=standing(experiment),
-        answer=answer(
-            experiment.trials, experiment.record.get("data") or {}, experiment.dense, experiment.dense_measure
-        ),
+        answer=answer(experiment.trials, experiment.record.data, experiment.dense, experiment.dense_measure),
         table=ranking_table(experiment),
         most_rows=MOST_ROWS,
         unknown=UNKNOWN,
@@ -72,7 +71,7 @@ def _page(experiment: Experiment) -> str:
         texts=texts,
         created=now()[:16].replace("T", " "),
         settings=_settings(experiment.settings),
-        versions=_versions(experiment.record.get("versions")),
+        versions=_versions(experiment.record.versions),
         failed=_failed(experiment.trials),
         problems=[plain(problem, 400) for problem in experiment.problems],
         longest=LONGEST_LIST,
@@ -109,10 +108,8 @@ def _settings(settings: dict[str, Any]) -> str | None:
         return None
 
 
-def _versions(versions: Any) -> list[tuple[str, str]]:
-    if not isinstance(versions, dict):
-        return []
-    return [(plain(name), plain(version)) for name, version in versions.items() if isinstance(version, str)]
+def _versions(versions: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(plain(name), plain(version)) for name, version in versions.items()]
 
 
 def _failed(trials: pd.DataFrame) -> list[tuple[int, str]]:

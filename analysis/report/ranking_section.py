@@ -1,5 +1,6 @@
 """The ranking as the page's table: the dense network, then the groups of trials, best first."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +98,7 @@ def _dense(experiment: Experiment, cells: list[Cell], several: bool) -> Row:
     """The dense network's own figures; those of several devices together say nothing."""
     measure = {} if several else experiment.dense_measure
     values: dict[str, Any] = {str(name): number_of(measure, str(name)) for name in experiment.trials.columns}
-    accuracy = number_of(experiment.dense, "val_accuracy")
+    accuracy = experiment.dense.val_accuracy if experiment.dense else math.nan
     values |= {"mac_sparsity": 0.0, "parameter_sparsity": 0.0, "pruned_val_accuracy": accuracy, "seeds": 1}
     values |= {"policy": None, "measured_on": None}
     return Row("dense", "Dense network", "not pruned", False, tuple(cell(pd.Series(values)) for cell in cells))

@@ -1,14 +1,12 @@
 """What was searched, on what, and how it stands, in sentences of what the records say."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 
 from analysis.experiment import Experiment
 from analysis.labels import count, percentage, texts_in
 from analysis.report.phrases import family_name, listed, plain, share, whole
 from analysis.tables.trials import number_of
+from records.experiment import DataRecord
 
 _DATA = {"digits": "scikit-learn's handwritten digits", "cifar10": "CIFAR-10"}
 _OF = {"macs": "multiply-accumulate operations (MACs)", "parameters": "parameters", "channels": "channels"}
@@ -19,7 +17,7 @@ def story(experiment: Experiment) -> str:
     sentences = [
         "A trained VGG16 image classifier is made smaller and cheaper here by removing part of its channels, and many "
         "ways to do that are tried.",
-        _images(experiment.record.get("data")),
+        _images(experiment.record.data),
         _dense(experiment),
         _cut(experiment),
         _tried(experiment.trials),
@@ -52,21 +50,17 @@ def standing(experiment: Experiment) -> str:
     return text + (" What follows is what is known so far." if unfinished else "")
 
 
-def _images(data: Any) -> str:
-    if not isinstance(data, Mapping):
-        return ""
-    name = data.get("name")
-    of = _DATA.get(name, plain(name).rstrip("/").split("/")[-1]) if isinstance(name, str) else "images"
-    classes = whole(number_of(data, "classes"))
-    of += f" ({classes:,} class{'' if classes == 1 else 'es'})" if classes else ""
+def _images(data: DataRecord) -> str:
+    of = _DATA.get(data.name, plain(data.name).rstrip("/").split("/")[-1])
+    of += f" ({data.classes:,} class{'' if data.classes == 1 else 'es'})"
     parts = [
         f"{count(images, 'image')} {purpose}"
-        for key, purpose in (
-            ("train_images", "to train on"),
-            ("validation_images", "held out to choose by"),
-            ("test_images", "kept aside for the final test"),
+        for images, purpose in (
+            (data.train_images, "to train on"),
+            (data.validation_images, "held out to choose by"),
+            (data.test_images, "kept aside for the final test"),
         )
-        if (images := whole(number_of(data, key)))
+        if images
     ]
     return f"The data: {of}" + (f", {listed(parts)}." if parts else ".")
 
@@ -79,14 +73,13 @@ def _dense(experiment: Experiment) -> str:
     facts = [f"{share(width)} of the published width"] if width > 0 and width != 1 else []
     facts += [
         f"{_millions(value)} {what}"
-        for key, what in (("parameters", "parameters"), ("macs", "MACs an image"))
-        if (value := number_of(dense, key)) > 0
+        for value, what in ((dense.parameters, "parameters"), (dense.macs, "MACs an image"))
+        if value
     ]
     text = "The dense (unpruned) network"
     text += f" ({', '.join(facts)})" if facts else ""
-    accuracy, epochs = number_of(dense, "val_accuracy"), whole(number_of(dense, "epochs"))
-    trained = f" was trained for {count(epochs, 'epoch')}" if epochs else " was trained"
-    return f"{text}{trained}" + (f" to a validation accuracy of {percentage(accuracy)}." if accuracy >= 0 else ".")
+    trained = f" was trained for {count(dense.epochs, 'epoch')}" if dense.epochs else " was trained"
+    return f"{text}{trained} to a validation accuracy of {percentage(dense.val_accuracy)}."
 
 
 def _cut(experiment: Experiment) -> str:

@@ -1,20 +1,19 @@
 """How far the answer may be trusted: over how many seeds, on how many images, chosen among how many."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
 from analysis.labels import count
 from analysis.rank.comparison import Comparison, candidates, with_alpha
 from analysis.report.phrases import listed
-from analysis.tables.trials import number_of
+from records.experiment import DataRecord
 
 _INTERVAL = "± is the 95 % interval"
 
 
 def trust_sentences(
-    trials: pd.DataFrame, ranked: pd.DataFrame, compared: Sequence[Comparison], data: Mapping[str, Any]
+    trials: pd.DataFrame, ranked: pd.DataFrame, compared: Sequence[Comparison], data: DataRecord
 ) -> str:
     """What ± is, what it leaves out, and that the best was chosen.
 
@@ -24,8 +23,8 @@ def trust_sentences(
         data: of experiment.json.
     """
     chosen_from = candidates(trials)
-    validation = number_of(data, "validation_images")
-    on_images = count(int(validation), "validation image") if validation >= 1 else "validation images"
+    validation = data.validation_images
+    on_images = count(validation, "validation image") if validation >= 1 else "validation images"
     parts = [*_intervals(compared)]
     if not compared and ranked.empty:
         parts.append("There is nothing yet that could be trusted or doubted.")

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from analysis.tables.trials import number_of
 from analysis.text import UNKNOWN, percent, printable
+from records.dense import DenseRecord
 
 SPEEDUPS = {1: "batch1_speedup", 32: "batch32_speedup", 256: "batch256_speedup"}
 
@@ -21,9 +22,7 @@ _NAMED = 5  # so many trials are named below the table, the others counted
 _Row = Mapping[str, Any] | pd.Series  # a trial's row, or the dense network in the shape of one
 
 
-def ranking_table(
-    frame: pd.DataFrame, dense: Mapping[str, Any] | None, measured: Mapping[str, Any] | None = None
-) -> Table:
+def ranking_table(frame: pd.DataFrame, dense: DenseRecord | None, measured: Mapping[str, Any] | None = None) -> Table:
     """The ranking `frame` (of analysis.rank.ranking.rank) in at most 100 columns, the dense network above it.
 
     Where a trial of it was measured, the table takes at most 120 columns: what was measured stands in place of the
@@ -69,14 +68,12 @@ def _devices(frame: pd.DataFrame) -> list[str]:
     return sorted(frame["measured_on"].dropna().unique()) if "measured_on" in frame else []
 
 
-def _dense_row(
-    frame: pd.DataFrame, dense: Mapping[str, Any] | None, measured: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def _dense_row(frame: pd.DataFrame, dense: DenseRecord | None, measured: Mapping[str, Any] | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "mac_sparsity": 0.0,
         "parameter_sparsity": 0.0,
         "channel_sparsity": 0.0,
-        "pruned_val_accuracy": number_of(dense, "val_accuracy"),
+        "pruned_val_accuracy": dense.val_accuracy if dense else math.nan,
         "size_bytes": number_of(measured, "size_bytes"),
         "test_accuracy": number_of(measured, "test_accuracy"),
         "batch1_speedup": 1.0,

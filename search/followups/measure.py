@@ -42,7 +42,7 @@ def select_trials(folder: ExperimentFolder, selection: Selection) -> list[int]:
         repeated = complete["confirms"].notna()
         numbers = {*chosen, *complete.index[complete["control"].notna() | repeated]}
         if not selection.top:
-            numbers.update(compared_trials(trials, experiment.record.get("data") or {}))
+            numbers.update(compared_trials(trials, experiment.record.data))
     return sorted(
         int(number) for number in numbers if selection.again or not folder.trial(int(number)).measurement_path.exists()
     )

@@ -11,12 +11,13 @@ from typing import Any
 import optuna
 import pandas as pd
 import pytest
-from experiments import ExperimentBuilder
+from experiments import ExperimentBuilder, make_measurement, write_measurement
 
 import analysis
 from analysis.rank.filter import rows_where
 from records.epoch import METRICS
 from records.files import read_json, write_json
+from records.trial import Parent
 from trainable.config import PruningConfig
 from trainable.schedules.alpha import Cosine, Exponential, Piecewise, TimeBased
 from trainable.schedules.lr_policies import StagnationRestart
@@ -32,7 +33,7 @@ def test_what_the_records_say_is_in_the_frames(builder: ExperimentBuilder) -> No
     assert experiment.name == "demo"
     assert experiment.settings["search"]["trials"] == 4
     assert experiment.dense is not None
-    assert experiment.dense["val_accuracy"] == 0.94
+    assert experiment.dense.val_accuracy == 0.94
     assert experiment.problems == []
     assert experiment.trials.index.tolist() == [0, 1]
     assert experiment.controls.index.tolist() == [0]
@@ -168,8 +169,9 @@ def test_a_foreign_dense_json_is_a_problem(builder: ExperimentBuilder, text: str
     builder.add_trial(0)
     (builder.folder.dense / "dense.json").write_text(text)
     experiment = analysis.load(builder.path)
-    assert experiment.problems
-    assert all(problem.startswith("dense/dense.json ") for problem in experiment.problems)
+    [problem] = experiment.problems
+    assert problem.startswith("dense/dense.json is damaged: ")
+    assert experiment.dense is None
     assert math.isnan(experiment.trials.loc[0, "accuracy_drop"])
 
 
@@ -285,8 +287,9 @@ def test_epochs_that_do_not_follow_one_another_are_a_problem(builder: Experiment
     builder.add_trial(1)
     builder.add_trial(2).append_row(replace(last, epoch=5))
     assert analysis.load(builder.path).problems == [
-        "trials/00000/epochs.jsonl: epoch 3 follows epoch 3",
-        "trials/00002/epochs.jsonl: epoch 5 follows epoch 3",
+        "trials/00000/epochs.jsonl: line 4 is damaged (`epoch` must be 4, but is 3); it and the 1 after it are left "
+        "out",
+        "trials/00002/epochs.jsonl: line 4 is damaged (`epoch` must be 4, but is 5); it is left out",
     ]
 
 
@@ -320,6 +323,19 @@ def test_a_file_cut_short_anywhere_is_a_problem_and_no_traceback(builder: Experi
     assert analysis.load(builder.path).problems == []
 
 
+def test_trials_that_cannot_be_listed_are_a_problem(builder: ExperimentBuilder) -> None:
+    (builder.path / "trials").write_text("a file")
+    experiment = analysis.load(builder.path)
+    assert experiment.problems == ["trials cannot be read: Not a directory"]
+    assert len(experiment.trials) == 0
+
+
+def test_an_experiment_of_a_newer_version_is_refused_by_name(builder: ExperimentBuilder) -> None:
+    write_json(builder.folder.record_path, read_json(builder.folder.record_path) | {"format": 2, "more": 1})
+    with pytest.raises(ValueError, match=r"experiment\.json was written by a newer version of alphaprune"):
+        analysis.load(builder.path)
+
+
 def test_an_experiment_json_cut_short_anywhere_is_a_value_error(builder: ExperimentBuilder) -> None:
     path = builder.folder.record_path
     text = path.read_bytes().removesuffix(b"\n")
@@ -327,6 +343,12 @@ def test_an_experiment_json_cut_short_anywhere_is_a_value_error(builder: Experim
         path.write_bytes(text[:length])
         with pytest.raises(ValueError, match=r"experiment\.json is damaged"):
             analysis.load(builder.path)
+
+
+def make_older(folder: Path) -> None:
+    """Dates all files back, so that tables of them are written."""
+    for path in folder.rglob("*"):
+        os.utime(path, (path.stat().st_atime - 100, path.stat().st_mtime - 100))
 
 
 def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
@@ -337,6 +359,7 @@ def test_reading_writes_nothing_but_the_tables(builder: ExperimentBuilder) -> No
     trial = builder.add_trial(0)
     builder.add_trial(1)
     trial.rows_path.write_bytes(trial.rows_path.read_bytes()[:-5])
+    make_older(builder.path)
     before = snapshot(builder.path)
     analysis.load(builder.path, cache=False).rank()
     assert snapshot(builder.path) == before
@@ -367,6 +390,38 @@ def test_methods_give_what_the_modules_give(builder: ExperimentBuilder) -> None:
     assert experiment.hypervolume(["pruned_val_accuracy"], [0.9]) == pytest.approx(0.05)
     assert isinstance(experiment.study(), optuna.Study)
     assert analysis.diff(experiment, experiment).best["number"].tolist() == [1, 1]
+
+
+def test_a_trial_is_of_one_kind(builder: ExperimentBuilder) -> None:
+    builder.add_trial(0, control="one_shot")
+    builder.add_trial(1)
+    builder.add_trial(2, parent=Parent(number=1, epoch=1))
+    builder.add_trial(3, control="one_shot", confirms=0)
+    experiment = analysis.load(builder.path)
+    assert experiment.trials.columns[0] == "kind"
+    assert experiment.trials["kind"].tolist() == ["control", "searched", "branch", "repeat"]
+
+
+@pytest.mark.parametrize("from_tables", [False, True])
+def test_records_and_measurements_are_there_besides_the_frames(builder: ExperimentBuilder, from_tables: bool) -> None:
+    trials = [builder.add_trial(number) for number in range(3)]
+    write_measurement(trials[0], make_measurement())
+    make_older(builder.path)
+    experiment = analysis.load(builder.path)
+    if from_tables:
+        experiment = analysis.load(builder.path)
+        trials[2].record_path.unlink()
+        with pytest.raises(ValueError, match=r"trial\.json is missing"):
+            experiment.trial_record(2)
+    assert experiment.trial_record(0) == trials[0].read()
+    measurement = experiment.measurement(0)
+    assert measurement is not None
+    assert measurement.pruned == make_measurement().pruned
+    assert experiment.measurement(1) is None
+    for trial in trials[:2]:
+        shutil.rmtree(trial.path)
+    assert experiment.trial_record(0).number == 0
+    assert experiment.measurement(0) is measurement
 
 
 def test_the_repeats_of_a_control_are_no_controls(builder: ExperimentBuilder) -> None:

@@ -77,8 +77,9 @@ def test_the_run_ends_with_what_was_measured_and_the_report(finished: tuple[Expe
 def test_derived_files_can_be_deleted_and_come_back(finished: tuple[ExperimentFolder, Result]) -> None:
     folder, _ = finished
     before = analysis.load(folder.path)
-    for name in ("report.html", "study.journal", "tables/trials.parquet", "tables/epochs.parquet"):
+    for name in ("report.html", "study.journal"):
         (folder.path / name).unlink()
+    shutil.rmtree(folder.path / "tables", ignore_errors=True)  # not there yet if all this took less than two seconds
     (folder.trial(0).model / "measure.json").unlink()
     alphaprune("resume", "search", "--storage", folder.path.parent, "--local")
     assert (folder.path / "report.html").exists()

@@ -12,7 +12,8 @@ def test_the_history_of_two_trials_by_hand(synthetic: ExperimentBuilder) -> None
     synthetic.add_searched()
     synthetic.add_searched()
     experiment = synthetic.load()
-    macs = experiment.dense["macs"]
+    assert experiment.dense is not None
+    macs = experiment.dense.macs
     trials = experiment.trials.assign(pruned_val_accuracy=[0.8, 0.9], macs=[0.25 * macs, 0.5 * macs])
     info = hypervolume_history_info(replace(experiment, trials=trials))
     # 0.8 at three quarters of the MACs saved; then 0.1 more at a half.
@@ -34,7 +35,7 @@ def test_the_drawing_has_the_values(full: Experiment) -> None:
 
 
 def test_one_objective_has_no_front(full: Experiment) -> None:
-    record = full.record | {"settings": {"search": {"objectives": ["pruned_val_accuracy"]}}}
+    record = replace(full.record, settings={"search": {"objectives": ["pruned_val_accuracy"]}})
     assert "one objective" in hypervolume_history_info(replace(full, record=record)).title
 
 
@@ -45,7 +46,7 @@ def test_without_a_dense_network_it_is_not_known(full: Experiment) -> None:
 
 
 def test_settings_with_objectives_that_are_none(full: Experiment) -> None:
-    record = full.record | {"settings": {"search": {"objectives": ["macs", "beauty"]}}}
+    record = replace(full.record, settings={"search": {"objectives": ["macs", "beauty"]}})
     info = hypervolume_history_info(replace(full, record=record))
     assert info.values == ()
     assert "beauty" in info.title

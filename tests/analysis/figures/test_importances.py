@@ -58,7 +58,7 @@ def test_too_few_trials_are_said_in_words(synthetic: ExperimentBuilder) -> None:
 
 
 def test_settings_without_objectives_that_exist(full: Experiment) -> None:
-    record = full.record | {"settings": {"search": {"objectives": ["beauty"]}}}
+    record = replace(full.record, settings={"search": {"objectives": ["beauty"]}})
     info = importances_info(replace(full, record=record))
     assert info.importances == ()
     assert "beauty" in info.title

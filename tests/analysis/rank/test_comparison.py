@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -6,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from experiments import make_trials
+from experiments import DATA, make_trials
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,11 +23,12 @@ from analysis.rank.comparison import (
     tolerance,
 )
 from analysis.rank.ranking import rank
+from records.experiment import DataRecord
 
-IMAGES = {"validation_images": 400, "test_images": 10000}
+IMAGES = replace(DATA, validation_images=400)
 
 
-def compared(trials: pd.DataFrame, data: Any = IMAGES) -> list[Comparison]:
+def compared(trials: pd.DataFrame, data: DataRecord = IMAGES) -> list[Comparison]:
     return comparisons(trials, data)
 
 
@@ -186,9 +188,9 @@ def test_the_test_set_is_used_where_both_have_it_and_chooses_nobody() -> None:
     assert (one.on, one.images, one.alpha.accuracy) == ("validation", 400, 0.9)
 
 
-@pytest.mark.parametrize("data", [{}, {"validation_images": "many"}, {"validation_images": 0}, [], None])
-def test_without_a_number_of_images_the_noise_is_unknown(data: Any) -> None:
-    [one] = compared(make_trials({"accuracy": 0.9}, {"accuracy": 0.8, "control": "one_shot"}), data)
+def test_without_images_the_noise_is_unknown() -> None:
+    trials = make_trials({"accuracy": 0.9}, {"accuracy": 0.8, "control": "one_shot"})
+    [one] = compared(trials, replace(DATA, validation_images=0))
     assert (one.basis, one.outcome, one.images) == ("unknown", "unknown", None)
 
 

@@ -1,20 +1,24 @@
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from experiments import make_trials
+from experiments import DATA, DENSE, make_trials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.report.answer import Answer, answer
+from records.dense import DenseRecord
+from records.experiment import DataRecord
 
-DATA = {"validation_images": 5000, "test_images": 10000}
 ONE_SHOT = {"control": "one_shot", "accuracy": 0.9}
 
 
-def answered(trials: Any, dense: Any = None, dense_measure: Any = None, data: Any = DATA) -> Answer:
-    return answer(trials, data, {"val_accuracy": 0.94} if dense is None else dense, dense_measure or {})
+def answered(
+    trials: Any, dense: DenseRecord | None = DENSE, dense_measure: Any = None, data: DataRecord = DATA
+) -> Answer:
+    return answer(trials, data, dense, dense_measure or {})
 
 
 def test_alpha_that_is_better_over_seeds() -> None:
@@ -72,7 +76,7 @@ def test_a_small_but_sure_difference_has_digits_enough() -> None:
 
 
 def test_noise_of_unknown_size_is_no_success() -> None:
-    found = answered(make_trials(ONE_SHOT, {"accuracy": 0.95}), data={})
+    found = answered(make_trials(ONE_SHOT, {"accuracy": 0.95}), data=replace(DATA, validation_images=0))
     assert found.headline.startswith("No alpha schedule is seen to beat the controls: at 75 % fewer MACs the best")
     assert "5.0 points above" in found.headline
     assert found.headline.endswith("how much of that is noise is not known.")
@@ -224,7 +228,7 @@ def test_without_controls() -> None:
 
 
 def test_controls_only() -> None:
-    found = answered(make_trials(ONE_SHOT), dense={})
+    found = answered(make_trials(ONE_SHOT), dense=None)
     assert found.headline == (
         "No trial with an alpha schedule is complete, so alpha cannot be judged yet: only controls are."
     )
@@ -275,7 +279,7 @@ accuracies = st.floats(0, 1)
 def test_words_agree_with_the_numbers(ours: Any, theirs: Any, repeats: Any, images: int) -> None:
     trials = [{"accuracy": accuracy, "cut": cut, "repeats": repeats} for accuracy, cut in ours]
     trials += [{"accuracy": a, "cut": cut, "control": "one_shot", "repeats": repeats[::-1]} for a, cut in theirs]
-    found = answered(make_trials(*trials), data={"validation_images": images})
+    found = answered(make_trials(*trials), data=replace(DATA, validation_images=images))
     for text in (found.headline, *found.findings):
         assert "nan" not in text
     texts = found.findings if len(found.findings) > 1 else (f"{found.headline} {' '.join(found.findings)}",)

@@ -1,12 +1,10 @@
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from experiments import ExperimentBuilder
 
 from analysis import Experiment
 from analysis.report.story import standing, story
-from records.files import write_json
 from records.trial import State
 from trainable.config import trial_config
 
@@ -79,10 +77,9 @@ def test_how_it_stands(untrained: ExperimentBuilder, planned: int, states: list[
     assert standing(untrained.load()) == text
 
 
-@pytest.mark.parametrize("data", [None, [], "x", {"name": 3}, {"classes": "many", "train_images": -1, "name": "a/b/"}])
-def test_data_of_any_kind(untrained: ExperimentBuilder, data: Any) -> None:
-    write_json(untrained.folder.record_path, untrained.load().record | {"data": data})
+def test_data_out_of_a_folder_are_called_by_its_name(untrained: ExperimentBuilder) -> None:
+    record = untrained.folder.read()
+    data = replace(record.data, name="a/b/", classes=1, train_images=7, validation_images=0, test_images=1)
+    untrained.folder.write(replace(record, data=data))
     text = story(untrained.load())
-    assert "nan" not in text
-    if data == {"classes": "many", "train_images": -1, "name": "a/b/"}:
-        assert "The data: b." in text
+    assert "The data: b (1 class), 7 images to train on and 1 image kept aside for the final test." in text

@@ -1,202 +1,186 @@
-"""The fast way and the line-by-line way have to give the same rows, whatever happened to the files."""
+"""The table holds just the rows that a trial itself reads from its file, whatever happened to the file."""
 
 import json
-import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from experiments import ExperimentBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.tables import epochs
-from analysis.tables.epochs import SCHEMA, EpochsReader, Parsed, Rows, parse
-from records.epoch import METRICS as MEASURES
-from records.epoch import PHASES
-from records.files import read_rows
+from analysis.tables.epochs import SCHEMA, read_epochs
+from analysis.tables.problems import Problems
+from records.epoch import METRICS, OPTIONAL, PHASES, EpochRow
+from records.trial import TrialFolder
 
-measure = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**6), 10**6)
-rows = st.fixed_dictionaries(
-    {"epoch": st.integers(1, 10**9), "phase": st.sampled_from(PHASES)},
-    optional={"alpha": measure, "pruned_val_accuracy": measure, "epoch_seconds": measure, "note": st.text(max_size=3)},
+metrics = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**20), 10**20)
+contents_of_rows = st.fixed_dictionaries(
+    {"phase": st.sampled_from(PHASES), **dict.fromkeys(set(METRICS) - OPTIONAL, metrics)},
+    optional=dict.fromkeys(OPTIONAL, metrics | st.none()),
 )
 
 
-def text_of(lines: list[dict[str, object]]) -> bytes:
-    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+def write_lines(rows: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps({"epoch": epoch} | row).encode() + b"\n" for epoch, row in enumerate(rows, start=1))
 
 
-def values(number: int, row: dict[str, float | None]) -> list[object]:
-    return [number, row["epoch"], row["phase"], *(row.get(name) for name in MEASURES)]
+def row_values(number: int, row: EpochRow) -> dict[str, Any]:
+    """The row as the table has it, in which all metrics are floats."""
+    values = {name: getattr(row, name) for name in METRICS}
+    known = {name: value if value is None else float(value) for name, value in values.items()}
+    return {"number": number, "epoch": row.epoch, "phase": row.phase} | known
 
 
-def rows_of(parsed: Parsed) -> list[list[object]]:
-    assert parsed.table.schema == SCHEMA
-    assert parsed.counts.sum() == len(parsed.table)
-    return [list(row) for row in zip(*(column.to_pylist() for column in parsed.table.columns), strict=True)]
+def check(folder: Path, contents: list[bytes]) -> list[str]:
+    """That the table of these files holds what the trials read from them; the problems that were noted."""
+    trials = [TrialFolder(folder / f"{number:05}") for number in range(len(contents))]
+    expected, left_out = [], []
+    for trial, content in zip(trials, contents, strict=True):
+        trial.path.mkdir(exist_ok=True, parents=True)
+        trial.rows_path.write_bytes(content)
+        rows = trial.rows()
+        expected += [row_values(trial.number, row) for row in rows]
+        if len(rows) < content.count(b"\n") + (not content.endswith(b"\n") and content != b""):
+            left_out.append(f"trials/{trial.number:05}/epochs.jsonl")
+    problems = Problems()
+    table = read_epochs(trials, problems)
+    assert table.schema == SCHEMA
+    assert table.to_pylist() == expected
+    assert [line.partition(": line ")[0] for line in problems.lines()] == left_out
+    return problems.lines()
 
 
-def frame_values(files: list[Rows], problems: list[str]) -> list[list[object]]:
-    parsed, of_trials = parse(b"".join(file.text for file in files), files)
-    problems += [line for lines in of_trials.values() for line in lines]
-    return rows_of(parsed)
+@pytest.fixture(params=[1, 1000, epochs._BATCH_BYTES], ids=["alone", "some together", "all together"])
+def batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many files are read together."""
+    monkeypatch.setattr(epochs, "_BATCH_BYTES", request.param)
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.lists(rows, max_size=4), max_size=4))
-def test_every_row_of_every_trial_is_there_to_the_last_digit(trials: list[list[dict[str, float | None]]]) -> None:
-    files = [Rows(number, f"{number}", text_of(lines)) for number, lines in enumerate(trials)]
-    expected = [values(number, row) for number, lines in enumerate(trials) for row in lines]
-    problems: list[str] = []
-    assert frame_values(files, problems) == expected
-    assert all(" follows epoch " in problem for problem in problems)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(rows, min_size=1, max_size=4), st.data())
-def test_damage_anywhere_costs_the_rows_from_there_on(
-    lines: list[dict[str, float | None]], data: st.DataObject
+@pytest.mark.usefixtures("batches")
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(contents_of_rows, max_size=4), max_size=5), st.data())
+def test_whatever_the_damage_the_rows_are_those_that_the_trials_read(
+    tmp_path_factory: pytest.TempPathFactory, trials: list[list[dict[str, Any]]], data: st.DataObject
 ) -> None:
-    whole = text_of(lines)
-    start = data.draw(st.integers(0, len(whole)))
-    end = data.draw(st.integers(start, len(whole)))
-    damaged = whole[:start] + data.draw(st.binary(max_size=6)) + whole[end:]
-    other = [{"epoch": 1, "phase": "alpha", "alpha": 0.25}]
-    problems: list[str] = []
+    contents = [write_lines(rows) for rows in trials]
+    for index in data.draw(st.lists(st.integers(0, len(contents) - 1), max_size=4)) if contents else []:
+        content = contents[index]
+        start = data.draw(st.integers(0, len(content)))
+        end = data.draw(st.integers(start, len(content)) | st.integers(start, min(start + 2, len(content))))
+        piece = data.draw(st.binary(max_size=4) | st.sampled_from([b"\n", b"\0", b" ", b"}\n{", b"null", b"1e999"]))
+        contents[index] = content[:start] + piece + content[end:]
+    check(tmp_path_factory.getbasetemp() / "damaged" / "trials", contents)
 
-    found = frame_values([Rows(1, "first", damaged), Rows(2, "second", text_of(other))], problems)
 
-    of_damaged = [row for row in found if row[0] == 1]
-    untouched = whole[:start].count(b"\n")
-    assert of_damaged[:untouched] == [values(1, row) for row in lines[:untouched]]
-    assert found[len(of_damaged) :] == [values(2, other[0])]
-    assert all(problem.startswith("first: ") for problem in problems)
-    left_out = damaged.count(b"\n") + (not damaged.endswith(b"\n") and damaged != b"") - len(of_damaged)
-    assert any("left out" in problem for problem in problems) == (left_out > 0)
+@pytest.mark.usefixtures("batches")
+@settings(max_examples=40, deadline=None)
+@given(st.lists(contents_of_rows, min_size=1, max_size=3), st.permutations(range(4)), st.integers(0, 4))
+def test_lines_that_are_lost_doubled_or_out_of_order_end_a_file(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], order: list[int], count: int
+) -> None:
+    lines = write_lines(rows).splitlines(keepends=True)
+    shuffled = b"".join(lines[index % len(lines)] for index in order[:count])
+    check(tmp_path_factory.getbasetemp() / "shuffled" / "trials", [b"".join(lines), shuffled, b"".join(lines)])
+
+
+SOUND: dict[str, Any] = {"phase": "alpha"} | dict.fromkeys(METRICS, 0.5)
+FIRST, SECOND, THIRD = write_lines([SOUND] * 3).splitlines()
+
+
+def changed(name: bytes, value: bytes) -> bytes:
+    """The second row with `value` in place of what its column `name` holds."""
+    before = b"2" if name == b"epoch" else b'"alpha"' if name == b"phase" else b"0.5"
+    old = b'"%b": %b' % (name, before)
+    assert old in SECOND
+    return SECOND.replace(old, b'"%b": %b' % (name, value))
 
 
 @pytest.mark.parametrize(
-    ("line", "why"),
+    "line",
     [
-        (b"{", "line 2 is damaged (Expecting"),
-        (b"", "line 2 is damaged (Expecting"),
-        (b"[]", "line 2 is damaged (no JSON object)"),
-        (b"\xff", "line 2 is damaged ("),
-        (b"[" * 100_000, "line 2 is damaged (nested too deep)"),
-        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "line 2 is damaged (nested too deep)"),
-        (b'{"epoch": 2}', "line 2 is damaged (`phase` must be one of alpha, retrain, but is None)"),
-        (b'{"epoch": 2, "phase": "\\ud800"}', "line 2 is damaged (`phase` must be one of"),
-        (
-            b'{"epoch": 2.0, "phase": "alpha"}',
-            "line 2 is damaged (`epoch` must be a whole number from 1 on, but is 2.0)",
+        *(changed(b"lr", number) for number in (b"NaN", b"Infinity", b"-Infinity", b"Inf", b"-Inf", b"nan", b"1e999")),
+        *(
+            changed(b"lr", number)
+            for number in (b"01", b"1.", b".5", b"+1", b"-", b"0x1", b"1e", b"1_0", b"- 1", b"1 2")
         ),
-        (b'{"epoch": 0, "phase": "alpha"}', "line 2 is damaged (`epoch` must be a whole number from 1 on, but is 0)"),
-        (b'{"epoch": true, "phase": "alpha"}', "line 2 is damaged (`epoch` must be"),
-        (b'{"epoch": 2, "phase": "alpha", "lr": "x"}', "line 2 is damaged (`lr` must be a number, but is 'x')"),
-        (b'{"epoch": 2, "phase": "alpha"}{"epoch": 3, "phase": "alpha"}', "line 2 is damaged (Extra data"),
-        (b'{"epoch": 2, "phase":\n"alpha"}', "line 2 is damaged (Expecting"),
+        *(changed(b"lr", number) for number in (b"-0", b"1e-999", b"5E-1", b"1" + b"0" * 400, b"18446744073709551617")),
+        *(
+            changed(b"lr", value)
+            for value in (b'"0.5"', b"true", b"null", b"[0.5]", b"{}", b"", b"[" * 100_000, b"'x'")
+        ),
+        *(changed(b"epoch_seconds", value) for value in (b"null", b"NaN", b"true", b"7")),
+        *(changed(b"epoch", value) for value in (b"2.0", b"2e0", b"0", b"-2", b"3", b"true", b'"2"', b"null", b"02")),
+        *(
+            changed(b"phase", value)
+            for value in (b'"\\u0061lpha"', b'"\\ud800"', b'"Alpha"', b"1", b'"al\0pha"', b'"\xff"')
+        ),
+        *(SECOND[:-1] + more for more in (b', "lr": 0.7}', b', "lr": null}', b",}", b', "l\\u0072": 3}', b", lr: 3}")),
+        *(SECOND[:-1] + b', "new": %b}' % new for new in (b"1", b"Inf", b"NaN", b'"\xff"', b'"\\ud800"', b"{", b"01")),
+        SECOND.replace(b'"lr"', b'"l\\u0072"'),
+        SECOND.replace(b'"lr": 0.5, ', b""),
+        SECOND.replace(b', "epoch_seconds": 0.5', b""),
+        SECOND.replace(b": ", b":\t").replace(b", ", b" ,\r"),
+        b" " + SECOND,
+        SECOND + b" ",
+        SECOND + b"\r",
+        SECOND + b"\0",
+        SECOND + THIRD,
+        SECOND + b"//",
+        SECOND.replace(b"{", b"{\n"),
+        b"\xef\xbb\xbf" + SECOND,
+        b"",
+        b"[]",
+        b"{}",
+        b"3",
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
     ],
 )
-def test_what_is_wrong_with_a_line_is_said(line: bytes, why: str) -> None:
-    text = b'{"epoch": 1, "phase": "alpha"}\n' + line + b'\n{"epoch": 3, "phase": "retrain"}\n'
-    behind = text.count(b"\n") - 2
-    problems: list[str] = []
-    assert [row[1] for row in frame_values([Rows(5, "five", text)], problems)] == [1]
-    [problem] = problems
-    assert problem.startswith(f"five: {why}")
-    assert problem.endswith(f"; it and the {behind} behind it are left out")
+def test_a_line_counts_in_the_table_if_it_counts_for_the_trial(tmp_path: Path, line: bytes) -> None:
+    whole = FIRST + b"\n" + SECOND + b"\n" + THIRD + b"\n"
+    check(tmp_path / "trials", [whole, FIRST + b"\n" + line + b"\n" + THIRD + b"\n", whole])
 
 
-def test_a_line_of_two_rows_does_not_make_up_for_a_row_of_two_lines() -> None:
-    one, two = b'{"epoch": 1, "phase": "alpha"}', b'{"epoch": 2, "phase":\n"alpha"}'
-    problems: list[str] = []
-    assert frame_values([Rows(0, "0", one + one + b"\n"), Rows(1, "1", one + b"\n" + two + b"\n")], problems) == [
-        [1, 1, "alpha", *[None] * len(MEASURES)]
+def test_rows_too_many_on_one_line_do_not_make_up_for_too_few_on_others(tmp_path: Path) -> None:
+    fourth = THIRD.replace(b"3", b"4", 1)
+    for content in (
+        FIRST + SECOND + b"\n" + THIRD.replace(b"{", b"{\n") + b"\n",
+        FIRST + SECOND + b"\n" + THIRD + b"\0" + fourth + b"\n" + fourth + b"\n",
+    ):
+        check(tmp_path / "trials", [content])
+
+
+def test_what_is_wrong_with_a_line_is_said_with_the_name_of_its_file(tmp_path: Path) -> None:
+    lines = [changed(b"lr", b"true"), changed(b"epoch", b"3"), changed(b"phase", b'"x"'), b"[" * 100_000]
+    files = [FIRST + b"\n" + line + b"\n" + THIRD + b"\n" for line in lines]
+    start, end = "epochs.jsonl: line 2 is damaged", "; it and the 1 after it are left out"
+    assert check(tmp_path / "trials", [*files, FIRST + b"\n" + SECOND[:-1]]) == [
+        f"trials/00000/{start} (`lr` must be a number, but is True){end}",
+        f"trials/00001/{start} (`epoch` must be 2, but is 3){end}",
+        f"trials/00002/{start} (`phase` must be one of alpha, retrain, but is 'x'){end}",
+        f"trials/00003/{start} (nested too deep){end}",
+        "trials/00004/epochs.jsonl: line 2 is torn; it is left out",
     ]
-    assert [problem.partition(" is damaged")[0] for problem in problems] == ["0: line 1", "1: line 2"]
 
 
-@pytest.mark.parametrize("value", [b"NaN", b"-Infinity", b"1e999", b"1" + b"0" * 400, b"null"])
-def test_what_is_not_finite_is_unknown_and_no_damage(value: bytes) -> None:
-    problems: list[str] = []
-    text = b'{"epoch": 1, "phase": "alpha", "alpha": 0.5, "lr": ' + value + b"}\n"
-    [row] = frame_values([Rows(0, "0", text)], problems)
-    assert row[:5] == [0, 1, "alpha", 0.5, None]
-    assert problems == []
+def test_what_trials_write_is_read_at_once(builder: ExperimentBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = [builder.add_trial(number) for number in range(20)]
+    trials += [builder.add_trial(20, accuracies=(), state="running")]
+
+    def fail(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(epochs, "_parse_each", fail)
+    assert len(read_epochs(trials, Problems())) == 60
+    assert len(read_epochs([], Problems())) == 0
 
 
-@settings(max_examples=30, deadline=None)
-@given(lines=st.lists(rows, min_size=1, max_size=3), length=st.integers(0, 400))
-def test_a_torn_file_gives_the_rows_the_trial_itself_resumes_from(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[dict[str, float | None]], length: int
-) -> None:
-    text = text_of(lines)[:length]
-    path = tmp_path_factory.getbasetemp() / "torn.jsonl"
-    path.write_bytes(text)
-    expected = [row["epoch"] for row in read_rows(path)]
-    assert [row[1] for row in frame_values([Rows(0, "0", text)], [])] == expected
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(rows, max_size=3), min_size=2, max_size=4), st.data())
-def test_what_becomes_of_a_file_does_not_depend_on_those_beside_it(
-    trials: list[list[dict[str, float | None]]], data: st.DataObject
-) -> None:
-    texts = [bytearray(text_of(lines)) for lines in trials]
-    for text in texts:
-        for _ in range(data.draw(st.integers(0, 2)) if text else 0):
-            text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(0, 255))
-    files = [Rows(number, f"{number}", bytes(text)) for number, text in enumerate(texts)]
-    together: list[str] = []
-    alone: list[str] = []
-    of_each = [row for file in files for row in frame_values([file], alone)]
-    assert frame_values(files, together) == of_each
-    assert sorted(together) == sorted(alone)
-
-
-@pytest.fixture
-def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Buffers into which a file of the tests may not fit."""
-    monkeypatch.setattr(epochs, "_BUFFER_BYTES", 200)
-
-
-@pytest.mark.usefixtures("small_buffers")
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.lists(rows, max_size=8), max_size=12), st.data())
-def test_files_of_any_length_are_read_as_they_are_parsed(
-    tmp_path_factory: pytest.TempPathFactory, trials: list[list[dict[str, float | None]]], data: st.DataObject
-) -> None:
-    texts = [text_of(lines) for lines in trials]
-    torn = data.draw(st.sets(st.integers(0, max(0, len(texts) - 1))))
-    texts = [text[:-3] if number in torn else text for number, text in enumerate(texts)]
-    path = tmp_path_factory.getbasetemp() / "read.jsonl"
-    with EpochsReader() as reader:
-        for number, text in enumerate(texts):
-            path.write_bytes(text)
-            descriptor = os.open(path, os.O_RDONLY)
-            reader.read(number, f"{number}", descriptor)
-            os.close(descriptor)
-        found, problems = reader.finish()
-    expected, of_expected = parse(b"".join(texts), [Rows(n, f"{n}", text) for n, text in enumerate(texts)])
-    assert rows_of(found) == rows_of(expected)
-    assert found.counts.tolist() == expected.counts.tolist()
-    assert problems == of_expected
-
-
-@pytest.mark.usefixtures("small_buffers")
-def test_what_cannot_be_read_leaves_no_trace(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    lines: list[dict[str, object]] = [{"epoch": epoch, "phase": "alpha", "lr": epoch / 8} for epoch in range(1, 9)]
-    path.write_bytes(text_of(lines))
-    with EpochsReader() as reader:
-        for number in range(4):
-            descriptor, folder = os.open(path, os.O_RDONLY), os.open(tmp_path, os.O_RDONLY)
-            reader.read(number, "rows", descriptor)
-            with pytest.raises(IsADirectoryError):
-                reader.read(100, "folder", folder)
-            reader.read(number + 10, "none", None)
-            os.close(descriptor)
-            os.close(folder)
-        found, problems = reader.finish()
-    assert found.counts.tolist() == [8, 0] * 4
-    assert found.table["number"].to_pylist() == [number for number in range(4) for _ in range(8)]
-    assert problems == {}
+def test_a_file_that_cannot_be_read_is_a_problem_and_costs_only_its_trial(builder: ExperimentBuilder) -> None:
+    trials = [builder.add_trial(number) for number in range(3)]
+    trials[1].rows_path.unlink()
+    trials[1].rows_path.mkdir()
+    problems = Problems()
+    assert read_epochs(trials, problems)["number"].to_pylist() == [0, 0, 0, 2, 2, 2]
+    assert problems.lines() == ["trials/00001/epochs.jsonl cannot be read: Is a directory"]
+    assert problems.may_pass

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import analysis
 from analysis.rank import ranking
-from analysis.tables.trials import SCHEMA, config_table
+from analysis.tables.configs import build_config_table
+from analysis.tables.trials import RESERVED, SCHEMA
 from records.files import read_json, write_json
 
 leaves = st.one_of(
@@ -42,7 +43,7 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 @settings(deadline=None)
 @given(configs)
 def test_every_leaf_of_every_configuration_is_in_its_column(configs: list[dict[str, Any]]) -> None:
-    table = config_table(configs)
+    table = build_config_table(configs, RESERVED)
     rows = [flat(config) for config in configs]
     paths = {f"config.{path}" if path == "state" else path for row in rows for path in row}
     assert table.column_names == sorted(paths)
@@ -91,8 +92,8 @@ def test_a_leaf_is_of_a_plain_type(builder: ExperimentBuilder, values: list[Any]
 
 
 def test_no_column_of_a_configuration_stands_in_the_way_of_another() -> None:
-    others = {*SCHEMA.names, *ranking.COLUMNS, "experiment", "config", "dense_measure"}
-    table = config_table([dict.fromkeys(others, 1)])
+    others = {*SCHEMA.names, *ranking.COLUMNS, "experiment"}
+    table = build_config_table([dict.fromkeys(others, 1)], RESERVED)
     assert set(table.column_names) == {f"config.{name}" for name in others}
 
 
