@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -36,12 +37,15 @@ INSIST_SECONDS = 1.0
 def interruptible(time_budget: float | None = None) -> Iterator[None]:
     """Meanwhile SIGINT, SIGTERM and the end of `time_budget` (seconds) raise Interruption in the main thread.
 
-    A second signal ends the process on the spot: everything that counts is on the disk.
+    A second signal ends the process on the spot: everything that counts is on the disk. Afterwards handlers and timer
+    are as they were; a timer that somebody else has set runs on meanwhile, or waits where there is a budget.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
+    timer, began = signal.getitimer(signal.ITIMER_REAL), time.monotonic()
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     if time_budget is not None:
+        signal.signal(signal.SIGALRM, _interrupt)
         signal.setitimer(signal.ITIMER_REAL, time_budget)
     try:
         yield
@@ -54,10 +58,16 @@ def interruptible(time_budget: float | None = None) -> Iterator[None]:
         if _caught:
             raise _caught[-1]
     finally:
+        is_timer_taken = time_budget is not None or bool(_caught)
         _caught.clear()
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if is_timer_taken:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # None is one that was not set by Python, which cannot set it again
+                signal.signal(number, handler)
+        if is_timer_taken and timer[0]:
+            due = timer[0] - (time.monotonic() - began)
+            signal.setitimer(signal.ITIMER_REAL, max(due, 1e-3), timer[1])
 
 
 @contextmanager
