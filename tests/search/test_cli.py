@@ -7,16 +7,23 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from examples import make_cut, make_row
 from PIL import Image
+from searches import write_experiment
 from typer.testing import CliRunner, Result
 
+from records.experiment import FORMAT, ExperimentFolder
+from records.files import write_json
+from records.trial import TrialRecord
 from search.cli import app
-from search.settings import as_settings_json, preset_summaries, read_preset, resolve
+from search.settings import preset_summaries, read_preset, resolve
+from trainable.config import TrialConfig, as_json
 
 
 def alphaprune(*arguments: object) -> Result:
@@ -169,29 +176,33 @@ def _half_written(folder: Path) -> None:
 
 
 def _begun(folder: Path) -> None:
-    """No dense network and no trial yet."""
-    folder.mkdir()
-    settings = as_settings_json(resolve(read_preset("quickstart")))
-    record = {"name": "e", "settings": settings, "data": {"name": "digits", "fingerprint": "of other images"}}
-    (folder / "experiment.json").write_text(json.dumps(record))
+    """No dense network and no trial yet; and of other images than there are."""
+    write_experiment(ExperimentFolder(folder), resolve(read_preset("quickstart")))
+
+
+# All commands on an experiment `e` and its trial 0.
+ON_AN_EXPERIMENT: list[list[object]] = [
+    ["status", "e"],
+    ["rank", "e"],
+    ["measure", "e"],
+    ["report", "e"],
+    ["confirm", "e"],
+    ["export", "e", 0, "--to", "network"],
+    ["branch", "e", 0, "--at-alpha", 0.5, "--local"],
+    ["branch", "e", 0, "--at-alpha", 0.5, "--later"],
+    ["resume", "e", "--local"],
+    ["resume", "e", "--local", "--trials", 100],
+    ["trial", "e", 0],
+]
+
+
+def test_all_commands_on_an_experiment_are_there() -> None:
+    there = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
+    assert {str(command[0]) for command in ON_AN_EXPERIMENT} == there - {"run", "settings"}
 
 
 @pytest.mark.parametrize("made", [_nothing, _foreign, _without_data, _half_written, _begun])
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["status", "e"],
-        ["rank", "e"],
-        ["measure", "e"],
-        ["report", "e"],
-        ["confirm", "e"],
-        ["export", "e", 0, "--to", "network"],
-        ["branch", "e", 0, "--at-alpha", 0.5, "--local"],
-        ["resume", "e", "--local"],
-        ["trial", "e", 0],
-    ],
-    ids=lambda command: command[0],
-)
+@pytest.mark.parametrize("command", ON_AN_EXPERIMENT, ids=lambda command: " ".join(map(str, command[:1] + command[4:])))
 def test_every_command_on_an_experiment_that_is_none(
     made: Callable[[Path], None], command: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +221,30 @@ def test_every_command_on_an_experiment_that_is_none(
     else:
         assert result.stderr.strip().splitlines()[-1].startswith("alphaprune: ")
         assert result.stdout == ""
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("command", ON_AN_EXPERIMENT, ids=lambda command: " ".join(map(str, command[:1] + command[4:])))
+@pytest.mark.parametrize("rest", ["whole", "unknown"])
+def test_an_experiment_of_a_newer_version_is_refused_by_every_command(
+    rest: str, command: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has a trial which could be ranked, exported, branched and repeated; or of which nothing can be read."""
+    monkeypatch.chdir(tmp_path)
+    folder = ExperimentFolder(tmp_path / "r" / "e")
+    write_experiment(folder, resolve(read_preset("quickstart")))
+    trial = folder.trial(0)
+    trial.create(TrialRecord(0, as_json(TrialConfig(epochs=2)), state="complete", cut=make_cut()))
+    for epoch in (1, 2):
+        trial.append_row(make_row(epoch))
+    if rest == "whole":
+        folder.write(replace(folder.read(), format=FORMAT + 1))
+    else:
+        write_json(folder.record_path, {"format": FORMAT + 1, "experiment": {"trials": [[0, "complete"]]}})
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    result = alphaprune(*command, "--storage", "r")
+    refused(result, "r/e/experiment.json was written by a newer version of alphaprune", f"(format {FORMAT + 1}, ")
+    assert len(result.stderr.strip().splitlines()) == 1
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -71,11 +72,67 @@ with interruptible():
     assert (ran.returncode, ran.stdout) == (130, "")
 
 
-def test_a_spent_time_budget_ends_well() -> None:
+@pytest.fixture
+def alarms() -> Iterator[list[float]]:
+    """When the timer of somebody else went off, which is set to do so in 1.5 seconds (pytest has set its own)."""
+    began, found = time.monotonic(), list[float]()
+    handler = signal.signal(signal.SIGALRM, lambda number, frame: found.append(time.monotonic() - began))
+    left, interval = signal.setitimer(signal.ITIMER_REAL, 1.5)
+    yield found
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, handler)
+    if left:
+        signal.setitimer(signal.ITIMER_REAL, max(0.1, left - time.monotonic() + began), interval)
+
+
+def wait(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:  # a signal cuts a sleep short
+        time.sleep(0.01)
+
+
+def test_a_spent_time_budget_ends_well(alarms: list[float]) -> None:
     with pytest.raises(Interruption, match="time budget") as error, interruptible(0.05):
         time.sleep(30)
     assert error.value.code == 0
-    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    left, interval = signal.getitimer(signal.ITIMER_REAL)
+    assert 0 < left < 1.5
+    assert interval == 0
+    wait(1.6)
+    assert len(alarms) == 1
+    assert alarms[0] > 1.4
+
+
+def test_a_budget_that_is_not_spent_leaves_the_timer_of_others(alarms: list[float]) -> None:
+    with interruptible(30):
+        wait(0.1)
+    assert 0.5 < signal.getitimer(signal.ITIMER_REAL)[0] < 1.45
+    assert alarms == []
+
+
+def test_a_timer_that_was_due_meanwhile_goes_off_afterwards(alarms: list[float]) -> None:
+    with interruptible(30):
+        wait(1.8)
+        assert alarms == []
+    wait(0.2)
+    assert len(alarms) == 1
+
+
+def test_without_a_budget_the_timer_of_others_runs_on(alarms: list[float]) -> None:
+    with interruptible():
+        wait(1.8)
+        assert len(alarms) == 1
+    wait(0.2)
+    assert len(alarms) == 1
+
+
+def test_an_interruption_leaves_the_timer_of_others(alarms: list[float]) -> None:
+    """Though it takes the timer, to come again where it gets lost."""
+    with pytest.raises(Interruption, match="SIGTERM"), interruptible():
+        signal.raise_signal(signal.SIGTERM)
+    assert 0.5 < signal.getitimer(signal.ITIMER_REAL)[0] < 1.5
+    wait(1.6)
+    assert len(alarms) == 1
 
 
 def test_nobody_else_takes_the_signals_meanwhile() -> None:

@@ -1,0 +1,413 @@
+"""An experiment from its settings to its search: what is checked, read and written around it. Nothing is trained."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from examples import make_cut, make_row
+from optuna.trial import TrialState
+
+from records.dense import DenseEpochRow
+from records.experiment import ExperimentFolder
+from records.trial import Parent, TrialRecord
+from search.backends.base import SearchRun
+from search.backends.local import LocalBackend
+from search.experiment import HopelessError, resume, run
+from search.interruption import Interruption
+from search.observers.observer import SearchObserver, SearchStart
+from search.settings import as_settings_json, resolve
+from search.setup.creation import NewTrial, create_experiment
+from search.setup.driver_lock import driving
+from trainable.config import DenseConfig, TrialConfig, as_json
+from trainable.data.dataset import Data, load_data
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+# One control; one rung, at epoch 3 of 6.
+SETTINGS = resolve(
+    {
+        "data": {"images": 60},
+        "dense": {"width": 0.0625, "epochs": 2},
+        "trial": {"epochs": 6, "pruning": {"round_to": 1}},
+        "controls": {"kinds": ["one_shot"], "amounts": [0.5]},
+        "search": {
+            "trials": 20,
+            "objectives": ["pruned_val_accuracy"],
+            "keep_at_alpha": [0.5],
+            "early_stopping": {"first": 0.5, "reduction": 2},
+        },
+        "results": {"measure": False},
+    }
+)
+
+
+class IdleBackend(LocalBackend):
+    """Trains nothing. What is to happen while the search runs is given."""
+
+    def __init__(self, meanwhile: Callable[[SearchRun], None] = lambda run: None) -> None:
+        self.meanwhile = meanwhile
+        self.runs: list[SearchRun] = []
+        self.dense: list[Path] = []
+
+    def train_dense(
+        self, config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
+    ) -> None:
+        self.dense.append(folder)
+
+    def run_trials(self, run: SearchRun) -> None:
+        self.runs.append(run)
+        self.meanwhile(run)
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return load_data(SETTINGS.data)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, data: Data) -> ExperimentFolder:
+    folder = ExperimentFolder(tmp_path / "search")
+    create_experiment(folder, SETTINGS, data, "mine")
+    return folder
+
+
+def add(folder: ExperimentFolder, number: int, epochs: int = 6, *, accuracy: float = 0.5, **its: Any) -> None:
+    """A trial that has so many epochs done; each has another configuration."""
+    trial = folder.trial(number)
+    config = TrialConfig(epochs=6, seed=number)
+    trial.create(TrialRecord(number, as_json(config), **{"state": "complete", "cut": make_cut(), **its}))
+    for epoch in range(1, epochs + 1):
+        trial.append_row(make_row(epoch, pruned_val_accuracy=accuracy, alpha=0.4))
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".driver.lock"}
+
+
+_reads: list[Counter[str]] = []
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    if _reads and event == "open" and isinstance(arguments[0], str | bytes | Path):
+        *_, trial, name = ("", *Path(str(arguments[0])).parts)
+        if name in ("trial.json", "epochs.jsonl"):
+            _reads[0][f"{trial}/{name}"] += 1
+
+
+@contextmanager
+def counting() -> Iterator[Counter[str]]:
+    """How often each trial's record and rows are opened meanwhile, whoever does it and however."""
+    if not hasattr(sys, "_counts_opened_records"):  # a hook can never be taken away again
+        sys.addaudithook(_note)
+        sys._counts_opened_records = True  # type: ignore[attr-defined]
+    _reads[:] = [Counter()]
+    try:
+        yield _reads[0]
+    finally:
+        _reads.clear()
+
+
+@pytest.mark.parametrize("trials", [10, 20])
+def test_a_resume_reads_each_trial_once_before_the_search_starts(folder: ExperimentFolder, trials: int) -> None:
+    """Cleaned up, announced, restored and shown from one reading: with thousands of trials it is what a start takes."""
+    add(folder, 0, control="one_shot")
+    for number in range(1, trials):
+        add(folder, number, state="complete" if number % 3 else "stopped", epochs=6 if number % 3 else 3)
+    backend = IdleBackend(lambda run: seen.append(Counter(opened)))
+    seen: list[Counter[str]] = []
+    with counting() as opened:
+        resume(folder, backend)
+    names = [f"{number:05}/{name}" for number in range(trials) for name in ("trial.json", "epochs.jsonl")]
+    assert seen == [Counter(names)]
+    assert opened == seen[0]  # and none of them after it
+    (ran,) = backend.runs
+    assert len(ran.source.study.get_trials()) == trials - 1
+    assert {trial.state for trial in ran.source.study.get_trials()} == {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+def test_a_decision_that_a_crash_kept_from_being_recorded_is_recorded(
+    folder: ExperimentFolder, logged: Callable[[], list[str]]
+) -> None:
+    for number in (1, 2):
+        add(folder, number, accuracy=0.5)
+    add(folder, 3, epochs=3, accuracy=0.1, state="running", attempt=1)
+    add(folder, 4, epochs=3, accuracy=0.9, state="running", attempt=1)
+    for number in (3, 4):
+        for epoch in (1, 2, 3):
+            folder.trial(number).checkpoint(epoch).write_bytes(b"")
+    backend = IdleBackend()
+    resume(folder, backend)
+    assert folder.trial(3).read().state == "stopped"
+    assert folder.trial(3).read().finished is not None
+    assert [path.name for path in folder.trial(3).checkpoints()] == ["checkpoint-00001.pt"]  # to branch from
+    assert "trial 3 is stopped early, as it was to be when the search was interrupted" in logged()
+    # The other one goes on, and first of all.
+    assert folder.trial(4).read().state == "running"
+    assert len(folder.trial(4).checkpoints()) == 3
+    (ran,) = backend.runs
+    record = ran.source.next_trial()
+    assert record is not None
+    assert record.number == 4
+    assert [trial.state for trial in ran.source.study.get_trials()] == [
+        *[TrialState.COMPLETE] * 2,
+        TrialState.PRUNED,
+        TrialState.RUNNING,
+    ]
+
+
+def test_what_is_damaged_is_warned_of_once(folder: ExperimentFolder, warned: Callable[[], list[str]]) -> None:
+    for number in (1, 2, 3):
+        add(folder, number)
+    folder.trial(2).record_path.write_text("{")
+    rows = folder.trial(3).rows_path
+    rows.write_bytes(rows.read_bytes()[:-20])
+    resume(folder, IdleBackend())
+    first, second = warned()
+    assert first.startswith(f"{folder.trial(2).record_path} is damaged: ")
+    assert first.endswith("; the trial is left alone")
+    assert second == f"{rows} is damaged after epoch 5, so the trial's result is lost"
+    assert folder.trial(2).record_path.read_text() == "{"
+
+
+def test_failed_trials_are_tried_again_on_request(folder: ExperimentFolder) -> None:
+    for number in (1, 2):
+        add(folder, number, accuracy=0.5)
+    # At a rung, and worse than the others: it had been told to go on, or it would have been stopped and not failed.
+    add(folder, 3, epochs=3, accuracy=0.1, state="failed", error="a reason", finished="2025-01-01T00:00:00+00:00")
+    backend = IdleBackend()
+    resume(folder, backend)
+    assert folder.trial(3).read().state == "failed"
+    resume(folder, backend, retry_failed=True)
+    record = folder.trial(3).read()
+    assert (record.state, record.error, record.finished) == ("running", None, None)
+    handed_out = backend.runs[1].source.next_trial()
+    assert handed_out == record
+    assert len(folder.trial(3).rows()) == 3
+
+
+def new_trial(number: int) -> NewTrial:
+    return NewTrial(TrialRecord(number, as_json(TrialConfig(epochs=6, seed=9)), confirms=1))
+
+
+def test_new_trials_and_new_numbers_are_recorded(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:
+    add(folder, 0, control="one_shot")
+    add(folder, 1)
+    before, backend = folder.read(), IdleBackend()
+    resume(folder, backend, new=[new_trial(2)], trials=25, resources={"cpus_per_trial": 2})
+    after = folder.read()
+    assert replace(after, settings={}) == replace(before, settings={})
+    settings = resolve(after.settings)
+    assert (settings.search.trials, settings.resources.cpus_per_trial) == (25, 2)
+    assert settings == replace(
+        SETTINGS,
+        search=replace(SETTINGS.search, trials=25),
+        resources=replace(SETTINGS.resources, cpus_per_trial=2),
+    )
+    assert folder.trial(2).read().kind == "repeat"
+    (ran,) = backend.runs
+    assert ran.settings == settings
+    assert ran.source.planned == 27
+    assert "25 trials, at most 150 epochs in total, after 2 epochs for the dense network" in logged()
+    record = ran.source.next_trial()
+    assert record is not None
+    assert record.number == 2
+
+
+def test_a_resume_without_changes_writes_nothing_of_its_own(folder: ExperimentFolder) -> None:
+    add(folder, 0, control="one_shot")
+    before = content(folder.path)
+    resume(folder, IdleBackend())
+    after = content(folder.path)
+    assert after.pop(folder.path / "study.journal")
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"trials": 19}, "--trials must be at least the 20 that 'search' has, but got 19"),
+        ({"data": "nowhere"}, "nowhere"),
+    ],
+)
+def test_a_resume_that_cannot_be_writes_nothing(folder: ExperimentFolder, how: dict[str, Any], says: str) -> None:
+    add(folder, 1, state="failed")
+    before, backend = content(folder.path), IdleBackend()
+    with pytest.raises(ValueError, match=says):
+        resume(folder, backend, new=[new_trial(2)], retry_failed=True, **how)
+    assert content(folder.path) == before
+    assert backend.runs == []
+
+
+def test_a_number_that_is_taken_meanwhile_is_refused(folder: ExperimentFolder) -> None:
+    add(folder, 2)
+    with pytest.raises(ValueError, match="'search' got new trials while this command was being prepared"):
+        resume(folder, IdleBackend(), new=[new_trial(2)])
+
+
+def test_who_comes_second_is_refused_before_it_reads_anything(folder: ExperimentFolder) -> None:
+    add(folder, 1)
+    with driving(folder), counting() as opened, pytest.raises(ValueError, match="'search' is already being run by"):
+        resume(folder, IdleBackend())
+    assert not opened
+
+
+class Noting(SearchObserver):
+    """Notes when it is told of the search's start and end, and what there was then."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.start: SearchStart | None = None
+
+    def search_started(self, start: SearchStart) -> None:
+        self.start = start
+        self.told.append("started")
+
+    def search_ended(self) -> None:
+        self.told.append("ended")
+
+
+def test_observers_know_of_the_search_from_its_start_to_its_end(folder: ExperimentFolder) -> None:
+    add(folder, 0, control="one_shot")
+    add(folder, 1, state="running", epochs=2)
+    noting = [Noting(), Noting()]
+    resume(folder, IdleBackend(lambda run: noting[0].told.append("runs")), observers=noting)
+    assert noting[0].told == ["started", "runs", "ended"]
+    assert noting[1].told == ["started", "ended"]
+    start = noting[0].start
+    assert start is not None
+    assert (start.planned, start.dense_epochs) == (21, 2)
+    assert [trial.number for trial in start.snapshot.trials] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (Interruption("the time budget is spent", 0), Interruption),
+        (OSError("the disk is on fire"), OSError),
+        (ValueError("a defect"), RuntimeError),  # it is not what was asked for that is wrong
+    ],
+)
+def test_observers_are_told_of_the_end_however_it_comes(
+    folder: ExperimentFolder, error: BaseException, raised: type[BaseException]
+) -> None:
+    noting = Noting()
+
+    def fail(run: SearchRun) -> None:
+        raise error
+
+    with pytest.raises(raised):
+        resume(folder, IdleBackend(fail), observers=[noting])
+    assert noting.told == ["started", "ended"]
+    with driving(folder):  # the lock has been given up
+        pass
+
+
+def run_all(state: str) -> Callable[[SearchRun], None]:
+    def meanwhile(run: SearchRun) -> None:
+        while (record := run.source.next_trial()) is not None:
+            run.folder.trial(record.number).end(state, "a reason" if state == "failed" else None)  # type: ignore[arg-type]
+            run.source.tell_end(record.number)
+
+    return meanwhile
+
+
+def test_a_search_all_of_whose_trials_fail_says_so(folder: ExperimentFolder) -> None:
+    with pytest.raises(
+        HopelessError, match=r"^all trials failed, so the search ends here: a reason \(.*--retry-failed"
+    ):
+        resume(folder, IdleBackend(run_all("failed")))
+    assert len(list(folder.trials())) == 4
+
+
+def test_a_space_without_more_is_told(folder: ExperimentFolder, warned: Callable[[], list[str]]) -> None:
+    settings = replace(SETTINGS, space=replace(SETTINGS.space, function="spaces.fixed:fixed"))
+    folder.write(replace(folder.read(), settings=as_settings_json(settings)))
+    resume(folder, IdleBackend(run_all("stopped")))
+    assert warned() == ["the space has no configuration left that has not been tried; the search ends here"]
+
+
+class RefusingBackend(IdleBackend):
+    """A cluster that is not as it has to be."""
+
+    def __init__(self, refuses: str) -> None:
+        super().__init__()
+        self.refuses = refuses
+
+    def trial_resources(self, wanted: Any) -> Any:
+        if self.refuses == "resources":
+            raise ValueError("a trial must fit on one node")
+        return super().trial_resources(wanted)
+
+    def check_storage(self, storage: Path) -> None:
+        if self.refuses == "storage":
+            raise ValueError("--storage must be shared")
+
+
+@pytest.mark.parametrize("refuses", ["resources", "storage"])
+def test_what_a_cluster_refuses_leaves_nothing_behind(tmp_path: Path, refuses: str) -> None:
+    folder = ExperimentFolder(tmp_path / "storage" / "search")
+    backend = RefusingBackend(refuses)
+    with pytest.raises(ValueError, match=r"must fit|must be shared"):
+        run(SETTINGS, folder, backend, preset="mine")
+    assert list(tmp_path.iterdir()) == []
+    assert backend.runs == backend.dense == []
+
+
+def test_a_new_experiment_runs_from_its_record(tmp_path: Path, logged: Callable[[], list[str]]) -> None:
+    folder, backend, noting = ExperimentFolder(tmp_path / "search"), IdleBackend(), Noting()
+    run(SETTINGS, folder, backend, preset="mine", observers=[noting])
+    assert resolve(folder.read().settings) == SETTINGS
+    assert folder.read().preset == "mine"
+    assert backend.dense == [folder.dense]
+    (ran,) = backend.runs
+    assert ran.source.planned == 21
+    assert noting.told == ["started", "ended"]
+    said = logged()
+    assert said[0] == "reading digits"
+    assert "21 trials, at most 126 epochs in total, after 2 epochs for the dense network" in said
+
+
+def test_the_current_folder_is_importable_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a space that lies beside the preset; its module may import others when it is called."""
+    (tmp_path / "beside.py").write_text(
+        "from dataclasses import replace\n"
+        "def space(trial, base):\n"
+        "    import helper_of_beside\n"
+        "    return replace(base, seed=trial.suggest_int('seed', 0, 10**6))\n"
+    )
+    (tmp_path / "helper_of_beside.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    settings = replace(SETTINGS, space=replace(SETTINGS.space, function="beside:space"))
+    before, during = list(sys.path), list[Sequence[str]]()
+    run(
+        settings,
+        ExperimentFolder(tmp_path / "search"),
+        IdleBackend(lambda run: during.append(list(sys.path))),
+        preset="",
+    )
+    assert str(tmp_path) in during[0]
+    assert sys.path == before
+    for name in ("beside", "helper_of_beside"):
+        sys.modules.pop(name)
+
+
+def test_branches_and_repeats_count_as_planned(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:
+    add(folder, 0, control="one_shot")
+    add(folder, 1)
+    add(folder, 2, parent=Parent(number=1, epoch=1), state="running", epochs=0)
+    add(folder, 3, confirms=1)
+    resume(folder, IdleBackend())
+    # A control, 20 trials, a branch and a repeat, of which three have ended.
+    assert "20 trials, at most 120 epochs in total, after 2 epochs for the dense network" in logged()
+
+
+def test_nothing_left_is_said(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:
+    add(folder, 0, control="one_shot")
+    for number in range(1, 21):
+        add(folder, number)
+    resume(folder, IdleBackend())
+    assert "no trial is left to run" in logged()
