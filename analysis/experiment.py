@@ -3,11 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from analysis.objectives import DEFAULT_OBJECTIVES
 from analysis.rank import hypervolume, ranking
 from analysis.tables.measurements import read_measurement
 from analysis.tables.problems import Problems
@@ -77,7 +79,7 @@ class RankedTrials(ABC):
         """The complete trials, controls included, best first: see analysis.rank.ranking.rank."""
         return self._restore_index(ranking.rank(self._number_trials(), by, where, top, weights))
 
-    def pareto(self, objectives: Sequence[str] = ranking.OBJECTIVES, where: str | None = None) -> pd.DataFrame:
+    def pareto(self, objectives: Sequence[str] = DEFAULT_OBJECTIVES, where: str | None = None) -> pd.DataFrame:
         """The complete trials that no other beats in all `objectives`: see analysis.rank.ranking.pareto."""
         return self._restore_index(ranking.pareto(self._number_trials(), objectives, where))
 
@@ -87,7 +89,7 @@ class RankedTrials(ABC):
         return self._restore_index(best.to_frame().T).iloc[0]
 
     def hypervolume(
-        self, objectives: Sequence[str] = hypervolume.OBJECTIVES, reference: Sequence[float] | None = None
+        self, objectives: Sequence[str] = hypervolume.FRACTION_OBJECTIVES, reference: Sequence[float] | None = None
     ) -> float:
         """What the complete trials dominate together: see analysis.rank.hypervolume.hypervolume."""
         return hypervolume.hypervolume(self._number_trials(), objectives, reference)
@@ -129,6 +131,11 @@ class Experiment(RankedTrials):
     def epochs(self) -> pd.DataFrame:
         """A row an epoch, in the order of the trials (columns: tables.epochs), as it was when `trials` was read."""
         return self._epochs.get()
+
+    @cached_property
+    def ranked(self) -> pd.DataFrame:
+        """`rank()`, computed once; not to be changed."""
+        return self.rank()
 
     def trial_record(self, number: int) -> TrialRecord:
         """A trial's record, read when it is first asked for unless it was read before.

@@ -1,108 +1,106 @@
-"""What figures need of trials and say of them: their names, their numbers as texts, and which to show."""
+"""What people call things: the one label of a trial, and how the records' words are spelled.
 
-import math
-from collections.abc import Iterable, Sequence
+Tables, figures, the report, the status, a search's progress and all messages use these.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from analysis.experiment import Experiment
-from analysis.text import percent, printable
+from analysis.columns import row_of
+from analysis.text import shorten_text
+from records.trial import Kind, TrialRecord
+
+# The records' words as people write them; all others are written as they are.
+SPELLINGS = {
+    **{"one_shot": "one-shot", "random_channels": "random channels", "from_scratch": "training from scratch"},
+    **{"time_based": "time-based", "one_cycle": "one-cycle", "cosine_restarts": "cosine restarts"},
+    **{"stagnation_restart": "stagnation restart", "bn_output": "batch-norm output", "conv_weight": "conv weight"},
+    **{"bn_scale": "batch-norm scale", "macs": "MACs"},
+}
 
 
 @dataclass(frozen=True)
-class Who:
-    """A trial as figures name it; family is None where the record does not say."""
+class TrialLabel:
+    """A trial and its label; family is None where the record does not say. As a text it is the label."""
 
     number: int
     control: str | None
     family: str | None
-    label: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def group(self) -> str:
+        """What the trial is one of, as people spell it: a kind of control or a family of schedules."""
+        return spell(self.control or self.family or "schedule unknown")
 
 
-def numbers_in(frame: pd.DataFrame, name: str) -> pd.Series:
-    """The column as floats; NaN where there is no such column or no number in it."""
-    if name not in frame:
-        return pd.Series(math.nan, frame.index)
-    return pd.to_numeric(frame[name], errors="coerce").astype("float64")
+def spell(word: str) -> str:
+    """A word of the records as people write it; what comes from elsewhere is made printable."""
+    return SPELLINGS.get(word) or shorten_text(word, 40)
 
 
-def texts_in(frame: pd.DataFrame, name: str) -> pd.Series:
-    """The column as texts; None where there is no such column or no text in it."""
-    values: list[Any] = frame[name].tolist() if name in frame else [None] * len(frame)
-    return pd.Series([value if isinstance(value, str) else None for value in values], frame.index, dtype="object")
+def format_label(
+    number: int,
+    *,
+    control: str | None = None,
+    family: str | None = None,
+    rate: float | None = None,
+    parent: int | None = None,
+    confirms: int | None = None,
+) -> str:
+    """A trial's label: `15 polynomial 3.62`, `2 one-shot (control)`, `17 cosine (branch of 4)`.
 
-
-def known(values: Iterable[Any]) -> tuple[float | None, ...]:
-    """Floats, None for what is not known."""
-    return tuple(None if value is None or math.isnan(value) else float(value) for value in values)
-
-
-def searched(trials: pd.DataFrame) -> pd.DataFrame:
-    """What the study asked for: no controls, no branches, no repeats."""
-    extra = trials["control"].notna() | trials["parent"].notna() | numbers_in(trials, "confirms").notna()
-    return trials[~extra]
-
-
-def who(trials: pd.DataFrame, number: int) -> Who:
-    """The trial as figures name it, such as `15 polynomial 3.62` or `2 one_shot control`."""
-    row = trials.loc[number]
-    control = row["control"] if isinstance(row["control"], str) else None
-    family = row["family"] if isinstance(row["family"], str) else None
-    if control is not None:
-        label = f"{number} {control} control"
-    else:
-        label = f"{number} {family or 'schedule unknown'}" + ("" if pd.isna(row["rate"]) else f" {row['rate']:.3g}")
-    if not pd.isna(row["parent"]):
-        label += f", from {row['parent']:.0f}"
-    confirms = row.get("confirms")
-    if not pd.isna(confirms):
-        label += f", repeats {confirms:.0f}"
-    return Who(number, control, family, printable(label))
-
-
-def chosen(experiment: Experiment, numbers: Sequence[int] | None = None) -> tuple[Who, ...]:
-    """The trials of these numbers; by default the most accurate complete one of each family and the best control.
-
-    Raises ValueError, in one line, for a number that no trial has.
+    A repeat with another seed says what it repeats: `20 polynomial 3.62 (repeat of 15)`.
     """
-    trials = experiment.trials
-    if numbers is None:
-        ranked = experiment.rank(by="pruned_val_accuracy")
-        ranked = ranked[ranked["pruned_val_accuracy"].notna()]
-        plain = ranked[ranked["control"].isna()].drop_duplicates("family")
-        numbers = [*plain.index, *ranked.index[ranked["control"].notna()][:1]]
-    for number in numbers:
-        if number not in trials.index:
-            there = f"there are {trials.index.min()} to {trials.index.max()}" if len(trials) else "there are none yet"
-            raise ValueError(f"`numbers` must be those of trials ({there}), but got {number}")
-    return tuple(who(trials, int(number)) for number in dict.fromkeys(numbers))
+    words = [str(number), spell(control or family or "schedule unknown")]
+    if control is None and rate is not None:
+        words.append(f"{rate:.3g}")
+    notes = ["control"] if control is not None else []
+    notes += [f"branch of {parent}"] if parent is not None else []
+    notes += [f"repeat of {confirms}"] if confirms is not None else []
+    return " ".join(words) + (f" ({', '.join(notes)})" if notes else "")
 
 
-def configuration(trials: pd.DataFrame, number: int) -> str:
-    """What makes the trial what it is, in short: `one_cycle peak 0.05; l1, global; alpha_lr 0.01`."""
-    row = trials.loc[number]
-
-    def value(name: str) -> str:
-        value = row.get(name)
-        if isinstance(value, bool | int | float) and not pd.isna(value):
-            return f"{value:.3g}"
-        return printable(value) if isinstance(value, str) else ""
-
-    parts = [
-        (value("policy"), f"peak {value('lr.peak')}" if value("lr.peak") else ""),
-        (value("pruning.criterion"), value("pruning.scope")),
-        (f"alpha_lr {value('alpha_lr')}" if value("alpha_lr") else "",),
-    ]
-    return "; ".join(" ".join(filter(None, part)) for part in parts if any(part))
+def label_trial(trials: pd.DataFrame, number: int) -> TrialLabel:
+    """The label of a row of the trials' frame, or of a ranking."""
+    return label_row(number, row_of(trials, number))
 
 
-def percentage(fraction: float, digits: int = 2) -> str:
-    """0.9965 as `99.65 %`."""
-    return f"{percent(fraction, digits)} %"
+def label_row(number: int, row: Mapping[str, Any]) -> TrialLabel:
+    """The label of the trial `number`, whose row is `row`."""
+    control, family = (value if isinstance(value := row[name], str) else None for name in ("control", "family"))
+    rate, parent, confirms = (row.get(name) for name in ("rate", "parent", "confirms"))
+    text = format_label(
+        number,
+        control=control,
+        family=family,
+        rate=None if pd.isna(rate) else rate,
+        parent=None if pd.isna(parent) else int(parent),
+        confirms=None if pd.isna(confirms) else int(confirms),
+    )
+    return TrialLabel(number, control, family, text)
 
 
-def count(number: int, thing: str) -> str:
-    """`1 trial`, `3 trials`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+def label_record(record: TrialRecord) -> str:
+    """The label of a recorded trial."""
+    alpha = record.config.get("alpha")
+    family, rate = (alpha.get("family"), alpha.get("rate")) if isinstance(alpha, dict) else (None, None)
+    return format_label(
+        record.number,
+        control=record.control,
+        family=family if isinstance(family, str) else None,
+        rate=rate if isinstance(rate, int | float) else None,
+        parent=None if record.parent is None else record.parent.number,
+        confirms=record.confirms,
+    )
+
+
+def select_kinds(trials: pd.DataFrame, *kinds: Kind) -> pd.DataFrame:
+    """The trials of these kinds."""
+    return trials[trials["kind"].isin(kinds)]

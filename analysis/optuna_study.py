@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.columns import column
-from analysis.rank.ranking import OBJECTIVES, direction
+from analysis.columns import TRIAL_COLUMNS, column
+from analysis.objectives import DEFAULT_OBJECTIVES
+from analysis.rank.ranking import split_direction
 from analysis.text import printable
 from records.trial import TrialRecord
 
@@ -21,25 +22,12 @@ if TYPE_CHECKING:
 
     from analysis.experiment import Experiment
 
-# What stands beside each trial in the study, where it is known.
-_ATTRIBUTES = (
-    "state",
-    "pruned_val_accuracy",
-    "accuracy_at_cut",
-    "accuracy_drop",
-    "mac_sparsity",
-    "parameter_sparsity",
-    "channel_sparsity",
-    "test_accuracy",
-    "batch1_speedup",
-    "batch256_speedup",
-    "size_bytes",
-    "epochs_done",
-    "seconds",
-    "host",
-    "device",
-    "error",
-)
+# What stands beside each trial in the study, where it is known: how it ended, and all that has a better and a worse.
+_ATTRIBUTES = [
+    name
+    for name, column in TRIAL_COLUMNS.items()
+    if column.better or name in ("state", "epochs_done", "measured_on", "host", "device", "error")
+]
 
 
 def study_of(experiment: "Experiment") -> "optuna.Study":
@@ -64,7 +52,7 @@ def study_of(experiment: "Experiment") -> "optuna.Study":
     with _quiet():
         study = optuna.create_study(
             study_name=experiment.name,
-            directions=["minimize" if direction(name)[1] else "maximize" for name in objectives],
+            directions=["minimize" if split_direction(name)[1] else "maximize" for name in objectives],
         )
         study.set_metric_names(list(objectives))
     reported = _reported(experiment.epochs, objectives)
@@ -119,12 +107,12 @@ def trial_of(
 
 
 def _objectives(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the search optimised, as the settings say; OBJECTIVES where they do not."""
+    """What the search optimised, as the settings say; DEFAULT_OBJECTIVES where they do not."""
     search = settings.get("search")
     found = search.get("objectives") if isinstance(search, dict) else None
     if isinstance(found, list) and found and all(isinstance(name, str) for name in found):
         return tuple(found)
-    return OBJECTIVES
+    return DEFAULT_OBJECTIVES
 
 
 def _values(row: "pd.Series[Any]", objectives: Sequence[str]) -> list[float] | None:
@@ -145,7 +133,7 @@ def _reported(epochs: pd.DataFrame, objectives: Sequence[str]) -> dict[int, dict
 
 
 def _attributes(row: "pd.Series[Any]") -> dict[str, Any]:
-    return {str(name): value for name, value in row.reindex(list(_ATTRIBUTES)).dropna().items()}
+    return {str(name): value for name, value in row.reindex(_ATTRIBUTES).dropna().items()}
 
 
 def _set_times(trial: "optuna.trial.FrozenTrial", row: "pd.Series[Any]") -> None:

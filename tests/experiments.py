@@ -348,7 +348,7 @@ _NUMBERS = (
     *("pruned_val_accuracy", "val_accuracy", "test_accuracy", "peak_memory_bytes", "mean_memory_bytes", "size_bytes"),
     *("batch1_speedup", "batch32_speedup", "batch256_speedup", "batch256_latency_ms"),
 )
-_TEXTS = ("control", "family", "policy", "state", "measured_on")
+_TEXTS = ("kind", "control", "family", "policy", "state", "measured_on")
 
 
 def make_trials(*trials: dict[str, Any]) -> pd.DataFrame:
@@ -359,12 +359,16 @@ def make_trials(*trials: dict[str, Any]) -> pd.DataFrame:
     """
     rows, repeats = [], []
     for number, trial in enumerate(trials):
-        values = {"state": "complete", "family": "one_shot" if trial.get("control") else "exponential"} | trial
+        kind = "control" if trial.get("control") else "branch" if "parent" in trial else "searched"
+        values = {"state": "complete", "kind": kind} | trial
+        values.setdefault("family", "one_shot" if kind == "control" else "exponential")
         accuracies, tests = values.pop("repeats", ()), values.pop("test_repeats", None)
         row = {"pruned_val_accuracy": values.pop("accuracy", math.nan), "mac_sparsity": values.pop("cut", 0.75)}
         row |= {"macs": 1000 * (1 - row["mac_sparsity"])} | values
         rows.append(row)
         for accuracy, test in zip(accuracies, tests or [math.nan] * len(accuracies), strict=True):
-            repeats.append({**row, "pruned_val_accuracy": accuracy, "test_accuracy": test, "confirms": number})
+            repeats.append(
+                {**row, "pruned_val_accuracy": accuracy, "test_accuracy": test, "confirms": number, "kind": "repeat"}
+            )
     made = pd.DataFrame([*rows, *repeats]).reindex(columns=[*_NUMBERS, *_TEXTS]).rename_axis("number")
     return made.astype(dict.fromkeys(_NUMBERS, "float64") | dict.fromkeys(_TEXTS, "str"))

@@ -6,60 +6,62 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.columns import COLUMNS, MEASUREMENT_COLUMNS, iterate_rows
 from analysis.experiment import Experiment
+from analysis.figures.selection import describe_configuration
 from analysis.figures.style import (
     INK,
-    control_colour,
+    blank_figure,
     control_symbol,
-    family_colour,
-    figure,
-    hover,
-    sentence,
-    shown,
+    hover_text,
+    literal_text,
+    sentence_figure,
+    trial_colour,
 )
-from analysis.labels import Who, configuration, count, numbers_in, percentage, texts_in, who
-from analysis.rank.ranking import OF_A_DEVICE
-from analysis.tables.trials import number_of
-from analysis.text import printable
+from analysis.labels import TrialLabel, label_row
+from analysis.rank.ranking import sort_best_first
+from analysis.text import format_count, format_percent, printable
+from records.measurement import BATCH_SIZES
 
 # Trials that did not learn would squeeze all others into one line of the figure.
 OUTER_FENCE = 3.0
 
 
 @dataclass(frozen=True)
-class Quantity:
+class CostAxis:
     """What stands on the x axis. title: with its unit; scale: from the column's unit to that; unit: as in a text."""
 
     title: str
     scale: float
     unit: str
 
-    def text(self, value: float) -> str:
+    def format_value(self, value: float) -> str:
         digits = max(0, 2 - math.floor(math.log10(value))) if 0 < value < 1e3 else 0
-        return f"{value:,.{min(digits, 6)}f} {self.unit}"
+        number = f"{value:,.{min(digits, 6)}f}"
+        return f"{number}{self.unit}" if self.unit.startswith("%") else f"{number} {self.unit}"
 
 
-SHARE = Quantity("MACs, % of the dense network's", 1.0, "% of the MACs")
-MACS = Quantity("MACs, millions", 1e-6, "M MACs")
+MACS_SHARE = CostAxis("MACs, % of the dense network's", 1.0, "% of the MACs")
+MACS_MILLIONS = CostAxis("MACs, millions", 1e-6, "M MACs")
+# What accuracy can be set against: all that was measured and should be low.
 MEASURED = {
-    "batch1_latency_ms": Quantity("latency of a batch of 1, ms", 1.0, "ms"),
-    "batch32_latency_ms": Quantity("latency of a batch of 32, ms", 1.0, "ms"),
-    "batch256_latency_ms": Quantity("latency of a batch of 256, ms", 1.0, "ms"),
-    "test_seconds": Quantity("time for the whole test set, s", 1.0, "s"),
-    "peak_memory_bytes": Quantity("peak memory on the test set, MiB", 2.0**-20, "MiB"),
-    "mean_memory_bytes": Quantity("mean memory on the test set, MiB", 2.0**-20, "MiB"),
-    "size_bytes": Quantity("size of the weights on disk, MB", 1e-6, "MB"),
+    name: CostAxis(column.title, column.shown_scale, column.shown_unit)
+    for name, column in MEASUREMENT_COLUMNS.items()
+    if column.better == "low"
 }
 
 
+LATENCY = f"batch{BATCH_SIZES[-1]}_latency_ms"
+
+
 @dataclass(frozen=True)
-class Point:
+class TrialPoint:
     """A trial. x: in the axis' unit. accuracy: on the validation images, in [0, 1]; the mean of `seeds` repeats.
 
     std: their sample standard deviation, None for fewer than two; seeds: 0 for a trial that was never repeated.
     """
 
-    who: Who
+    trial: TrialLabel
     x: float
     accuracy: float
     std: float | None
@@ -68,7 +70,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class AccuracyAgainst:
+class AccuracyAgainstInfo:
     """front: numbers of the points that none beats in both, by x. dense: (x, accuracy), either None if not known.
 
     floor: the accuracy below which points are left out of view, None where none is.
@@ -77,95 +79,93 @@ class AccuracyAgainst:
     title: str
     note: str
     x_title: str
-    points: tuple[Point, ...]
+    points: tuple[TrialPoint, ...]
     front: tuple[int, ...]
     dense: tuple[float | None, float | None]
     floor: float | None
 
 
-def accuracy_against_macs_info(experiment: Experiment) -> AccuracyAgainst:
+def accuracy_against_macs_info(experiment: Experiment) -> AccuracyAgainstInfo:
     """Complete trials by MACs: in percent of the dense network's, in millions where those are not known."""
-    ranked = experiment.rank()
+    ranked = experiment.ranked
     dense_macs = experiment.dense.macs if experiment.dense else math.nan
     if dense_macs > 0:
-        quantity, xs, dense = SHARE, 100 * numbers_in(ranked, "macs") / dense_macs, 100.0
+        axis, xs, dense = MACS_SHARE, 100 * ranked["macs"] / dense_macs, 100.0
     else:
-        quantity, xs, dense = MACS, MACS.scale * numbers_in(ranked, "macs"), math.nan
-    info = _info(experiment, ranked, xs, quantity, dense)
+        axis, xs, dense = MACS_MILLIONS, MACS_MILLIONS.scale * ranked["macs"], math.nan
+    info = _build_info(experiment, ranked, xs, axis, dense)
     if not info.points:
-        return replace(info, title="No trial is complete yet, so there is no accuracy to set against MACs.")
+        return replace(info, title="No trial is complete yet, so there is no accuracy to plot against MACs.")
     return info
 
 
-def accuracy_against_measured_info(experiment: Experiment, column: str = "batch256_latency_ms") -> AccuracyAgainst:
+def accuracy_against_measured_info(experiment: Experiment, column: str = LATENCY) -> AccuracyAgainstInfo:
     """Complete trials by what was measured, on the one device that most of them were measured on.
 
     Raises ValueError, in one line, for a column that is not in MEASURED.
     """
     if column not in MEASURED:
         raise ValueError(f"`column` must be one of {', '.join(MEASURED)}, but got {column!r}")
-    quantity = MEASURED[column]
-    ranked = experiment.rank()
-    devices = texts_in(ranked, "measured_on").where(numbers_in(ranked, column).notna())
-    measured = ranked[devices.notna()]
+    axis = MEASURED[column]
+    ranked = experiment.ranked
+    devices = ranked["measured_on"].where(ranked[column].notna()).dropna()
+    measured = ranked.loc[devices.index]
     if measured.empty:
-        text = f"Nothing has been measured yet, so there is no {quantity.title.split(',')[0]} to show."
-        return AccuracyAgainst(text, "", quantity.title, (), (), (None, None), None)
-    dense = number_of(experiment.dense_measure, column)
+        text = f"Nothing has been measured yet, so there is no {COLUMNS[column].label} to show."
+        return AccuracyAgainstInfo(text, "", axis.title, (), (), (None, None), None)
+    dense = experiment.dense_measure.get(column, math.nan)
     where, note = "", ""
-    if column in OF_A_DEVICE:
+    if COLUMNS[column].of_device:
         counts = devices.value_counts()
         device = min(counts.index, key=lambda name: (-counts[name], name))
-        where = f" On {printable(device)}."
-        elsewhere = int((measured["measured_on"] != device).sum())
+        where = f" Measured on {printable(device)}."
+        elsewhere = int((devices != device).sum())
         if elsewhere:
-            measured = measured[measured["measured_on"] == device]
-            note = f" {count(elsewhere, 'trial')} measured on other devices not shown."
+            measured = measured[devices == device]
+            note = f" Not shown: {format_count(elsewhere, 'trial')} measured on other devices."
             dense = math.nan  # a median over all devices
-    xs = quantity.scale * numbers_in(measured, column)
-    info = _info(experiment, measured, xs, quantity, quantity.scale * dense)
+    info = _build_info(experiment, measured, axis.scale * measured[column], axis, axis.scale * dense)
     if not info.points:
-        return replace(info, title="No trial that was measured has an accuracy, so there is nothing to compare.")
+        return replace(info, title="No measured trial has an accuracy, so there is nothing to compare.")
     return replace(info, title=info.title + where, note=info.note + note)
 
 
 def accuracy_against_macs(experiment: Experiment) -> go.Figure:
     """Accuracy against MACs: trials by family, controls, the Pareto front and the dense network."""
-    return _draw(accuracy_against_macs_info(experiment))
+    return _draw_figure(accuracy_against_macs_info(experiment))
 
 
-def accuracy_against_measured(experiment: Experiment, column: str = "batch256_latency_ms") -> go.Figure:
+def accuracy_against_measured(experiment: Experiment, column: str = LATENCY) -> go.Figure:
     """Accuracy against a measured column (see MEASURED): latency, time, memory or size, lower being better."""
-    return _draw(accuracy_against_measured_info(experiment, column))
+    return _draw_figure(accuracy_against_measured_info(experiment, column))
 
 
-def _info(
-    experiment: Experiment, ranked: pd.DataFrame, xs: pd.Series, quantity: Quantity, dense_x: float
-) -> AccuracyAgainst:
-    accuracies = numbers_in(ranked, "pruned_val_accuracy")
-    deviations, seeds = numbers_in(ranked, "accuracy_std"), numbers_in(ranked, "seeds").fillna(0)
+def _build_info(
+    experiment: Experiment, ranked: pd.DataFrame, xs: "pd.Series[float]", axis: CostAxis, dense_x: float
+) -> AccuracyAgainstInfo:
     points = []
-    for number in ranked.index[xs.notna() & accuracies.notna()]:
-        one, deviation = who(experiment.trials, int(number)), float(deviations[number])
+    known = ranked.assign(x=xs)[xs.notna() & ranked["pruned_val_accuracy"].notna()]
+    for number, row in iterate_rows(known):
+        label = label_row(number, row)
+        accuracy, std, seeds, x = row["pruned_val_accuracy"], row["accuracy_std"], row["seeds"], row["x"]
         lines = (
-            one.label,
-            f"{percentage(accuracies[number])} of the validation images"
-            + (f" ± {percentage(deviation)}" if not math.isnan(deviation) else ""),
-            quantity.text(float(xs[number])),
-            f"mean of {count(int(seeds[number]), 'repeat')}" if seeds[number] else "one seed",
-            configuration(experiment.trials, int(number)),
+            label.text,
+            f"{format_percent(accuracy)} of the validation images"
+            + ("" if math.isnan(std) else f" ± {format_percent(std)}"),
+            axis.format_value(x),
+            f"mean of {format_count(seeds, 'repeat')}" if seeds else "a single run",
+            describe_configuration(row),
         )
-        std = None if math.isnan(deviation) else deviation
-        points.append(Point(one, float(xs[number]), float(accuracies[number]), std, int(seeds[number]), hover(lines)))
-    points.sort(key=lambda point: (point.x, -point.accuracy, point.who.number))
-    accuracy = experiment.dense.val_accuracy if experiment.dense else math.nan
-    dense = (None if math.isnan(dense_x) else dense_x, None if math.isnan(accuracy) else accuracy)
-    floor = _floor([point.accuracy for point in points])
-    front = _front(points)
-    return AccuracyAgainst(
-        title=_title(points, front, quantity) if points else "",
-        note=_note(points, floor),
-        x_title=quantity.title,
+        points.append(TrialPoint(label, x, accuracy, None if math.isnan(std) else std, seeds, hover_text(lines)))
+    points.sort(key=lambda point: (point.x, -point.accuracy, point.trial.number))
+    dense_accuracy = experiment.dense.val_accuracy if experiment.dense else None
+    dense = (None if math.isnan(dense_x) else dense_x, dense_accuracy)
+    floor = _view_floor([point.accuracy for point in points])
+    front = _find_front(points)
+    return AccuracyAgainstInfo(
+        title=_write_title(experiment, points, front, axis) if points else "",
+        note=_write_note(points, floor),
+        x_title=axis.title,
         points=tuple(points),
         front=front,
         dense=dense,
@@ -173,18 +173,18 @@ def _info(
     )
 
 
-def _front(points: list[Point]) -> tuple[int, ...]:
+def _find_front(points: list[TrialPoint]) -> tuple[int, ...]:
     """The points, ordered by x and then by accuracy downwards, that are better than all before them."""
     front: list[int] = []
     best = -math.inf
     for point in points:
         if point.accuracy > best:
-            front.append(point.who.number)
+            front.append(point.trial.number)
             best = point.accuracy
     return tuple(front)
 
 
-def _floor(accuracies: list[float]) -> float | None:
+def _view_floor(accuracies: list[float]) -> float | None:
     """Tukey's lower outer fence, where something lies below it."""
     if not accuracies:
         return None
@@ -194,36 +194,43 @@ def _floor(accuracies: list[float]) -> float | None:
     return min(inside) if len(inside) < len(accuracies) else None
 
 
-def _title(points: list[Point], front: tuple[int, ...], quantity: Quantity) -> str:
-    on_front = [point.who for point in points if point.who.number in front]
-    trials = [point for point in points if point.who.control is None]
-    best = max(trials or points, key=lambda point: (point.accuracy, -point.x, -point.who.number))
+def _write_title(experiment: Experiment, points: list[TrialPoint], front: tuple[int, ...], axis: CostAxis) -> str:
+    """Who is on the front, and where the best trial with alpha is, or the best control where there is none."""
+    on_front = [point.trial for point in points if point.trial.number in front]
     if len(on_front) == 1:
-        title = f"{on_front[0].label} alone holds the Pareto front"
+        title = f"Only {on_front[0]} is on the Pareto front"
     else:
-        held = sum(one.control is None for one in on_front)
-        title = f"Alpha trials hold {held} of {len(on_front)} places on the Pareto front"
-    kind = "alpha trial" if trials else "control"
-    return f"{title}; the best {kind} ({best.who.label}) has {percentage(best.accuracy)} at {quantity.text(best.x)}."
+        held = sum(label.control is None for label in on_front)
+        title = f"Trials with alpha hold {held} of the {len(on_front)} places on the Pareto front"
+    with_alpha = [point for point in points if point.trial.control is None]
+    of_number = {point.trial.number: point for point in with_alpha or points}
+    order = sort_best_first(experiment.ranked).index
+    best = next(of_number[number] for number in order if number in of_number)
+    kind = "trial with alpha" if with_alpha else "control"
+    reached = f"reaches {format_percent(best.accuracy)} at {axis.format_value(best.x)}"
+    if on_front == [best.trial]:
+        return f"{title}: it {reached}."
+    return f"{title}; the best {kind}, {best.trial}, {reached}."
 
 
-def _note(points: list[Point], floor: float | None) -> str:
-    confirmed = sum(point.seeds > 0 for point in points)
-    if not confirmed:
-        note = "One seed each (hollow), so small differences may be noise."
+def _write_note(points: list[TrialPoint], floor: float | None) -> str:
+    if any(point.seeds > 0 for point in points):
+        note = "Hollow: a single run. Filled: mean of the repeats with other seeds ± their standard deviation."
     else:
-        note = "Hollow: one seed. Filled: mean of the repeats with other seeds ± their standard deviation."
+        note = "Hollow: single runs, so small differences may be noise."
     below = sum(floor is not None and point.accuracy < floor for point in points)
     if floor is not None:
-        note += f" {count(below, 'trial')} below {percentage(floor, 1)} out of view; a double click shows all."
+        note += (
+            f" {format_count(below, 'trial')} below {format_percent(floor, 1)} out of view: double-click to see all."
+        )
     return note
 
 
-def _draw(info: AccuracyAgainst) -> go.Figure:
+def _draw_figure(info: AccuracyAgainstInfo) -> go.Figure:
     if not info.points:
-        return sentence(info.title)
-    drawn = figure(info.title, info.note)
-    of_number = {point.who.number: point for point in info.points}
+        return sentence_figure(info.title)
+    drawn = blank_figure(info.title, info.note)
+    of_number = {point.trial.number: point for point in info.points}
     front = [of_number[number] for number in info.front]
     drawn.add_scatter(
         x=[point.x for point in front],
@@ -233,12 +240,12 @@ def _draw(info: AccuracyAgainst) -> go.Figure:
         name="Pareto front",
         hoverinfo="skip",
     )
-    for group in sorted({_group(point) for point in info.points}):
+    for group in sorted({_legend_group(point) for point in info.points}):
         first = True
         for confirmed in (False, True):
-            of_group = [p for p in info.points if _group(p) == group and (p.seeds > 0) == confirmed]
+            of_group = [p for p in info.points if _legend_group(p) == group and (p.seeds > 0) == confirmed]
             if of_group:
-                drawn.add_trace(_marks(of_group, group, confirmed, first))
+                drawn.add_trace(_scatter_marks(of_group, group, confirmed, first))
                 first = False
     _draw_dense(drawn, info)
     drawn.update_xaxes(title_text=info.x_title, rangemode="tozero")
@@ -250,7 +257,7 @@ def _draw(info: AccuracyAgainst) -> go.Figure:
     return drawn
 
 
-def _draw_dense(drawn: go.Figure, info: AccuracyAgainst) -> None:
+def _draw_dense(drawn: go.Figure, info: AccuracyAgainstInfo) -> None:
     """A line at the dense network's accuracy, and its place on it; not at its MACs, which are far to the right."""
     x, accuracy = info.dense
     if accuracy is None:
@@ -259,28 +266,28 @@ def _draw_dense(drawn: go.Figure, info: AccuracyAgainst) -> None:
         y=accuracy,
         line={"color": INK, "width": 1, "dash": "dot"},
         annotation={
-            **{"text": f"dense network {percentage(accuracy)}", "font": {"color": INK, "size": 11}},
+            **{"text": f"dense network {format_percent(accuracy)}", "font": {"color": INK, "size": 11}},
             **{"x": 0, "xanchor": "left", "yanchor": "bottom", "showarrow": False},
         },
     )
-    if x is not None and info.x_title != SHARE.title:
+    if x is not None and info.x_title != MACS_SHARE.title:
         drawn.add_scatter(
             x=[x],
             y=[accuracy],
             mode="markers",
             marker={"symbol": "star", "size": 13, "color": INK},
             name="dense network",
-            hovertemplate=f"dense network, {percentage(accuracy)}<br>{info.x_title}: {x:,.4g}<extra></extra>",
+            hovertemplate=f"dense network, {format_percent(accuracy)}<br>{info.x_title}: {x:,.4g}<extra></extra>",
         )
 
 
-def _group(point: Point) -> tuple[bool, str]:
-    return point.who.control is not None, point.who.control or point.who.family or "schedule unknown"
+def _legend_group(point: TrialPoint) -> tuple[bool, str]:
+    return point.trial.control is not None, point.trial.group
 
 
-def _marks(points: list[Point], group: tuple[bool, str], confirmed: bool, in_legend: bool) -> go.Scatter:
+def _scatter_marks(points: list[TrialPoint], group: tuple[bool, str], confirmed: bool, in_legend: bool) -> go.Scatter:
     is_control, name = group
-    colour = control_colour(name) if is_control else family_colour(name)
+    colour = trial_colour(points[0].trial)
     return go.Scatter(
         x=[point.x for point in points],
         y=[point.accuracy for point in points],
@@ -291,13 +298,13 @@ def _marks(points: list[Point], group: tuple[bool, str], confirmed: bool, in_leg
         },
         mode="markers",
         marker={
-            "symbol": control_symbol(name) if is_control else "circle",
+            "symbol": control_symbol(points[0].trial),
             "size": 9,
             "color": colour if confirmed else "rgba(255, 255, 255, 0.7)",
             "line": {"color": colour, "width": 2},
         },
-        name=shown(f"control: {name}" if is_control else name),
-        legendgroup=shown(f"{is_control} {name}"),
+        name=literal_text(f"{name} (control)" if is_control else name),
+        legendgroup=literal_text(f"{is_control} {name}"),
         showlegend=in_legend,
         hovertext=[point.hover for point in points],
         hovertemplate="%{hovertext}<extra></extra>",

@@ -4,67 +4,69 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from analysis.columns import known_floats
 from analysis.experiment import Experiment
-from analysis.figures.style import family_colour, figure, sentence, shown
-from analysis.labels import Who, chosen, count, known, percentage
+from analysis.figures.selection import choose_trials
+from analysis.figures.style import blank_figure, literal_text, sentence_figure, trial_colour
+from analysis.labels import TrialLabel
+from analysis.rank.ranking import sort_best_first
+from analysis.text import format_count, format_percent
 
 
 @dataclass(frozen=True)
 class AlphaCurve:
-    """alpha: in each of `epochs`; epoch 0 is the dense network. accuracy: of the trial's end, on validation images."""
+    """alpha: in each of `epochs`; epoch 0 is the dense network. accuracy: the trial's, on the validation images."""
 
-    who: Who
+    trial: TrialLabel
     epochs: tuple[int, ...]
     alpha: tuple[float | None, ...]
     accuracy: float
 
 
 @dataclass(frozen=True)
-class AlphaCurves:
-    """cut: behind how many epochs the last of the curves was cut."""
+class AlphaCurvesInfo:
+    """curves: the best trial's first. cut: after how many epochs the last of the curves was cut."""
 
     title: str
     curves: tuple[AlphaCurve, ...]
     cut: int
 
 
-def alpha_curves_info(experiment: Experiment) -> AlphaCurves:
-    """The most accurate complete trial of each family, controls left out."""
-    accuracies = experiment.rank()["pruned_val_accuracy"]
+def alpha_curves_info(experiment: Experiment) -> AlphaCurvesInfo:
+    """The best complete trial of each family, controls left out."""
+    accuracies = sort_best_first(experiment.ranked)["pruned_val_accuracy"]
     curves = []
     last_cut = 0
-    for one in chosen(experiment):
-        if one.control is not None:
+    for trial in choose_trials(experiment):
+        if trial.control is not None:
             continue
-        rows = experiment.epochs[experiment.epochs["number"] == one.number]
-        alpha = (1.0, *known(rows["alpha"]))
-        curves.append(AlphaCurve(one, (0, *rows["epoch"].tolist()), alpha, float(accuracies[one.number])))
+        rows = experiment.epochs[experiment.epochs["number"] == trial.number]
+        alpha = (1.0, *known_floats(rows["alpha"]))
+        curves.append(AlphaCurve(trial, (0, *rows["epoch"].tolist()), alpha, float(accuracies[trial.number])))
         last_cut = max(last_cut, int((rows["phase"] == "alpha").sum()))
     if not curves:
-        return AlphaCurves("No trial with an alpha schedule is complete yet, so there is no curve to show.", (), 0)
-    best = max(curves, key=lambda curve: (curve.accuracy, -curve.who.number))
-    of_each = "the one family" if len(curves) == 1 else "each family"
-    title = f"How alpha fell in the best trial of {of_each} tried; the most accurate is {best.who.label}, "
-    title += f"{percentage(best.accuracy)}."
-    return AlphaCurves(title, tuple(curves), last_cut)
+        return AlphaCurvesInfo("No trial with an alpha schedule is complete yet, so there is no curve to show.", (), 0)
+    of_each = "the only family tried" if len(curves) == 1 else "each family"
+    best = f"{curves[0].trial} with {format_percent(curves[0].accuracy)}"
+    title = f"How alpha fell in the best trial of {of_each}; the best of all is {best}."
+    return AlphaCurvesInfo(title, tuple(curves), last_cut)
 
 
 def alpha_curves(experiment: Experiment) -> go.Figure:
-    """Alpha against the epoch, a line a family."""
+    """Alpha against the epoch, a line for each family."""
     info = alpha_curves_info(experiment)
     if not info.curves:
-        return sentence(info.title)
-    drawn = figure(
-        info.title, f"1 is the dense network, 0 the pruned one; the last is cut after {count(info.cut, 'epoch')}."
-    )
+        return sentence_figure(info.title)
+    note = f"1 is the dense network, 0 the pruned one; the last cut is after {format_count(info.cut, 'epoch')}."
+    drawn = blank_figure(info.title, note)
     for curve in info.curves:
         drawn.add_scatter(
             x=curve.epochs,
             y=curve.alpha,
             mode="lines+markers",
-            line={"color": family_colour(curve.who.family), "width": 2},
+            line={"color": trial_colour(curve.trial), "width": 2},
             marker={"size": 5},
-            name=shown(curve.who.label),
+            name=literal_text(curve.trial.text),
             hovertemplate="%{fullData.name}<br>epoch %{x}: alpha %{y:.3g}<extra></extra>",
         )
     drawn.update_xaxes(title_text="epoch", range=[-0.3, info.cut + 1.5])

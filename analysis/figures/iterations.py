@@ -1,18 +1,31 @@
 """Training and validation accuracy of successive iterations, as in the report that this project comes from.
 
-An iteration is a branch, which goes on from an earlier trial with other settings, or, where there are no branches, a
+An iteration is a branch, which continues an earlier trial with other settings, or, where there are no branches, a
 restart of the learning rate in one trial.
 """
 
 import json
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.columns import known_floats
 from analysis.experiment import Experiment
-from analysis.figures.style import INK, MUTED, family_colour, figure, sentence, shade, shown
-from analysis.labels import known, numbers_in, percentage, who
+from analysis.figures.style import (
+    INK,
+    MUTED,
+    OTHER_COLOUR,
+    blank_figure,
+    literal_text,
+    sentence_figure,
+    shade_colour,
+    trial_colour,
+)
+from analysis.labels import TrialLabel, label_trial
+from analysis.rank.ranking import sort_best_first
+from analysis.text import format_percent, join_words
 
 RESTARTING = "stagnation_restart"
 
@@ -28,57 +41,56 @@ class Iteration:
 
 
 @dataclass(frozen=True)
-class Iterations:
-    """cuts: behind how many of the counted epochs channels were removed. family: of the first iteration."""
+class IterationsInfo:
+    """cuts: after how many of the counted epochs channels were removed. trial: of the first iteration."""
 
     title: str
     note: str
-    family: str | None
+    trial: TrialLabel | None
     iterations: tuple[Iteration, ...]
     cuts: tuple[int, ...]
 
 
-def iterations_info(experiment: Experiment) -> Iterations:
-    """The newest branch with its forebears and their other branches, each with the epochs of its own.
+def iterations_info(experiment: Experiment) -> IterationsInfo:
+    """The newest branch with its ancestors and their other branches, each with the epochs of its own.
 
     Where there is no branch: the best trial whose learning rate restarts at stagnation, from restart to restart.
     """
-    parents = numbers_in(experiment.trials, "parent").dropna()
-    known_parents = parents[parents.isin(experiment.trials.index)].astype("int64")
-    if len(known_parents):
-        parts = _family(experiment, dict(zip(known_parents.index.tolist(), known_parents.tolist(), strict=True)))
+    parents = experiment.trials["parent"].dropna()
+    parents = parents[parents.isin(experiment.trials.index)].astype("int64")
+    if len(parents):
+        parts = _family_parts(experiment, dict(zip(parents.index.tolist(), parents.tolist(), strict=True)))
     else:
-        parts = _restarts(experiment)
+        parts = _restart_parts(experiment)
     iterations: list[Iteration] = []
     cuts: list[int] = []
-    family = None
     counted = 0
-    for number, label, rows in parts:
-        if rows.empty:
-            continue
-        family = family or who(experiment.trials, number).family
-        before, counted = counted, counted + len(rows)
-        retrained = _rows(experiment, number).query("phase == 'retrain'")["epoch"]
-        cuts += [before + index for index, epoch in enumerate(rows["epoch"]) if epoch == retrained.min()]
-        epochs = tuple(range(before + 1, counted + 1))
-        iterations.append(Iteration(label, epochs, known(rows["train_accuracy"]), known(rows["val_accuracy"])))
+    parts = [part for part in parts if not part.rows.empty]
+    for part in parts:
+        before, counted = counted, counted + len(part.rows)
+        retrained = _epoch_rows(experiment, part.number).query("phase == 'retrain'")["epoch"]
+        cuts += [before + index for index, epoch in enumerate(part.rows["epoch"]) if epoch == retrained.min()]
+        accuracies = (known_floats(part.rows[name]) for name in ("train_accuracy", "val_accuracy"))
+        iterations.append(Iteration(part.label, tuple(range(before + 1, counted + 1)), *accuracies))
     if not iterations:
-        nothing = "No trial has been branched, and none restarts its learning rate, so there are no iterations to show."
-        return Iterations(nothing, "", None, (), ())
-    note = "Solid: validation. Dotted: training (with augmentation). Accuracy at the alpha of the epoch."
-    return Iterations(_title(iterations), note, family, tuple(iterations), tuple(cuts))
+        nothing = "No trial has been branched and none restarts its learning rate, so there are no iterations to show."
+        return IterationsInfo(nothing, "", None, (), ())
+    note = "Solid: validation. Dotted: training (with augmentation). Both at the epoch's alpha."
+    first = label_trial(experiment.trials, parts[0].number)
+    return IterationsInfo(_write_title(iterations), note, first, tuple(iterations), tuple(cuts))
 
 
 def iterations(experiment: Experiment) -> go.Figure:
     """Training and validation accuracy of the iterations, one after another."""
     info = iterations_info(experiment)
     if not info.iterations:
-        return sentence(info.title)
-    drawn = figure(info.title, info.note, height=420)
+        return sentence_figure(info.title)
+    drawn = blank_figure(info.title, info.note, height=420)
     steps = len(info.iterations)
+    plain = OTHER_COLOUR if info.trial is None else trial_colour(info.trial)
     for step, iteration in enumerate(info.iterations):
-        # The last iteration, what came out, is darkest.
-        colour = shade(family_colour(info.family), steps - 1 - step, steps)
+        # The last iteration, the result, is darkest.
+        colour = shade_colour(plain, steps - 1 - step, steps)
         for name, values, dash in (
             ("validation", iteration.val_accuracy, "solid"),
             ("training", iteration.train_accuracy, "dot"),
@@ -88,7 +100,7 @@ def iterations(experiment: Experiment) -> go.Figure:
                 y=values,
                 mode="lines" if len(values) > 1 else "markers",
                 line={"color": colour, "width": 2.2 if name == "validation" else 1.5, "dash": dash},
-                name=f"{step + 1}: {shown(iteration.label)}",
+                name=f"{step + 1}: {literal_text(iteration.label)}",
                 legendgroup=str(step),
                 showlegend=name == "validation",
                 hovertemplate=f"%{{fullData.name}}<br>epoch %{{x}}: {name} %{{y:.2%}}<extra></extra>",
@@ -110,8 +122,16 @@ def iterations(experiment: Experiment) -> go.Figure:
     return drawn
 
 
-def _family(experiment: Experiment, parents: dict[int, int]) -> list[tuple[int, str, pd.DataFrame]]:
-    """The newest branch's root and all that descends from it, in the order of their numbers."""
+class _IterationPart(NamedTuple):
+    """The rows of an iteration."""
+
+    number: int
+    label: str
+    rows: pd.DataFrame
+
+
+def _family_parts(experiment: Experiment, parents: dict[int, int]) -> list[_IterationPart]:
+    """The newest branch's root and all its descendants, in the order of their numbers."""
     root = max(parents)
     seen = {root}
     # A record can claim to be its own grandparent.
@@ -124,54 +144,50 @@ def _family(experiment: Experiment, parents: dict[int, int]) -> list[tuple[int, 
         members |= newest
     parts = []
     for number in [root, *sorted(members - {root})]:
-        rows = _rows(experiment, number)
-        label = f"trial {who(experiment.trials, number).label}"
-        if number != root:
-            begun = _begun(experiment.trials, number)
-            label = f"trial {number}, from {parents[number]}" + (f" at alpha {begun[-1]:.3g}" if begun else "")
-            rows = rows[rows["epoch"] > len(begun)]
-        parts.append((number, label, rows))
+        rows = _epoch_rows(experiment, number)
+        label = label_trial(experiment.trials, number).text
+        if number != root and (inherited := _inherited_alphas(experiment.trials, number)):
+            label += f" from alpha {inherited[-1]:.3g}"
+            rows = rows[rows["epoch"] > len(inherited)]
+        parts.append(_IterationPart(number, label, rows))
     return parts
 
 
-def _begun(trials: pd.DataFrame, number: int) -> list[float]:
-    """Alpha of each epoch that a branch has from its parent; none where the record does not say."""
+def _inherited_alphas(trials: pd.DataFrame, number: int) -> list[float]:
+    """Alpha in each epoch that a branch took over from its parent; none where the record does not say."""
     try:
-        begun = json.loads(str(trials.loc[number].get("begun")))
+        alphas = json.loads(str(trials.loc[number].get("begun")))
     except (TypeError, ValueError, RecursionError):
         return []
-    sound = isinstance(begun, list) and all(isinstance(alpha, int | float) for alpha in begun)
-    return begun if sound else []
+    sound = isinstance(alphas, list) and all(isinstance(alpha, int | float) for alpha in alphas)
+    return alphas if sound else []
 
 
-def _restarts(experiment: Experiment) -> list[tuple[int, str, pd.DataFrame]]:
-    """The best complete trial with the policy RESTARTING, else the one that came furthest, cut at its restarts."""
-    trials = experiment.trials
-    trials = trials[trials["policy"] == RESTARTING]
+def _restart_parts(experiment: Experiment) -> list[_IterationPart]:
+    """The best complete trial with the policy RESTARTING, else the one with most epochs, split at its restarts."""
+    trials = experiment.trials[experiment.trials["policy"] == RESTARTING]
     if trials.empty:
         return []
-    ranked = experiment.rank(by="pruned_val_accuracy")
-    ranked = ranked[(ranked["policy"] == RESTARTING) & ranked["pruned_val_accuracy"].notna()]
-    number = (ranked.index if len(ranked) else trials.sort_values("epochs_done", ascending=False).index).tolist()[0]
-    rows = _rows(experiment, number)
+    best = sort_best_first(experiment.ranked[experiment.ranked["policy"] == RESTARTING])
+    number = (best.index if len(best) else trials.sort_values("epochs_done", ascending=False).index).tolist()[0]
+    rows = _epoch_rows(experiment, number)
     starts = (rows["phase"] != rows["phase"].shift()) | (rows["lr"] > rows["lr"].shift())
     parts = []
     for _, part in rows.groupby(starts.cumsum()):
-        alpha_phase = part["phase"].iloc[0] == "alpha"
         rate = f"learning rate {part['lr'].iloc[0]:.3g}"
-        parts.append((number, f"alpha phase, {rate}" if alpha_phase else rate, part))
+        parts.append(_IterationPart(number, f"alpha phase, {rate}" if part["phase"].iloc[0] == "alpha" else rate, part))
     return parts
 
 
-def _rows(experiment: Experiment, number: int) -> pd.DataFrame:
+def _epoch_rows(experiment: Experiment, number: int) -> pd.DataFrame:
     return experiment.epochs[experiment.epochs["number"] == number]
 
 
-def _title(iterations: list[Iteration]) -> str:
+def _write_title(iterations: list[Iteration]) -> str:
     ends = [end for iteration in iterations if (end := iteration.val_accuracy[-1]) is not None]
     if not ends:
         return f"Accuracy of {len(iterations)} iterations."
+    accuracies = join_words([format_percent(end) for end in ends])
     if len(iterations) == 1:
-        return f"One iteration, which ended at a validation accuracy of {percentage(ends[0])}."
-    listed = ", ".join(percentage(end) for end in ends)
-    return f"{len(iterations)} iterations ended at validation accuracies of {listed}."
+        return f"A single iteration, which ended at a validation accuracy of {accuracies}."
+    return f"{len(iterations)} iterations, which ended at validation accuracies of {accuracies}."

@@ -1,6 +1,6 @@
-"""The searched parameters of all complete trials beside what came out: a line a trial through an axis a parameter.
+"""The searched parameters of all complete trials beside the results: a line for each trial through all axes.
 
-The axes lie one below another, as plotly's own parallel coordinates cannot: so names and choices can be read at any
+The axes lie one below another, unlike plotly's own parallel coordinates, so that names and choices can be read at any
 width.
 """
 
@@ -10,16 +10,17 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
-from analysis.figures.style import INK, MUTED, family_colour, figure, hover, sentence, shown
-from analysis.labels import Who, count, percentage, searched, who
+from analysis.figures.style import INK, MUTED, blank_figure, hover_text, literal_text, sentence_figure, trial_colour
+from analysis.labels import TrialLabel, label_trial, select_kinds
+from analysis.text import format_count, format_percent
 
-# What every trial has beside the parameters whose names have a dot.
+# What every trial has besides the parameters with a dot in their names.
 _PLAIN_PARAMETERS = frozenset({"alpha_fraction", "alpha_lr", "epochs_per_alpha"})
 
 
 @dataclass(frozen=True)
-class Axis:
-    """ticks: where on the axis, from 0 (left) to 1, and what is there. positions: of each trial, likewise."""
+class ParameterAxis:
+    """ticks: positions on the axis, from 0 (left) to 1, with their texts. positions, texts: of each trial, likewise."""
 
     name: str
     ticks: tuple[tuple[float, str], ...]
@@ -28,55 +29,51 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class ParallelCoordinates:
-    """axes: the parameters, then MACs and accuracy. on_front: whether no other of the trials beats each in both."""
+class ParallelCoordinatesInfo:
+    """axes: the parameters, then MACs and accuracy. on_front: whether no other trial beats it in both."""
 
     title: str
-    trials: tuple[Who, ...]
+    trials: tuple[TrialLabel, ...]
     on_front: tuple[bool, ...]
-    axes: tuple[Axis, ...]
+    axes: tuple[ParameterAxis, ...]
 
 
-def parallel_coordinates_info(experiment: Experiment) -> ParallelCoordinates:
-    """Complete trials of the search by those parameters that all of them have and that differ between them."""
-    trials = searched(experiment.rank()).sort_index()
+def parallel_coordinates_info(experiment: Experiment) -> ParallelCoordinatesInfo:
+    """Complete trials of the search by the parameters that all of them have and that vary."""
+    trials = select_kinds(experiment.ranked, "searched").sort_index()
     trials = trials[trials["pruned_val_accuracy"].notna() & trials["macs"].notna()]
     if len(trials) < 2:
         few = "Fewer than two trials of the search are complete, so there are no parameters to compare."
-        return ParallelCoordinates(few, (), (), ())
+        return ParallelCoordinatesInfo(few, (), (), ())
     names = [name for name in map(str, trials.columns) if "." in name or name in _PLAIN_PARAMETERS]
-    axes = [axis for name in names if (axis := _axis(name, trials[name].tolist())) is not None]
+    axes = [axis for name in names if (axis := _parameter_axis(name, trials[name].tolist())) is not None]
     dense = experiment.dense.macs if experiment.dense else math.nan
     share = dense > 0
     macs = (trials["macs"] / (dense if share else 1e6)).tolist()
     accuracies = trials["pruned_val_accuracy"].tolist()
-    axes.append(_scale("MACs, of the dense network's" if share else "MACs, millions", macs, 1, share))
-    axes.append(_scale("validation accuracy", accuracies, 2, True))
+    axes.append(_number_axis("MACs, % of the dense network's" if share else "MACs, millions", macs, 1, share))
+    axes.append(_number_axis("validation accuracy", accuracies, 2, True))
     order = trials.sort_values(["macs", "pruned_val_accuracy"], ascending=[True, False])["pruned_val_accuracy"]
-    best = order[order > order.cummax().shift(fill_value=-math.inf)].index
-    whos = tuple(who(experiment.trials, int(number)) for number in trials.index.tolist())
-    title = (
-        f"Parameters of {count(len(trials), 'complete trial')}; in colour {_those(len(best))} that no other beats in "
-    )
-    return ParallelCoordinates(
-        f"{title}both accuracy and MACs.", whos, tuple(one.number in best for one in whos), tuple(axes)
-    )
+    front = order[order > order.cummax().shift(fill_value=-math.inf)].index
+    labels = tuple(label_trial(experiment.trials, int(number)) for number in trials.index.tolist())
+    coloured = f"{format_count(len(front), 'trial')} on their Pareto front in colour"
+    title = f"Parameters of {format_count(len(trials), 'complete trial')} of the search, the {coloured}."
+    return ParallelCoordinatesInfo(title, labels, tuple(label.number in front for label in labels), tuple(axes))
 
 
 def parallel_coordinates(experiment: Experiment) -> go.Figure:
-    """A line a trial through all axes; those on the front in their families' colours."""
+    """A line for each trial through all axes; those on the front in their families' colours."""
     info = parallel_coordinates_info(experiment)
     if not info.axes:
-        return sentence(info.title)
-    drawn = figure(info.title, height=60 + 52 * len(info.axes))
+        return sentence_figure(info.title)
+    drawn = blank_figure(info.title, height=60 + 52 * len(info.axes))
     rows = [-row for row in range(len(info.axes))]
-    behind = [index for index, on_front in enumerate(info.on_front) if not on_front]
-    groups: list[tuple[str, str, float, list[int]]] = [("other trials", "#BBBBBB", 0.8, behind)]
-    for family in dict.fromkeys(
-        one.family for one, on_front in zip(info.trials, info.on_front, strict=True) if on_front
-    ):
-        of_family = [index for index, one in enumerate(info.trials) if info.on_front[index] and one.family == family]
-        groups.append((shown(family or "schedule unknown"), family_colour(family), 2, of_family))
+    others = [index for index, on_front in enumerate(info.on_front) if not on_front]
+    groups: list[tuple[str, str, float, list[int]]] = [("other trials", "#BBBBBB", 0.8, others)]
+    in_front = [trial for trial, on_front in zip(info.trials, info.on_front, strict=True) if on_front]
+    for group, colour in {trial.group: trial_colour(trial) for trial in in_front}.items():
+        members = [i for i, trial in enumerate(info.trials) if info.on_front[i] and trial.group == group]
+        groups.append((literal_text(group), colour, 2, members))
     for name, colour, width, indices in groups:
         drawn.add_scatter(
             # None ends a trial's line.
@@ -90,7 +87,7 @@ def parallel_coordinates(experiment: Experiment) -> go.Figure:
                 text
                 for index in indices
                 for text in (
-                    *(hover([info.trials[index].label, f"{axis.name}: {axis.texts[index]}"]) for axis in info.axes),
+                    *(hover_text([info.trials[index].text, f"{axis.name}: {axis.texts[index]}"]) for axis in info.axes),
                     "",
                 )
             ],
@@ -99,14 +96,21 @@ def parallel_coordinates(experiment: Experiment) -> go.Figure:
     for row, axis in zip(rows, info.axes, strict=True):
         drawn.add_shape(type="line", x0=0, x1=1, y0=row, y1=row, layer="below", line={"color": "#999999", "width": 1})
         drawn.add_annotation(
-            **{"x": 0, "y": row, "text": f"<b>{shown(axis.name, 40)}</b>", "xanchor": "left", "xshift": -4},
+            **{"x": 0, "y": row, "text": f"<b>{literal_text(axis.name, 40)}</b>", "xanchor": "left", "xshift": -4},
             **{"yanchor": "bottom", "yshift": 3, "showarrow": False, "bgcolor": "rgba(255, 255, 255, 0.75)"},
             font={"size": 11, "color": INK},
         )
         for position, text in axis.ticks:
             side = "left" if position < 0.02 else "right" if position > 0.98 else "center"
             drawn.add_annotation(
-                **{"x": position, "y": row, "text": shown(text, 15), "xanchor": side, "yanchor": "top", "yshift": -3},
+                **{
+                    "x": position,
+                    "y": row,
+                    "text": literal_text(text, 15),
+                    "xanchor": side,
+                    "yanchor": "top",
+                    "yshift": -3,
+                },
                 **{"showarrow": False, "bgcolor": "rgba(255, 255, 255, 0.75)", "borderpad": 0},
                 font={"size": 9, "color": MUTED},
             )
@@ -115,18 +119,18 @@ def parallel_coordinates(experiment: Experiment) -> go.Figure:
     return drawn
 
 
-def _axis(name: str, values: list[object]) -> Axis | None:
+def _parameter_axis(name: str, values: list[object]) -> ParameterAxis | None:
     """The axis of a parameter that every trial has and that is not the same for all, else None."""
     if any(value is None or (isinstance(value, float) and math.isnan(value)) for value in values):
         return None
     numbers = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) == len(values):
-        return _scale(name, numbers) if min(numbers) < max(numbers) else None
+        return _number_axis(name, numbers) if min(numbers) < max(numbers) else None
     choices = sorted({str(value) for value in values})
     if len(choices) == 1:
         return None
     places = {choice: index / (len(choices) - 1) for index, choice in enumerate(choices)}
-    return Axis(
+    return ParameterAxis(
         name,
         tuple((place, choice) for choice, place in places.items()),
         tuple(places[str(value)] for value in values),
@@ -134,23 +138,19 @@ def _axis(name: str, values: list[object]) -> Axis | None:
     )
 
 
-def _scale(name: str, values: list[float], digits: int = 0, percent: bool = False) -> Axis:
+def _number_axis(name: str, values: list[float], digits: int = 0, percent: bool = False) -> ParameterAxis:
     """An axis from the least to the greatest value; logarithmic where that is more than ten times as great."""
     low, high = min(values), max(values)
     logarithmic = low > 0 and high / low > 10 and not percent
     low, high = (math.log10(low), math.log10(high)) if logarithmic else (low, high)
 
-    def text(value: float) -> str:
-        return percentage(value, digits) if percent else f"{value:.3g}"
+    def format_value(value: float) -> str:
+        return format_percent(value, digits) if percent else f"{value:.3g}"
 
-    def position(value: float) -> float:
+    def scale_position(value: float) -> float:
         value = math.log10(value) if logarithmic else value
         return (value - low) / (high - low) if high > low else 0.5
 
     middle = 10 ** ((low + high) / 2) if logarithmic else (low + high) / 2
-    ticks = sorted({(position(value), text(value)) for value in (min(values), middle, max(values))})
-    return Axis(name, tuple(ticks), tuple(map(position, values)), tuple(map(text, values)))
-
-
-def _those(number: int) -> str:
-    return "the one" if number == 1 else f"the {number}"
+    ticks = sorted({(scale_position(value), format_value(value)) for value in (min(values), middle, max(values))})
+    return ParameterAxis(name, tuple(ticks), tuple(map(scale_position, values)), tuple(map(format_value, values)))

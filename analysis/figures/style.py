@@ -1,17 +1,19 @@
-"""How all figures look: one template, a fixed colour a family, titles that wrap, texts that cannot do anything.
+"""How all figures look: one template, a fixed colour for each family, titles that wrap, texts that are inert.
 
 Plotly renders a subset of HTML, links among it, in every text of a figure; so whatever comes out of a record goes
-through `shown` before it is drawn. Figures have no width of their own: they fill what they are put into.
+through `literal_text` before it is drawn. Figures have no width of their own: they fill what they are put into.
 """
 
 import html
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import plotly.graph_objects as go
 
-from analysis.text import printable
+from analysis.labels import TrialLabel
+from analysis.text import printable, shorten_text
 
 INK, MUTED, GRID = "#222222", "#666666", "#E6E6E6"
 # Okabe & Ito (2008), told apart with any colour vision; controls are grey.
@@ -41,7 +43,7 @@ _AXIS = {
     "title": {"standoff": 8},
 }
 _TITLE_PIXELS, _NOTE_PIXELS = 15, 12
-# So many characters fit on a line of a figure that is 380 pixels wide.
+# How many characters fit on a line of a figure that is 380 pixels wide.
 _TITLE_CHARACTERS, _NOTE_CHARACTERS = 48, 62
 
 # For `write_html` and `show`: figures follow the width of their page, and no buttons lie over their titles. Dragging
@@ -76,12 +78,12 @@ TEMPLATE = go.layout.Template(
 )
 
 
-def figure(title: str, note: str = "", height: int = 440) -> go.Figure:
-    """A figure without traces. title: the sentence that says what is seen; note: what the reader must know to read it.
+def blank_figure(title: str, note: str = "", height: int = 440) -> go.Figure:
+    """A figure without traces. title: a sentence that says what it shows; note: what the reader must know to read it.
 
-    Both are plain text: what a record says in them is shown as it stands there. height: in pixels.
+    Both are plain text: any markup from a record is shown as it is. height: in pixels.
     """
-    titles, notes = _lines(title, _TITLE_CHARACTERS), _lines(note, _NOTE_CHARACTERS)
+    titles, notes = _wrap_lines(title, _TITLE_CHARACTERS), _wrap_lines(note, _NOTE_CHARACTERS)
     # Plotly makes no room for titles of several lines.
     top = 26 + round(1.3 * (len(titles) * _TITLE_PIXELS + len(notes) * _NOTE_PIXELS)) + (8 if notes else 0)
     drawn = go.Figure()
@@ -95,51 +97,56 @@ def figure(title: str, note: str = "", height: int = 440) -> go.Figure:
     return drawn
 
 
-def sentence(text: str) -> go.Figure:
+def sentence_figure(text: str) -> go.Figure:
     """A figure of one sentence, for where there is nothing to draw."""
-    drawn = figure(text, height=20)
+    drawn = blank_figure(text, height=20)
     drawn.update_layout(xaxis={"visible": False}, yaxis={"visible": False})
     drawn.update_layout(title={"font": {"size": _TITLE_PIXELS - 1, "color": MUTED}})
     return drawn
 
 
-def shown(text: str, longest: int = 60) -> str:
+def literal_text(text: str, longest: int = 60) -> str:
     """Text out of a record as a figure may have it: on one line, at most `longest` characters, all of them literal."""
-    plain = printable(text)
-    return html.escape(plain if len(plain) <= longest else plain[: longest - 1] + "…", quote=False)
+    return html.escape(shorten_text(text, longest), quote=False)
 
 
-def hover(lines: Iterable[str]) -> str:
+def hover_text(lines: Iterable[str]) -> str:
     """Plain lines as the text of a hover label."""
-    return "<br>".join(shown(line, 90) for line in lines if line)
+    return "<br>".join(literal_text(line, 90) for line in lines if line)
 
 
-def family_colour(family: str | None) -> str:
-    """The family's colour, the same in all figures."""
-    return FAMILY_COLOURS.get(family or "", OTHER_COLOUR)
+def trial_colour(trial: TrialLabel) -> str:
+    """The colour of the trial's family, or the grey of its kind of control: the same in all figures."""
+    if trial.control is not None:
+        return CONTROL_COLOURS.get(trial.control, OTHER_COLOUR)
+    return FAMILY_COLOURS.get(trial.family or "", OTHER_COLOUR)
 
 
-def control_colour(control: str) -> str:
-    """The grey of a kind of control, the same in all figures."""
-    return CONTROL_COLOURS.get(control, OTHER_COLOUR)
+def trial_colours(trials: Sequence[TrialLabel]) -> list[str]:
+    """The colour of each trial, in shades where several have the same."""
+    plain = [trial_colour(trial) for trial in trials]
+    return [
+        shade_colour(colour, plain[:index].count(colour), plain.count(colour)) for index, colour in enumerate(plain)
+    ]
 
 
-def control_symbol(control: str) -> str:
-    """The mark of a kind of control, the same in all figures."""
-    return CONTROL_SYMBOLS.get(control, OTHER_SYMBOL)
+def control_symbol(trial: TrialLabel) -> str:
+    """The mark of the trial's kind of control, a circle for all others: the same in all figures."""
+    return "circle" if trial.control is None else CONTROL_SYMBOLS.get(trial.control, OTHER_SYMBOL)
 
 
-def shade(colour: str, step: int, steps: int) -> str:
+def shade_colour(colour: str, step: int, steps: int) -> str:
     """The step-th of `steps` shades of a colour (#RRGGBB), from itself (step 0) towards a pale one."""
     part = 0.55 * step / max(1, steps - 1)
     channels = (int(colour[index : index + 2], 16) for index in (1, 3, 5))
     return "#" + "".join(f"{round(channel + (255 - channel) * part):02X}" for channel in channels)
 
 
-def _lines(text: str, characters: int) -> list[str]:
+def _wrap_lines(text: str, characters: int) -> list[str]:
     """The text escaped, in as few lines as fit and those of about equal length."""
-    plain = re.sub(r"(?<=[0-9]) (?=%|(s|ms|M|MB|MiB)\b)", "\N{NO-BREAK SPACE}", printable(text))
-    fewest = len(textwrap.wrap(plain, characters))
-    while fewest and characters > 10 and len(textwrap.wrap(plain, characters - 1)) == fewest:
+    plain = re.sub(r"(?<=[0-9]) (?=(s|ms|M|MB)\b)", "\N{NO-BREAK SPACE}", printable(text))
+    wrap = partial(textwrap.wrap, plain, break_on_hyphens=False)
+    fewest = len(wrap(characters))
+    while fewest and characters > 10 and len(wrap(characters - 1)) == fewest:
         characters -= 1
-    return [html.escape(line, quote=False) for line in textwrap.wrap(plain, characters)]
+    return [html.escape(line, quote=False) for line in wrap(characters)]

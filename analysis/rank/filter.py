@@ -47,14 +47,14 @@ def rows_where(frame: pd.DataFrame, condition: str) -> "pd.Series[bool]":
     (naming the nearest), and for comparing texts with numbers.
     """
     try:
-        return _condition(_parse(condition), frame)
+        return _evaluate_condition(_parse_condition(condition), frame)
     except RecursionError as error:
-        raise ValueError(f"where {_quoted(condition)}: it is nested too deep") from error
+        raise ValueError(f"where {_quote_expression(condition)}: it is nested too deeply") from error
     except (ValueError, TypeError, ArithmeticError) as error:
-        raise ValueError(f"where {_quoted(condition)}: {printable(str(error))}") from error
+        raise ValueError(f"where {_quote_expression(condition)}: {printable(str(error))}") from error
 
 
-def _parse(condition: str) -> ast.expr:
+def _parse_condition(condition: str) -> ast.expr:
     if len(condition) > LONGEST:
         raise ValueError(f"at most {LONGEST} characters are allowed")
     plain = _QUOTED_OR_BACKTICKED.sub(lambda match: match[1] or match[2] or "", condition)
@@ -66,55 +66,58 @@ def _parse(condition: str) -> ast.expr:
     except SyntaxError as error:
         raise ValueError(f"it cannot be read: {error.msg}") from None
     except MemoryError:
-        raise ValueError("it is nested too deep") from None
+        raise ValueError("it is nested too deeply") from None
 
 
-def _value(node: ast.expr, frame: pd.DataFrame) -> Any:
+def _evaluate_node(node: ast.expr, frame: pd.DataFrame) -> Any:
     """The node's value: a column of `frame`, or a number, text, truth value or None."""
     match node:
         case ast.Constant(value=bool() | int() | float() | str() | None as value):
             return value
         case ast.Name() | ast.Attribute():
-            return column(frame, _name(node))
+            return column(frame, _dotted_name(node))
         case ast.UnaryOp(op=ast.Not() | ast.Invert()):
-            return ~_condition(node.operand, frame)
+            return ~_evaluate_condition(node.operand, frame)
         case ast.UnaryOp(op=ast.USub()):
-            return -_number(node.operand, frame)
+            return -_evaluate_number(node.operand, frame)
         case ast.UnaryOp(op=ast.UAdd()):
-            return _number(node.operand, frame)
+            return _evaluate_number(node.operand, frame)
         case ast.BoolOp(op=op, values=nodes):
             return reduce(
-                operator.and_ if isinstance(op, ast.And) else operator.or_, [_condition(part, frame) for part in nodes]
+                operator.and_ if isinstance(op, ast.And) else operator.or_,
+                [_evaluate_condition(part, frame) for part in nodes],
             )
         case ast.BinOp(left=left, op=ast.BitAnd(), right=right):
-            return _condition(left, frame) & _condition(right, frame)
+            return _evaluate_condition(left, frame) & _evaluate_condition(right, frame)
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _condition(left, frame) | _condition(right, frame)
+            return _evaluate_condition(left, frame) | _evaluate_condition(right, frame)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-            return _ARITHMETIC[type(op)](_number(left, frame), _number(right, frame))
+            return _ARITHMETIC[type(op)](_evaluate_number(left, frame), _evaluate_number(right, frame))
         case ast.Compare(left=left, ops=ops, comparators=rights):
             lefts = [left, *rights[:-1]]
-            return reduce(operator.and_, [_comparison(*part, frame) for part in zip(lefts, ops, rights, strict=True)])
-    raise ValueError(f"{_quoted(ast.unparse(node))} is not allowed")
+            return reduce(
+                operator.and_, [_evaluate_comparison(*part, frame) for part in zip(lefts, ops, rights, strict=True)]
+            )
+    raise ValueError(f"{_quote_expression(ast.unparse(node))} is not allowed")
 
 
-def _comparison(left_node: ast.expr, op: ast.cmpop, right_node: ast.expr, frame: pd.DataFrame) -> Any:
-    left = _value(left_node, frame)
+def _evaluate_comparison(left_node: ast.expr, op: ast.cmpop, right_node: ast.expr, frame: pd.DataFrame) -> Any:
+    left = _evaluate_node(left_node, frame)
     if isinstance(op, ast.In | ast.NotIn):
         if not isinstance(left, pd.Series) or not isinstance(right_node, ast.List | ast.Tuple) or not right_node.elts:
             raise ValueError('`in` takes a column and a list, such as `family in ["cosine", "polynomial"]`')
-        found = reduce(operator.or_, [_equal(left, _value(node, frame)) for node in right_node.elts])
+        found = reduce(operator.or_, [_compare_equal(left, _evaluate_node(node, frame)) for node in right_node.elts])
         return found if isinstance(op, ast.In) else ~found
-    right = _value(right_node, frame)
+    right = _evaluate_node(right_node, frame)
     if isinstance(op, ast.Eq | ast.Is):
-        return _equal(left, right)
+        return _compare_equal(left, right)
     if isinstance(op, ast.NotEq | ast.IsNot):
-        return ~_equal(left, right)
+        return ~_compare_equal(left, right)
     _check_kinds(left, right)
     return _ORDER[type(op)](left, right)
 
 
-def _equal(left: Any, right: Any) -> Any:
+def _compare_equal(left: Any, right: Any) -> Any:
     """Elementwise equality, in which nothing equals NaN but None, which is how one asks for it."""
     if left is None:
         left, right = right, left
@@ -126,27 +129,29 @@ def _equal(left: Any, right: Any) -> Any:
     return left == right
 
 
-def _condition(node: ast.expr, frame: pd.DataFrame) -> "pd.Series[bool]":
-    value = _value(node, frame)
-    if isinstance(value, pd.Series) and _kind(value) == "truth value":
+def _evaluate_condition(node: ast.expr, frame: pd.DataFrame) -> "pd.Series[bool]":
+    value = _evaluate_node(node, frame)
+    if isinstance(value, pd.Series) and _kind_of(value) == "truth value":
         return value
-    raise ValueError(f"{_quoted(ast.unparse(node))} is no condition (write `and`, or parentheses round a comparison)")
+    raise ValueError(
+        f"{_quote_expression(ast.unparse(node))} is not a condition (write `and`, or put comparisons in parentheses)"
+    )
 
 
-def _number(node: ast.expr, frame: pd.DataFrame) -> Any:
-    value = _value(node, frame)
-    if _kind(value) == "number":
+def _evaluate_number(node: ast.expr, frame: pd.DataFrame) -> Any:
+    value = _evaluate_node(node, frame)
+    if _kind_of(value) == "number":
         return value
-    raise ValueError(f"{_quoted(ast.unparse(node))} is no number")
+    raise ValueError(f"{_quote_expression(ast.unparse(node))} is not a number")
 
 
 def _check_kinds(left: Any, right: Any) -> None:
-    kinds = {_kind(left), _kind(right)} - {"mixture"}
+    kinds = {_kind_of(left), _kind_of(right)} - {"mixture"}
     if len(kinds) == 2 and kinds != {"time", "text"}:
-        raise ValueError(f"a {_kind(left)} is compared with a {_kind(right)}")
+        raise ValueError(f"a {_kind_of(left)} cannot be compared with a {_kind_of(right)}")
 
 
-def _kind(value: Any) -> str:
+def _kind_of(value: Any) -> str:
     if not isinstance(value, pd.Series):
         return {bool: "truth value", int: "number", float: "number", str: "text"}.get(type(value), "None")
     if pd.api.types.is_bool_dtype(value.dtype):
@@ -158,15 +163,15 @@ def _kind(value: Any) -> str:
     return "mixture" if pd.api.types.is_object_dtype(value.dtype) else "text"
 
 
-def _name(node: ast.expr) -> str:
+def _dotted_name(node: ast.expr) -> str:
     match node:
         case ast.Name(id=name):
             return name
         case ast.Attribute(value=owner, attr=name):
-            return f"{_name(owner)}.{name}"
-    raise ValueError(f"{_quoted(ast.unparse(node))} is not allowed")
+            return f"{_dotted_name(owner)}.{name}"
+    raise ValueError(f"{_quote_expression(ast.unparse(node))} is not allowed")
 
 
-def _quoted(expression: str) -> str:
+def _quote_expression(expression: str) -> str:
     text = printable(expression)
     return f"`{text if len(text) <= 60 else text[:60] + '…'}`"

@@ -6,19 +6,18 @@ import moocore
 import numpy as np
 import pandas as pd
 
-from analysis.columns import column
-from analysis.rank.ranking import FRACTIONS, candidates, costs_of, direction
+from analysis.columns import COLUMNS, column
+from analysis.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
+from analysis.rank.ranking import complete_trials, cost_matrix, split_direction
 from analysis.text import printable
 
 # All trials prune the same dense network, so their front in accuracy and MAC sparsity is that in accuracy and MACs;
 # but this pair lies in the unit square, so that its hypervolume is a fraction.
-OBJECTIVES = ("pruned_val_accuracy", "mac_sparsity")
-
-_SPARSITY = {"macs": "mac_sparsity", "parameters": "parameter_sparsity"}
+FRACTION_OBJECTIVES = tuple(OBJECTIVES[name].epoch_column for name in DEFAULT_OBJECTIVES)
 
 
 def hypervolume(
-    trials: pd.DataFrame, objectives: Sequence[str] = OBJECTIVES, reference: Sequence[float] | None = None
+    trials: pd.DataFrame, objectives: Sequence[str] = FRACTION_OBJECTIVES, reference: Sequence[float] | None = None
 ) -> float:
     """What the complete trials dominate, up to the reference point (Zitzler & Thiele 1998), in units of `objectives`.
 
@@ -28,7 +27,7 @@ def hypervolume(
 
     Args:
         trials: a row a trial (columns: tables.trials), controls included.
-        objectives: columns, directions as in analysis.rank.ranking.direction.
+        objectives: columns, directions as in analysis.rank.ranking.split_direction.
         reference: the worst value of each objective that counts, in its unit; None is `default_reference`'s. Numbers
             compare only if they were computed with the same reference.
 
@@ -36,8 +35,8 @@ def hypervolume(
         ValueError: in one line, for unknown columns, figures of several devices, and a reference that is needed or
             does not fit.
     """
-    found = candidates(trials)
-    costs = costs_of(found, objectives)
+    found = complete_trials(trials)
+    costs = cost_matrix(found, objectives)
     worst = np.array(default_reference(found, objectives) if reference is None else reference, dtype=np.float64)
     if worst.shape != (len(objectives),):
         raise ValueError(f"`reference` must hold a number for each of {len(objectives)} objectives, but got {worst}")
@@ -46,7 +45,7 @@ def hypervolume(
         return 0.0
     if not np.isfinite(worst).all():
         raise ValueError(f"`reference` must hold finite numbers, but got {worst}")
-    signs = [1 if direction(objective)[1] else -1 for objective in objectives]
+    signs = [1 if split_direction(objective)[1] else -1 for objective in objectives]
     return float(moocore.hypervolume(points, ref=worst * signs))
 
 
@@ -56,14 +55,15 @@ def default_reference(trials: pd.DataFrame, objectives: Sequence[str]) -> list[f
     The dense network's follow from the trials (macs / (1 - mac_sparsity)): the largest, if they differ; NaN without
     trials. Raises ValueError, in one line, for objectives that have no such value.
     """
-    return [_worst(trials, objective) for objective in objectives]
+    return [_worst_value(trials, objective) for objective in objectives]
 
 
-def _worst(trials: pd.DataFrame, objective: str) -> float:
-    name, low_first = direction(objective)
-    if name in FRACTIONS and not low_first:
+def _worst_value(trials: pd.DataFrame, objective: str) -> float:
+    name, low_first = split_direction(objective)
+    known, cost = COLUMNS.get(name), OBJECTIVES.get(name)
+    if known is not None and known.kind == "fraction" and not low_first:
         return 0.0
-    if name in _SPARSITY and low_first:
-        dense = column(trials, name) / (1 - column(trials, _SPARSITY[name]))
+    if cost is not None and cost.sparsity is not None and low_first:
+        dense = column(trials, name) / (1 - column(trials, cost.sparsity))
         return float(dense[np.isfinite(dense)].max())
-    raise ValueError(f"{printable(objective)!r} has no worst value that is known; give one by `reference`")
+    raise ValueError(f"{printable(objective)!r} has no known worst value; pass one as `reference`")

@@ -1,4 +1,4 @@
-"""Which trials are better: by fronts, by columns in turn, or by a weighted sum. Repeats count through their trial."""
+"""Which trials are better: by fronts, by columns in turn, or by a weighted sum. Repeats count towards their trial."""
 
 import json
 import math
@@ -10,58 +10,23 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.columns import column
+from analysis.columns import COLUMNS, column
+from analysis.objectives import DEFAULT_OBJECTIVES
 from analysis.rank import seeds
 from analysis.rank.filter import rows_where
 from analysis.text import printable
 
-OBJECTIVES = ("pruned_val_accuracy", "macs")
 
-# What `rank` may put before the columns of the trials.
-COLUMNS = ("rank", "on_front", "front", "crowding", "score", *seeds.COLUMNS)
-
-FRACTIONS = frozenset(
-    {
-        "pruned_val_accuracy",
-        "val_accuracy",
-        "accuracy_at_cut",
-        "test_accuracy",
-        "mac_sparsity",
-        "parameter_sparsity",
-        "channel_sparsity",
-    }
-)
-SPEEDUPS = frozenset({"batch1_speedup", "batch32_speedup", "batch256_speedup"})
-THROUGHPUTS = frozenset({"batch1_images_per_second", "batch32_images_per_second", "batch256_images_per_second"})
-HIGH_FIRST = FRACTIONS | SPEEDUPS | THROUGHPUTS | {"images_per_second", "crowding", "score", "seeds", "test_seeds"}
-
-# Figures that say as much of the device as of the network. Accuracies and sizes are the same on all.
-OF_A_DEVICE = (
-    SPEEDUPS
-    | THROUGHPUTS
-    | {
-        "batch1_latency_ms",
-        "batch32_latency_ms",
-        "batch256_latency_ms",
-        "test_seconds",
-        "peak_memory_bytes",
-        "mean_memory_bytes",
-        "weights_bytes",
-        "activation_bytes",
-    }
-)
-
-
-def direction(key: str) -> tuple[str, bool]:
+def split_direction(key: str) -> tuple[str, bool]:
     """The column's name, and whether low values come first.
 
-    Accuracies, sparsities, speed-ups and images a second rank high first; everything else (macs, parameters, drop,
-    seconds, latencies, bytes, losses, settings) low first. A leading `-` makes it high first, a leading `+` low first,
-    whatever the column.
+    Accuracies, sparsities, speed-ups and images a second rank high first (Column.better); everything else (macs,
+    parameters, drop, seconds, latencies, bytes, losses, settings) low first. A leading `-` makes it high first, a
+    leading `+` low first, whatever the column.
     """
     if key[:1] in ("-", "+"):
         return key[1:], key[0] == "+"
-    return key, key not in HIGH_FIRST
+    return key, key not in COLUMNS or COLUMNS[key].better != "high"
 
 
 def fronts(costs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -80,7 +45,7 @@ def fronts(costs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return result
 
 
-def crowding(costs: npt.NDArray[np.float64], front: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def crowding_distances(costs: npt.NDArray[np.float64], front: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """How far each point of `costs` is from its neighbours on its front: the crowding distance of NSGA-II.
 
     The sum over the objectives of (next higher value - next lower value) / (highest - lowest) on the front; infinite
@@ -110,19 +75,14 @@ def rank(
 ) -> pd.DataFrame:
     """The complete trials that fit `where`, best first; a trial and its repeats are one row (rank.seeds).
 
-    Before the columns of rank.seeds and those of the trials come
+    Before the columns of rank.seeds and those of the trials come `rank`, `on_front`, `front`, `crowding` and, with
+    `weights`, `score` (columns.RANKING_COLUMNS). The front is that of DEFAULT_OBJECTIVES: accuracy up, MACs down.
 
-        rank        from 1
-        on_front    whether no other row dominates it in OBJECTIVES (accuracy up, MACs down)
-        front       0 for those, 1 for those undominated without them, and so on (see `fronts`)
-        crowding    its crowding distance on its front (see `crowding`)
-        score       with `weights` only
-
-    There are three ways to rank. In all of them the unknown comes last, and equals come in the order of their numbers.
+    There are three ways to rank. In all of them unknown values come last, and ties are in the order of the numbers.
 
     1. By default by front, inside a front by accuracy: a reader sees the front from its accurate to its sparse end.
        `by=["front", "crowding"]` is NSGA-II's order, in which the first few are spread over the front.
-    2. `by`: columns, each deciding where those before it are equal (directions: see `direction`).
+    2. `by`: columns, each deciding where those before it are equal (directions: see `split_direction`).
     3. `weights`: column -> weight > 0, of the columns that are added up. With x(i) a row's value in column i, and best
        and worst those of the rows that fit `where`,
 
@@ -132,29 +92,28 @@ def rank(
 
     Args:
         trials: a row a trial (columns: tables.trials).
-        where: a condition (rank.filter) on `number`, the columns of the trials and those of rank.seeds, a
-            confirmed trial's accuracies being means. What is ranked, and the front, is what fits; so rank, on_front,
-            front, crowding and score cannot be named. `seeds >= 2` keeps confirmed trials only: the best of many
-            with one seed each is flattered.
+        where: a condition (rank.filter) on `number`, the columns of the trials and those of rank.seeds; a confirmed
+            trial's accuracies are means. Only what fits is ranked and can be on the front, so rank, on_front, front,
+            crowding and score cannot be named. `seeds >= 2` keeps confirmed trials only: the best of many single runs
+            looks better than it is.
         top: how many of the best to keep; fronts and scores are not changed by it.
 
     Raises:
-        ValueError: in one line, for a column that is not there or has no order, a condition that is none, top < 1, a
-            weight that is not above 0, `by` and `weights` together, and ranking by what was measured on several
-            devices.
+        ValueError: in one line, for a column that is unknown or has no order, an invalid condition, top < 1, a weight
+            that is not above 0, `by` and `weights` together, and ranking by what was measured on several devices.
     """
     if top is not None and top < 1:
         raise ValueError(f"`top >= 1` must hold, but got top={top}")
     if by and weights:
-        raise ValueError("`by` and `weights` are two ways to rank; give one of them")
-    found = candidates(trials, where)
-    cost = costs_of(found, OBJECTIVES)
+        raise ValueError("`by` and `weights` are alternatives; pass only one of them")
+    found = complete_trials(trials, where)
+    cost = cost_matrix(found, DEFAULT_OBJECTIVES)
     front = fronts(cost)
-    first: dict[str, Any] = {"on_front": front == 0, "front": front, "crowding": crowding(cost, front)}
+    first: dict[str, Any] = {"on_front": front == 0, "front": front, "crowding": crowding_distances(cost, front)}
     if weights:
-        first["score"] = _scores(found, weights)
+        first["score"] = _weighted_scores(found, weights)
     found = pd.concat([pd.DataFrame(first, index=found.index), found], axis=1)
-    ranked = found.iloc[_order(found, ["score"] if weights else _keys(by))]
+    ranked = found.iloc[_order_rows(found, ["score"] if weights else _ranking_keys(by))]
     ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
     return ranked[:top]
 
@@ -162,67 +121,86 @@ def rank(
 def best(trials: pd.DataFrame, by: str | Sequence[str] | None = None, where: str | None = None) -> "pd.Series[Any]":
     """The first row of `rank(trials, by, where)`, its name being the trial's number.
 
-    Chosen among trials of one seed each, its accuracy is flattered; where="seeds >= 2" asks confirmed ones only.
+    The best of many single runs looks better than it is; where="seeds >= 2" keeps confirmed trials only.
 
     Raises:
-        ValueError: in one line, as `rank` does, and where no complete trial fits, or all that do are unknown in what
-            is asked for first.
+        ValueError: in one line, as `rank` does, and where no complete trial fits, or none that does has a known value
+            in the first column.
     """
     ranked = rank(trials, by, where, top=1)
     fits = f" that fits where={printable(where)!r}" if where else ""
     if ranked.empty:
         raise ValueError(f"there is no complete trial{fits}")
-    name, _ = direction(_keys(by)[0])
+    name, _ = split_direction(_ranking_keys(by)[0])
     if pd.isna(column(ranked, name).iloc[0]):
-        raise ValueError(f"`{printable(name)}` is known of no complete trial{fits}")
+        raise ValueError(f"no complete trial{fits} has a known `{printable(name)}`")
     return ranked.iloc[0]
 
 
-def pareto(trials: pd.DataFrame, objectives: Sequence[str] = OBJECTIVES, where: str | None = None) -> pd.DataFrame:
+def pareto(
+    trials: pd.DataFrame, objectives: Sequence[str] = DEFAULT_OBJECTIVES, where: str | None = None
+) -> pd.DataFrame:
     """The complete trials that fit `where` and that none of those dominates in `objectives`, best in the first first.
 
     A trial and its repeats are one row, the columns of rank.seeds before those of `trials`; directions as in
-    `direction`. Raises ValueError, in one line, as `rank` does, and for an objective that is no number.
+    `split_direction`. Raises ValueError, in one line, as `rank` does, and for an objective that is no number.
     """
-    found = candidates(trials, where)
-    found = found[fronts(costs_of(found, objectives)) == 0]
-    first: pd.DataFrame = found.iloc[_order(found, objectives)]
+    found = complete_trials(trials, where)
+    found = found[fronts(cost_matrix(found, objectives)) == 0]
+    first: pd.DataFrame = found.iloc[_order_rows(found, objectives)]
     return first
 
 
-def candidates(trials: pd.DataFrame, where: str | None = None) -> pd.DataFrame:
+def best_first_key(accuracy: float, macs: float | None, number: int) -> tuple[float, float, int]:
+    """Sorts by the one rule for which trial is best: the most accurate, then the fewest MACs, then the first."""
+    return -accuracy, math.inf if macs is None or math.isnan(macs) else macs, number
+
+
+def sort_best_first(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose accuracy is known, in the order of `best_first_key`.
+
+    Args:
+        frame: a row a trial without repeats, such as a ranking.
+    """
+    known = frame[frame["pruned_val_accuracy"].notna()]
+    columns = (known["pruned_val_accuracy"].tolist(), known["macs"].tolist(), known.index.tolist())
+    keys = [best_first_key(*key) for key in zip(*columns, strict=True)]
+    return known.iloc[sorted(range(len(keys)), key=keys.__getitem__)]
+
+
+def complete_trials(trials: pd.DataFrame, where: str | None = None) -> pd.DataFrame:
     """The complete trials that fit `where`, each with its repeats as one row (rank.seeds)."""
-    found = seeds.over_seeds(trials)
+    found = seeds.merge_repeats(trials)
     return found if where is None else found[rows_where(found, where)]
 
 
-def costs_of(frame: pd.DataFrame, objectives: Sequence[str]) -> npt.NDArray[np.float64]:
-    """The objectives as columns of numbers that are to be made small; raises ValueError where that makes no sense."""
+def cost_matrix(frame: pd.DataFrame, objectives: Sequence[str]) -> npt.NDArray[np.float64]:
+    """The objectives as columns of numbers, low being good; raises ValueError where they cannot be compared."""
     if not objectives:
         raise ValueError("at least one objective must be given")
     costs = np.empty((len(frame), len(objectives)))
     for index, objective in enumerate(objectives):
-        name, low_first = direction(objective)
-        values = _comparable(frame, name)
+        name, low_first = split_direction(objective)
+        values = _comparable_column(frame, name)
         if not pd.api.types.is_numeric_dtype(values.dtype):
-            raise ValueError(f"an objective must be a number, but {printable(name)!r} is none")
+            raise ValueError(f"an objective must be a number, but {printable(name)!r} is not")
         costs[:, index] = values.to_numpy(np.float64) * (1 if low_first else -1)
     return costs
 
 
-def _keys(by: str | Sequence[str] | None) -> Sequence[str]:
-    return [by] if isinstance(by, str) and by else by or ["front", *OBJECTIVES]
+def _ranking_keys(by: str | Sequence[str] | None) -> Sequence[str]:
+    return [by] if isinstance(by, str) and by else by or ["front", *DEFAULT_OBJECTIVES]
 
 
-def _scores(frame: pd.DataFrame, weights: Mapping[str, float]) -> npt.NDArray[np.float64]:
-    """The weighted sums that `rank` describes, as its rows stand."""
+def _weighted_scores(frame: pd.DataFrame, weights: Mapping[str, float]) -> npt.NDArray[np.float64]:
+    """The weighted sums that `rank` describes, in the order of the rows."""
     for name, weight in weights.items():
         if not 0 < weight < math.inf:
             raise ValueError(
                 f"`weight > 0` must hold, but {printable(name)!r} has {weight}; `-{printable(name)}` ranks it high "
                 f"first, `+{printable(name)}` low first"
             )
-    costs = pd.DataFrame(costs_of(frame, list(weights)))
+    costs = pd.DataFrame(cost_matrix(frame, list(weights)))
     worst, best = costs.max(), costs.min()
     scaled = (worst - costs) / (worst - best).replace(0, 1)
     values = np.array(list(weights.values()), dtype=np.float64)
@@ -230,10 +208,10 @@ def _scores(frame: pd.DataFrame, weights: Mapping[str, float]) -> npt.NDArray[np
     return scores
 
 
-def _order(frame: pd.DataFrame, keys: Sequence[str]) -> npt.NDArray[np.intp]:
-    """The positions of the rows by the keys in turn; the unknown last, ties as they stand."""
-    named = [direction(key) for key in keys]
-    values = [_comparable(frame, name).reset_index(drop=True) for name, _ in named]
+def _order_rows(frame: pd.DataFrame, keys: Sequence[str]) -> npt.NDArray[np.intp]:
+    """The positions of the rows, sorted by the keys in turn; unknown values last, ties as they are."""
+    named = [split_direction(key) for key in keys]
+    values = [_comparable_column(frame, name).reset_index(drop=True) for name, _ in named]
     table = pd.concat(values, axis=1, keys=range(len(values)))
     low_first = [low for _, low in named]
     try:
@@ -243,15 +221,15 @@ def _order(frame: pd.DataFrame, keys: Sequence[str]) -> npt.NDArray[np.intp]:
     return table.index.to_numpy()
 
 
-def _comparable(frame: pd.DataFrame, name: str) -> pd.Series:
+def _comparable_column(frame: pd.DataFrame, name: str) -> pd.Series:
     """The column `name`; raises ValueError where its figures come from devices that do not compare."""
     values = column(frame, name)
-    if name in OF_A_DEVICE and "measured_on" in frame:
+    if name in COLUMNS and COLUMNS[name].of_device and "measured_on" in frame:
         devices = sorted(frame.loc[values.notna(), "measured_on"].dropna().unique())
         if len(devices) > 1:
             raise ValueError(
                 f"`{name}` was measured on different devices, whose figures do not compare: "
-                f"{', '.join(map(printable, devices))}; choose one by the condition (`where`) "
+                f"{', '.join(map(printable, devices))}; choose one with the condition (`where`) "
                 f"measured_on == {printable(json.dumps(devices[0], ensure_ascii=False))}"
             )
     return values

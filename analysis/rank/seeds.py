@@ -3,20 +3,14 @@
 import numpy as np
 import pandas as pd
 
-COLUMNS = ("seeds", "test_seeds", "accuracy_std", "test_accuracy_std")
-
 _AVERAGED = ("pruned_val_accuracy", "val_accuracy", "accuracy_at_cut", "accuracy_drop", "test_accuracy")
 
 
-def over_seeds(trials: pd.DataFrame) -> pd.DataFrame:
+def merge_repeats(trials: pd.DataFrame) -> pd.DataFrame:
     """The complete trials that are no repeats, each with what its repeats say of it.
 
-    COLUMNS come first:
-
-        seeds                              its complete repeats whose accuracy is known; 0: one seed has been tried
-        test_seeds                         those of them that have a test_accuracy
-        accuracy_std, test_accuracy_std    sample standard deviations (divisor n - 1) of pruned_val_accuracy and
-                                           test_accuracy over the repeats; NaN for fewer than two
+    The columns of columns.SEED_COLUMNS come first: how many repeats there are, and the sample standard deviations
+    (divisor n - 1) of accuracies over them, NaN for fewer than two.
 
     Where there are seeds, the accuracies and accuracy_drop are means over the repeats that have them. The trial itself
     is left out: it was chosen for being high, so counting it would flatter the mean. All else is the trial's own.

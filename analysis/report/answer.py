@@ -1,176 +1,174 @@
-"""What an experiment found, in a few sentences: did alpha help, is the result faster, and how far to trust it."""
+"""What an experiment found, in a few sentences: whether alpha helped, whether it is faster, how far to trust that."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from analysis.labels import count, percentage
-from analysis.rank.comparison import Comparison, Contender, comparisons, levels, tolerance, with_alpha
-from analysis.rank.ranking import rank
-from analysis.report.phrases import control_name, family_name, listed, points, sentence_case, share
+from analysis.columns import iterate_rows
+from analysis.labels import label_row, select_kinds
+from analysis.rank.comparison import Comparison, compare_with_controls, cut_levels, cut_tolerance, with_alpha
+from analysis.rank.ranking import sort_best_first
 from analysis.report.speed import speed_sentence
 from analysis.report.trust import trust_sentences
-from analysis.tables.trials import number_of
+from analysis.text import capitalize_first, format_count, format_percent, format_points, format_share, join_words
 from records.dense import DenseRecord
 from records.experiment import DataRecord
 
 
 @dataclass(frozen=True)
-class Answer:
-    """headline: whether alpha schedules beat their controls, in a sentence; a control that is better comes first.
+class ReportAnswer:
+    """headline: whether alpha beats the controls, in a sentence; a control that is better comes first.
 
-    findings: what it rests on, a sentence a cut. measured: speed, memory and size of the best. trust: how far.
+    findings: the evidence, a sentence for each cut. speed: speed, memory and size of the best. trust: how far to trust
+    it. comparisons: what all of it is said of, in the order of the findings.
     """
 
     headline: str
     findings: tuple[str, ...]
-    measured: str
+    speed: str
     trust: str
+    comparisons: tuple[Comparison, ...] = ()
 
 
-def answer(
-    trials: pd.DataFrame, data: DataRecord, dense: DenseRecord | None, dense_measure: Mapping[str, Any]
-) -> Answer:
+def find_answer(
+    trials: pd.DataFrame,
+    ranked: pd.DataFrame,
+    data: DataRecord,
+    dense: DenseRecord | None,
+    dense_measure: Mapping[str, Any],
+) -> ReportAnswer:
     """The answer that the complete trials give.
 
     Args:
         trials: a row a trial, repeats included (analysis.tables.trials).
+        ranked: their ranking.
         data, dense, dense_measure: as in analysis.experiment; data is that of experiment.json.
     """
-    ranked = rank(trials)
-    ranked = ranked[ranked["pruned_val_accuracy"].notna()]
-    alphas, controls = with_alpha(ranked), ranked[ranked["control"].notna()]
-    compared = sorted(comparisons(trials, data), key=_worst_first)
+    best = sort_best_first(ranked)
+    alphas, controls = with_alpha(best), select_kinds(best, "control")
+    compared = sorted(compare_with_controls(trials, ranked, data), key=_sort_key)
     if compared:
-        headline, findings = _verdict(compared, dense, dense_measure)
+        headline, findings = _write_verdict(compared, dense, dense_measure)
+        findings += _write_uncompared(alphas, controls, compared)
         of_note = [one.alpha.number for one in compared]
     else:
         headline, findings = _without_comparison(trials, alphas, controls, dense)
-        of_note = [int(number) for number in (alphas if len(alphas) else ranked).index]
-    findings += _uncompared(alphas, controls, compared) if compared else ()
-    return Answer(
+        of_note = (alphas if len(alphas) else best).index.tolist()
+    return ReportAnswer(
         headline,
         findings,
         speed_sentence(ranked, of_note, dense_measure),
         trust_sentences(trials, ranked, compared, data),
+        tuple(compared),
     )
 
 
-def _worst_first(one: Comparison) -> tuple[int, float]:
+def _sort_key(one: Comparison) -> tuple[int, float]:
     return ("worse", "better", "noise", "unknown").index(one.outcome), one.cut
 
 
-def _verdict(
-    compared: list[Comparison], dense: DenseRecord | None, dense_measure: Mapping[str, Any]
+def _write_verdict(
+    compared: Sequence[Comparison], dense: DenseRecord | None, dense_measure: Mapping[str, Any]
 ) -> tuple[str, tuple[str, ...]]:
-    evidence = [_evidence(one, dense, dense_measure) for one in compared]
+    evidence = [_write_evidence(one, dense, dense_measure) for one in compared]
     if len(compared) == 1:
-        unseen = compared[0].outcome in ("noise", "unknown")
-        text = _finding(compared[0])
-        headline = f"No alpha schedule is seen to beat the controls: {text}." if unseen else f"{sentence_case(text)}."
-        return headline, (f"In numbers: {evidence[0]}.",)
-    findings = tuple(
-        f"{sentence_case(_finding(one))} ({numbers})." for one, numbers in zip(compared, evidence, strict=True)
-    )
-    return _summary(compared), findings
+        headline = f"{capitalize_first(_summarise_comparison(compared[0], ''))}: {_write_finding(compared[0])}."
+        return headline, (f"{capitalize_first(evidence[0])}.",)
+    findings = tuple(f"{_write_finding(one)} ({numbers})." for one, numbers in zip(compared, evidence, strict=True))
+    return _write_headline(compared), findings
 
 
-def _summary(compared: list[Comparison]) -> str:
-    """Several comparisons in a sentence; where a control is better comes first."""
-    by_cut = sorted(compared, key=lambda one: one.cut)
+def _write_headline(compared: Sequence[Comparison]) -> str:
+    """Several comparisons in a sentence; those that are alike are said together."""
+    if all(one.outcome == "noise" and not one.cuts_more for one in compared):
+        return "Alpha and the controls are level at every cut compared: the differences are within noise."
+    alike: dict[str, list[Comparison]] = {}
+    for one in compared:
+        alike.setdefault(_summarise_comparison(one, " at {}"), []).append(one)
     clauses = []
-    for outcome, better, other in (("worse", "a control", "alpha"), ("better", "alpha", "the best control")):
-        for tentative in (False, True):
-            found = [one for one in by_cut if (one.outcome, one.tentative) == (outcome, tentative)]
-            if found:
-                at = f"at {listed([share(one.cut) for one in found])} fewer MACs"
-                clauses.append(f"{better} {_beats(found[0])} {other} {at}{_unconfirmed(found[0])}")
-    if not clauses:
-        return "No alpha schedule is seen to beat the controls at any of the cuts compared."
-    if any(one.outcome in ("noise", "unknown") for one in compared):
-        clauses.append("at the other cuts alpha is not seen to beat the controls")
-    return f"{sentence_case('; '.join(clauses))}."
+    for clause, ones in alike.items():
+        cuts = join_words([format_share(cut) for cut in sorted(one.cut for one in ones)])
+        clauses.append(clause.format(f"{cuts} fewer MACs"))
+    return f"{capitalize_first('; '.join(clauses))}."
 
 
-def _beats(one: Comparison) -> str:
-    return "is ahead of" if one.tentative else "beats"
-
-
-def _unconfirmed(one: Comparison) -> str:
-    return ", not confirmed over seeds" if one.tentative else ""
-
-
-def _finding(one: Comparison) -> str:
-    """What a comparison found, as a clause."""
-    alpha, control = one.alpha, control_name(one.control.kind or "")
-    at, best = f"at {share(one.cut)} fewer MACs", f"the best trial with alpha ({one.alpha.number}, {_family(alpha)})"
-    digits = 2 if one.margin < 0.001 else 1
-    apart = f"{points(one.difference, digits)} ± {points(one.margin, digits)} points"
-    over = _over(one)
+def _summarise_comparison(one: Comparison, at: str) -> str:
+    """What a comparison says, as a clause; `at` stands where the cut is named."""
+    unconfirmed = ", not yet confirmed over seeds" if one.tentative else ""
     match one.outcome:
         case "better":
-            best = f"the best {_family(alpha)} trial ({alpha.number})"
-            return f"{best} {_beats(one)} the best control, {control}, by {apart} {at}, {over}{_unconfirmed(one)}"
+            return f"alpha {'is ahead of' if one.tentative else 'beats'} the controls{at}{unconfirmed}"
         case "worse":
-            return f"{control}, a control, {_beats(one)} {best} by {apart} {at}, {over}{_unconfirmed(one)}"
-        case "noise" if float(points(one.difference, digits)) == 0:
-            return f"{at} {best} is as accurate as the best control, {control}, {over}"
+            return f"a control {'is ahead of' if one.tentative else 'beats'} alpha{at}{unconfirmed}"
+        case "noise" if one.cuts_more:
+            cut = format_share(one.alpha.cut)
+            return f"alpha is as accurate as the best control{at} while cutting {cut}{unconfirmed}"
         case "noise":
-            return f"{at} {best} is {apart} {_side(one)} the best control, {control}, {over}: that is within noise"
+            return f"alpha and the controls are level{at}"
         case _:
-            return (
-                f"{at} {best} is {points(one.difference)} points {_side(one)} the best control, {control}, {over}; how "
-                "much of that is noise is not known"
-            )
+            return f"whether alpha beats the controls{at} is unclear"
 
 
-def _over(one: Comparison) -> str:
-    # What was repeated is told by its repeats alone, what was not by its one seed.
+def _write_finding(one: Comparison) -> str:
+    """What a comparison found, as a sentence without its full stop."""
+    alpha, control, share = one.alpha.label, one.control.label, format_share(one.cut)
+    best_control = f"the best control at {share} fewer MACs, {control}"
+    more = f", while cutting {format_share(one.alpha.cut)}" if one.cuts_more else ""
+    digits = 2 if one.margin < 0.001 else 1
+    points = format_points(one.difference, digits)
+    apart = f"{points} ± {format_points(one.margin, digits)} points"
+    seeds = _format_seeds(one)
+    match one.outcome:
+        case "better":
+            return f"{alpha} is {apart} above {best_control}{more}, {seeds}"
+        case "worse":
+            best_alpha = f"the best trial with alpha at {share} fewer MACs, {alpha}"
+            cuts = f", which cuts {format_share(one.alpha.cut)}" if one.cuts_more else ""
+            return f"{control} is {apart} above {best_alpha}{cuts}, {seeds}"
+        case "noise":
+            noise = "" if float(points) == 0 else f"; the difference of {apart} is within noise"
+            return f"{alpha} is as accurate as {best_control}{more}, {seeds}{noise}"
+        case _:
+            side = "above" if one.difference > 0 else "below"
+            apart = f"{points} points {side}"
+            return f"{alpha} is {apart} {best_control}{more}, {seeds}; how much of that is noise is unknown"
+
+
+def _format_seeds(one: Comparison) -> str:
+    # A repeated trial is judged by its repeats alone, any other by its single run.
     ours, theirs = max(1, one.alpha.seeds), max(1, one.control.seeds)
     if ours == theirs:
-        return "one seed each" if ours == 1 else f"over {ours} seeds each"
+        return "one run each" if ours == 1 else f"over {ours} seeds each"
     return f"over {ours} and {theirs} seeds"
 
 
-def _family(alpha: Contender) -> str:
-    return family_name(alpha.kind)
-
-
-def _side(one: Comparison) -> str:
-    return "above" if one.difference > 0 else "below"
-
-
-def _dense_accuracy(dense: DenseRecord | None) -> float:
-    return dense.val_accuracy if dense else math.nan
-
-
-def _evidence(one: Comparison, dense: DenseRecord | None, dense_measure: Mapping[str, Any]) -> str:
-    """The accuracies behind a comparison, and the cuts where they, as they are shown, are not the one compared at."""
-    of_dense = number_of(dense_measure, "test_accuracy") if one.on == "test" else _dense_accuracy(dense)
-    unequal = len({share(cut) for cut in (one.cut, one.alpha.cut, one.control.cut)}) > 1
+def _write_evidence(one: Comparison, dense: DenseRecord | None, dense_measure: Mapping[str, Any]) -> str:
+    """The accuracies behind a comparison, and the cuts where they are not, as shown, the one compared at."""
+    dense_accuracy = dense.val_accuracy if dense else None
+    of_dense = dense_measure.get("test_accuracy") if one.on == "test" else dense_accuracy
+    unequal = len({format_share(cut) for cut in (one.cut, one.alpha.cut, one.control.cut)}) > 1
     alpha, control = (
-        percentage(each.accuracy) + (f" at {share(each.cut)} fewer MACs" if unequal else "")
+        format_percent(each.accuracy) + (f" at {format_share(each.cut)} fewer MACs" if unequal else "")
         for each in (one.alpha, one.control)
     )
-    of_dense_text = f"; the dense network: {percentage(of_dense)}" if of_dense >= 0 else ""
-    return f"{one.on} accuracy with alpha {alpha}, of the control {control}{of_dense_text}"
+    text = f"{one.on} accuracy {alpha} with alpha, {control} for the control"
+    return text + ("" if of_dense is None else f", {format_percent(of_dense)} for the dense network")
 
 
-def _uncompared(alphas: pd.DataFrame, controls: pd.DataFrame, compared: list[Comparison]) -> tuple[str, ...]:
+def _write_uncompared(alphas: pd.DataFrame, controls: pd.DataFrame, compared: Sequence[Comparison]) -> tuple[str, ...]:
     """Says what has nothing comparable: cuts of the controls, and trials with alpha that cut less than any control."""
     cuts = controls["mac_sparsity"].dropna().tolist()
     found = []
-    lonely = [share(cut) for cut in levels(cuts) if cut not in {one.cut for one in compared}]
-    if lonely:
-        found.append(f"No trial with alpha is comparable to the controls at {listed(lonely)} fewer MACs.")
-    below = sorted(alphas.loc[alphas["mac_sparsity"] < min(cuts) - tolerance(min(cuts)), "mac_sparsity"])
+    alone = [format_share(cut) for cut in cut_levels(cuts) if cut not in {one.cut for one in compared}]
+    if alone:
+        found.append(f"No trial with alpha is comparable to the controls at {join_words(alone)} fewer MACs.")
+    below = sorted(alphas.loc[alphas["mac_sparsity"] < min(cuts) - cut_tolerance(min(cuts)), "mac_sparsity"])
     if below:
         found.append(
-            f"No control is comparable to {count(len(below), 'trial')} with alpha at {_span(below)} fewer MACs: the "
-            f"controls cut {share(min(cuts))} or more."
+            f"No control is comparable to the {format_count(len(below), 'trial')} with alpha at {_format_span(below)} "
+            f"fewer MACs: the controls cut at least {format_share(min(cuts))}."
         )
     return tuple(found)
 
@@ -179,43 +177,36 @@ def _without_comparison(
     trials: pd.DataFrame, alphas: pd.DataFrame, controls: pd.DataFrame, dense: DenseRecord | None
 ) -> tuple[str, tuple[str, ...]]:
     """What can be said where nothing can be compared."""
-    known = pd.concat([alphas, controls])
-    if known.empty:
+    if alphas.empty and controls.empty:
         return _without_outcome(trials), ()
-    best = _reached((alphas if len(alphas) else controls).sort_values("pruned_val_accuracy", ascending=False), dense)
+    best = _write_reached(alphas if len(alphas) else controls, dense)
     if alphas.empty:
-        why = "No trial with an alpha schedule is complete, so alpha cannot be judged yet: only controls are."
+        why = "Whether alpha helps is not known yet: only controls are complete."
     elif controls.empty:
         why = "Whether alpha helps is not known: no control is complete, so there is nothing to compare with."
     else:
         ours, theirs = (sorted(rows["mac_sparsity"].dropna()) for rows in (alphas, controls))
         cuts = (
-            f": the trials with alpha cut {_span(ours)} of the MACs, the controls {_span(theirs)}"
+            f": alpha cut {_format_span(ours)} of the MACs, the controls {_format_span(theirs)}"
             if ours and theirs
             else ""
         )
-        why = f"Whether alpha helps is not known: there is no comparable control{cuts}."
+        why = f"Whether alpha helps is not known, as no trial with alpha is comparable to a control{cuts}."
     return why, (best,)
 
 
-def _span(cuts: list[float]) -> str:
-    ends = dict.fromkeys((share(cuts[0]), share(cuts[-1])))
-    return " to ".join(ends)
+def _format_span(cuts: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys(format_share(cut) for cut in (*cuts[:1], *cuts[-1:])))
 
 
-def _reached(rows: pd.DataFrame, dense: DenseRecord | None) -> str:
-    row = rows.iloc[0]
-    control = row["control"] if isinstance(row["control"], str) else None
-    who = (
-        f"control, {control_name(control)},"
-        if control
-        else f"trial with alpha ({row.name}, {family_name(row['family'])})"
-    )
-    text = f"The best {who} reaches {percentage(row['pruned_val_accuracy'])} of the validation images"
+def _write_reached(best_first: pd.DataFrame, dense: DenseRecord | None) -> str:
+    number, row = next(iterate_rows(best_first))
+    label = label_row(number, row)
+    kind = "trial with alpha" if label.control is None else "control"
+    text = f"The best {kind}, {label}, reaches a validation accuracy of {format_percent(row['pruned_val_accuracy'])}"
     if row["mac_sparsity"] >= 0:
-        text += f" at {share(row['mac_sparsity'])} fewer MACs"
-    of_dense = _dense_accuracy(dense)
-    return text + (f"; the dense network has {percentage(of_dense)}." if of_dense >= 0 else ".")
+        text += f" at {format_share(row['mac_sparsity'])} fewer MACs"
+    return text + (f"; the dense network has {format_percent(dense.val_accuracy)}." if dense else ".")
 
 
 def _without_outcome(trials: pd.DataFrame) -> str:
@@ -225,14 +216,14 @@ def _without_outcome(trials: pd.DataFrame) -> str:
     if states.get("failed", 0) == len(trials):
         return f"There is no answer: {'the only trial' if len(trials) == 1 else f'all {len(trials):,} trials'} failed."
     if states.get("complete", 0):
-        return "There is no answer: the accuracy of the complete trials is lost."
+        return "There is no answer: the accuracies of the complete trials are lost."
     parts = [
         f"{states[state]:,} {one if states[state] == 1 else more}"
         for state, one, more in (
-            ("running", "has not ended", "have not ended"),
+            ("running", "is still running", "are still running"),
             ("stopped", "was stopped early", "were stopped early"),
             ("failed", "failed", "failed"),
         )
         if state in states
     ]
-    return f"There is no answer yet: no trial is complete ({listed(parts)})."
+    return f"There is no answer yet: no trial is complete ({join_words(parts)})."

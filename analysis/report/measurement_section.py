@@ -1,87 +1,92 @@
-"""How the figures of speed, memory and size were taken: a line for each way that is in the records."""
+"""How speed, memory and size were measured: a list of facts for each device and way that is in the records."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis.experiment import Experiment
-from analysis.labels import count
-from analysis.report.phrases import listed, plain
+from analysis.text import format_count, join_words, shorten_text
 from records.measurement import Measurement
-
-_GIB = 2.0**30
 
 
 @dataclass(frozen=True)
-class Measuring:
-    """One machine and way. title: a clause. facts: (what, how), in the order to be read."""
+class MeasurementMethod:
+    """One device and way. title: a clause. facts: (what, how), in the order to be read."""
 
     title: str
     facts: tuple[tuple[str, str], ...]
 
 
-def measurings(experiment: Experiment) -> list[Measuring]:
+def measurement_methods(experiment: Experiment) -> list[MeasurementMethod]:
     """The ways in which the trials were measured, one after another; none where nothing was."""
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Measurement]] = {}
-    for number in experiment.trials.index[experiment.trials["measured_on"].notna()].tolist():
-        one = experiment.measurement(number)
-        if one is not None:  # damaged or lost since the experiment was loaded
-            groups.setdefault((plain(one.measured_on or ""), _machine(one)), []).append(one)
-    found = []
-    for (device, machine), each in groups.items():
-        days = sorted({one.created[:10] for one in each if one.created})
-        facts = [*machine, ("pairs of runs timed", _pairs(each)), ("memory sampled every", _sampled(each))]
-        facts += [("other programs took", _busy(each)), ("kept alone", _alone(each))]
-        facts += [("date", days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}")] if days else []
-        title = f"{count(len(each), 'network')} measured on {device or 'an unknown device'}"
-        found.append(Measuring(title, tuple((what, how) for what, how in facts if how)))
-    return found
+    measured = experiment.trials.index[experiment.trials["measured_on"].notna()]
+    for record in filter(None, map(experiment.measurement, measured.tolist())):
+        groups.setdefault((_format_text(record.measured_on), _device_facts(record)), []).append(record)
+    methods = []
+    for (device, device_facts), records in groups.items():
+        days = sorted({record.created[:10] for record in records if record.created})
+        facts = (
+            *device_facts,
+            ("pairs of runs timed", _format_pairs(records)),
+            ("memory sampled every", _format_sampling(records)),
+            ("other programs took", _format_busy(records)),
+            ("kept separate", _format_alone(records)),
+            ("date", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""),
+        )
+        title = f"{format_count(len(records), 'network')} measured on {device or 'an unknown device'}"
+        methods.append(MeasurementMethod(title, tuple((what, how) for what, how in facts if how)))
+    return methods
 
 
-def _machine(one: Measurement) -> tuple[tuple[str, str], ...]:
-    memory = one.device_memory_bytes
-    counter = one.pruned.memory.counter if one.pruned and one.pruned.memory else None
+def _device_facts(record: Measurement) -> tuple[tuple[str, str], ...]:
+    memory = record.device_memory_bytes
+    counter = record.pruned.memory.counter if record.pruned and record.pruned.memory else None
     return (
-        ("device memory", "" if memory is None else f"{memory / _GIB:.1f} GiB"),
-        ("threads", "" if one.threads is None else f"{one.threads}"),
-        ("number format", plain(one.dtype or "")),
-        ("memory layout", plain(one.memory_format or "").replace("_", "-")),
-        ("compiled", "no, eager" if one.compile == "eager" else plain(one.compile or "")),
-        ("freed memory", "kept for the next pass where time was taken" if one.allocator else ""),
-        ("MACs counted by", plain(one.macs_counter or "")),
-        ("memory counted", plain(counter or "")),
-        ("PyTorch", plain(one.torch or "")),
-        ("CUDA", plain(one.cuda or "")),
+        ("device memory", "" if memory is None else f"{memory / 1e9:.1f} GB"),
+        ("threads", "" if record.threads is None else str(record.threads)),
+        ("number format", _format_text(record.dtype)),
+        ("memory layout", _format_text(record.memory_format).replace("_", "-")),
+        ("compiled", {"eager": "no, eager"}.get(_format_text(record.compile), _format_text(record.compile))),
+        ("freed memory", "kept for the next pass while timing" if record.allocator else ""),
+        ("MACs counted by", _format_text(record.macs_counter)),
+        ("memory counted", _format_text(counter)),
+        ("PyTorch", _format_text(record.torch)),
+        ("CUDA", _format_text(record.cuda)),
     )
 
 
-def _pairs(measurements: Sequence[Measurement]) -> str:
-    """How many pairs of each batch size, from the least to the most."""
+def _format_pairs(records: Sequence[Measurement]) -> str:
+    """How many pairs of each batch size, from the fewest to the most."""
     pairs: dict[int, list[float]] = {}
-    for one in measurements:
-        for latency in one.latency:
-            if latency.pairs:
-                pairs.setdefault(latency.batch_size, []).append(latency.pairs)
-    return listed([f"{_range(numbers)} of batches of {size}" for size, numbers in pairs.items()])
+    for latency in (latency for record in records for latency in record.latency):
+        if latency.pairs:
+            pairs.setdefault(latency.batch_size, []).append(latency.pairs)
+    return join_words([f"{_format_span(numbers)} in batches of {size}" for size, numbers in pairs.items()])
 
 
-def _sampled(measurements: Sequence[Measurement]) -> str:
-    memories = [network.memory for one in measurements for network in (one.dense, one.pruned) if network]
-    intervals = [memory.sample_ms for memory in memories if memory and memory.sample_ms]
-    return f"{_range(intervals)} ms" if intervals else ""
+def _format_sampling(records: Sequence[Measurement]) -> str:
+    networks = [network for record in records for network in (record.dense, record.pruned)]
+    intervals = [each.memory.sample_ms for each in networks if each and each.memory and each.memory.sample_ms]
+    return f"{_format_span(intervals)} ms" if intervals else ""
 
 
-def _busy(measurements: Sequence[Measurement]) -> str:
-    """How much of the CPUs others had right before; on a busy machine latencies are worth little."""
-    busy = [one.busy for one in measurements if one.busy is not None]
-    return f"at most {max(busy):.0%} of the CPUs' time right before a measurement" if busy else ""
+def _format_busy(records: Sequence[Measurement]) -> str:
+    """How much of the CPUs others used just before; on a busy machine latencies are worth little."""
+    busy = [record.busy for record in records if record.busy is not None]
+    return f"at most {max(busy):.0%} of the CPU time just before a measurement" if busy else ""
 
 
-def _alone(measurements: Sequence[Measurement]) -> str:
-    known = [one.alone for one in measurements if one.alone is not None]
-    if not known:
+def _format_alone(records: Sequence[Measurement]) -> str:
+    alone = [record.alone for record in records if record.alone is not None]
+    if not alone:
         return ""
-    return "from the training of this and other searches" if all(known) else "not always: there was no lock to be had"
+    return "from the training of this and other searches" if all(alone) else "not always: no lock was available"
 
 
-def _range(numbers: Sequence[float]) -> str:
+def _format_span(numbers: Iterable[float]) -> str:
+    numbers = list(numbers)
     return " to ".join(dict.fromkeys(f"{number:g}" for number in (min(numbers), max(numbers))))
+
+
+def _format_text(value: str | None) -> str:
+    return shorten_text(value or "")

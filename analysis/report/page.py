@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else and asks nobody for anything."""
+"""The report as one HTML file that is complete in itself and loads nothing."""
 
 import base64
 import errno
@@ -12,109 +12,127 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+import tomli_w
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from analysis.experiment import Experiment
+from analysis.labels import label_trial
 from analysis.report import static_text as texts
-from analysis.report.answer import answer
-from analysis.report.figure_html import drawn
-from analysis.report.measurement_section import measurings
-from analysis.report.phrases import plain
-from analysis.report.ranking_section import MOST_ROWS, ranking_table
-from analysis.report.story import standing, story
-from analysis.report.toml import as_toml
-from analysis.text import UNKNOWN
+from analysis.report.answer import find_answer
+from analysis.report.figure_html import draw_figures
+from analysis.report.measurement_section import measurement_methods
+from analysis.report.ranking_section import MOST_ROWS, ranking_section
+from analysis.report.story import tell_standing, tell_story
+from analysis.text import UNKNOWN, first_line, shorten_text
 from records.files import now, replace_file
 
 LONGEST_LIST = 50
 
 
 def write_report(experiment: Experiment, path: Path | None = None) -> Path:
-    """Writes the report of `experiment` and returns where it lies.
+    """Writes the report of `experiment` and returns its path.
 
     Args:
-        experiment: in whatever state; the report says what is known.
+        experiment: in any state; the report says what is known.
         path: of the file, which is replaced as a whole; by default report.html in the experiment's folder.
 
     Raises:
-        OSError: if it cannot be written, as where `path` is a folder; what was there before is as it was.
+        OSError: if it cannot be written, such as where `path` is a folder; a previous report is left as it was.
     """
     path = experiment.path / "report.html" if path is None else path
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    page = _page(experiment).encode("utf-8", "replace")
+    page = _render_page(experiment).encode("utf-8", "replace")
     replace_file(path, lambda file: file.write(page))
     return path
 
 
-def _page(experiment: Experiment) -> str:
-    scripts = [_script(get_plotlyjs()), _script(_file("draw.js"))]
+def _render_page(experiment: Experiment) -> str:
+    scripts = [_embed_script(get_plotlyjs()), _embed_script(_read_resource("draw.js"))]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["marked"] = _marked
-    figures = list(drawn(experiment))
-    return environment.from_string(_file("report.html.jinja")).render(
-        name=plain(experiment.name),
-        style=Markup(_file("report.css")),
-        hashes=[_hash(script) for script in scripts],
+    environment.filters["marked"] = _mark_up
+    return environment.from_string(_read_resource("report.html.jinja")).render(
+        name=shorten_text(experiment.name),
+        style=Markup(_read_resource("report.css")),
+        hashes=[_hash_script(script) for script in scripts],
         scripts=[Markup(script) for script in scripts],
-        figures=[(figure, Markup(figure.json)) for figure in figures],
-        story=story(experiment),
-        standing=standing(experiment),
-        answer=answer(experiment.trials, experiment.record.data, experiment.dense, experiment.dense_measure),
-        table=ranking_table(experiment),
+        figures=[(figure, Markup(figure.json)) for figure in draw_figures(experiment)],
+        story=tell_story(experiment),
+        standing=tell_standing(experiment),
+        answer=find_answer(
+            experiment.trials,
+            experiment.ranked,
+            experiment.record.data,
+            experiment.dense,
+            experiment.dense_measure,
+        ),
+        table=ranking_section(experiment),
         most_rows=MOST_ROWS,
         unknown=UNKNOWN,
-        measurings=measurings(experiment),
+        methods=measurement_methods(experiment),
         texts=texts,
         created=now()[:16].replace("T", " "),
-        settings=_settings(experiment.settings),
-        versions=_versions(experiment.record.versions),
-        failed=_failed(experiment.trials),
-        problems=[plain(problem, 400) for problem in experiment.problems],
+        settings=_settings_toml(experiment.settings),
+        versions=_list_versions(experiment.record.versions),
+        failed=_list_failed(experiment.trials),
+        problems=[shorten_text(problem, 400) for problem in experiment.problems],
         longest=LONGEST_LIST,
-        folder=plain(experiment.path.name),
+        folder=shorten_text(experiment.path.name),
     )
 
 
-def _marked(text: str) -> Markup:
-    """Plain text as HTML: what stands in backticks is code, and no line ends between a number and its unit."""
-    joined = re.sub("(?<=[0-9]) (?=%)| (?=±)|(?<=±) ", "\N{NO-BREAK SPACE}", text)
+def _mark_up(text: str) -> Markup:
+    """Plain text as HTML: what stands in backticks is code, and no line breaks at a ±."""
+    joined = re.sub(" (?=±)|(?<=±) ", "\N{NO-BREAK SPACE}", text)
     return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(joined))))
 
 
-def _file(name: str) -> str:
+def _read_resource(name: str) -> str:
     return files("analysis.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _script(code: str) -> str:
+def _embed_script(code: str) -> str:
     """Code as it stands in its element, where a carriage return would be read as a newline and miss its hash."""
     assert "</script" not in code
     return code.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _hash(script: str) -> str:
-    """What a content security policy knows the script by: nothing else in the page may run."""
+def _hash_script(script: str) -> str:
+    """By which the content security policy knows the script: nothing else in the page may run."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
-def _settings(settings: dict[str, Any]) -> str | None:
-    """As TOML; None where they are nested too deep for anything that `alphaprune run` wrote."""
+def _settings_toml(settings: dict[str, Any]) -> str | None:
+    """As TOML that `alphaprune run` takes; None where they are nested deeper than any that it wrote."""
     try:
-        return as_toml(settings)
+        text = tomli_w.dumps(_without_null(settings))
     except RecursionError:
         return None
+    # Characters that cannot be seen could turn the reading direction of what follows.
+    return re.sub(r"[^\n -~]", lambda found: found[0] if found[0].isprintable() else _escape_character(found[0]), text)
 
 
-def _versions(versions: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [(plain(name), plain(version)) for name, version in versions.items()]
+def _without_null(value: Any) -> Any:
+    """The value without null, which TOML does not have."""
+    if isinstance(value, dict):
+        return {key: _without_null(each) for key, each in value.items() if each is not None}
+    return [_without_null(each) for each in value if each is not None] if isinstance(value, list) else value
 
 
-def _failed(trials: pd.DataFrame) -> list[tuple[int, str]]:
-    """Failed trials and the first line of their errors."""
+def _escape_character(character: str) -> str:
+    # JSON can have a lone half of a surrogate pair, and TOML cannot.
+    code = 0xFFFD if 0xD800 <= ord(character) < 0xE000 else ord(character)
+    return f"\\U{code:08X}"
+
+
+def _list_versions(versions: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(shorten_text(name), shorten_text(version)) for name, version in versions.items()]
+
+
+def _list_failed(trials: pd.DataFrame) -> list[tuple[str, str]]:
+    """The labels of failed trials and the first lines of their errors."""
     failed = trials[trials["state"] == "failed"]
-    lines = [error.strip().splitlines() if isinstance(error, str) else [] for error in failed["error"].tolist()]
-    firsts = [plain(each[0], 400) if each else "no error was recorded" for each in lines]
-    return list(zip(map(int, failed.index), firsts, strict=True))
+    return [(label_trial(trials, number).text, first_line(failed["error"][number])) for number in failed.index.tolist()]

@@ -1,74 +1,72 @@
-"""How fast, how small and how hungry the best pruned network is beside the dense one, in a sentence."""
+"""How fast and how small the best pruned network is beside the dense one, in a sentence."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from analysis.labels import numbers_in, percentage, texts_in
-from analysis.report.phrases import control_name, family_name, listed, plain
-from analysis.tables.trials import number_of
+from analysis.columns import COLUMNS, row_of
+from analysis.labels import label_row, label_trial
+from analysis.text import format_percent, join_words, shorten_text
+from records.measurement import BATCH_SIZES
 
-BATCHES = (1, 32, 256)
-NOTHING = (
-    "Speed, memory and size were not measured, so whether fewer MACs are faster is not known; `alphaprune measure` "
-    "measures them."
+NOT_MEASURED = (
+    "Speed, memory and size have not been measured, so whether fewer MACs make the network faster is unknown; "
+    "`alphaprune measure` measures them."
 )
 
 
 def speed_sentence(ranked: pd.DataFrame, of_note: Sequence[int], dense_measure: Mapping[str, Any]) -> str:
-    """Of the first of the trials `of_note` that was measured, else of the first such of `ranked`.
+    """Says it of the first of the trials `of_note` that was measured, else of the first such of `ranked`.
 
-    What the dense network has 0 of, nothing is compared with.
+    Nothing is compared with a figure of the dense network that is 0.
     """
-    devices = texts_in(ranked, "measured_on")
-    measured = [number for number in [*of_note, *ranked.index] if devices.get(number) is not None]
+    devices = ranked["measured_on"].dropna()
+    measured = [number for number in [*of_note, *ranked.index] if number in devices.index]
     if not measured:
-        return NOTHING
+        return NOT_MEASURED
     number = int(measured[0])
-    row = ranked.loc[[number]]
-    speedups = {size: value for size in BATCHES if (value := _value(row, f"batch{size}_speedup")) > 0}
-    # The dense network's own figures are those of all devices together.
-    one_device = len(set(devices.dropna())) == 1
-    sizes = [
-        f"{percentage(ratio, 0)} of its {what}"
-        for column, what, of_device in (
-            ("peak_memory_bytes", "peak memory on the test set", True),
-            ("size_bytes", "size on disk", False),
-        )
-        if (one_device or not of_device)
-        and (of_dense := number_of(dense_measure, column)) > 0
-        and (ratio := _value(row, column) / of_dense) >= 0
+    row = row_of(ranked, number)
+    speedups = {size: value for size in BATCH_SIZES if (value := row[f"batch{size}_speedup"]) > 0}
+    # The dense network's own figures are medians over all devices.
+    one_device = len(set(devices)) == 1
+    shares = [
+        f"{format_percent(ratio, 0)} of its {COLUMNS[name].label}"
+        for name in ("peak_memory_bytes", "size_bytes")
+        if (one_device or not COLUMNS[name].of_device)
+        and (of_dense := dense_measure.get(name, 0)) > 0
+        and (ratio := row[name] / of_dense) >= 0
     ]
-    control = row["control"].iloc[0]
-    kind = control_name(control) if isinstance(control, str) else family_name(row["family"].iloc[0])
-    text = f"On {plain(devices[number] or '')}, trial {number} ({kind}) "
-    parts = [_speed(speedups)] if speedups else []
-    if sizes:
-        parts.append(f"takes {listed(sizes)}")
+    parts = [_compare_speed(speedups)] if speedups else []
+    parts += [f"needs {join_words(shares)}"] if shares else []
+    text = f"Measured on {shorten_text(devices[number])}: {label_row(number, row)} "
     if not parts:
-        return f"{text}was tested, but its speed, memory and size beside the dense network's are not known."
-    other = f" Trial {of_note[0]} was not measured." if of_note and number != of_note[0] else ""
-    return f"{text}{', and it '.join(parts)}.{other}"
+        return f"{text}was tested, but its speed, memory and size relative to the dense network are unknown."
+    text += f"{', and '.join(parts)}."
+    if of_note and number != of_note[0]:
+        text += f" {label_trial(ranked, of_note[0])} was not measured."
+    return text
 
 
-def _speed(speedups: Mapping[int, float]) -> str:
-    # As it will be read: what rounds to 1.00 is not faster.
+def _compare_speed(speedups: Mapping[int, float]) -> str:
+    # As shown: what rounds to 1.00 is not faster.
     faster = {size: value for size, value in speedups.items() if round(value, 2) > 1}
     slower = {size: value for size, value in speedups.items() if size not in faster}
     if not faster:
-        return f"is sparser but not faster: {_times(slower)} as fast as the dense network {_batches(slower)}"
-    text = f"is {_times(faster)} as fast as the dense network {_batches(faster)}"
-    return f"{text}, but sparser without being faster {_batches(slower)} ({_times(slower)})" if slower else text
+        return f"is sparser but not faster: it runs {_format_speed(slower)}"
+    text = f"runs {_format_speed(faster)}"
+    if not slower:
+        return text
+    return f"{text}, but is sparser without being faster {_format_batches(slower)} ({_format_times(slower)})"
 
 
-def _times(speedups: Mapping[int, float]) -> str:
-    return f"{listed([f'{value:.2f}' for value in speedups.values()])} times"
+def _format_speed(speedups: Mapping[int, float]) -> str:
+    return f"{_format_times(speedups)} as fast as the dense network {_format_batches(speedups)}"
 
 
-def _batches(speedups: Mapping[int, float]) -> str:
-    return f"in batches of {listed([str(size) for size in speedups])}"
+def _format_times(speedups: Mapping[int, float]) -> str:
+    return f"{join_words([f'{value:.2f}' for value in speedups.values()])} times"
 
 
-def _value(row: pd.DataFrame, column: str) -> float:
-    return float(numbers_in(row, column).iloc[0])
+def _format_batches(speedups: Mapping[int, float]) -> str:
+    return f"in batches of {join_words([str(size) for size in speedups])}"

@@ -1,60 +1,61 @@
 """What was searched, on what, and how it stands, in sentences of what the records say."""
 
+from typing import Any
+
 import pandas as pd
 
+from analysis.columns import number_column, text_column
 from analysis.experiment import Experiment
-from analysis.labels import count, percentage, texts_in
-from analysis.report.phrases import family_name, listed, plain, share, whole
+from analysis.labels import select_kinds, spell
 from analysis.tables.trials import number_of
+from analysis.text import format_count, format_percent, format_share, join_words, shorten_text
 from records.experiment import DataRecord
 
 _DATA = {"digits": "scikit-learn's handwritten digits", "cifar10": "CIFAR-10"}
-_OF = {"macs": "multiply-accumulate operations (MACs)", "parameters": "parameters", "channels": "channels"}
+_BUDGETS = {"macs": "multiply-accumulate operations (MACs)"}
 
 
-def story(experiment: Experiment) -> str:
+def tell_story(experiment: Experiment) -> str:
     """One paragraph: the data, the network, what each trial does, what was tried, when and on what."""
     sentences = [
-        "A trained VGG16 image classifier is made smaller and cheaper here by removing part of its channels, and many "
-        "ways to do that are tried.",
-        _images(experiment.record.data),
-        _dense(experiment),
-        _cut(experiment),
-        _tried(experiment.trials),
-        _when(experiment.trials),
+        "Here a trained VGG16 image classifier is made smaller and cheaper by removing some of its channels, and many "
+        "ways of doing so are tried.",
+        _tell_images(experiment.record.data),
+        _tell_dense(experiment),
+        _tell_cut(experiment),
+        _tell_tried(experiment.trials),
+        _tell_when(experiment.trials),
     ]
     return " ".join(filter(None, sentences))
 
 
-def standing(experiment: Experiment) -> str:
-    """How the experiment stands, where not all has ended well; else nothing."""
+def tell_standing(experiment: Experiment) -> str:
+    """How the experiment stands, unless everything has ended well; then nothing."""
     trials = experiment.trials
     states = trials["state"].value_counts()
-    planned = whole(number_of(experiment.settings.get("search"), "trials"))
-    searched = trials[trials["control"].isna() & trials["parent"].isna() & trials["confirms"].isna()]
-    missing = 0 if planned is None else planned - len(searched)
+    planned = _read_count(experiment.settings.get("search"), "trials") or 0
+    missing = max(0, planned - len(select_kinds(trials, "searched")))
     running, failed = int(states.get("running", 0)), int(states.get("failed", 0))
     parts = []
     if running:
-        parts.append(f"{count(running, 'trial')} {'has' if running == 1 else 'have'} not ended")
-    if missing > 0:
-        parts.append(
-            f"{missing:,} of {count(planned or 0, 'planned trial')} {'has' if missing == 1 else 'have'} not begun"
-        )
+        parts.append(f"{format_count(running, 'trial')} {'has' if running == 1 else 'have'} not finished")
+    if missing:
+        have = "has" if missing == 1 else "have"
+        parts.append(f"{missing:,} of {format_count(planned, 'planned trial')} {have} not started")
     if failed:
-        parts.append(f"{count(failed, 'trial')} failed")
+        parts.append(f"{format_count(failed, 'trial')} failed")
     if not parts:
         return ""
-    unfinished = "This search has not ended: " if running or missing > 0 else ""
-    text = f"{unfinished}{listed(parts)}."
-    return text + (" What follows is what is known so far." if unfinished else "")
+    if not running and not missing:
+        return f"{join_words(parts)}."
+    return f"This search has not finished: {join_words(parts)}. What follows is what is known so far."
 
 
-def _images(data: DataRecord) -> str:
-    of = _DATA.get(data.name, plain(data.name).rstrip("/").split("/")[-1])
-    of += f" ({data.classes:,} class{'' if data.classes == 1 else 'es'})"
+def _tell_images(data: DataRecord) -> str:
+    text = _DATA.get(data.name, shorten_text(data.name).rstrip("/").split("/")[-1])
+    text += f" ({data.classes:,} class{'' if data.classes == 1 else 'es'})"
     parts = [
-        f"{count(images, 'image')} {purpose}"
+        f"{format_count(images, 'image')} {purpose}"
         for images, purpose in (
             (data.train_images, "to train on"),
             (data.validation_images, "held out to choose by"),
@@ -62,92 +63,89 @@ def _images(data: DataRecord) -> str:
         )
         if images
     ]
-    return f"The data: {of}" + (f", {listed(parts)}." if parts else ".")
+    return f"The data: {text}" + (f", {join_words(parts)}." if parts else ".")
 
 
-def _dense(experiment: Experiment) -> str:
+def _tell_dense(experiment: Experiment) -> str:
     dense = experiment.dense
     if dense is None:
-        return "The dense network, which all trials start from, is not trained yet."
+        return "The dense network, which all trials start from, has not been trained yet."
     width = number_of(experiment.settings.get("dense"), "width")
-    facts = [f"{share(width)} of the published width"] if width > 0 and width != 1 else []
+    facts = [f"{format_share(width)} of the published width"] if width > 0 and width != 1 else []
     facts += [
-        f"{_millions(value)} {what}"
-        for value, what in ((dense.parameters, "parameters"), (dense.macs, "MACs an image"))
+        f"{_format_millions(value)} {what}"
+        for value, what in ((dense.parameters, "parameters"), (dense.macs, "MACs per image"))
         if value
     ]
     text = "The dense (unpruned) network"
     text += f" ({', '.join(facts)})" if facts else ""
-    trained = f" was trained for {count(dense.epochs, 'epoch')}" if dense.epochs else " was trained"
-    return f"{text}{trained} to a validation accuracy of {percentage(dense.val_accuracy)}."
+    trained = f" was trained for {format_count(dense.epochs, 'epoch')}" if dense.epochs else " was trained"
+    return f"{text}{trained} to a validation accuracy of {format_percent(dense.val_accuracy)}."
 
 
-def _cut(experiment: Experiment) -> str:
-    trials, trial = experiment.trials[experiment.trials["control"].isna()], experiment.settings.get("trial")
-    amounts = sorted(set(_numbers(trials, "pruning.amount")))
-    of = sorted({_OF.get(text, plain(text)) for text in texts_in(trials, "pruning.of").dropna()})
+def _tell_cut(experiment: Experiment) -> str:
+    trials = experiment.trials[experiment.trials["control"].isna()]
+    amounts = sorted(set(number_column(trials, "pruning.amount").dropna()))
+    budgets = sorted({_BUDGETS.get(text, shorten_text(text)) for text in text_column(trials, "pruning.of").dropna()})
     if not amounts:
         return ""
-    epochs = whole(number_of(trial, "epochs"))
-    over = f", over {count(epochs, 'epoch')} in all" if epochs else ""
-    shares = list(dict.fromkeys(map(share, amounts)))
+    epochs = _read_count(experiment.settings.get("trial"), "epochs")
+    over = f", over {format_count(epochs, 'epoch')} in all" if epochs else ""
+    shares = list(dict.fromkeys(map(format_share, amounts)))
     how_much = " or ".join(filter(None, [", ".join(shares[:-1]), shares[-1]]))
     if len(shares) > 6:
         how_much = f"{shares[0]} to {shares[-1]}"
-    what = how_much if of == ["channels"] else f"channels that hold {how_much}"
+    what = how_much if budgets == ["channels"] else f"channels that hold {how_much}"
     return (
-        f"Each trial but the controls marks {what} of its {listed(of) or 'channels'}, fades them out by a factor alpha "
-        f"that falls from 1 to 0, removes them, and retrains what is left{over}."
+        f"Each trial except the controls marks {what} of its {join_words(budgets) or 'channels'}, fades them out with "
+        f"a factor alpha that falls from 1 to 0, removes them, and retrains what is left{over}."
     )
 
 
-def _tried(trials: pd.DataFrame) -> str:
+def _tell_tried(trials: pd.DataFrame) -> str:
     if trials.empty:
         return "No trial has been started yet."
-    repeat, control = trials["confirms"].notna(), trials["control"].notna()
-    branch = trials["parent"].notna() & ~repeat & ~control
-    searched = trials[~repeat & ~control & ~branch]
-    parts = [count(len(searched), "trial")] if len(searched) else []
-    families = sorted({family_name(family) for family in searched["family"].dropna()})
-    policies = sorted({family_name(policy) for policy in searched["policy"].dropna()})
+    searched = select_kinds(trials, "searched")
+    parts = [format_count(len(searched), "trial")] if len(searched) else []
+    families, policies = (sorted(set(searched[name].dropna().map(spell))) for name in ("family", "policy"))
     if families:
-        parts[0] += f" of {_some(families, 'alpha schedule')}"
-        parts[0] += f" and {_some(policies, 'learning-rate policy')}" if policies else ""
+        parts[0] += f" with {_list_names(families, 'alpha schedule')}"
+        parts[0] += f" and {_list_names(policies, 'learning-rate policy')}" if policies else ""
+    counts = trials["kind"].value_counts()
     others = [
-        f"{int(number):,} {one if number == 1 else more}"
-        for number, one, more in (
-            ((control & ~repeat).sum(), "control", "controls"),
-            (branch.sum(), "branch of a trial", "branches of trials"),
-            (repeat.sum(), "repeat with another seed", "repeats with other seeds"),
+        f"{counts[kind]:,} {one if counts[kind] == 1 else more}"
+        for kind, one, more in (
+            ("control", "control", "controls"),
+            ("branch", "branch of a trial", "branches of trials"),
+            ("repeat", "repeat with another seed", "repeats with other seeds"),
         )
-        if number
+        if kind in counts
     ]
-    return f"Tried: {'; besides '.join(filter(None, [*parts, listed(others)]))}."
+    return f"Tried: {'; also '.join(filter(None, [*parts, join_words(others)]))}."
 
 
-def _some(names: list[str], thing: str) -> str:
-    plural = thing.replace("policy", "policie") + "s" if len(names) != 1 else thing
-    return f"{len(names)} {plural} ({', '.join(names)})"
+def _list_names(names: list[str], thing: str) -> str:
+    return f"{format_count(len(names), thing)} ({', '.join(names)})"
 
 
-def _when(trials: pd.DataFrame) -> str:
+def _tell_when(trials: pd.DataFrame) -> str:
     started, ended = trials["started"].dropna(), trials["finished"].dropna()
     if started.empty:
         return ""
     first, last = started.min(), max([started.max(), *ended])
     same_day = first.date() == last.date()
     when = f"{first:%-d %B %Y, %H:%M} to {last:{'%H:%M' if same_day else '%-d %B %Y, %H:%M'}} UTC"
-    devices = sorted({plain(device) for device in trials["device"].dropna()})
-    hosts = {plain(host).rpartition(":")[0] or plain(host) for host in trials["host"].dropna()}
-    where = f" on {listed(['the CPU' if device == 'cpu' else device for device in devices])}" if devices else ""
-    return f"It ran from {when}{where}" + (f" of {count(len(hosts), 'machine')}." if hosts and devices else ".")
+    devices = sorted({shorten_text(device) for device in trials["device"].dropna()})
+    hosts = {shorten_text(host).rpartition(":")[0] or shorten_text(host) for host in trials["host"].dropna()}
+    where = f" on {join_words(['the CPU' if device == 'cpu' else device for device in devices])}" if devices else ""
+    return f"It ran from {when}{where}" + (f" of {format_count(len(hosts), 'machine')}." if hosts and devices else ".")
 
 
-def _numbers(trials: pd.DataFrame, name: str) -> list[float]:
-    if name not in trials:
-        return []
-    return [float(value) for value in pd.to_numeric(trials[name], errors="coerce").dropna()]
+def _read_count(values: Any, key: str) -> int | None:
+    """A count out of a record; None where it is not known."""
+    value = number_of(values, key)
+    return int(value) if value >= 0 else None
 
 
-def _millions(value: float) -> str:
+def _format_millions(value: float) -> str:
     return f"{value / 1e6:.3g} million" if value >= 1e5 else f"{value:,.0f}"

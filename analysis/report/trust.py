@@ -1,83 +1,80 @@
-"""How far the answer may be trusted: over how many seeds, on how many images, chosen among how many."""
+"""How far to trust the answer: over how many seeds, on how many images, picked from how many trials."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.labels import count
-from analysis.rank.comparison import Comparison, candidates, with_alpha
-from analysis.report.phrases import listed
+from analysis.rank.comparison import Comparison, count_candidates, with_alpha
+from analysis.text import format_count, join_words
 from records.experiment import DataRecord
 
-_INTERVAL = "± is the 95 % interval"
+_INTERVAL = "± is the 95% interval of the difference"
 
 
 def trust_sentences(
     trials: pd.DataFrame, ranked: pd.DataFrame, compared: Sequence[Comparison], data: DataRecord
 ) -> str:
-    """What ± is, what it leaves out, and that the best was chosen.
+    """What ± is, what it leaves out, and that the best was picked.
 
     Args:
         trials: a row a trial. ranked: of analysis.rank.ranking.rank.
         compared: what the answer rests on.
         data: of experiment.json.
     """
-    chosen_from = candidates(trials)
+    candidates = count_candidates(trials)
     validation = data.validation_images
-    on_images = count(validation, "validation image") if validation >= 1 else "validation images"
-    parts = [*_intervals(compared)]
-    if not compared and ranked.empty:
-        parts.append("There is nothing yet that could be trusted or doubted.")
-    elif not compared and chosen_from > 1:
+    images = format_count(validation, "validation image") if validation else "the validation images"
+    parts = [*_explain_intervals(compared)]
+    if compared:
+        parts += _explain_choice(ranked, compared, candidates, images)
+    elif ranked["pruned_val_accuracy"].isna().all():
+        parts.append("There are no results to judge yet.")
+    elif candidates > 1:
         parts.append(
-            f"The best trial with alpha is the best of {chosen_from:,} on {on_images}, so it looks better than it is."
+            f"The best trial with alpha was picked from {candidates:,} by {images}, so it looks better than it is."
         )
-    elif not compared:
-        parts.append(f"It is the accuracy of one run on {on_images}.")
     else:
-        parts += _choice(ranked, compared, chosen_from, on_images)
+        parts.append(f"This is the accuracy of a single run on {images}.")
     running = int((trials["state"] == "running").sum())
     if running:
-        parts.append(
-            f"{count(running, 'trial')} {'has' if running == 1 else 'have'} not ended, so all this may change."
-        )
+        has = "has" if running == 1 else "have"
+        parts.append(f"{format_count(running, 'trial')} {has} not finished, so all of this may still change.")
     return " ".join(parts)
 
 
-def _intervals(compared: Sequence[Comparison]) -> list[str]:
+def _explain_intervals(compared: Sequence[Comparison]) -> list[str]:
     bases = {one.basis for one in compared}
     parts = []
     if "seeds" in bases:
-        parts.append(f"{_INTERVAL} of the difference from the spread over seeds (Welch's t).")
+        parts.append(f"{_INTERVAL}, from the spread over seeds (Welch's t).")
     if "images" in bases:
-        sizes = listed(sorted({f"{one.images:,} {one.on} images" for one in compared if one.basis == "images"}))
+        sizes = join_words(sorted({f"{one.images:,} {one.on} images" for one in compared if one.basis == "images"}))
         where = f"Where there are too few repeats, {_INTERVAL}" if "seeds" in bases else _INTERVAL
         parts.append(
-            f"{where} of the difference that {sizes} allow (binomial); what differs from seed to seed is not in it, so "
-            "the true uncertainty is larger."
+            f"{where} that {sizes} allow (binomial); it leaves out what varies from seed to seed, so the true "
+            "uncertainty is larger."
         )
     return parts
 
 
-def _choice(ranked: pd.DataFrame, compared: Sequence[Comparison], chosen_from: int, on_images: str) -> list[str]:
-    """What choosing the best does to the look of it."""
+def _explain_choice(ranked: pd.DataFrame, compared: Sequence[Comparison], candidates: int, images: str) -> list[str]:
+    """How picking the best biases the result."""
     parts = []
     confirmed = int((with_alpha(ranked)["seeds"] >= 2).sum())
     if any(one.basis == "seeds" for one in compared):
-        text = "What was repeated over seeds is told by its repeats alone, so having been chosen for a lucky run does "
-        text += "not flatter it"
-        again = f"; but the best of {confirmed} such trials is a choice again, which flatters it a little."
+        text = "For trials repeated over seeds only the repeats count, so a lucky first run does not help them"
+        again = f"; picking the best of {confirmed} still biases the result slightly upwards."
         parts.append(text + (again if confirmed > 1 else "."))
     single = [one for one in compared if one.basis != "seeds"]
-    if single and chosen_from > 1:
-        flattered = (
-            "part of its lead may be luck, though the test images had no say in the choice"
+    if single and candidates > 1:
+        bias = (
+            "part of its lead may be luck, although the test images played no part in the choice"
             if all(one.on == "test" for one in single)
-            else "it looks better than it is as long as it is not confirmed"
+            else "it looks better than it is until repeats confirm it"
         )
         parts.append(
-            f"A trial with alpha was chosen as the best of up to {chosen_from:,} on {on_images}, so {flattered}; "
-            "`alphaprune confirm` repeats the best and the controls over seeds."
+            f"The best trial with alpha was picked from up to {candidates:,} by {images}, so {bias}; `alphaprune "
+            "confirm` repeats the best trials and the controls over seeds."
         )
     elif single:
         parts.append("`alphaprune confirm` repeats trials and controls over seeds.")

@@ -4,24 +4,14 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from analysis.columns import MEASUREMENT_COLUMNS
 from analysis.tables.problems import Problems
 from records.measurement import BATCH_SIZES, Measurement, Memory, NetworkMeasurement, TestRun, parse_measurement
 from records.trial import TrialFolder
 
 # The columns that are numbers, and those that are texts: the device and the time.
-NUMBERS = (
-    "test_accuracy",
-    "size_bytes",
-    *(f"batch{size}_latency_ms" for size in BATCH_SIZES),
-    *(f"batch{size}_speedup" for size in BATCH_SIZES),
-    *(f"batch{size}_images_per_second" for size in BATCH_SIZES),
-    "test_seconds",
-    "peak_memory_bytes",
-    "mean_memory_bytes",
-    "weights_bytes",
-    "activation_bytes",
-)
-TEXTS = ("measured_on", "measured")
+NUMBERS = tuple(name for name, column in MEASUREMENT_COLUMNS.items() if column.kind in ("number", "fraction"))
+TEXTS = tuple(name for name in MEASUREMENT_COLUMNS if name not in NUMBERS)
 
 Values = dict[str, Any]  # of columns, by their names
 

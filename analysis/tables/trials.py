@@ -1,33 +1,8 @@
 """The trials as a table, a row a trial: what each is, how it stands and what came out.
 
-Accuracies and sparsities are fractions in [0, 1]; what is not known is NaN (NaT for times).
-
-    number                                the index
-    kind                                  searched (the study asked for it), control, branch or repeat
-    control, parent, confirms, state      as in trial.json; parent is the trial that a branch continues, confirms the
-                                          one that a repeat runs again with another seed; NaN for all others
-    family, rate, policy                  alpha.family, alpha.rate (NaN where the family has none), lr.policy
-    epochs_done                           the number of its rows
-    pruned_val_accuracy, val_accuracy     of the last epoch
-    accuracy_at_cut                       right after the removal of the channels, before retraining
-    accuracy_drop                         val_accuracy of the dense network - pruned_val_accuracy
-    mac_sparsity, parameter_sparsity, channel_sparsity    of the last epoch
-    macs, parameters                      of the pruned network; before the cut, of what the cut would leave
-    test_accuracy                         of the pruned network on the whole test set
-    size_bytes                            of the pruned network's model.safetensors
-    batch1_latency_ms, batch32_latency_ms, batch256_latency_ms    one forward pass of the pruned network, median
-    batch1_speedup, batch32_speedup, batch256_speedup    dense latency / pruned latency, median of the pairs
-    batch1_images_per_second, batch32_images_per_second, batch256_images_per_second    images / median latency
-    test_seconds                          the whole test set once, in batches of 256
-    peak_memory_bytes, mean_memory_bytes  while the test set ran, weights included, over what the process holds idle
-                                          (CPU: its own resident memory; GPU: allocated)
-    weights_bytes, activation_bytes       that the weights take, and what a batch of 256 takes besides, at its peak
-    measured_on, measured                 the device that these were measured on, and when (UTC)
-    seconds                               the sum of its rows' epoch_seconds
-    attempt, host, device, error          as in trial.json
-    created, started, finished            UTC
-    alpha.rate, lr.peak, pruning.amount ...    every leaf of the configuration, by name; a list as JSON text, and so
-                                          are texts and others where a leaf has both
+Accuracies and sparsities are fractions in [0, 1]; what is not known is NaN (NaT for times). columns.TRIAL_COLUMNS says
+what each column is. After them comes every leaf of the configuration by name, such as alpha.rate, lr.peak and
+pruning.amount; a list as JSON text, and so are texts and others where a leaf has both.
 """
 
 import math
@@ -43,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute
 
+from analysis.columns import RANKING_COLUMNS, TRIAL_COLUMNS
 from analysis.tables.configs import build_config_table
 from analysis.tables.measurements import NUMBERS, TEXTS, pruned_values
 from analysis.tables.problems import Problems
@@ -55,48 +31,14 @@ _TIME = pa.timestamp("us", "UTC")
 _OUTCOMES = ("pruned_val_accuracy", "val_accuracy", "mac_sparsity", "parameter_sparsity", "channel_sparsity")
 _EARLY, _LATE = (pa.scalar(datetime(year, 1, 1, tzinfo=UTC), _TIME) for year in (2, 9999))
 
+_TYPES = {"whole": pa.int64(), "text": pa.string(), "time": _TIME}  # all others are numbers
+
 # All columns but those of the configuration.
-SCHEMA = pa.schema(
-    [
-        ("number", pa.int64()),
-        ("kind", pa.string()),
-        ("control", pa.string()),
-        ("parent", pa.float64()),
-        ("confirms", pa.float64()),
-        ("state", pa.string()),
-        ("family", pa.string()),
-        ("rate", pa.float64()),
-        ("policy", pa.string()),
-        ("epochs_done", pa.int64()),
-        ("pruned_val_accuracy", pa.float64()),
-        ("val_accuracy", pa.float64()),
-        ("accuracy_at_cut", pa.float64()),
-        ("accuracy_drop", pa.float64()),
-        ("mac_sparsity", pa.float64()),
-        ("parameter_sparsity", pa.float64()),
-        ("channel_sparsity", pa.float64()),
-        ("macs", pa.float64()),
-        ("parameters", pa.float64()),
-        *((name, pa.float64()) for name in NUMBERS),
-        ("measured_on", pa.string()),
-        ("measured", _TIME),
-        ("seconds", pa.float64()),
-        ("attempt", pa.int64()),
-        ("host", pa.string()),
-        ("device", pa.string()),
-        ("error", pa.string()),
-        ("created", _TIME),
-        ("started", _TIME),
-        ("finished", _TIME),
-    ]
-)
+SCHEMA = pa.schema([(name, _TYPES.get(column.kind, pa.float64())) for name, column in TRIAL_COLUMNS.items()])
 
 # A leaf of the configuration that is called so becomes `config.<name>`: `experiment`, and what a ranking puts before
 # the columns, would be there twice.
-RESERVED = frozenset(SCHEMA.names) | {
-    *("experiment", "rank", "on_front", "front", "crowding", "score"),
-    *("seeds", "accuracy_std", "test_accuracy_std", "test_seeds"),
-}
+RESERVED = frozenset({*TRIAL_COLUMNS, *RANKING_COLUMNS, "experiment"})
 
 
 def read_records(folder: ExperimentFolder, problems: Problems) -> dict[int, TrialRecord]:

@@ -1,187 +1,171 @@
-"""A ranking as a table for people, and as CSV and JSON for programs."""
+"""A ranking as a table in a terminal, and as CSV and JSON for programs."""
 
 import json
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from analysis.tables.trials import number_of
-from analysis.text import UNKNOWN, percent, printable
+from analysis.columns import iterate_rows
+from analysis.labels import label_row
+from analysis.rank.display import DisplayColumn, DisplayRow, RankingDisplay, display_ranking
+from analysis.text import format_count, join_words, printable
 from records.dense import DenseRecord
+from records.measurement import BATCH_SIZES
 
-SPEEDUPS = {1: "batch1_speedup", 32: "batch32_speedup", 256: "batch256_speedup"}
-
-_MEASURED = ("size_bytes", "test_accuracy", "batch1_speedup", "batch256_speedup", "peak_memory_bytes")
 _NAMED = 5  # so many trials are named below the table, the others counted
 
-_Row = Mapping[str, Any] | pd.Series  # a trial's row, or the dense network in the shape of one
 
+def ranking_table(
+    frame: pd.DataFrame, dense: DenseRecord | None, dense_measure: Mapping[str, Any] | None = None
+) -> ConsoleRenderable:
+    """The ranking `frame` (of analysis.rank.ranking.rank), the dense network above it, as wide as the terminal.
 
-def ranking_table(frame: pd.DataFrame, dense: DenseRecord | None, measured: Mapping[str, Any] | None = None) -> Table:
-    """The ranking `frame` (of analysis.rank.ranking.rank) in at most 100 columns, the dense network above it.
-
-    Where a trial of it was measured, the table takes at most 120 columns: what was measured stands in place of the
-    accuracy at the cut and of what was cut besides MACs. Percentages of the dense network for what is cut, points of a
-    percentage for the drop and for standard deviations. Below it is said what is of one seed, which device the figures
-    are of, and what is sparser but not faster. All columns are in `to_csv` and `to_json`.
+    Where there is no room for all columns, the least important are left out, so that no name and no number is cut
+    short. Below the table is said what its columns mean, which device the figures are of, and what is sparser but not
+    faster. All columns are in `to_csv` and `to_json`.
 
     Args:
         dense: Experiment.dense.
-        measured: Experiment.dense_measure.
+        dense_measure: Experiment.dense_measure.
     """
-    confirmed = bool((frame["seeds"] > 0).any())
-    columns = _measured_columns if _is_measured(frame) else _columns
-    dense_cells = columns(_dense_row(frame, dense, measured), confirmed)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, caption_justify="left")
-    # A narrower terminal takes from the columns that may wrap, the texts: a number cut short would be another number.
-    table.add_column("\nrank", justify="right", no_wrap=True)
-    table.add_column("\ntrial", justify="right", no_wrap=True)
-    table.add_column("alpha schedule\nand rate")
-    table.add_column("LR policy of\nthe retraining")
-    for header, _ in dense_cells:
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_row("", "dense", "", "", *(text for _, text in dense_cells), style="dim", end_section=True)
-    for number, trial in frame.iterrows():
-        is_control = isinstance(trial["control"], str)
-        table.add_row(
-            str(trial["rank"]),
-            str(number),
-            shrinkable(_schedule(trial)),
-            shrinkable(_text(trial["policy"])),
-            *(text for _, text in columns(trial, confirmed)),
-            style="yellow" if is_control else "bold" if trial["on_front"] else None,
-        )
-    table.caption = Text("\n".join(_caption(frame)), style="table.caption")
-    return table
+    return _RankingTable(frame, display_ranking(frame, dense, dense_measure))
 
 
-def _is_measured(frame: pd.DataFrame) -> bool:
-    return any(name in frame and frame[name].notna().any() for name in _MEASURED)
+class _RankingTable:
+    def __init__(self, frame: pd.DataFrame, display: RankingDisplay) -> None:
+        self._frame, self._display = frame, display
 
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        columns = self._fitting_columns(options.max_width)
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+        table.add_column("\nrank", justify="right", no_wrap=True)
+        table.add_column("\ntrial")
+        for column in columns:
+            for header, _ in column.parts:
+                table.add_column(header, justify=column.justify, no_wrap=True)
+        table.add_column("\n★", no_wrap=True)
+        for index, row in enumerate(self._display.rows):
+            table.add_row(
+                str(row.rank) if row.rank else "",
+                shrinkable_text(row.label),
+                *(texts[index] for column in columns for _, texts in column.parts),
+                "★" if row.on_front else "",
+                style=_row_style(row),
+                end_section=row.kind == "dense",
+            )
+        yield table
+        shown = {column.name for column in columns}
+        yield Text("\n".join(self._write_caption(shown)), style="table.caption")
 
-def _devices(frame: pd.DataFrame) -> list[str]:
-    return sorted(frame["measured_on"].dropna().unique()) if "measured_on" in frame else []
+    def _fitting_columns(self, width: int) -> list["_TerminalColumn"]:
+        """The columns that there is room for, in their order; at least the most important one."""
+        display = self._display
+        columns = [_terminal_column(column, index, display.rows) for index, column in enumerate(display.columns)]
+        labels = max(map(cell_len, ("trial", *(row.label for row in display.rows))))
+        room = width - len("rank ") - labels - len(" ★")
+        fitting: set[str] = set()
+        for column in sorted(columns, key=lambda column: column.importance):
+            room -= column.width
+            if room < 0 and fitting:
+                break
+            fitting.add(column.name)
+        return [column for column in columns if column.name in fitting]
 
-
-def _dense_row(frame: pd.DataFrame, dense: DenseRecord | None, measured: Mapping[str, Any] | None) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "mac_sparsity": 0.0,
-        "parameter_sparsity": 0.0,
-        "channel_sparsity": 0.0,
-        "pruned_val_accuracy": dense.val_accuracy if dense else math.nan,
-        "size_bytes": number_of(measured, "size_bytes"),
-        "test_accuracy": number_of(measured, "test_accuracy"),
-        "batch1_speedup": 1.0,
-        "batch256_speedup": 1.0,
-        "on_front": False,
-    }
-    if len(_devices(frame)) == 1:  # a median over several devices would be the figure of none
-        row["peak_memory_bytes"] = number_of(measured, "peak_memory_bytes")
-    return row
-
-
-def _columns(row: _Row, confirmed: bool) -> list[tuple[str, str]]:
-    """Header and cell of each column."""
-    return [
-        ("MACs\ncut %", _percent(row, "mac_sparsity", 1)),
-        ("param.\ncut %", _percent(row, "parameter_sparsity", 1)),
-        ("chann.\ncut %", _percent(row, "channel_sparsity", 1)),
-        ("acc. %\nat cut", _percent(row, "accuracy_at_cut", 2)),
-        ("acc. %\nat end", _percent(row, "pruned_val_accuracy", 2)),
-        *([("\n±", _spread(row, "accuracy_std"))] if confirmed else []),
-        ("drop\npoints", _percent(row, "accuracy_drop", 2)),
-        ("\n★", "★" if row["on_front"] else ""),
-    ]
-
-
-def _measured_columns(row: _Row, confirmed: bool) -> list[tuple[str, str]]:
-    """The same where something was measured."""
-    return [
-        ("MACs\ncut %", _percent(row, "mac_sparsity", 1)),
-        ("size\nMB", _number(row, "size_bytes", 2, of=1e6)),
-        ("acc. %\nat end", _percent(row, "pruned_val_accuracy", 2)),
-        *([("\n±", _spread(row, "accuracy_std"))] if confirmed else []),
-        ("drop\npoints", _percent(row, "accuracy_drop", 2)),
-        ("acc. %\ntest", _percent(row, "test_accuracy", 2)),
-        *([("\n±", _spread(row, "test_accuracy_std"))] if confirmed else []),
-        ("speed\nb. 1", _number(row, "batch1_speedup", 2)),
-        ("speed\nb. 256", _number(row, "batch256_speedup", 2)),
-        ("memory\nMB", _number(row, "peak_memory_bytes", 0, of=1e6)),
-        ("\n★", "★" if row["on_front"] else ""),
-    ]
-
-
-def _percent(row: _Row, name: str, digits: int) -> str:
-    return percent(row[name], digits) if name in row else ""
-
-
-def _number(row: _Row, name: str, digits: int, of: float = 1) -> str:
-    if name not in row:
-        return ""
-    return UNKNOWN if math.isnan(row[name]) else f"{row[name] / of:.{digits}f}"
-
-
-def _spread(row: _Row, name: str) -> str:
-    """A standard deviation; nothing for what is of one seed."""
-    return percent(row[name], 2) if row.get("seeds", 0) > 0 else ""
-
-
-def _caption(frame: pd.DataFrame) -> list[str]:
-    """What the columns mean and what the reader must know of the figures, a line each."""
-    is_measured = _is_measured(frame)
-    accuracy = "acc. at end" if is_measured else "acc."
-    one_seed = ", one seed" if not frame.empty and (frame["seeds"] == 0).all() else ""
-    lines = [f"{accuracy}: validation images{one_seed}; drop: against dense; ★ no better accuracy at as few MACs"]
-    repeats = pd.concat([frame["seeds"], frame["test_seeds"]])  # some may not have been measured
-    if (repeats > 0).any():
-        few, many = repeats[repeats > 0].min(), repeats.max()
-        seeds = f"{many} seeds" if few == many else f"{few} to {many} seeds"
-        lines.append(f"±: standard deviation over {seeds}, of which the accuracies are means; without ±: one seed")
-    if is_measured:
-        devices = [printable(device) for device in _devices(frame)]
-        figures = "speed: dense is 1, in batches of 1 and 256; memory: peak while the test set runs"
-        lines.append(f"{figures}; on {devices[0]}" if len(devices) == 1 else figures)
+    def _write_caption(self, shown: set[str]) -> list[str]:
+        """What the columns mean and what the reader must know of the figures, a line each."""
+        frame = self._frame
+        runs = ", single runs" if not frame.empty and (frame["seeds"] == 0).all() else ""
+        lines = [f"acc. at end: on the validation images{runs}; drop: below the dense network"]
+        lines.append("★: on the Pareto front, so no trial with as few MACs is more accurate")
+        repeats = pd.concat([frame["seeds"], frame["test_seeds"]])  # some may not have been measured
+        if (repeats > 0).any():
+            few, many = repeats[repeats > 0].min(), repeats.max()
+            seeds = format_count(many, "seed") if few == many else f"{few} to {many} seeds"
+            lines.append(f"±: standard deviation over {seeds}, whose mean is shown; without ±: a single run")
+        sizes = [str(size) for size in BATCH_SIZES if f"batch{size}_speedup" in shown]
+        figures = [f"speed: times as fast as dense in batches of {join_words(sizes)}"] if sizes else []
+        figures += ["memory: peak on the test set"] if "peak_memory_bytes" in shown else []
+        devices = [printable(device) for device in self._display.devices]
+        if figures and len(devices) == 1:
+            figures[-1] += f"; on {devices[0]}"
+        lines += ["; ".join(figures)] if figures else []
         if len(devices) > 1:
             lines.append(f"measured on different devices, whose figures do not compare: {'; '.join(devices)}")
-    return lines + _not_faster(frame)
+        lines += _not_faster(frame)
+        if left_out := len(self._display.columns) - len(shown):
+            lines.append(f"{format_count(left_out, 'more column')} in a wider window, in CSV and in JSON")
+        return lines
+
+
+class _TerminalColumn(NamedTuple):
+    """A column of the display as one or, with standard deviations, two of the terminal: header and texts of each."""
+
+    name: str
+    importance: int
+    justify: Literal["left", "right"]
+    parts: list[tuple[str, list[str]]]
+
+    @property
+    def width(self) -> int:
+        """How many characters it takes, with the space before each part."""
+        return sum(1 + max(map(cell_len, (*header.split("\n"), *texts))) for header, texts in self.parts)
+
+
+def _terminal_column(column: DisplayColumn, index: int, rows: Sequence[DisplayRow]) -> _TerminalColumn:
+    cells = [row.cells[index] for row in rows]
+    parts = [("\n".join(column.short_heading), [cell.value for cell in cells])]
+    if any(cell.spread for cell in cells):
+        parts.append(("\n±", [cell.spread for cell in cells]))
+    return _TerminalColumn(
+        column.name, column.importance, "left" if column.definition.kind == "text" else "right", parts
+    )
+
+
+def _row_style(row: DisplayRow) -> str | None:
+    if row.kind == "dense":
+        return "dim"
+    return "yellow" if row.kind == "control" else "bold" if row.on_front else None
 
 
 def _not_faster(frame: pd.DataFrame) -> list[str]:
     """In words, in a line if any, which trials are slower than the dense network though they have fewer MACs."""
     slow: list[str] = []
-    for number, trial in frame[frame["mac_sparsity"] > 0].iterrows():
-        factors = {size: trial[name] for size, name in SPEEDUPS.items() if name in trial and trial[name] < 1}
+    speedups = {size: name for size in BATCH_SIZES if (name := f"batch{size}_speedup") in frame}
+    for number, trial in iterate_rows(frame[frame["mac_sparsity"] > 0]):
+        factors = {size: trial[name] for size, name in speedups.items() if trial[name] < 1}
         if factors:
-            batches = ", ".join(f"{factor:.3g} at batch {size}" for size, factor in factors.items())
-            slow.append(f"trial {number} (speed {batches})")
-    more = f" and {len(slow) - _NAMED} more" if len(slow) > _NAMED else ""
-    return [f"sparser but not faster than dense: {', '.join(slow[:_NAMED])}{more}"] if slow else []
+            batches = " and ".join(f"{factor:.3g} times in batches of {size}" for size, factor in factors.items())
+            slow.append(f"{label_row(number, trial)}: {batches}")
+    more = f"; and {len(slow) - _NAMED} more" if len(slow) > _NAMED else ""
+    return [f"sparser but not faster than dense: {'; '.join(slow[:_NAMED])}{more}"] if slow else []
 
 
-def shrinkable(text: str) -> Text:
+def shrinkable_text(text: str) -> Text:
     """A table's cell that is cut short instead of wrapped where its column, which may wrap, gets too narrow."""
     return Text(printable(text), no_wrap=True, overflow="ellipsis")
 
 
 def to_csv(frame: pd.DataFrame) -> str:
     """The frame as CSV, the index as first column, in full precision; nothing where a value is unknown."""
-    return _plain(frame).to_csv(index=False, lineterminator="\n")
+    return _plain_frame(frame).to_csv(index=False, lineterminator="\n")
 
 
 def to_json(frame: pd.DataFrame) -> str:
     """The frame as a JSON list of an object a row, in full precision; null where a value is unknown."""
-    plain = _plain(frame)
+    plain = _plain_frame(frame)
     columns = [[_json_value(value) for value in plain[name].tolist()] for name in plain.columns]
     rows = [dict(zip(plain.columns, values, strict=True)) for values in zip(*columns, strict=True)]
     return json.dumps(rows, indent=1, allow_nan=False)
 
 
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+def _plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with its index as first column and its times as ISO 8601 in UTC."""
     plain = frame.reset_index()
     for name in plain.select_dtypes("datetimetz").columns:
@@ -192,14 +176,3 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _json_value(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _schedule(trial: "pd.Series[Any]") -> str:
-    if isinstance(trial["control"], str):
-        return f"control: {trial['control']}"
-    schedule = _text(trial["family"]) + ("" if pd.isna(trial["rate"]) else f" {trial['rate']:.3g}")
-    return schedule if pd.isna(trial["parent"]) else f"{schedule}, from {trial['parent']:.0f}"
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else UNKNOWN

@@ -7,21 +7,29 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from analysis.status import Best, Counts, Running, Status
-from analysis.terminal.ranking_table import shrinkable
-from analysis.text import UNKNOWN, percent, printable
+from analysis.status import BestTrial, ExperimentStatus, RunningTrial, StateCounts
+from analysis.terminal.ranking_table import shrinkable_text
+from analysis.text import (
+    UNKNOWN,
+    format_count,
+    format_duration,
+    format_percent,
+    format_points,
+    percent_number,
+    printable,
+)
 
 LONGEST_LIST = 10
 
 
-def status_view(status: Status) -> Group:
-    """The status in at most 100 columns; of long lists the first LONGEST_LIST."""
-    parts: list[RenderableType] = [_headline(status), Text(), _counts_table(status)]
+def status_view(status: ExperimentStatus) -> Group:
+    """The status, with the first LONGEST_LIST entries of long lists."""
+    parts: list[RenderableType] = [_write_headline(status), Text(), _counts_table(status)]
     if status.running:
         parts += [Text(), _running_table(status.running)]
     if status.best is not None:
         parts += [Text(), _best_line(status.best, status.front_size)]
-    failed = [f"{_who('trial', failed.number, failed.control)} failed: {failed.error}" for failed in status.failed]
+    failed = [f"{failed.label} failed: {failed.error}" for failed in status.failed]
     for lines, style in ((failed, "red"), ([f"problem: {problem}" for problem in status.problems], "yellow")):
         if lines:
             parts += [Text(), *(Text(line, style) for line in lines[:LONGEST_LIST])]
@@ -30,13 +38,13 @@ def status_view(status: Status) -> Group:
     return Group(*parts)
 
 
-def _headline(status: Status) -> Text:
+def _write_headline(status: ExperimentStatus) -> Text:
     accuracy = status.dense_val_accuracy
-    dense = "not trained yet" if accuracy is None else f"{percent(accuracy, 2)} %"
+    dense = "not trained yet" if accuracy is None else format_percent(accuracy)
     return Text.assemble((printable(status.name), "bold"), f"  dense network: {dense}")
 
 
-def _counts_table(status: Status) -> Table:
+def _counts_table(status: ExperimentStatus) -> Table:
     table = Table("", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for header in ("planned", "complete", "running", "stopped", "failed"):
         table.add_column(header, justify="right")
@@ -48,53 +56,37 @@ def _counts_table(status: Status) -> Table:
     return table
 
 
-def _add_counts(table: Table, name: str, counts: Counts) -> None:
+def _add_counts(table: Table, name: str, counts: StateCounts) -> None:
     planned = UNKNOWN if counts.planned is None else str(counts.planned)
     states = (counts.complete, counts.running, counts.stopped, counts.failed)
     table.add_row(name, planned, *(str(count) for count in states))
 
 
-def _running_table(running: Sequence[Running]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+def _running_table(running: Sequence[RunningTrial]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     for header in ("running", "epoch", "phase", "alpha", "acc. %", "last row"):
         table.add_column(header, no_wrap=True)
-    table.add_column("host")
-    table.add_column("device")
+    table.add_column("on")
     for trial in running[:LONGEST_LIST]:
         table.add_row(
-            _who("trial", trial.number, trial.control)
-            + ("" if trial.confirms is None else f", repeats {trial.confirms}"),
+            Text(trial.label),
             f"{trial.epoch}/{UNKNOWN if trial.epochs is None else trial.epochs}",
-            trial.phase or "not begun",
+            trial.phase or "not started",
             UNKNOWN if trial.alpha is None else f"{trial.alpha:.3g}",
-            UNKNOWN if trial.pruned_val_accuracy is None else percent(trial.pruned_val_accuracy, 2),
-            _age(trial.seconds_since_row),
-            shrinkable(trial.host or UNKNOWN),
-            shrinkable(trial.device or UNKNOWN),
+            UNKNOWN if trial.pruned_val_accuracy is None else percent_number(trial.pruned_val_accuracy, 2),
+            UNKNOWN if trial.seconds_since_row is None else f"{format_duration(trial.seconds_since_row)} ago",
+            shrinkable_text(", ".join(filter(None, (trial.host, trial.device))) or UNKNOWN),
         )
     if len(running) > LONGEST_LIST:
         table.caption = f"and {len(running) - LONGEST_LIST} more"
     return table
 
 
-def _best_line(best: Best, front_size: int) -> Text:
-    line = f"best so far: {_who('trial', best.number, best.control)}, {percent(best.pruned_val_accuracy, 2)} %"
+def _best_line(best: BestTrial, front_size: int) -> Text:
+    line = f"best so far: {best.label}, {format_percent(best.pruned_val_accuracy)}"
     if best.accuracy_drop is not None:
         side = "below" if best.accuracy_drop >= 0 else "above"
-        line += f", {percent(abs(best.accuracy_drop), 2)} points {side} dense"
+        line += f", {format_points(best.accuracy_drop, 2)} points {side} dense"
     if best.mac_sparsity is not None:
-        line += f", {percent(best.mac_sparsity, 1)} % of the MACs cut"
-    return Text(f"{line}; {front_size} on the front")
-
-
-def _who(kind: str, number: int, control: str | None) -> str:
-    return printable(f"{kind} {number}" + (f" (control: {control})" if control else ""))
-
-
-def _age(seconds: float | None) -> str:
-    if seconds is None:
-        return UNKNOWN
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
+        line += f", {format_percent(best.mac_sparsity, 1)} of the MACs cut"
+    return Text(f"{line}; {format_count(front_size, 'trial')} on the Pareto front")

@@ -4,9 +4,10 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from experiments import DATA, ExperimentBuilder
+from golden import assert_golden
 
 import analysis
-from analysis.diff import Difference, diff
+from analysis.diff import ExperimentDiff, diff
 
 Two = tuple[ExperimentBuilder, ExperimentBuilder]
 
@@ -22,7 +23,7 @@ def two(builder: ExperimentBuilder, other: ExperimentBuilder) -> Two:
     return builder, other
 
 
-def found(two: Two) -> Difference:
+def found(two: Two) -> ExperimentDiff:
     return diff(*(each.load() for each in two))
 
 
@@ -69,7 +70,7 @@ def test_a_confirmed_trial_counts_by_its_mean(two: Two) -> None:
     theirs.add_trial(0, accuracies=(0.1, 0.2, 0.7))
     difference = found(two)
     assert difference.front["experiment"].tolist() == ["other"]
-    assert "control: " not in repr(difference)
+    assert "(control)" not in repr(difference)
     assert "55.00 ± 7.07" in repr(difference)
 
 
@@ -82,17 +83,18 @@ def test_printed_it_is_a_text_for_people(two: Two) -> None:
     assert ["trial.epochs", "3", "9"] in lines
     assert ["trial.lr.peak", "-", "0.1"] in lines
     assert ["versions.torch", '"2.15.0"', '"2.16.0"'] in lines
-    assert ["demo", "0", "control:", "one_shot", "cosine", "90.00", "75.0", "one"] in lines
-    assert ["other", "12", "exponential", "cosine", "90.00", "75.0", "one"] in lines
+    assert ["demo", "0", "one-shot", "(control)", "cosine", "90.00", "75.0", "one"] in lines
+    assert ["other", "12", "exponential", "3", "cosine", "90.00", "75.0", "one"] in lines
     assert ["0.6750", "0.6750"] in lines
-    assert "do not compare" not in text
+    assert "cannot be compared" not in text
     assert max(map(len, text.splitlines())) <= 100
+    assert_golden("diff.txt", text)
 
 
 def test_accuracies_on_other_data_do_not_compare(two: Two) -> None:
     ours, _ = two
     ours.folder.write(replace(ours.folder.read(), data=replace(DATA, name="digits", fingerprint="07")))
-    assert "The data differ, so accuracies of the two do not compare." in repr(found(two))
+    assert "The data differ, so the accuracies cannot be compared." in repr(found(two))
 
 
 def test_an_experiment_does_not_differ_from_itself(builder: ExperimentBuilder) -> None:

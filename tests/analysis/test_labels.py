@@ -1,62 +1,60 @@
-import math
+from dataclasses import replace
 
-import pandas as pd
 import pytest
 from experiments import ExperimentBuilder
 
 from analysis import Experiment
-from analysis.labels import chosen, configuration, count, known, numbers_in, percentage, searched, who
+from analysis.labels import SPELLINGS, format_label, label_record, label_trial, select_kinds, spell
+from records.experiment import ExperimentFolder
+from trainable.schedules.alpha import AlphaSchedule
+from trainable.schedules.lr_policies import LRPolicy
 
 
-def test_names_say_what_a_trial_is(full: Experiment) -> None:
-    assert who(full.trials, 0).label == "0 one_shot control"
-    assert who(full.trials, 43).label == "43 one_shot control, repeats 0"
-    assert who(full.trials, 52).label == "52 piecewise"
-    assert who(full.trials, 53).label == "53 piecewise, from 52"
-    rate = full.trials.loc[8, "rate"]
-    assert who(full.trials, 8).label == f"8 {full.trials.loc[8, 'family']} {rate:.3g}"
+def words_of(union: object, field: str) -> set[str]:
+    """The words that a tagged union of configurations tells its members by."""
+    return {getattr(member, field) for member in union.__args__[0].__args__}  # type: ignore[attr-defined]
 
 
-def test_a_configuration_in_short(full: Experiment) -> None:
-    assert configuration(full.trials, 0) == "cosine peak 0.05; l1 global; alpha_lr 0.01"
+@pytest.mark.parametrize(
+    ("fields", "label"),
+    [
+        ({"family": "polynomial", "rate": 3.6234}, "15 polynomial 3.62"),
+        ({"family": "cosine"}, "15 cosine"),
+        ({"family": "one_shot", "control": "one_shot"}, "15 one-shot (control)"),
+        ({"family": "one_shot", "control": "from_scratch"}, "15 training from scratch (control)"),
+        ({"family": "time_based", "rate": 2.0, "parent": 4}, "15 time-based 2 (branch of 4)"),
+        ({"family": "time_based", "rate": 2.0, "confirms": 4}, "15 time-based 2 (repeat of 4)"),
+        ({"control": "random_channels", "confirms": 4}, "15 random channels (control, repeat of 4)"),
+        ({}, "15 schedule unknown"),
+        ({"control": "mine\n\x1b[2J"}, "15 mine \ufffd[2J (control)"),
+    ],
+)
+def test_a_label_says_what_a_trial_is(fields: dict[str, object], label: str) -> None:
+    assert format_label(15, **fields) == label  # type: ignore[arg-type]
 
 
-def test_the_default_choice_is_the_best_of_each_family_and_the_best_control(full: Experiment) -> None:
-    picked = chosen(full)
-    plain = [one for one in picked if one.control is None]
-    assert len(picked) == len(plain) + 1
-    assert sorted(one.family or "" for one in plain) == sorted(set(full.rank(where="control == None")["family"]))
-    accuracies = full.rank()["pruned_val_accuracy"]
-    for one in plain:
-        of_family = accuracies[full.rank(where=f"control == None and family == '{one.family}'").index]
-        assert accuracies[one.number] == of_family.max()
-    [control] = [one for one in picked if one.control is not None]
-    assert accuracies[control.number] == accuracies[full.rank(where="control != None").index].max()
+def test_a_row_and_its_record_have_the_same_label(full: Experiment) -> None:
+    folder = ExperimentFolder(full.path)
+    for number in full.trials.index:
+        assert label_trial(full.trials, number).text == label_record(folder.trial(number).read())
 
 
-def test_chosen_trials_come_in_the_order_asked_for_and_once(full: Experiment) -> None:
-    assert [one.number for one in chosen(full, [9, 7, 9])] == [9, 7]
+def test_a_ranking_has_the_labels_of_the_trials(full: Experiment) -> None:
+    assert label_trial(full.ranked, 53) == label_trial(full.trials, 53)
 
 
-def test_a_number_that_no_trial_has_is_a_value_error(full: Experiment, synthetic: ExperimentBuilder) -> None:
-    with pytest.raises(ValueError, match=r"\(there are 0 to 54\), but got 99"):
-        chosen(full, [99])
-    with pytest.raises(ValueError, match=r"\(there are none yet\), but got 0"):
-        chosen(synthetic.load(), [0])
+def test_every_word_of_several_has_a_spelling_of_its_own() -> None:
+    words = words_of(AlphaSchedule, "family") | words_of(LRPolicy, "policy")
+    assert {word for word in words if "_" in word} <= set(SPELLINGS)
+    assert len({spell(word) for word in words}) == len(words)
 
 
-def test_only_what_the_study_asked_for_was_searched(full: Experiment) -> None:
-    assert searched(full.trials).index.tolist() == [*range(6, 43), 52]
+def test_kinds_tell_what_the_study_asked_for(full: Experiment) -> None:
+    assert select_kinds(full.trials, "searched").index.tolist() == [*range(6, 43), 52]
+    assert select_kinds(full.trials, "control", "branch").index.tolist() == [*range(6), 53, 54]
 
 
-def test_columns_that_are_missing_or_no_numbers_are_unknown() -> None:
-    frame = pd.DataFrame({"a": ["1.5", "x", None]})
-    assert known(numbers_in(frame, "a")) == (1.5, None, None)
-    assert known(numbers_in(frame, "b")) == (None, None, None)
-
-
-def test_numbers_as_people_read_them() -> None:
-    assert percentage(0.9965) == "99.65 %"
-    assert percentage(0.5, 0) == "50 %"
-    assert percentage(math.nan) == "- %"
-    assert [count(1, "trial"), count(1200, "trial")] == ["1 trial", "1,200 trials"]
+def test_a_record_of_a_foreign_configuration_has_a_label_too(builder: ExperimentBuilder) -> None:
+    record = builder.add_trial(0).read()
+    for config in ({}, {"alpha": 3}, {"alpha": {"family": 3, "rate": "fast"}}):
+        assert label_record(replace(record, config=config)) == "0 schedule unknown"

@@ -13,13 +13,13 @@ from analysis import Experiment
 from analysis.figures import accuracy_against_macs, accuracy_against_measured
 from analysis.figures.accuracy_against import (
     MEASURED,
-    Point,
-    _floor,
-    _front,
+    TrialPoint,
+    _find_front,
+    _view_floor,
     accuracy_against_macs_info,
     accuracy_against_measured_info,
 )
-from analysis.labels import Who
+from analysis.labels import TrialLabel, label_trial
 
 
 def drawn_points(figure: Any) -> Counter[tuple[float, float]]:
@@ -31,9 +31,9 @@ def drawn_points(figure: Any) -> Counter[tuple[float, float]]:
 def test_every_complete_trial_but_repeats_is_a_point(full: Experiment) -> None:
     info = accuracy_against_macs_info(full)
     ranked = full.rank()
-    assert sorted(point.who.number for point in info.points) == sorted(ranked.index)
-    assert not {point.who.number for point in info.points} & set(range(36, 52))
-    point = next(point for point in info.points if point.who.number == 7)
+    assert sorted(point.trial.number for point in info.points) == sorted(ranked.index)
+    assert not {point.trial.number for point in info.points} & set(range(36, 52))
+    point = next(point for point in info.points if point.trial.number == 7)
     assert point.x == pytest.approx(100 * full.trials.loc[7, "macs"] / 313_740_000)
     assert point.accuracy == full.trials.loc[7, "pruned_val_accuracy"]
     assert (point.std, point.seeds) == (None, 0)
@@ -41,7 +41,7 @@ def test_every_complete_trial_but_repeats_is_a_point(full: Experiment) -> None:
 
 
 def test_a_confirmed_trial_is_the_mean_of_its_repeats(full: Experiment) -> None:
-    point = next(point for point in accuracy_against_macs_info(full).points if point.who.number == 9)
+    point = next(point for point in accuracy_against_macs_info(full).points if point.trial.number == 9)
     repeats = full.trials.loc[[46, 47, 48], "pruned_val_accuracy"]
     assert point.accuracy == pytest.approx(repeats.mean())
     assert point.std == pytest.approx(repeats.std(ddof=1))
@@ -57,7 +57,7 @@ def test_the_drawing_has_the_points_of_the_info(full: Experiment) -> None:
     info, figure = accuracy_against_macs_info(full), accuracy_against_macs(full)
     assert drawn_points(figure) == Counter((point.x, point.accuracy) for point in info.points)
     front = next(trace for trace in figure.data if trace.name == "Pareto front")
-    of_number = {point.who.number: point for point in info.points}
+    of_number = {point.trial.number: point for point in info.points}
     assert list(front.y) == [of_number[number].accuracy for number in info.front]
     errors = [
         error for trace in figure.data if trace.error_y.array for error in trace.error_y.array if error is not None
@@ -78,7 +78,7 @@ def test_hollow_marks_are_those_of_one_seed(full: Experiment) -> None:
 def test_a_family_is_once_in_the_legend(full: Experiment) -> None:
     names = [trace.name for trace in accuracy_against_macs(full).data if trace.showlegend is not False]
     assert len(names) == len(set(names))
-    assert {"control: one_shot", "cosine", "Pareto front"} <= set(names)
+    assert {"one-shot (control)", "cosine", "Pareto front"} <= set(names)
 
 
 def test_without_the_dense_networks_macs_they_are_millions(synthetic: ExperimentBuilder) -> None:
@@ -92,10 +92,10 @@ def test_without_the_dense_networks_macs_they_are_millions(synthetic: Experiment
 
 def test_measured_on_one_device_only(full: Experiment) -> None:
     info = accuracy_against_measured_info(full)
-    assert {point.who.number for point in info.points} == set(range(18))
-    assert "On AMD EPYC 7B13, 2 threads." in info.title
-    assert "1 trial measured on other devices not shown." in info.note
-    point = next(point for point in info.points if point.who.number == 3)
+    assert {point.trial.number for point in info.points} == set(range(18))
+    assert "on AMD EPYC 7B13, 2 threads." in info.title
+    assert "1 trial measured on other devices" in info.note
+    point = next(point for point in info.points if point.trial.number == 3)
     assert point.x == full.trials.loc[3, "batch256_latency_ms"]
     # The dense network's latency is a median over both devices.
     assert info.dense == (None, 0.94)
@@ -103,7 +103,7 @@ def test_measured_on_one_device_only(full: Experiment) -> None:
 
 def test_a_size_is_the_same_on_all_devices(full: Experiment) -> None:
     info = accuracy_against_measured_info(full, "size_bytes")
-    assert {point.who.number for point in info.points} == set(range(19))
+    assert {point.trial.number for point in info.points} == set(range(19))
     assert info.dense == (60.0, 0.94)
     assert "EPYC" not in info.title
 
@@ -111,11 +111,11 @@ def test_a_size_is_the_same_on_all_devices(full: Experiment) -> None:
 def test_the_dense_network_is_a_point_among_what_was_measured(synthetic: ExperimentBuilder) -> None:
     write_measurement(synthetic.add_searched(), make_measurement())
     info = accuracy_against_measured_info(synthetic.load(), "peak_memory_bytes")
-    assert info.dense == (pytest.approx(3e8 / 2**20), 0.94)
+    assert info.dense == (pytest.approx(300.0), 0.94)
     figure = accuracy_against_measured(synthetic.load(), "peak_memory_bytes")
     star = next(trace for trace in figure.data if trace.name == "dense network")
     assert (star.x[0], star.y[0]) == info.dense
-    assert figure.layout.xaxis.title.text == "peak memory on the test set, MiB"
+    assert figure.layout.xaxis.title.text == "peak memory on the test set, MB"
 
 
 @pytest.mark.parametrize("column", MEASURED)
@@ -128,7 +128,7 @@ def test_nothing_measured_is_said_in_words(synthetic: ExperimentBuilder, column:
 
 
 def test_a_column_that_is_not_measured_is_a_value_error(full: Experiment) -> None:
-    with pytest.raises(ValueError, match=r"`column` must be one of batch1_latency_ms, .*, but got 'macs'"):
+    with pytest.raises(ValueError, match=r"`column` must be one of size_bytes, batch1_latency_ms, .*, but got 'macs'"):
         accuracy_against_measured(full, "macs")
 
 
@@ -139,17 +139,24 @@ def test_the_title_counts_places_on_the_front(synthetic: ExperimentBuilder) -> N
     synthetic.add_control("one_shot", amount=0.9)
     experiment = synthetic.load()
     experiment = replace(experiment, trials=experiment.trials.assign(**trials))
-    title = accuracy_against_macs_info(experiment).title
-    assert title.startswith("Alpha trials hold 2 of 2 places on the Pareto front; the best alpha trial (0 ")
-    assert title.endswith(") has 90.00 % at 95.6 % of the MACs.")
+    info = accuracy_against_macs_info(experiment)
+    assert info.front == (1, 0)
+    assert "hold 2 of the 2 places" in info.title
+    assert f"{label_trial(experiment.trials, 0)}, reaches 90.00% at 95.6% of the MACs" in info.title
 
 
 def test_the_title_of_a_front_of_one(synthetic: ExperimentBuilder) -> None:
     synthetic.add_control("one_shot")
-    title = accuracy_against_macs_info(synthetic.load()).title
-    assert title.startswith(
-        "0 one_shot control alone holds the Pareto front; the best control (0 one_shot control) has "
-    )
+    assert accuracy_against_macs_info(synthetic.load()).title.startswith("Only 0 one-shot (control) is on the Pareto")
+
+
+def test_the_best_trial_is_the_one_of_the_ranking(synthetic: ExperimentBuilder) -> None:
+    """As accurate as another, with fewer MACs."""
+    for _ in range(2):
+        synthetic.add_searched()
+    experiment = synthetic.load()
+    trials = experiment.trials.assign(pruned_val_accuracy=[0.9, 0.9], macs=[3e8, 1e8])
+    assert str(label_trial(trials, 1)) in accuracy_against_macs_info(replace(experiment, trials=trials)).title
 
 
 def test_what_did_not_learn_is_out_of_view_but_there(synthetic: ExperimentBuilder) -> None:
@@ -160,7 +167,7 @@ def test_what_did_not_learn_is_out_of_view_but_there(synthetic: ExperimentBuilde
     experiment = replace(experiment, trials=experiment.trials.assign(pruned_val_accuracy=accuracies))
     info = accuracy_against_macs_info(experiment)
     assert info.floor == 0.9
-    assert "1 trial below 90.0 % out of view" in info.note
+    assert "1 trial below 90.0% out of view" in info.note
     figure = accuracy_against_macs(experiment)
     assert 0.85 < figure.layout.yaxis.range[0] < 0.9
     assert figure.layout.yaxis.range[1] > 0.94
@@ -169,15 +176,15 @@ def test_what_did_not_learn_is_out_of_view_but_there(synthetic: ExperimentBuilde
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12))
 def test_the_front_is_what_none_beats(values: list[tuple[int, int]]) -> None:
-    points = [Point(Who(n, None, None, ""), x, y, None, 0, "") for n, (x, y) in enumerate(values)]
-    points.sort(key=lambda point: (point.x, -point.accuracy, point.who.number))
-    front = {(p.x, p.accuracy) for p in points if p.who.number in _front(points)}
+    points = [TrialPoint(TrialLabel(n, None, None, ""), x, y, None, 0, "") for n, (x, y) in enumerate(values)]
+    points.sort(key=lambda point: (point.x, -point.accuracy, point.trial.number))
+    front = {(p.x, p.accuracy) for p in points if p.trial.number in _find_front(points)}
     assert front == {(x, y) for x, y in values if not any((u, -v) != (x, -y) and u <= x and v >= y for u, v in values)}
 
 
 @given(st.lists(st.floats(0, 1), max_size=20))
 def test_a_floor_is_an_accuracy_that_some_are_below(accuracies: list[float]) -> None:
-    floor = _floor(accuracies)
+    floor = _view_floor(accuracies)
     if floor is not None:
         assert floor in accuracies
         # Never more than a quarter of them.

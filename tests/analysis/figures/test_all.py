@@ -1,5 +1,6 @@
 """What holds for every figure, whatever the experiment."""
 
+import html
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 from experiments import ExperimentBuilder
+from golden import assert_golden
 
 from analysis import Experiment, figures
 from analysis.figures.style import TEMPLATE
@@ -123,6 +125,22 @@ def test_nothing_out_of_a_record_is_markup(full: Experiment, draw: Draw) -> None
         assert not re.search(r"<(?!br>|/?b>|extra>|/extra>)", text)
     # What a template says in %{} is looked up and formatted, so no record may write one.
     assert not any("alert" in (trace.hovertemplate or "") for trace in figure.data)
+
+
+def titles_of(experiment: Experiment) -> str:
+    def plain(text: str | None) -> str:
+        return html.unescape((text or "").replace("<br>", " ").replace("\N{NO-BREAK SPACE}", " "))
+
+    titles = ((draw.__name__, draw(experiment).layout.title) for draw in DRAW)
+    return "\n\n".join(f"{name}\n  {plain(title.text)}\n  {plain(title.subtitle.text)}" for name, title in titles)
+
+
+def test_titles_and_notes_read_as_they_should(full: Experiment) -> None:
+    assert_golden("figures.txt", titles_of(full))
+
+
+def test_figures_without_anything_to_draw_say_why(synthetic: ExperimentBuilder) -> None:
+    assert_golden("figures-empty.txt", titles_of(synthetic.load()))
 
 
 def test_importing_analysis_imports_no_plotly() -> None:

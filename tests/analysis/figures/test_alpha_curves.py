@@ -3,14 +3,14 @@ from experiments import ExperimentBuilder
 from analysis import Experiment
 from analysis.figures import alpha_curves
 from analysis.figures.alpha_curves import alpha_curves_info
-from analysis.labels import chosen
+from analysis.figures.selection import choose_trials
 
 
 def test_a_curve_for_the_best_of_each_family(full: Experiment) -> None:
     info = alpha_curves_info(full)
-    assert [curve.who for curve in info.curves] == [one for one in chosen(full) if one.control is None]
+    assert [curve.trial for curve in info.curves] == [one for one in choose_trials(full) if one.control is None]
     for curve in info.curves:
-        rows = full.epochs[full.epochs["number"] == curve.who.number]
+        rows = full.epochs[full.epochs["number"] == curve.trial.number]
         assert curve.alpha == (1.0, *rows["alpha"])
         assert curve.epochs == (0, *rows["epoch"])
         assert list(curve.alpha) == sorted(curve.alpha, reverse=True)
@@ -20,7 +20,9 @@ def test_a_curve_for_the_best_of_each_family(full: Experiment) -> None:
 
 def test_the_title_names_the_most_accurate(full: Experiment) -> None:
     best = full.rank(by="pruned_val_accuracy", where="control == None", top=1).index[0]
-    assert alpha_curves_info(full).title.split("most accurate is ")[1].startswith(f"{best} ")
+    info = alpha_curves_info(full)
+    assert info.curves[0].trial.number == best
+    assert str(info.curves[0].trial) in info.title
 
 
 def test_the_drawing_has_the_curves(full: Experiment) -> None:

@@ -42,7 +42,7 @@ def test_one_objective_has_no_front(full: Experiment) -> None:
 def test_without_a_dense_network_it_is_not_known(full: Experiment) -> None:
     info = hypervolume_history_info(replace(full, dense=None))
     assert info.values == ()
-    assert info.title == "The dense network's macs are not known, so neither is the size of the front."
+    assert "The dense network's MACs are unknown" in info.title
 
 
 def test_settings_with_objectives_that_are_none(full: Experiment) -> None:

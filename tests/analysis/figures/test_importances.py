@@ -24,7 +24,7 @@ def test_what_decides_comes_first(synthetic: ExperimentBuilder) -> None:
     decided = 0.9 - experiment.trials["optimizer.label_smoothing"]
     info = importances_info(replace(experiment, trials=experiment.trials.assign(pruned_val_accuracy=decided)))
     assert info.importances[0][0] == "optimizer.label_smoothing"
-    assert "the others: optimizer.label_smoothing (" in info.title
+    assert "optimizer.label_smoothing matters most" in info.title
 
 
 def test_a_foreign_parameters_name_is_no_markup(synthetic: ExperimentBuilder) -> None:
@@ -52,7 +52,7 @@ def test_too_few_trials_are_said_in_words(synthetic: ExperimentBuilder) -> None:
     synthetic.add_control("one_shot")
     info = importances_info(synthetic.load())
     assert info.importances == ()
-    assert info.title.startswith(f"{FEWEST - 1} complete trials of the search cannot tell")
+    assert info.title.startswith(f"{FEWEST - 1} complete trials cannot show")
     synthetic.add_searched()
     assert importances_info(synthetic.load()).importances
 

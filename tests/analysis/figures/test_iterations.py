@@ -5,6 +5,8 @@ from experiments import ExperimentBuilder
 from analysis import Experiment
 from analysis.figures import iterations
 from analysis.figures.iterations import iterations_info
+from analysis.labels import label_trial
+from analysis.text import format_percent
 from records.trial import Parent
 
 
@@ -12,7 +14,8 @@ def test_branches_go_on_where_they_began(full: Experiment) -> None:
     info = iterations_info(full)
     begun = full.epochs[(full.epochs["number"] == 52) & (full.epochs["epoch"] == 10)]["alpha"].item()
     labels = [iteration.label for iteration in info.iterations]
-    assert labels == ["trial 52 piecewise", f"trial 53, from 52 at alpha {begun:.3g}", "trial 54, from 53 at alpha 0"]
+    origins = ["", f" from alpha {begun:.3g}", " from alpha 0"]
+    assert labels == [f"{label_trial(full.trials, 52 + step)}{origin}" for step, origin in enumerate(origins)]
     # 20 epochs, then 10 and 6 of their own.
     assert [iteration.epochs for iteration in info.iterations] == [
         tuple(range(1, 21)),
@@ -22,15 +25,14 @@ def test_branches_go_on_where_they_began(full: Experiment) -> None:
     own = full.epochs[(full.epochs["number"] == 54) & (full.epochs["epoch"] > 14)]
     assert info.iterations[2].val_accuracy == tuple(own["val_accuracy"])
     assert info.iterations[2].train_accuracy == tuple(own["train_accuracy"])
-    # 54 began behind the cut, so it has none of its own.
+    # 54 began after the cut, so it has none of its own.
     assert info.cuts == (12, 22)
-    assert info.family == "piecewise"
+    assert info.trial == label_trial(full.trials, 52)
 
 
 def test_the_title_says_how_each_ended(full: Experiment) -> None:
-    ends = [100 * full.trials.loc[number, "val_accuracy"] for number in (52, 53, 54)]
-    listed = ", ".join(f"{end:.2f} %" for end in ends)
-    assert iterations_info(full).title == f"3 iterations ended at validation accuracies of {listed}."
+    for number in (52, 53, 54):
+        assert format_percent(full.trials.loc[number, "val_accuracy"]) in iterations_info(full).title
 
 
 def test_the_drawing_has_both_curves_of_each(full: Experiment) -> None:
@@ -45,9 +47,8 @@ def test_siblings_are_all_shown_and_other_families_are_not(synthetic: Experiment
     synthetic.add_branch(first, 2, 0.1)
     synthetic.add_branch(second, 2, 0.1)
     synthetic.add_branch(second, 3, 0.01)
-    starts = [iteration.label.split(" at ")[0] for iteration in iterations_info(synthetic.load()).iterations]
-    assert starts[0].startswith(f"trial {second.number} ")
-    assert starts[1:] == [f"trial 3, from {second.number}", f"trial 4, from {second.number}"]
+    numbers = [iteration.label.split()[0] for iteration in iterations_info(synthetic.load()).iterations]
+    assert numbers == [str(second.number), "3", "4"]
 
 
 def test_without_branches_the_learning_rates_steps_up_are_the_iterations(synthetic: ExperimentBuilder) -> None:
@@ -71,7 +72,7 @@ def test_a_running_trial_serves_where_none_is_complete(synthetic: ExperimentBuil
 
 def test_without_either_it_says_so(synthetic: ExperimentBuilder) -> None:
     synthetic.add_searched()
-    assert iterations_info(synthetic.load()).title.startswith("No trial has been branched, and none restarts")
+    assert iterations_info(synthetic.load()).title.startswith("No trial has been branched and none restarts")
 
 
 def test_a_branch_that_has_not_begun_or_whose_parent_is_lost(synthetic: ExperimentBuilder) -> None:

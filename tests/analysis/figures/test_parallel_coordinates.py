@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from analysis import Experiment
 from analysis.figures import parallel_coordinates
-from analysis.figures.parallel_coordinates import _axis, _scale, parallel_coordinates_info
+from analysis.figures.parallel_coordinates import _number_axis, _parameter_axis, parallel_coordinates_info
 
 
 def test_axes_are_the_parameters_that_all_have_and_that_differ(full: Experiment) -> None:
     info = parallel_coordinates_info(full)
     names = [axis.name for axis in info.axes]
     assert {"alpha.family", "alpha_lr", "lr.policy", "pruning.amount", "optimizer.weight_decay"} <= set(names)
-    assert names[-2:] == ["MACs, of the dense network's", "validation accuracy"]
+    assert names[-2:] == ["MACs, % of the dense network's", "validation accuracy"]
     # The same for all, or of some families only.
     assert not {"optimizer.momentum", "epochs_per_alpha", "alpha.rate", "lr.factor"} & set(names)
     assert [one.number for one in info.trials] == [*range(6, 36), 52]
@@ -26,7 +26,7 @@ def test_the_front_is_that_of_the_search_alone(full: Experiment) -> None:
     ranked = full.rank(where="control == None and parent == None")
     on_front = {one.number for one, on in zip(info.trials, info.on_front, strict=True) if on}
     assert on_front == set(ranked.index[ranked["on_front"]])
-    assert f"in colour the {len(on_front)} that no other beats" in info.title
+    assert f"{len(on_front)} trials on their Pareto front" in info.title
 
 
 def test_the_drawing_has_every_trial_once(full: Experiment) -> None:
@@ -41,7 +41,7 @@ def test_the_drawing_has_every_trial_once(full: Experiment) -> None:
 
 @given(st.lists(st.floats(1e-9, 1e9), min_size=1, max_size=9), st.booleans())
 def test_positions_keep_the_order_of_the_values(values: list[float], percent: bool) -> None:
-    axis = _scale("x", values, 1, percent)
+    axis = _number_axis("x", values, 1, percent)
     assert all(-1e-9 <= position <= 1 + 1e-9 for position in axis.positions)
     pairs = sorted(zip(values, axis.positions, strict=True))
     assert [position for _, position in pairs] == sorted(axis.positions)
@@ -49,19 +49,19 @@ def test_positions_keep_the_order_of_the_values(values: list[float], percent: bo
 
 
 def test_a_wide_range_is_logarithmic() -> None:
-    assert _scale("x", [1e-4, 1e-3, 1e-2]).positions == pytest.approx((0, 0.5, 1))
-    assert _scale("x", [1.0, 2.0, 3.0]).positions == pytest.approx((0, 0.5, 1))
-    assert _scale("x", [0.01, 0.505, 1.0], percent=True).positions == pytest.approx((0, 0.5, 1))
+    assert _number_axis("x", [1e-4, 1e-3, 1e-2]).positions == pytest.approx((0, 0.5, 1))
+    assert _number_axis("x", [1.0, 2.0, 3.0]).positions == pytest.approx((0, 0.5, 1))
+    assert _number_axis("x", [0.01, 0.505, 1.0], percent=True).positions == pytest.approx((0, 0.5, 1))
 
 
 def test_choices_are_places_in_the_order_of_their_names() -> None:
-    axis = _axis("scope", ["uniform", "global", "uniform", True])
+    axis = _parameter_axis("scope", ["uniform", "global", "uniform", True])
     assert axis is not None
     assert axis.ticks == ((0.0, "True"), (0.5, "global"), (1.0, "uniform"))
     assert axis.positions == (1.0, 0.5, 1.0, 0.0)
-    assert _axis("scope", ["global", "global"]) is None
-    assert _axis("scope", ["global", None]) is None
-    assert _axis("rate", [1.0, float("nan")]) is None
+    assert _parameter_axis("scope", ["global", "global"]) is None
+    assert _parameter_axis("scope", ["global", None]) is None
+    assert _parameter_axis("rate", [1.0, float("nan")]) is None
 
 
 def test_one_trial_compares_with_nothing(synthetic: ExperimentBuilder) -> None:

@@ -5,28 +5,28 @@ from analysis.figures import stopped_by_rung
 from analysis.figures.stopped_by_rung import stopped_by_rung_info
 
 
-def test_stopped_trials_stand_beside_those_that_went_on(full: Experiment) -> None:
+def test_stopped_trials_stand_beside_those_that_continued(full: Experiment) -> None:
     info = stopped_by_rung_info(full)
-    assert info.title == "5 trials of 38 stopped early: 3 at epoch 6, 2 at epoch 12."
+    assert info.title == "5 of 38 trials stopped early: 3 at epoch 6, 2 at epoch 12."
     early, late = info.rungs
     assert (early.epoch, late.epoch) == (6, 12)
     assert [at.number for at in early.stopped] == [36, 37, 39]
     assert [at.number for at in late.stopped] == [38, 40]
     # The failed one had four epochs, the running one nine.
-    assert [at.number for at in early.went_on] == [*range(6, 36), 38, 40, 42, 52]
-    assert [at.number for at in late.went_on] == [*range(6, 36), 52]
+    assert [at.number for at in early.continued] == [*range(6, 36), 38, 40, 42, 52]
+    assert [at.number for at in late.continued] == [*range(6, 36), 52]
     rows = full.epochs[full.epochs["epoch"] == 6].set_index("number")["pruned_val_accuracy"]
-    assert [at.accuracy for at in early.went_on] == rows[[at.number for at in early.went_on]].tolist()
+    assert [at.accuracy for at in early.continued] == rows[[at.number for at in early.continued]].tolist()
 
 
 def test_the_drawing_has_them_all(full: Experiment) -> None:
     info, figure = stopped_by_rung_info(full), stopped_by_rung(full)
-    stopped, went_on = figure.data
+    stopped, continued = figure.data
     assert sorted(stopped.y) == sorted(at.accuracy for rung in info.rungs for at in rung.stopped)
-    assert sorted(went_on.y) == sorted(at.accuracy for rung in info.rungs for at in rung.went_on)
+    assert sorted(continued.y) == sorted(at.accuracy for rung in info.rungs for at in rung.continued)
     # Each at its rung, the stopped to the left.
     assert all(round(x) in (0, 1) and x < round(x) for x in stopped.x)
-    assert all(round(x) in (0, 1) and x > round(x) for x in went_on.x)
+    assert all(round(x) in (0, 1) and x > round(x) for x in continued.x)
 
 
 def test_nothing_stopped_is_said_in_words(synthetic: ExperimentBuilder) -> None:

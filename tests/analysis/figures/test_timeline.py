@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from analysis import Experiment
 from analysis.figures import timeline
-from analysis.figures.timeline import Bar, _place, _stacked, timeline_info
+from analysis.figures.timeline import TrialBar, _device_of_host, _stack_bars, timeline_info
 
 
 def test_bars_are_the_trials_times(full: Experiment) -> None:
@@ -45,8 +45,8 @@ times = st.integers(0, 20).map(lambda hours: pd.Timestamp("2026-01-01", tz="UTC"
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), times, times), max_size=12))
 def test_no_two_bars_of_a_row_overlap(values: list[tuple[str, pd.Timestamp, pd.Timestamp]]) -> None:
-    bars = [Bar(n, place, 0, min(a, b), max(a, b), "complete", "") for n, (place, a, b) in enumerate(values)]
-    stacked = _stacked(sorted(bars, key=lambda bar: (bar.place, bar.start, bar.number)))
+    bars = [TrialBar(n, place, 0, min(a, b), max(a, b), "complete", "") for n, (place, a, b) in enumerate(values)]
+    stacked = _stack_bars(sorted(bars, key=lambda bar: (bar.place, bar.start, bar.number)))
     assert len(stacked) == len(bars)
     for one in stacked:
         for other in stacked:
@@ -65,7 +65,7 @@ def test_no_two_bars_of_a_row_overlap(values: list[tuple[str, pd.Timestamp, pd.T
     ],
 )
 def test_a_place_is_a_device_of_a_host(host: str | None, device: str | None, place: str) -> None:
-    assert _place(host, device) == place
+    assert _device_of_host(host, device) == place
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from experiments import DENSE, ExperimentBuilder
 
 from analysis import Experiment
 from analysis.figures import widths
+from analysis.figures.selection import choose_trials
 from analysis.figures.widths import widths_info
-from analysis.labels import chosen
 
 
 def test_widths_are_those_of_the_records(full: Experiment, synthetic: ExperimentBuilder) -> None:
@@ -20,7 +20,7 @@ def test_widths_are_those_of_the_records(full: Experiment, synthetic: Experiment
 
 
 def test_by_default_the_best_of_each_family(full: Experiment) -> None:
-    assert tuple(one for one, _ in widths_info(full).trials) == chosen(full)
+    assert tuple(one for one, _ in widths_info(full).trials) == choose_trials(full)
 
 
 def test_the_title_counts_channels(synthetic: ExperimentBuilder) -> None:
@@ -29,7 +29,7 @@ def test_the_title_counts_channels(synthetic: ExperimentBuilder) -> None:
     assert record.cut is not None
     trial.write(replace(record, cut=replace(record.cut, widths=(64, 32, *([64] * 11)))))
     title = widths_info(synthetic.load()).title
-    assert "keeps 800 of 4,224 channels (19 %): most in layer 1 (100 %), fewest in layer 8 (12 %)." in title
+    assert "keeps 800 of 4,224 channels (19%): most in layer 1 (100%), fewest in layer 8 (12%)." in title
 
 
 def test_the_drawing_has_the_widths(full: Experiment) -> None:

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from analysis.rank.comparison import (
     Comparison,
     Contender,
+    compare_with_controls,
     compared_trials,
-    comparisons,
-    levels,
-    margin,
-    student,
+    cut_levels,
+    cut_tolerance,
+    difference_margin,
+    student_quantile,
     to_confirm,
-    tolerance,
 )
 from analysis.rank.ranking import rank
 from records.experiment import DataRecord
@@ -29,16 +29,16 @@ IMAGES = replace(DATA, validation_images=400)
 
 
 def compared(trials: pd.DataFrame, data: DataRecord = IMAGES) -> list[Comparison]:
-    return comparisons(trials, data)
+    return compare_with_controls(trials, rank(trials), data)
 
 
 def contender(accuracy: float, std: float = math.nan, seeds: int = 0) -> Contender:
-    return Contender(0, None, accuracy, std, seeds, 0.75)
+    return Contender(0, "0 cosine", accuracy, std, seeds, 0.75)
 
 
 def test_single_runs_differ_by_the_noise_of_their_images() -> None:
     [one] = compared(make_trials({"accuracy": 0.9}, {"accuracy": 0.8, "control": "one_shot"}))
-    assert (one.alpha.number, one.alpha.kind, one.control.number, one.control.kind) == (0, "exponential", 1, "one_shot")
+    assert (one.alpha.label, one.control.label) == ("0 exponential", "1 one-shot (control)")
     assert (one.on, one.basis, one.images) == ("validation", "images", 400)
     assert one.margin == pytest.approx(1.96 * math.sqrt((0.9 * 0.1 + 0.8 * 0.2) / 400))
     assert one.difference == pytest.approx(0.1)
@@ -53,9 +53,7 @@ def test_repeated_trials_differ_by_the_noise_of_their_seeds() -> None:
     interval = scipy.stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
     assert one.basis == "seeds"
     assert one.difference == pytest.approx(np.mean(ours) - np.mean(theirs))
-    # The degrees of freedom are rounded down: never narrower than Welch's, and not much wider.
-    exact = (interval.high - interval.low) / 2
-    assert exact <= one.margin < 1.2 * exact
+    assert one.margin == pytest.approx((interval.high - interval.low) / 2)
 
 
 def test_on_the_test_set_only_the_repeats_that_were_tested_count() -> None:
@@ -67,27 +65,24 @@ def test_on_the_test_set_only_the_repeats_that_were_tested_count() -> None:
         )
     )
     assert (one.on, one.basis, one.alpha.seeds, one.control.seeds) == ("test", "seeds", 2, 3)
-    variances = [np.var(values, ddof=1) / len(values) for values in (ours, theirs)]
-    # The control hardly spreads, so that there is about the one degree of freedom of two repeats: not two.
-    assert one.margin == pytest.approx(12.706 * math.sqrt(sum(variances)))
+    interval = scipy.stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
+    assert one.margin == pytest.approx((interval.high - interval.low) / 2)
 
 
 def test_spreads_too_small_to_be_squared_are_spreads_all_the_same() -> None:
-    width, basis = margin(contender(0.9, 1e-90, 3), contender(0.8, 1e-90, 3), None)
-    assert (width, basis) == (pytest.approx(2.776 * math.sqrt(2 / 3) * 1e-90), "seeds")
+    width, basis = difference_margin(contender(0.9, 1e-90, 3), contender(0.8, 1e-90, 3), None)
+    assert (width, basis) == (pytest.approx(2.7764451 * math.sqrt(2 / 3) * 1e-90), "seeds")
 
 
 @given(st.floats(1, 1e6))
-def test_no_quantile_is_less_than_students(freedom: float) -> None:
-    exact = scipy.stats.t.ppf(0.975, freedom)
-    assert student(freedom) >= exact - 1e-3
-    assert student(freedom) == pytest.approx(scipy.stats.t.ppf(0.975, min(16, math.floor(freedom))), abs=1e-3)
+def test_the_quantile_is_students(freedom: float) -> None:
+    assert student_quantile(freedom) == pytest.approx(scipy.stats.t.ppf(0.975, freedom))
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 10**6))
 def test_the_margin_of_images_shrinks_with_their_number(a: float, b: float, images: int) -> None:
-    few, basis = margin(contender(a), contender(b), images)
-    many, _ = margin(contender(a), contender(b), 4 * images)
+    few, basis = difference_margin(contender(a), contender(b), images)
+    many, _ = difference_margin(contender(a), contender(b), 4 * images)
     assert basis == "images"
     assert many == pytest.approx(few / 2)
 
@@ -106,7 +101,7 @@ def test_the_margin_of_images_shrinks_with_their_number(a: float, b: float, imag
     ],
 )
 def test_what_the_margin_is_from(ours: Contender, theirs: Contender, images: int | None, basis: str) -> None:
-    width, of = margin(ours, theirs, images)
+    width, of = difference_margin(ours, theirs, images)
     assert of == basis
     assert math.isnan(width) == (basis == "unknown")
 
@@ -274,6 +269,13 @@ def test_without_controls_the_best_are_those_of_the_ranking() -> None:
     assert to_confirm(make_trials(), 3) == []
 
 
+def test_what_cuts_more_is_told_from_what_cuts_as_much() -> None:
+    control = {"accuracy": 0.8, "cut": 0.75, "control": "one_shot"}
+    for cut, more in ((0.75, False), (0.76, False), (0.9, True)):
+        [one] = compared(make_trials(control, {"accuracy": 0.95, "cut": cut}))
+        assert one.cuts_more is more
+
+
 def test_what_is_not_known_is_not_compared() -> None:
     known = {"accuracy": 0.9}
     assert compared(make_trials(known, {"control": "one_shot"})) == []
@@ -284,7 +286,7 @@ def test_what_is_not_known_is_not_compared() -> None:
 
 @given(st.lists(st.floats(0, 1)))
 def test_levels_are_apart_and_near_to_every_cut(cuts: list[float]) -> None:
-    found = levels(cuts)
+    found = cut_levels(cuts)
     assert set(found) <= set(cuts)
-    assert all(b > a + tolerance(a) for a, b in pairwise(found))
-    assert all(any(level <= cut <= level + tolerance(level) for level in found) for cut in cuts)
+    assert all(b > a + cut_tolerance(a) for a, b in pairwise(found))
+    assert all(any(level <= cut <= level + cut_tolerance(level) for level in found) for cut in cuts)

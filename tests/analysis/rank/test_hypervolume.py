@@ -84,12 +84,12 @@ def test_the_reference_is_that_of_the_dense_network() -> None:
 @pytest.mark.parametrize(
     ("objectives", "reference", "said"),
     [
-        (("seconds",), None, "'seconds' has no worst value that is known; give one by `reference`"),
-        (("-macs",), None, "'-macs' has no worst value that is known"),
+        (("seconds",), None, "'seconds' has no known worst value; pass one as `reference`"),
+        (("-macs",), None, "'-macs' has no known worst value"),
         (("pruned_val_accuracy", "macs"), (0.0,), "must hold a number for each of 2 objectives"),
         (("pruned_val_accuracy", "macs"), (0.0, math.nan), "must hold finite numbers"),
         (("nothing",), (0.0,), "there is no column 'nothing'"),
-        (("state",), (0.0,), "an objective must be a number, but 'state' is none"),
+        (("state",), (0.0,), "an objective must be a number, but 'state' is not"),
         ((), None, "at least one objective must be given"),
     ],
 )

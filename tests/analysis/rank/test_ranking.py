@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import analysis
-from analysis.rank.ranking import OF_A_DEVICE, best, crowding, direction, fronts, pareto, rank
+from analysis.columns import COLUMNS
+from analysis.rank.ranking import best, crowding_distances, fronts, pareto, rank, sort_best_first, split_direction
+
+OF_A_DEVICE = sorted(name for name, column in COLUMNS.items() if column.of_device)
 
 # Few different values, so that points are often equal or equal in one objective.
 few = st.sampled_from([0.0, 1.0, 2.0, math.nan, math.inf, -math.inf])
@@ -85,7 +88,7 @@ def distances(costs: Any) -> list[float]:
 @given(st.integers(2, 3).flatmap(lambda k: arrays(np.float64, (9, k), elements=st.floats(-5, 5), unique=True)))
 def test_crowding_is_that_of_the_definition(costs: Any) -> None:
     front = fronts(costs)
-    found = crowding(costs, front)
+    found = crowding_distances(costs, front)
     for number in set(front):
         on_it = np.flatnonzero(front == number)
         np.testing.assert_allclose(found[on_it], distances(costs[on_it]))
@@ -94,7 +97,7 @@ def test_crowding_is_that_of_the_definition(costs: Any) -> None:
 def test_crowding_by_hand() -> None:
     # A front with an equal pair, which counts once; another point behind it; an unknown one.
     costs = np.array([[0.0, 10.0], [1.0, 6.0], [1.0, 6.0], [4.0, 4.0], [10.0, 0.0], [11.0, 11.0], [math.nan, 0.0]])
-    found = crowding(costs, fronts(costs))
+    found = crowding_distances(costs, fronts(costs))
     nine = 9 / 10 + 6 / 10
     np.testing.assert_allclose(found, [math.inf, 4 / 10 + 6 / 10, 1.0, nine, math.inf, math.inf, math.nan])
 
@@ -179,9 +182,9 @@ def test_no_columns_are_the_default() -> None:
     ],
 )
 def test_known_columns_have_a_sensible_direction(column: str, low_first: bool) -> None:
-    assert direction(column) == (column, low_first)
-    assert direction(f"-{column}") == (column, False)
-    assert direction(f"+{column}") == (column, True)
+    assert split_direction(column) == (column, low_first)
+    assert split_direction(f"-{column}") == (column, False)
+    assert split_direction(f"+{column}") == (column, True)
 
 
 def test_the_front_is_that_of_the_trials_that_fit_and_not_of_the_top() -> None:
@@ -191,6 +194,15 @@ def test_the_front_is_that_of_the_trials_that_fit_and_not_of_the_top() -> None:
     best = rank(frame, by="+pruned_val_accuracy", top=2)
     assert best.index.tolist() == [2, 1]
     assert best["on_front"].tolist() == [False, False]
+
+
+def test_the_best_is_the_most_accurate_then_the_one_of_fewest_macs_then_the_first() -> None:
+    frame = trials((0.9, 5.0), (0.9, 4.0), (math.nan, 1.0), (0.8, 1.0), (0.9, 4.0), (0.9, math.nan))
+    order = [1, 4, 0, 5, 3]
+    assert sort_best_first(frame).index.tolist() == order
+    assert sort_best_first(rank(frame, by="-number")).index.tolist() == order
+    assert rank(frame, by=["pruned_val_accuracy", "macs"]).index.tolist() == [*order, 2]
+    assert rank(frame).index[0] == best(frame).name == order[0]
 
 
 def test_pareto_is_the_front_of_any_objectives() -> None:
@@ -225,7 +237,7 @@ def test_what_has_no_order_cannot_be_ranked_by() -> None:
     frame["mixed"] = [1, "a"]
     with pytest.raises(ValueError, match="texts and numbers have no common order"):
         rank(frame, by="mixed")
-    with pytest.raises(ValueError, match="an objective must be a number, but 'state_text' is none"):
+    with pytest.raises(ValueError, match="an objective must be a number, but 'state_text' is not"):
         pareto(frame, ["state_text"])
 
 
@@ -282,11 +294,11 @@ def test_weights_must_be_above_0(weight: float) -> None:
 
 
 def test_there_is_one_way_to_rank_at_a_time() -> None:
-    with pytest.raises(ValueError, match="`by` and `weights` are two ways to rank; give one of them"):
+    with pytest.raises(ValueError, match="`by` and `weights` are alternatives; pass only one of them"):
         rank(trials((0.9, 1.0)), by="macs", weights={"macs": 1})
     with pytest.raises(ValueError, match="at least one objective must be given"):
         pareto(trials((0.9, 1.0)), [])
-    with pytest.raises(ValueError, match="an objective must be a number, but 'state' is none"):
+    with pytest.raises(ValueError, match="an objective must be a number, but 'state' is not"):
         rank(trials((0.9, 1.0)), weights={"state": 1})
 
 
@@ -317,15 +329,15 @@ def test_conditions_are_asked_of_means_and_before_anything_is_ranked() -> None:
 
 def measured(*devices: Any) -> pd.DataFrame:
     frame = trials(*((0.9, 1.0 + number) for number in range(len(devices))))
-    return frame.assign(measured_on=pd.Series(devices, dtype="str"), **dict.fromkeys(sorted(OF_A_DEVICE), 1.5))
+    return frame.assign(measured_on=pd.Series(devices, dtype="str"), **dict.fromkeys(OF_A_DEVICE, 1.5))
 
 
-@pytest.mark.parametrize("name", sorted(OF_A_DEVICE))
+@pytest.mark.parametrize("name", OF_A_DEVICE)
 def test_figures_of_different_devices_are_not_ranked_against_each_other(name: str) -> None:
     frame = measured("NVIDIA H200", "AMD EPYC, 2 threads", None)
     said = (
         f"`{name}` was measured on different devices, whose figures do not compare: AMD EPYC, 2 threads, NVIDIA H200; "
-        'choose one by the condition (`where`) measured_on == "AMD EPYC, 2 threads"'
+        'choose one with the condition (`where`) measured_on == "AMD EPYC, 2 threads"'
     )
     for what in (
         lambda frame, where: rank(frame, by=["macs", f"-{name}"], where=where),
@@ -362,7 +374,7 @@ def test_there_may_be_no_best() -> None:
         best(frame, where="macs < 9")
     with pytest.raises(ValueError, match=r"^there is no complete trial$"):
         best(frame[:0])
-    with pytest.raises(ValueError, match=r"^`seconds` is known of no complete trial that fits where='macs > 1'$"):
+    with pytest.raises(ValueError, match=r"^no complete trial that fits where='macs > 1' has a known `seconds`$"):
         best(frame, by="-seconds", where="macs > 1")
-    with pytest.raises(ValueError, match=r"^`front` is known of no complete trial$"):
+    with pytest.raises(ValueError, match=r"^no complete trial has a known `front`$"):
         best(trials((math.nan, 1.0)))

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.rank.seeds import COLUMNS, over_seeds
+from analysis.columns import SEED_COLUMNS
+from analysis.rank.seeds import merge_repeats
 
 
 def trials(*rows: tuple[float | None, float], **columns: Any) -> pd.DataFrame:
@@ -24,9 +25,9 @@ def test_a_confirmed_trial_has_the_mean_of_its_repeats_and_not_of_itself() -> No
     frame["accuracy_drop"] = [0.05, 0.2, 0.3, 0.2, 0.1]
     frame["test_accuracy"] = [0.88, 0.5, 0.6, 0.8, math.nan]
     frame["mac_sparsity"] = [0.75, 0.5, 0.1, 0.1, 0.1]
-    found = over_seeds(frame)
+    found = merge_repeats(frame)
     assert found.index.tolist() == [0, 1]
-    assert found.columns.tolist() == [*COLUMNS, *frame.columns]
+    assert found.columns.tolist() == [*SEED_COLUMNS, *frame.columns]
     assert found["seeds"].tolist() == [3, 0]
     assert found["test_seeds"].tolist() == [2, 0]
     expected = {
@@ -47,14 +48,14 @@ def test_a_confirmed_trial_has_the_mean_of_its_repeats_and_not_of_itself() -> No
 def test_only_complete_repeats_with_an_outcome_count() -> None:
     frame = trials((None, 0.9), (0, 0.5), (0, 0.1), (0, 0.1), (0, 0.1), (0, math.nan))
     frame["state"] = ["complete", "complete", "running", "failed", "stopped", "complete"]
-    found = over_seeds(frame)
+    found = merge_repeats(frame)
     assert found["seeds"].tolist() == [1]
     assert found["pruned_val_accuracy"].tolist() == [0.5]
     assert math.isnan(found["accuracy_std"].iloc[0])
 
 
 def test_what_was_not_measured_on_the_repeats_is_not_the_trials_own() -> None:
-    found = over_seeds(trials((None, 0.9), (0, 0.5), test_accuracy=[0.9, math.nan]))
+    found = merge_repeats(trials((None, 0.9), (0, 0.5), test_accuracy=[0.9, math.nan]))
     assert math.isnan(found["test_accuracy"].iloc[0])
     assert (found["seeds"].iloc[0], found["test_seeds"].iloc[0]) == (1, 0)
 
@@ -62,11 +63,11 @@ def test_what_was_not_measured_on_the_repeats_is_not_the_trials_own() -> None:
 def test_a_repeat_without_its_trial_is_no_row() -> None:
     frame = trials((None, 0.9), (0, 0.5), (7, 0.5))
     frame["state"] = ["failed", "complete", "complete"]
-    assert over_seeds(frame).empty
+    assert merge_repeats(frame).empty
 
 
 def test_without_the_column_nothing_is_a_repeat() -> None:
-    found = over_seeds(trials((None, 0.9), (None, 0.8)).drop(columns="confirms"))
+    found = merge_repeats(trials((None, 0.9), (None, 0.8)).drop(columns="confirms"))
     assert found["seeds"].tolist() == found["test_seeds"].tolist() == [0, 0]
     assert found["pruned_val_accuracy"].tolist() == [0.9, 0.8]
     assert found["test_accuracy_std"].isna().all()
@@ -75,13 +76,13 @@ def test_without_the_column_nothing_is_a_repeat() -> None:
 def test_the_frame_is_left_as_it_was() -> None:
     frame = trials((None, 0.9), (0, 0.5))
     before = frame.copy()
-    over_seeds(frame)
+    merge_repeats(frame)
     pd.testing.assert_frame_equal(frame, before)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 1)), max_size=12))
 def test_mean_and_deviation_are_those_of_the_statistics_module(repeats: list[tuple[int, float]]) -> None:
-    found = over_seeds(trials(*((None, 0.5) for _ in range(4)), *repeats))
+    found = merge_repeats(trials(*((None, 0.5) for _ in range(4)), *repeats))
     assert len(found) == 4
     for number in range(4):
         values = [value for trial, value in repeats if trial == number]

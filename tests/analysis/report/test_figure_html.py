@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import Experiment
-from analysis.report.figure_html import drawn, in_script
+from analysis.report.figure_html import draw_figures, escape_script
 from trainable.config import trial_config
 from trainable.schedules.alpha import Cosine
 
 
 def test_the_figures_of_a_rich_experiment(rich: Experiment) -> None:
-    figures = {figure.id: figure for figure in drawn(rich)}
+    figures = {figure.id: figure for figure in draw_figures(rich)}
     # No branches and no rate that restarts: the iterations have nothing to show.
     assert list(figures) == [
         *("accuracy-macs", "accuracy-latency", "accuracy-memory", "alpha", "epochs", "widths", "parameters"),
@@ -33,12 +33,12 @@ def test_the_figures_of_a_rich_experiment(rich: Experiment) -> None:
 def test_a_figure_says_its_title_on_the_page_as_it_is(untrained: ExperimentBuilder) -> None:
     config = trial_config(untrained.add_searched(0.9).read().config)
     untrained.add_config(replace(config, alpha=Cosine()), 0.95, control="<b>&amp;")
-    figures = {figure.id: figure for figure in drawn(untrained.load())}
+    figures = {figure.id: figure for figure in draw_figures(untrained.load())}
     assert "<b>&amp;" in figures["accuracy-macs"].title + figures["epochs"].title
 
 
 def test_nothing_is_drawn_of_nothing(untrained: ExperimentBuilder) -> None:
-    assert list(drawn(untrained.load())) == []
+    assert list(draw_figures(untrained.load())) == []
 
 
 values = st.recursive(
@@ -48,11 +48,11 @@ values = st.recursive(
 
 @given(values)
 def test_json_in_a_script_says_the_same_and_cannot_end_it(value: Any) -> None:
-    text = in_script(json.dumps(value, ensure_ascii=False))
+    text = escape_script(json.dumps(value, ensure_ascii=False))
     assert json.loads(text) == value
     assert not set(text) & set("<>&\u2028\u2029")
 
 
 @pytest.mark.parametrize("text", ["</script><script>alert(1)</script>", "<!--<script>", "]]>"])
 def test_nothing_of_a_tag_is_left(text: str) -> None:
-    assert text not in in_script(json.dumps(text))
+    assert text not in escape_script(json.dumps(text))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from experiments import DATA, ExperimentBuilder, make_measurement, write_measurement
+from golden import assert_golden
 
 import analysis
 from analysis import Experiment
@@ -20,6 +21,7 @@ from records.files import read_json, write_json
 from records.measurement import Latency, NetworkMeasurement, Quartiles, TestRun
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
+BLOCKS = {"title", "h1", "h2", "h3", "p", "li", "tr", "th", "td", "dt", "dd", "summary", "pre"}
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'>{{ 7*7 }}&lt;b&gt;\x1b[2J‮"
 
 
@@ -39,6 +41,8 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attributes)))
         if tag not in VOID:
             self._open.append(tag)
+        if tag in BLOCKS:
+            self.text += " | " if tag in ("td", "th") else "\n"
         if tag == "script":
             self.scripts.append("")
 
@@ -50,7 +54,7 @@ class Page(HTMLParser):
         if self._open and self._open[-1] == "script":
             self.scripts[-1] += data
         elif self._open and self._open[-1] != "style":
-            self.text += data
+            self.text += data if "pre" in self._open else re.sub(r"\s+", " ", data)
 
     def of(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
@@ -61,7 +65,6 @@ def read(path: Path) -> Page:
     page.feed(path.read_text(encoding="utf-8"))
     page.close()
     assert page._open == []
-    page.text = re.sub(r"\s+", " ", page.text)
     return page
 
 
@@ -118,7 +121,7 @@ def test_a_dense_network_of_nothing_has_a_report(untrained: ExperimentBuilder) -
     dense = NetworkMeasurement(size_bytes=0, test=nothing)
     write_measurement(trial, replace(make_measurement(0.9), dense=dense, latency=(latency,)))
     page = read(write_report(untrained.load()))
-    assert "its speed, memory and size beside the dense network's are not known" in page.text
+    assert "its speed, memory and size relative to the dense network are unknown" in page.text
     assert not re.search(r"nan|inf", page.text)
 
 
@@ -171,18 +174,24 @@ def test_it_can_be_read_by_a_machine_that_reads_aloud(page: Page) -> None:
     assert all(plot["role"] == "img" and plot["aria-label"] for plot in plots)
 
 
+def test_it_reads_as_it_should(page: Page) -> None:
+    lines = [line.strip() for line in page.text.splitlines()]
+    text = "\n".join(line for line in lines if line)
+    assert_golden("report.txt", re.sub(r"Written \S+ \S+ UTC", "Written DATE TIME UTC", text))
+    assert not re.search(r"\bnan\b|\bNone\b|NaT|`", text, re.IGNORECASE)
+
+
 def test_what_it_says(page: Page) -> None:
-    for text in (
+    for fact in (
         "cifar10-autumn",
-        "The best multiplicative trial (34) beats the best control, one-shot pruning, by 0.7 ± 0.3 points at 75 %",
-        "11 networks measured on AMD EPYC 7B13, 2 threads.",
-        "Trial 39 failed: CUDA error: out of memory",
+        "is 0.7 ± 0.3 points above",
+        "11 networks measured on AMD EPYC 7B13, 2 threads",
+        "failed: CUDA error: out of memory",
         "alphaprune run settings.toml",
-        "The best 25 of 36 complete trials, and all controls",
+        "best 25 of 36 complete trials",
     ):
-        assert text in page.text
+        assert fact in page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert "at line 3" not in page.text
-    assert not re.search(r"\bnan\b|\bNone\b|NaT|`", page.text, re.IGNORECASE)
 
 
 def test_the_settings_run_again(rich: Experiment, page: Page) -> None:
@@ -241,7 +250,7 @@ def test_settings_nested_too_deep(untrained: ExperimentBuilder) -> None:
         deep = {"a": [deep]}
     experiment = untrained.load()
     experiment = replace(experiment, record=replace(experiment.record, settings={"a": deep}))
-    assert "nested too deep to be shown" in read(write_report(experiment)).text
+    assert "nested too deeply to be shown" in read(write_report(experiment)).text
 
 
 def empty(untrained: ExperimentBuilder) -> str:
@@ -252,7 +261,7 @@ def running(untrained: ExperimentBuilder) -> str:
     untrained.write_dense()
     untrained.add_searched(0.9, state="running", epochs=5)
     untrained.add_control("one_shot", 0.9, state="running", epochs=0)
-    return "There is no answer yet: no trial is complete (2 have not ended)."
+    return "There is no answer yet: no trial is complete (2 are still running)."
 
 
 def all_failed(untrained: ExperimentBuilder) -> str:
@@ -272,13 +281,13 @@ def controls_only(untrained: ExperimentBuilder) -> str:
     untrained.write_dense()
     untrained.add_control("one_shot", 0.9)
     untrained.add_control("from_scratch", 0.9)
-    return "No trial with an alpha schedule is complete, so alpha cannot be judged yet: only controls are."
+    return "Whether alpha helps is not known yet: only controls are complete."
 
 
 def without_dense(untrained: ExperimentBuilder) -> str:
     untrained.add_control("one_shot", 0.95)
     untrained.add_searched(0.9)
-    return "One-shot pruning, a control, beats the best trial with alpha (1, "
+    return "A control beats alpha: 0 one-shot (control) is "
 
 
 def damaged(untrained: ExperimentBuilder) -> str:
@@ -290,7 +299,7 @@ def damaged(untrained: ExperimentBuilder) -> str:
     measured = untrained.add_control("one_shot", 0.9)
     write_measurement(measured, make_measurement())
     measured.measurement_path.write_text('{"measured_on": 3')
-    return "No trial with an alpha schedule is complete, so alpha cannot be judged yet: only controls are."
+    return "Whether alpha helps is not known yet: only controls are complete."
 
 
 STATES = [empty, running, all_failed, one_trial, controls_only, without_dense, damaged]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import analysis
-from analysis.rank import ranking
+from analysis.columns import RANKING_COLUMNS
 from analysis.tables.configs import build_config_table
 from analysis.tables.trials import RESERVED, SCHEMA
 from records.files import read_json, write_json
@@ -92,7 +92,7 @@ def test_a_leaf_is_of_a_plain_type(builder: ExperimentBuilder, values: list[Any]
 
 
 def test_no_column_of_a_configuration_stands_in_the_way_of_another() -> None:
-    others = {*SCHEMA.names, *ranking.COLUMNS, "experiment"}
+    others = {*SCHEMA.names, *RANKING_COLUMNS, "experiment"}
     table = build_config_table([dict.fromkeys(others, 1)], RESERVED)
     assert set(table.column_names) == {f"config.{name}" for name in others}
 

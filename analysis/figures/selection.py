@@ -1,0 +1,44 @@
+"""Which trials a figure shows, and what it says of their configurations."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.experiment import Experiment
+from analysis.labels import TrialLabel, label_trial, spell
+from analysis.rank.ranking import sort_best_first
+
+
+def choose_trials(experiment: Experiment, numbers: Sequence[int] | None = None) -> tuple[TrialLabel, ...]:
+    """The trials of these numbers; by default the best complete one of each family and the best control.
+
+    Raises ValueError, in one line, for a number that no trial has.
+    """
+    trials = experiment.trials
+    if numbers is None:
+        best = sort_best_first(experiment.ranked)
+        with_schedule = best[best["control"].isna()].drop_duplicates("family")
+        numbers = [*with_schedule.index, *best.index[best["control"].notna()][:1]]
+    for number in numbers:
+        if number not in trials.index:
+            there = f"there are {trials.index.min()} to {trials.index.max()}" if len(trials) else "there are none yet"
+            raise ValueError(f"`numbers` must be those of trials ({there}), but got {number}")
+    return tuple(label_trial(trials, int(number)) for number in dict.fromkeys(numbers))
+
+
+def describe_configuration(row: Mapping[str, Any]) -> str:
+    """What makes a trial what it is, in short: `one-cycle peak 0.05; l1 global; alpha_lr 0.01`."""
+
+    def format_setting(name: str) -> str:
+        value = row.get(name)
+        if isinstance(value, bool | int | float) and not pd.isna(value):
+            return f"{value:.3g}"
+        return spell(value) if isinstance(value, str) else ""
+
+    parts = [
+        (format_setting("policy"), f"peak {format_setting('lr.peak')}" if format_setting("lr.peak") else ""),
+        (format_setting("pruning.criterion"), format_setting("pruning.scope")),
+        (f"alpha_lr {format_setting('alpha_lr')}" if format_setting("alpha_lr") else "",),
+    ]
+    return "; ".join(" ".join(filter(None, part)) for part in parts if any(part))

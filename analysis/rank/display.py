@@ -1,0 +1,162 @@
+"""A ranking as people see it: which columns, in what order, and the text in each cell.
+
+The terminal and the report lay out the same columns and rows; only headings and room differ.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from analysis.columns import COLUMNS, Column, iterate_rows
+from analysis.labels import SPELLINGS, label_row
+from analysis.text import UNKNOWN, printable
+from records.dense import DenseRecord
+from records.measurement import BATCH_SIZES
+
+_LARGEST = BATCH_SIZES[-1]
+
+
+@dataclass(frozen=True)
+class DisplayColumn:
+    """A column of the ranking.
+
+    importance: 1 for what is left out last where room is short. heading: two lines; short_heading: of a few letters.
+    spread: the column of its standard deviation over seeds. when_varied: whether it is shown only where rows differ.
+    """
+
+    name: str
+    importance: int
+    heading: tuple[str, str]
+    short_heading: tuple[str, str]
+    digits: int = 2
+    spread: str | None = None
+    when_varied: bool = False
+
+    @property
+    def definition(self) -> Column:
+        return COLUMNS.get(self.name) or Column(self.name, "text", "")
+
+
+class DisplayCell(NamedTuple):
+    """A value and, over several seeds, its standard deviation."""
+
+    value: str
+    spread: str = ""
+
+
+@dataclass(frozen=True)
+class DisplayRow:
+    """A network. kind: dense, control or trial. rank: 0 for the dense one. seeds: repeats that the means are of."""
+
+    kind: str
+    label: str
+    rank: int
+    seeds: int
+    on_front: bool
+    cells: tuple[DisplayCell, ...]
+
+
+@dataclass(frozen=True)
+class RankingDisplay:
+    """The dense network and the ranked trials; every row has a cell for each column. devices: what was measured on."""
+
+    columns: tuple[DisplayColumn, ...]
+    rows: tuple[DisplayRow, ...]
+    devices: tuple[str, ...]
+
+
+_COLUMNS = (
+    DisplayColumn("mac_sparsity", 1, ("MACs", "cut %"), ("MACs", "cut %"), 1),
+    DisplayColumn("size_bytes", 8, ("Size", "MB"), ("size", "MB")),
+    DisplayColumn("pruned_val_accuracy", 2, ("Validation", "accuracy %"), ("acc. %", "at end"), spread="accuracy_std"),
+    DisplayColumn("accuracy_drop", 3, ("Drop", "points"), ("drop", "points")),
+    DisplayColumn("test_accuracy", 4, ("Test", "accuracy %"), ("acc. %", "test"), spread="test_accuracy_std"),
+    *(
+        DisplayColumn(
+            f"batch{size}_speedup",
+            {BATCH_SIZES[0]: 6, _LARGEST: 5}.get(size, 13),
+            ("Speed-up", f"batch {size}"),
+            ("speed", f"b. {size}"),
+        )
+        for size in BATCH_SIZES
+    ),
+    DisplayColumn(f"batch{_LARGEST}_latency_ms", 14, ("Latency", f"batch {_LARGEST}, ms"), ("ms", f"b. {_LARGEST}")),
+    DisplayColumn(
+        f"batch{_LARGEST}_images_per_second",
+        15,
+        ("Throughput", f"batch {_LARGEST}, images/s"),
+        ("images/s", f"b. {_LARGEST}"),
+        0,
+    ),
+    DisplayColumn("peak_memory_bytes", 7, ("Peak memory", "MB"), ("memory", "MB"), 1),
+    DisplayColumn("mean_memory_bytes", 16, ("Mean memory", "MB"), ("mean", "MB"), 1),
+    DisplayColumn("parameter_sparsity", 11, ("Parameters", "cut %"), ("param.", "cut %"), 1),
+    DisplayColumn("channel_sparsity", 12, ("Channels", "cut %"), ("chann.", "cut %"), 1),
+    DisplayColumn("accuracy_at_cut", 10, ("At the cut", "accuracy %"), ("acc. %", "at cut")),
+    DisplayColumn("policy", 9, ("Learning rate", "policy"), ("LR", "policy")),
+    DisplayColumn("pruning.gate", 17, ("Gate", "place"), ("gate", ""), when_varied=True),
+    DisplayColumn("measured_on", 18, ("Measured", "on"), ("measured", "on"), when_varied=True),
+)
+_ALWAYS_SHOWN = ("mac_sparsity", "pruned_val_accuracy", "accuracy_drop")
+
+
+def display_ranking(
+    ranked: pd.DataFrame, dense: DenseRecord | None, dense_measure: Mapping[str, Any] | None
+) -> RankingDisplay:
+    """The rows of a ranking after the dense network's; a column of which nothing is known is left out.
+
+    Args:
+        ranked: of analysis.rank.ranking.rank.
+        dense: Experiment.dense.
+        dense_measure: Experiment.dense_measure.
+    """
+    devices = tuple(sorted(ranked["measured_on"].dropna().unique())) if "measured_on" in ranked else ()
+    columns = tuple(column for column in _COLUMNS if _is_shown(column, ranked))
+    rows = [_trial_row(number, row, columns) for number, row in iterate_rows(ranked)]
+    values = _dense_values(dense, dense_measure, len(devices) > 1)
+    cells = tuple(DisplayCell(_cell_text(column, values)) for column in columns)
+    return RankingDisplay(columns, (DisplayRow("dense", "dense network", 0, 0, False, cells), *rows), devices)
+
+
+def _is_shown(column: DisplayColumn, ranked: pd.DataFrame) -> bool:
+    if column.name not in ranked:
+        return False
+    known = ranked[column.name].dropna()
+    if column.when_varied:
+        return len(set(known)) > 1
+    return column.name in _ALWAYS_SHOWN or len(known) > 0
+
+
+def _trial_row(number: int, row: Mapping[str, Any], columns: tuple[DisplayColumn, ...]) -> DisplayRow:
+    label = label_row(number, row)
+    cells = tuple(DisplayCell(_cell_text(column, row), _cell_spread(column, row)) for column in columns)
+    kind = "trial" if label.control is None else "control"
+    return DisplayRow(kind, label.text, int(row["rank"]), int(row["seeds"]), bool(row["on_front"]), cells)
+
+
+def _dense_values(
+    dense: DenseRecord | None, dense_measure: Mapping[str, Any] | None, several_devices: bool
+) -> dict[str, Any]:
+    """The dense network in the shape of a trial's row; a median over several devices would be the figure of none."""
+    measured = {name: value for name, value in (dense_measure or {}).items() if name in COLUMNS}
+    if several_devices:
+        measured = {name: value for name, value in measured.items() if not COLUMNS[name].of_device}
+    values = measured | {f"batch{size}_speedup": 1.0 for size in BATCH_SIZES} | {"measured_on": None}
+    values |= {"mac_sparsity": 0.0, "parameter_sparsity": 0.0, "channel_sparsity": 0.0}
+    return values | {"pruned_val_accuracy": dense.val_accuracy if dense else None}
+
+
+def _cell_text(column: DisplayColumn, row: Mapping[str, Any]) -> str:
+    value = row.get(column.name)
+    if isinstance(value, str):
+        return SPELLINGS.get(value) or printable(value)
+    return UNKNOWN if value is None or pd.isna(value) else column.definition.format_value(value, column.digits)
+
+
+def _cell_spread(column: DisplayColumn, row: Mapping[str, Any]) -> str:
+    """The standard deviation; nothing for a single run."""
+    if column.spread is None or row["seeds"] == 0 or pd.isna(row.get(column.name)):
+        return ""
+    return COLUMNS[column.spread].format_value(row[column.spread], column.digits)
