@@ -144,7 +144,7 @@ class Experiment(RankedTrials):
             ValueError: in one line, where it is not there, or has been damaged or lost since `trials` was read.
         """
         if number not in self._records:
-            self._records[number] = self._folder(number).read()
+            self._records[number] = self._folder(number).read_record()
         return self._records[number]
 
     def measurement(self, number: int) -> Measurement | None:
@@ -160,7 +160,7 @@ class Experiment(RankedTrials):
         return study_of(self)
 
     def _folder(self, number: int) -> TrialFolder:
-        return ExperimentFolder(self.path).trial(number)
+        return ExperimentFolder(self.path).trial_folder(number)
 
     def _number_trials(self) -> pd.DataFrame:
         return self.trials

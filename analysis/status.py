@@ -133,7 +133,7 @@ def _running_trials(experiment: Experiment, at: datetime) -> tuple[RunningTrial,
     running = []
     for number, trial in iterate_rows(experiment.trials[experiment.trials["state"] == "running"]):
         row = rows.get(number, {})
-        since = _modified_time(folder.trial(number).rows_path) if row else None
+        since = _modified_time(folder.trial_folder(number).rows_path) if row else None
         since = since or _known_value(trial["started"])
         running.append(
             RunningTrial(

@@ -75,12 +75,12 @@ def draw_rows(epochs: int, draw: random.Random) -> list[EpochRow]:
 def make_experiment(folder: ExperimentFolder, trials: int, epochs: int) -> None:
     """A finished experiment: a third of its trials was stopped half way, the others have a pruned network."""
     draw = random.Random(0)
-    folder.dense.mkdir(parents=True)
+    folder.dense_path.mkdir(parents=True)
     data = DataRecord(
         name="digits", fingerprint="0", classes=10, train_images=900, validation_images=100, test_images=100
     )
     settings = {"search": {"trials": trials}, "trial": {"epochs": epochs}}
-    folder.write(ExperimentRecord(name=folder.path.name, settings=settings, data=data))
+    folder.write_record(ExperimentRecord(name=folder.path.name, settings=settings, data=data))
     dense = DenseRecord(
         hash="0",
         epochs=60,
@@ -96,7 +96,7 @@ def make_experiment(folder: ExperimentFolder, trials: int, epochs: int) -> None:
         device="cpu",
         threads=2,
     )
-    write_json(folder.dense / "dense.json", asdict(dense))
+    write_json(folder.dense_path / "dense.json", asdict(dense))
     candidates = ask_study(100, epochs)
     for number in track(range(trials), f"making {trials} trials", console=Console(stderr=True), transient=True):
         stopped = number % 3 == 2
@@ -122,12 +122,12 @@ def make_experiment(folder: ExperimentFolder, trials: int, epochs: int) -> None:
             started=now(),
             finished=now(),
         )
-        trial = folder.trial(number)
+        trial = folder.trial_folder(number)
         trial.create(record)
         trial.replace_rows(draw_rows(epochs // 2 if stopped else epochs, draw))
         if not stopped:
-            trial.model.mkdir()
-            (trial.model / "model.safetensors").write_bytes(b"weights")
+            trial.model_path.mkdir()
+            (trial.model_path / "model.safetensors").write_bytes(b"weights")
     before = time.time() - 60  # of what has just been written no tables are made
     for path in folder.path.rglob("*"):
         os.utime(path, (before, before))
@@ -141,10 +141,10 @@ def make_ray_experiment(folder: ExperimentFolder, path: Path) -> None:
     from ray.tune.utils.serialization import TuneFunctionEncoder
 
     states = []
-    for trial in folder.trials():
+    for trial in folder.trial_folders():
         name = f"trial_{trial.number:05}"
         (path / name).mkdir(parents=True)
-        record, rows = asdict(trial.read()), [row.as_values() for row in trial.rows()]
+        record, rows = asdict(trial.read_record()), [row.as_values() for row in trial.read_rows()]
         storage = StorageContext(str(path.parent), experiment_dir_name=path.name, trial_dir_name=name)
         one = Trial("trial", config=record["config"], trial_id=name, storage=storage, stub=True)
         extra = {"trial_id": name, "pid": 1, "hostname": "node", "node_ip": "127.0.0.1", "config": record["config"]}

@@ -24,9 +24,9 @@ from rich.table import Table
 
 from search.followups.measure import job
 from trainable.config import PruningConfig
-from trainable.network.vgg16 import IMAGE_SIZE, VGG16, dense_widths, macs
+from trainable.network.vgg16 import IMAGE_SIZE, VGG16, count_macs, dense_widths
 from trainable.network.weights import save_network
-from trainable.pruning.masks import choose, widths_of
+from trainable.pruning.masks import choose_masks, widths_of
 
 REPEATS = 4
 CLASSES = 10
@@ -54,7 +54,7 @@ def pruned_widths(width: float, round_to: int) -> tuple[int, ...]:
     """The widths that a cut of three quarters of the MACs leaves, channels ranked as in a random network."""
     torch.manual_seed(0)
     scores = [torch.rand(each) for each in dense_widths(width)]
-    return widths_of(choose(scores, PruningConfig(amount=0.75, round_to=round_to), classes=CLASSES))
+    return widths_of(choose_masks(scores, PruningConfig(amount=0.75, round_to=round_to), classes=CLASSES))
 
 
 def ratios(dense: Path, pruned: Path) -> dict[int, Any]:
@@ -112,7 +112,7 @@ def main() -> None:
         console.print(of_memory({"dense": dense, "pruned": pruned}, test))
         table = Table("round_to", "MACs cut", "batch 1", "batch 32", "batch 256", title="rounding of the widths")
         for each, path in by_rounding.items():
-            cut = 1 - macs(pruned_widths(width, each), CLASSES) / macs(dense_widths(width), CLASSES)
+            cut = 1 - count_macs(pruned_widths(width, each), CLASSES) / count_macs(dense_widths(width), CLASSES)
             table.add_row(
                 str(each), f"{cut:.1%}", *(f"{found['median']:.2f}" for found in ratios(dense, path).values())
             )

@@ -31,7 +31,7 @@ from search.observers.observer import SearchObserver, SearchStart
 from search.observers.optuna_journal import OptunaJournal
 from search.sampling.restore import restore_early_stopping
 from search.sampling.trial_source import TrialSource
-from search.settings import Settings, resolve
+from search.settings import Settings, resolve_settings
 from search.snapshot import Snapshot
 from spaces.space import Space, load_space
 from trainable.config import as_json
@@ -78,7 +78,7 @@ def write_trials(folder: ExperimentFolder, settings: Settings, space: Space, cou
                 epoch=1, widths=(64,) * 13, channels=832, parameters=10**6, macs=int(random.integers(10**6, 10**8))
             ),
         )
-        files = folder.trial(number)
+        files = folder.trial_folder(number)
         files.path.mkdir(parents=True)
         files.record_path.write_text(json.dumps(asdict(record), indent=1))
         epochs = 1 + settings.trial.epochs // 3 if stopped else settings.trial.epochs
@@ -112,7 +112,7 @@ def measure(folder: ExperimentFolder, settings: Settings, space: Space) -> Figur
     controls = replace(settings, controls=replace(settings.controls, kinds=()))
     build, source = timed(lambda: TrialSource(folder, controls, space, snapshot, SearchObserver()))
     mirror = OptunaJournal(folder, settings.search.objectives)
-    start = SearchStart(source.study, snapshot, source.planned, 0)
+    start = SearchStart(source.study, snapshot, source.planned_trials, 0)
     journal, _ = timed(lambda: mirror.search_started(start))
     tpe = hand_out_ms(source, folder)
     source.study.sampler = optuna.samplers.RandomSampler(seed=1)
@@ -127,7 +127,7 @@ def hand_out_ms(source: TrialSource, folder: ExperimentFolder) -> float:
         record = source.next_trial()
         handed_out = time.process_time() - began
         assert record is not None
-        folder.trial(record.number).end("stopped")
+        folder.trial_folder(record.number).record_end("stopped")
         began = time.process_time()
         source.tell_end(record.number)
         times.append(1e3 * (handed_out + time.process_time() - began))
@@ -148,7 +148,7 @@ def main() -> None:
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alphaprune").setLevel(logging.ERROR)
-    settings = resolve({"trial": {"epochs": options.epochs}, "search": {"trials": 10**6}})
+    settings = resolve_settings({"trial": {"epochs": options.epochs}, "search": {"trials": 10**6}})
     space = load_space(settings.space.function, settings.space.options)
     print("CPU s to start                                          CPU ms a hand-out and tell")
     print("trials    read  early stopping  study  journal  in all  without TPE  with TPE")

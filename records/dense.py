@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import ConfigDict, TypeAdapter
 
-from records.files import now, read_record, read_rows
+from records.files import now, read_json_lines, read_record
 from records.numbers import Count, Number
 
 FILE_NAME = "dense.json"
@@ -64,7 +64,7 @@ def read_dense_record(folder: Path) -> DenseRecord:
 def read_dense_rows(folder: Path) -> list[DenseEpochRow]:
     """The rows of the training so far, up to the first that is torn or damaged."""
     rows = []
-    for values in read_rows(folder / ROWS_NAME):
+    for values in read_json_lines(folder / ROWS_NAME):
         try:
             rows.append(DenseEpochRow(**values))
         except TypeError:

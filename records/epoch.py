@@ -51,18 +51,20 @@ class EpochRow:
         if not isinstance(values, Mapping):
             raise ValueError("it is no JSON object")
         if type(values.get("epoch")) is not int or values["epoch"] != epoch:
-            raise ValueError(f"`epoch` must be {epoch}, but is {_shortened(values.get('epoch'))}")
+            raise ValueError(f"`epoch` must be {epoch}, but is {_shorten_value(values.get('epoch'))}")
         if values.get("phase") not in PHASES:
-            raise ValueError(f"`phase` must be one of {', '.join(PHASES)}, but is {_shortened(values.get('phase'))}")
+            raise ValueError(
+                f"`phase` must be one of {', '.join(PHASES)}, but is {_shorten_value(values.get('phase'))}"
+            )
         row: dict[str, Any] = {"epoch": epoch, "phase": values["phase"]}
         for name in METRICS:
             value = values.get(name)
             if value is None and name in OPTIONAL:
                 continue
             if type(value) is not float and type(value) is not int:
-                raise ValueError(f"`{name}` must be a number, but is {_shortened(value)}")
+                raise ValueError(f"`{name}` must be a number, but is {_shorten_value(value)}")
             if not _is_finite(value):
-                raise ValueError(f"`{name}` must be finite, but is {_shortened(value)}")
+                raise ValueError(f"`{name}` must be finite, but is {_shorten_value(value)}")
             row[name] = value
         return cls(**row)
 
@@ -113,6 +115,6 @@ def _is_finite(value: float) -> bool:
         return False
 
 
-def _shortened(value: Any) -> str:
+def _shorten_value(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 30 else f"{text[:30]}…"

@@ -77,7 +77,7 @@ class ExperimentFolder:
         return self.path / "experiment.json"
 
     @property
-    def dense(self) -> Path:
+    def dense_path(self) -> Path:
         return self.path / "dense"
 
     @property
@@ -96,7 +96,7 @@ class ExperimentFolder:
                 f"reads up to {FORMAT}); use that version or a later one"
             )
 
-    def read(self) -> ExperimentRecord:
+    def read_record(self) -> ExperimentRecord:
         """The experiment's record.
 
         Raises:
@@ -105,10 +105,10 @@ class ExperimentFolder:
         self.check_format()
         return read_record(self.record_path, _SCHEMA)
 
-    def write(self, record: ExperimentRecord) -> None:
+    def write_record(self, record: ExperimentRecord) -> None:
         write_json(self.record_path, asdict(record))
 
-    def trial(self, number: int) -> TrialFolder:
+    def trial_folder(self, number: int) -> TrialFolder:
         return TrialFolder(self.trials_path / f"{number:05}")
 
     def trial_names(self) -> list[str]:
@@ -126,7 +126,7 @@ class ExperimentFolder:
         numbered = [name for name in names if name.isascii() and name.isdecimal()]
         return sorted(numbered, key=lambda name: (int(name), name))
 
-    def trials(self) -> Iterator[TrialFolder]:
+    def trial_folders(self) -> Iterator[TrialFolder]:
         """The folders of all trials, in the order of their numbers; raises ValueError as `trial_names`."""
         for name in self.trial_names():
             yield TrialFolder(self.trials_path / name)

@@ -83,7 +83,7 @@ def describe_invalid(error: ValidationError) -> str:
     return f"{field}{': ' if field else ''}{first['msg']}"
 
 
-def append_row(path: Path, row: dict[str, Any]) -> None:
+def append_json_line(path: Path, row: dict[str, Any]) -> None:
     """Appends `row` as one line of JSON and flushes it to the disk."""
     with path.open("ab") as file:
         file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
@@ -91,7 +91,7 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """The rows of a .jsonl file up to the first line that is torn or damaged; none where there is no file."""
     rows: list[dict[str, Any]] = []
     if not path.exists():
@@ -107,7 +107,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def replace_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+def replace_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     """Makes `path` hold just `rows`: what follows them, torn lines included, goes."""
     text = b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows)
     if (path.read_bytes() if path.exists() else b"") != text:
@@ -115,7 +115,7 @@ def replace_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def hold_lock(folder: Path) -> Iterator[None]:
     """Holds the lock of `folder`, once whoever has it gives it up; a process that is gone has given it up."""
     with (folder / ".lock").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -33,7 +33,7 @@ class Quartiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Latency:
+class LatencyComparison:
     """One forward pass of a batch, dense and pruned in turn; speedup: dense / pruned, pair by pair."""
 
     batch_size: Integer
@@ -56,7 +56,7 @@ class BatchMemory:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
+class NetworkMemory:
     """weights_bytes: parameters and buffers. activation_bytes: what the largest batch takes besides, at its peak.
 
     counter: what was counted, in words. sample_ms: milliseconds between two samples.
@@ -95,7 +95,7 @@ class NetworkMeasurement:
     size_bytes: Integer | None = None
     macs: Integer | None = None
     parameters: Integer | None = None
-    memory: Memory | None = None
+    memory: NetworkMemory | None = None
     test: TestRun | None = None
 
 
@@ -126,7 +126,7 @@ class Measurement:
     compile: str | None = None
     allocator: dict[str, str] | None = None
     macs_counter: str | None = None
-    latency: tuple[Latency, ...] = ()
+    latency: tuple[LatencyComparison, ...] = ()
     dense: NetworkMeasurement | None = None
     pruned: NetworkMeasurement | None = None
 

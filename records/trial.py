@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter
 
 from records.epoch import EpochRow, parse_epoch_rows
-from records.files import append_row, locked, now, read_record, replace_rows, write_json
+from records.files import append_json_line, hold_lock, now, read_record, replace_json_lines, write_json
 from records.numbers import Count, Number
 
 State = Literal["running", "complete", "stopped", "failed"]
@@ -114,19 +114,19 @@ class TrialFolder:
         return self.path / "epochs.jsonl"
 
     @property
-    def model(self) -> Path:
+    def model_path(self) -> Path:
         return self.path / "model"
 
     @property
     def measurement_path(self) -> Path:
-        return self.model / "measure.json"
+        return self.model_path / "measure.json"
 
     @property
     def number(self) -> int:
         """The trial's number, as its folder's name has it."""
         return int(self.path.name)
 
-    def read(self) -> TrialRecord:
+    def read_record(self) -> TrialRecord:
         """The trial's record; raises ValueError, in one line that names the file, where it is not whole."""
         record = read_record(self.record_path, _SCHEMA)
         if record.number != self.number:
@@ -145,19 +145,19 @@ class TrialFolder:
         write_json(aside / self.record_path.name, asdict(record))
         aside.rename(self.path)
 
-    def write(self, record: TrialRecord) -> None:
+    def write_record(self, record: TrialRecord) -> None:
         write_json(self.record_path, asdict(record))
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def hold_lock(self) -> Iterator[None]:
         """Nobody else changes the trial meanwhile, on this machine or another that the storage's locks reach."""
-        with locked(self.path):
+        with hold_lock(self.path):
             yield
 
-    def begin(self, host: str, device: str) -> TrialRecord:
+    def begin_attempt(self, host: str, device: str) -> TrialRecord:
         """Takes the next attempt at a trial that has not ended; whoever had the one before can write no more."""
-        with self.locked():
-            record = self.read()
+        with self.hold_lock():
+            record = self.read_record()
             if record.state != "running":
                 raise FencedError(f"{self.path} is {record.state}, so that nobody may go on with it")
             began = replace(
@@ -168,38 +168,38 @@ class TrialFolder:
                 error=None,
                 started=record.started or now(),
             )
-            self.write(began)
+            self.write_record(began)
         return began
 
     @contextmanager
-    def fenced(self, attempt: int) -> Iterator[TrialRecord]:
+    def hold_fence(self, attempt: int) -> Iterator[TrialRecord]:
         """The record, for a write under `attempt`; raises FencedError if there is a newer one or the trial has ended.
 
         A worker that outlived its driver would otherwise overwrite what its successor does.
         """
-        with self.locked():
-            record = self.read()
+        with self.hold_lock():
+            record = self.read_record()
             if record.attempt != attempt or record.state != "running":
                 raise FencedError(
                     f"{self.path} is {record.state} in attempt {record.attempt}, so attempt {attempt} may not write"
                 )
             yield record
 
-    def end(self, state: State, error: str | None = None) -> None:
+    def record_end(self, state: State, error: str | None = None) -> None:
         """Records how the trial ended, as the driver has it; one that has ended meanwhile stays as it ended."""
-        with self.locked():
-            record = self.read()
+        with self.hold_lock():
+            record = self.read_record()
             if record.state == "running":
-                self.write(replace(record, state=state, error=error, finished=now()))
+                self.write_record(replace(record, state=state, error=error, finished=now()))
 
-    def again(self) -> TrialRecord:
+    def reopen(self) -> TrialRecord:
         """Makes an ended trial one that has not ended."""
-        with self.locked():
-            record = replace(self.read(), state="running", error=None, finished=None)
-            self.write(record)
+        with self.hold_lock():
+            record = replace(self.read_record(), state="running", error=None, finished=None)
+            self.write_record(record)
         return record
 
-    def rows(self) -> list[EpochRow]:
+    def read_rows(self) -> list[EpochRow]:
         """The rows of epochs 1, 2, 3 ... up to the first line that is torn, damaged or not the next epoch's."""
         try:
             return parse_epoch_rows(self.rows_path.read_bytes()).rows
@@ -207,21 +207,21 @@ class TrialFolder:
             return []
 
     def append_row(self, row: EpochRow) -> None:
-        append_row(self.rows_path, row.as_values())
+        append_json_line(self.rows_path, row.as_values())
 
     def replace_rows(self, rows: Sequence[EpochRow]) -> None:
         """Leaves just `rows`; what follows them in the file, torn lines included, goes."""
-        replace_rows(self.rows_path, [row.as_values() for row in rows])
+        replace_json_lines(self.rows_path, [row.as_values() for row in rows])
 
-    def checkpoint(self, epoch: int) -> Path:
+    def checkpoint_path(self, epoch: int) -> Path:
         return self.path / f"checkpoint-{epoch:05}.pt"
 
-    def checkpoints(self) -> list[Path]:
+    def list_checkpoints(self) -> list[Path]:
         """The trial's checkpoints, newest first."""
-        return sorted(self.path.glob("checkpoint-*.pt"), key=self.epoch_of, reverse=True)
+        return sorted(self.path.glob("checkpoint-*.pt"), key=self.checkpoint_epoch, reverse=True)
 
     @staticmethod
-    def epoch_of(checkpoint: Path) -> int:
+    def checkpoint_epoch(checkpoint: Path) -> int:
         """The epoch behind which a checkpoint was taken; -1 for a file that is not named like one."""
         digits = checkpoint.stem.removeprefix("checkpoint-")
         return int(digits) if digits.isdecimal() else -1

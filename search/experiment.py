@@ -13,7 +13,7 @@ import optuna
 from records.dense import FILE_NAME as DENSE_NAME
 from records.experiment import ExperimentFolder
 from search.backends.base import Backend, SearchRun, TrialResources
-from search.followups.measure import Selection, measure_trials, select_trials
+from search.followups.measure import TrialSelection, measure_trials, select_trials
 from search.observers.observer import Observers, SearchObserver, SearchStart
 from search.observers.optuna_journal import OptunaJournal
 from search.sampling.restore import restore_early_stopping
@@ -21,7 +21,7 @@ from search.sampling.trial_source import TrialSource
 from search.settings import Settings, as_settings_json
 from search.setup.cleanup import remove_leftovers
 from search.setup.creation import NewTrial, add_trials, create_experiment
-from search.setup.driver_lock import driving
+from search.setup.driver_lock import hold_driver_lock
 from search.setup.plan import check_disk, plan_search
 from search.setup.validation import check_settings, read_data, read_recorded_data, recorded_settings
 from search.snapshot import Snapshot
@@ -30,7 +30,7 @@ from trainable.config import TrialConfig
 from trainable.data.dataset import Data
 from trainable.dense import copy_dense, dense_hash, find_dense, load_dense
 from trainable.errors import TrialError
-from trainable.recorded_trial import stop
+from trainable.recorded_trial import stop_trial
 
 log = logging.getLogger("alphaprune")
 
@@ -71,12 +71,12 @@ def run(
         with backend.connect():
             resources = backend.trial_resources(settings.resources)
             snapshot = Snapshot((), frozenset())
-            _announce(settings, folder, backend, data, resources, snapshot)
+            _announce_plan(settings, folder, backend, data, resources, snapshot)
             create_experiment(folder, settings, data, preset)
-            with driving(folder):
-                _search(settings, folder, backend, space, data, resources, snapshot, observers)
+            with hold_driver_lock(folder):
+                _run_search(settings, folder, backend, space, data, resources, snapshot, observers)
     if settings.results.measure:
-        _measure(folder, backend, Selection(), data)
+        _measure_selected(folder, backend, TrialSelection(), data)
 
 
 def resume(
@@ -104,7 +104,7 @@ def resume(
 
     Raises: as run.
     """
-    record = folder.read()
+    record = folder.read_record()
     before = recorded_settings(folder, record)
     planned = before.search.trials
     if trials is not None and trials < planned:
@@ -117,22 +117,22 @@ def resume(
     with current_folder_importable():
         space = check_settings(settings)
         loaded = read_recorded_data(folder, record, settings, data)
-        with driving(folder), backend.connect():
+        with hold_driver_lock(folder), backend.connect():
             each = backend.trial_resources(settings.resources)
             snapshot = Snapshot.read(folder)
             failed = [trial for trial in snapshot.trials if trial.record.state == "failed"] if retry_failed else []
-            _announce(settings, folder, backend, loaded, each, snapshot, more=len(failed) + len(new))
+            _announce_plan(settings, folder, backend, loaded, each, snapshot, more=len(failed) + len(new))
             if settings != before:
-                folder.write(replace(record, settings=as_settings_json(settings)))
-            reopened = [replace(trial, record=trial.folder.again()) for trial in failed]
+                folder.write_record(replace(record, settings=as_settings_json(settings)))
+            reopened = [replace(trial, record=trial.folder.reopen()) for trial in failed]
             snapshot = snapshot.updated([*reopened, *add_trials(folder, new)])
             retried = {trial.number for trial in reopened}
-            _search(settings, folder, backend, space, loaded, each, snapshot, observers, retried=retried)
+            _run_search(settings, folder, backend, space, loaded, each, snapshot, observers, retried=retried)
     if settings.results.measure:
-        _measure(folder, backend, Selection(), loaded)
+        _measure_selected(folder, backend, TrialSelection(), loaded)
 
 
-def measure(folder: ExperimentFolder, backend: Backend, selection: Selection, *, data: str | None) -> None:
+def measure(folder: ExperimentFolder, backend: Backend, selection: TrialSelection, *, data: str | None) -> None:
     """Measures trials of an experiment, whether or not they have been measured before.
 
     Args:
@@ -145,24 +145,24 @@ def measure(folder: ExperimentFolder, backend: Backend, selection: Selection, *,
         ValueError: if the data cannot be read or is other data, or no trial is complete.
         TrialError: if none could be measured.
     """
-    record = folder.read()
+    record = folder.read_record()
     loaded = read_recorded_data(folder, record, recorded_settings(folder, record), data)
     if not select_trials(folder, selection):
         raise ValueError(f"only complete trials can be measured, and {folder.path.name!r} has none")
-    if not _measure(folder, backend, selection, loaded):
+    if not _measure_selected(folder, backend, selection, loaded):
         raise TrialError("no trial could be measured")
 
 
-def _measure(folder: ExperimentFolder, backend: Backend, selection: Selection, data: Data) -> int:
+def _measure_selected(folder: ExperimentFolder, backend: Backend, selection: TrialSelection, data: Data) -> int:
     numbers = select_trials(folder, selection)
     if not numbers:
         return 0
     log.info("measuring speed, memory and size of %d trials", len(numbers))
-    with backend.measuring() as measure_network:
+    with backend.open_measurement() as measure_network:
         return measure_trials(folder, numbers, data.test, measure_network)
 
 
-def _search(
+def _run_search(
     settings: Settings,
     folder: ExperimentFolder,
     backend: Backend,
@@ -178,22 +178,22 @@ def _search(
     remove_leftovers(folder, snapshot, settings.search.keep_at_alpha)
     stopping, to_stop = restore_early_stopping(settings, snapshot, retried)
     for trial in to_stop:
-        stop(trial.folder, settings.search.keep_at_alpha)
+        stop_trial(trial.folder, settings.search.keep_at_alpha)
         log.info("trial %d is stopped early, as it was to be when the search was interrupted", trial.number)
-    snapshot = snapshot.updated(replace(trial, record=trial.folder.read()) for trial in to_stop)
+    snapshot = snapshot.updated(replace(trial, record=trial.folder.read_record()) for trial in to_stop)
     observer = Observers([OptunaJournal(folder, settings.search.objectives), *observers])
     source = TrialSource(folder, settings, space, snapshot, observer)
     dense = _find_dense(settings, folder, data)
     dense_epochs = 0 if dense else settings.dense.epochs
     try:
         with _defects_are_no_refusals():
-            observer.search_started(SearchStart(source.study, snapshot, source.planned, dense_epochs))
+            observer.search_started(SearchStart(source.study, snapshot, source.planned_trials, dense_epochs))
             if dense is None:
-                backend.train_dense(settings.dense, data, folder.dense, observer.dense_epoch_done)
+                backend.train_dense(settings.dense, data, folder.dense_path, observer.dense_epoch_done)
             else:
                 log.info("the dense network has been trained before: %s", dense)
-                if dense != folder.dense:
-                    copy_dense(dense, folder.dense)
+                if dense != folder.dense_path:
+                    copy_dense(dense, folder.dense_path)
             backend.run_trials(SearchRun(source, stopping, folder, settings, data, resources, observer))
     finally:
         observer.search_ended()
@@ -206,7 +206,7 @@ def _search(
         )
 
 
-def _announce(
+def _announce_plan(
     settings: Settings,
     folder: ExperimentFolder,
     backend: Backend,
@@ -226,7 +226,7 @@ def _announce(
     planned = controls + settings.search.trials + kinds.count("branch") + kinds.count("repeat")
     ended = sum(trial.record.state != "running" for trial in snapshot.trials)
     plan = plan_search(
-        backend.nodes(),
+        backend.list_nodes(),
         resources,
         settings,
         classes=data.classes,
@@ -241,7 +241,7 @@ def _announce(
 
 def _used_bytes(folder: ExperimentFolder) -> int:
     """What the dense network and the checkpoints of an experiment already take of what a plan says it needs."""
-    kept = (*folder.path.glob("trials/*/checkpoint-*.pt"), *folder.dense.glob("*"))
+    kept = (*folder.path.glob("trials/*/checkpoint-*.pt"), *folder.dense_path.glob("*"))
     return sum(path.stat().st_size for path in kept)
 
 
@@ -260,7 +260,7 @@ def _find_dense(settings: Settings, folder: ExperimentFolder, data: Data) -> Pat
     Raises:
         ValueError: if the experiment has one that is damaged: what its trials began with cannot be replaced unasked.
     """
-    if (folder.dense / DENSE_NAME).exists():
-        load_dense(folder.dense)
-        return folder.dense
+    if (folder.dense_path / DENSE_NAME).exists():
+        load_dense(folder.dense_path)
+        return folder.dense_path
     return find_dense(folder.path.parent, dense_hash(settings.dense, data.fingerprint))

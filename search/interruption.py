@@ -34,7 +34,7 @@ INSIST_SECONDS = 1.0
 
 
 @contextmanager
-def interruptible(time_budget: float | None = None) -> Iterator[None]:
+def allow_interruption(time_budget: float | None = None) -> Iterator[None]:
     """Meanwhile SIGINT, SIGTERM and the end of `time_budget` (seconds) raise Interruption in the main thread.
 
     A second signal ends the process on the spot: everything that counts is on the disk. Afterwards handlers and timer
@@ -43,9 +43,9 @@ def interruptible(time_budget: float | None = None) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     timer, began = signal.getitimer(signal.ITIMER_REAL), time.monotonic()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+        signal.signal(number, _raise_interruption)
     if time_budget is not None:
-        signal.signal(signal.SIGALRM, _interrupt)
+        signal.signal(signal.SIGALRM, _raise_interruption)
         signal.setitimer(signal.ITIMER_REAL, time_budget)
     try:
         yield
@@ -71,7 +71,7 @@ def interruptible(time_budget: float | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def keeping_signals() -> Iterator[None]:
+def keep_signals() -> Iterator[None]:
     """Meanwhile nobody else takes the signals: ray does when it starts, and what its handler raises can get lost."""
     take = signal.signal
 
@@ -85,48 +85,48 @@ def keeping_signals() -> Iterator[None]:
         signal.signal = take
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+def _raise_interruption(number: int, frame: FrameType | None) -> NoReturn:
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _end)
+        signal.signal(each, _exit_now)
     if number == signal.SIGALRM:
         _caught.append(Interruption("the time budget is spent", 0))
     else:
         _caught.append(Interruption(f"interrupted by {signal.Signals(number).name}", 128 + number))
-    signal.signal(signal.SIGALRM, _insist)
+    signal.signal(signal.SIGALRM, _raise_again)
     signal.setitimer(signal.ITIMER_REAL, INSIST_SECONDS, INSIST_SECONDS)
     raise _caught[-1]
 
 
-def _insist(number: int, frame: FrameType | None) -> None:
+def _raise_again(number: int, frame: FrameType | None) -> None:
     """Raises the interruption again where it got lost: where no exception is on its way through anything."""
     if sys.exc_info()[1] is None:
         raise _caught[-1]
 
 
-def _end(number: int, frame: FrameType | None) -> NoReturn:
+def _exit_now(number: int, frame: FrameType | None) -> NoReturn:
     os._exit(128 + number)
 
 
-_OURS = (_interrupt, _insist, _end)
+_OURS = (_raise_interruption, _raise_again, _exit_now)
 
 
 @contextmanager
-def full_disk_interrupts() -> Iterator[None]:
+def interrupt_on_full_disk() -> Iterator[None]:
     """Turns the error of a full disk or quota into an Interruption."""
     try:
         yield
     except OSError as error:
         if not is_full_disk(error):
             raise
-        raise Interruption(no_space(str(error)), 1) from error
+        raise Interruption(describe_full_disk(str(error)), 1) from error
 
 
-def no_space(error: str) -> str:
+def describe_full_disk(error: str) -> str:
     """What people are told of a full disk."""
     return f"no space is left on the storage; make room, then go on ({error})"
 
 
-def seconds(duration: str) -> float:
+def parse_duration(duration: str) -> float:
     """The seconds in `90`, `90s`, `30m`, `12h` or `2d`; raises ValueError for anything else or nothing."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", duration.strip())
     if match is None or float(match[1]) == 0:

@@ -120,7 +120,7 @@ class Settings:
 _SETTINGS = TypeAdapter(Settings)
 
 
-def presets() -> list[str]:
+def list_presets() -> list[str]:
     """The names of the shipped presets."""
     names = (path.name for path in files("search.presets").iterdir())
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
@@ -128,7 +128,7 @@ def presets() -> list[str]:
 
 def preset_summaries() -> dict[str, str]:
     """What each shipped preset is for, by its name: the first line of its file, which is a comment."""
-    texts = {name: files("search.presets").joinpath(f"{name}.toml").read_text() for name in presets()}
+    texts = {name: files("search.presets").joinpath(f"{name}.toml").read_text() for name in list_presets()}
     return {name: text.splitlines()[0].removeprefix("#").strip() for name, text in texts.items()}
 
 
@@ -139,14 +139,14 @@ def read_preset(preset: str) -> dict[str, Any]:
         ValueError: if there is neither, or the file is not TOML.
     """
     path = Path(preset)
-    if preset in presets():
+    if preset in list_presets():
         text = files("search.presets").joinpath(f"{preset}.toml").read_text()
     elif path.suffix == ".toml" and path.is_file():
         text = path.read_text()
     else:
-        hint = nearest(preset, presets())
+        hint = find_nearest(preset, list_presets())
         raise ValueError(
-            f"PRESET must be one of {', '.join(presets())}, or a TOML file that exists, but got {preset!r}"
+            f"PRESET must be one of {', '.join(list_presets())}, or a TOML file that exists, but got {preset!r}"
             + (f"; did you mean {hint!r}?" if hint else "")
         )
     try:
@@ -155,18 +155,18 @@ def read_preset(preset: str) -> dict[str, Any]:
         raise ValueError(f"{preset} is not valid TOML: {error}") from error
 
 
-def resolve(values: dict[str, Any], overrides: Sequence[str] = ()) -> Settings:
+def resolve_settings(values: dict[str, Any], overrides: Sequence[str] = ()) -> Settings:
     """The settings of `values` (from read_preset), with `overrides` ("section.key=value" each) applied in order.
 
     Raises:
         ValueError: with one line about the first key that is unknown (and the nearest known one) or value that breaks a
             rule.
     """
-    resolved = _checked(values)
+    resolved = _validate_settings(values)
     for override in overrides:
         tree = as_settings_json(resolved)
-        _put(tree, override)
-        resolved = _checked(tree)
+        _apply_override(tree, override)
+        resolved = _validate_settings(tree)
     return resolved
 
 
@@ -176,7 +176,7 @@ def as_settings_json(settings: Settings) -> dict[str, Any]:
     return dumped
 
 
-def nearest(word: str, known: Sequence[str]) -> str | None:
+def find_nearest(word: str, known: Sequence[str]) -> str | None:
     """The one of `known` that `word` was most likely meant to be, in all or in its last part; None if none is close."""
     leaf, by_leaf = word.rpartition(".")[2], {path.rpartition(".")[2]: path for path in reversed(known)}
     if leaf in by_leaf and word not in known:
@@ -185,14 +185,14 @@ def nearest(word: str, known: Sequence[str]) -> str | None:
     return next(iter(get_close_matches(word, known, n=1)), by_leaf[leaves[0]] if leaves else None)
 
 
-def _put(tree: dict[str, Any], override: str) -> None:
+def _apply_override(tree: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise ValueError(f"--set takes section.key=value, but got {override!r}")
     *sections, key = path.split(".")
     for section in sections:
         if not isinstance(tree.get(section), dict):
-            raise ValueError(_unknown(path))
+            raise ValueError(_describe_unknown(path))
         tree = tree[section]
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -203,48 +203,48 @@ def _put(tree: dict[str, Any], override: str) -> None:
     tree[key] = value
 
 
-def _unknown(path: str) -> str:
-    hint = nearest(path, list(_paths(Settings)))
+def _describe_unknown(path: str) -> str:
+    hint = find_nearest(path, list(_setting_paths(Settings)))
     return f"unknown setting {path!r}" + (f"; did you mean {hint!r}?" if hint else "")
 
 
-def _checked(values: dict[str, Any]) -> Settings:
+def _validate_settings(values: dict[str, Any]) -> Settings:
     try:
         return _SETTINGS.validate_python(values)
     except ValidationError as error:
-        raise ValueError(explain(error)) from error
+        raise ValueError(explain_invalid(error)) from error
 
 
-def explain(error: ValidationError) -> str:
+def explain_invalid(error: ValidationError) -> str:
     """What is wrong with a configuration, in one line: the first unknown key, or the first value that breaks a rule."""
     first = error.errors()[0]
-    tags = {*_tags("trial.alpha"), *_tags("trial.lr")}
+    tags = {*_union_tags("trial.alpha"), *_union_tags("trial.lr")}
     path = ".".join(str(part) for part in first["loc"] if part not in tags)
     if first["type"] == "unexpected_keyword_argument":
-        return _unknown(path)
+        return _describe_unknown(path)
     if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
         tag = first["ctx"]["discriminator"].strip("'")
         got = f"{first['ctx']['tag']!r}" if "tag" in first["ctx"] else "none"
-        return f"{path}.{tag} must be one of {', '.join(_tags(path))}, but got {got}"
+        return f"{path}.{tag} must be one of {', '.join(_union_tags(path))}, but got {got}"
     rule = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
     rule = rule[:1].lower() + rule[1:]
     got = "" if first["type"] == "value_error" else f", but got {first['input']!r}"
     return f"{path} {rule}{got}" if path else f"{rule}{got}"
 
 
-def _tags(path: str) -> list[str]:
+def _union_tags(path: str) -> list[str]:
     """The families of trial.alpha, the policies of trial.lr."""
     union = AlphaSchedule if path.endswith("alpha") else LRPolicy
     members = get_args(get_args(union)[0])
     return [getattr(member, "family" if path.endswith("alpha") else "policy") for member in members]
 
 
-def _paths(kind: Any, prefix: str = "") -> Iterator[str]:
+def _setting_paths(kind: Any, prefix: str = "") -> Iterator[str]:
     """The dotted paths of all settings, including those of every member of every union."""
     if is_dataclass(kind):
         for each in fields(kind):
             yield prefix + each.name
-            yield from _paths(each.type, f"{prefix}{each.name}.")
+            yield from _setting_paths(each.type, f"{prefix}{each.name}.")
     else:
         for part in get_args(kind):
-            yield from _paths(part, prefix)
+            yield from _setting_paths(part, prefix)

@@ -10,7 +10,7 @@ from analysis.optuna_study import trial_of
 from records.epoch import EpochRow
 from records.experiment import ExperimentFolder
 from records.trial import TrialFolder, TrialRecord
-from search.settings import explain
+from search.settings import explain_invalid
 from trainable.config import TrialConfig, trial_config
 
 
@@ -29,14 +29,16 @@ class TrialSnapshot:
 
         Besides the record's own fields, its configuration and what the study asked for are checked.
         """
-        record = folder.read()
+        record = folder.read_record()
         try:
             config = trial_config(record.config)
             trial_of(record, None, {})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = explain(error) if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
+            reason = (
+                explain_invalid(error) if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
+            )
             raise ValueError(f"{folder.record_path} is damaged: {' '.join(reason.split())}") from error
-        return cls(folder, record, config, folder.rows())
+        return cls(folder, record, config, folder.read_rows())
 
     @property
     def number(self) -> int:
@@ -73,7 +75,7 @@ class Snapshot:
     def read(cls, folder: ExperimentFolder) -> Self:
         """Reads all trials of an experiment; the caller holds its lock, or what was read may change at once."""
         trials, numbers, problems = [], set(), []
-        for trial in folder.trials():
+        for trial in folder.trial_folders():
             numbers.add(trial.number)
             try:
                 trials.append(TrialSnapshot.read(trial))

@@ -47,11 +47,11 @@ def alpha_pruning(
     Raises ValueError if an option is empty, has duplicates or an unknown entry, or `base` is too short for an alpha
     phase.
     """
-    _named("families", families, FAMILIES)
-    _named("policies", policies, POLICIES)
-    _named("criteria", criteria, CRITERIA)
-    _named("scopes", scopes, SCOPES)
-    _listed("amounts", amounts)
+    _check_names("families", families, FAMILIES)
+    _check_names("policies", policies, POLICIES)
+    _check_names("criteria", criteria, CRITERIA)
+    _check_names("scopes", scopes, SCOPES)
+    _check_list("amounts", amounts)
     for amount in amounts:
         if not (isinstance(amount, int | float) and 0 < amount < 1):
             raise ValueError(
@@ -68,14 +68,14 @@ def alpha_pruning(
 
     config = replace(
         base,
-        alpha=_schedule(trial, _choice(trial, "alpha.family", families)),
+        alpha=_suggest_schedule(trial, _suggest_choice(trial, "alpha.family", families)),
         alpha_fraction=trial.suggest_float("alpha_fraction", max(shortest, one_stage), longest),
         alpha_lr=trial.suggest_float("alpha_lr", 1e-3, 5e-2, log=True),
         pruning=replace(
             base.pruning,
-            amount=_choice(trial, "pruning.amount", amounts),
-            criterion=_choice(trial, "pruning.criterion", criteria),
-            scope=_choice(trial, "pruning.scope", scopes),
+            amount=_suggest_choice(trial, "pruning.amount", amounts),
+            criterion=_suggest_choice(trial, "pruning.criterion", criteria),
+            scope=_suggest_choice(trial, "pruning.scope", scopes),
         ),
         optimizer=replace(
             base.optimizer,
@@ -84,10 +84,10 @@ def alpha_pruning(
         ),
     )
     # Last, because the warm-up depends on what the alpha phase leaves to retrain.
-    return replace(config, lr=_lr_policy(trial, _choice(trial, "lr.policy", policies), config))
+    return replace(config, lr=_suggest_lr_policy(trial, _suggest_choice(trial, "lr.policy", policies), config))
 
 
-def _schedule(trial: optuna.Trial, family: str) -> AlphaSchedule:
+def _suggest_schedule(trial: optuna.Trial, family: str) -> AlphaSchedule:
     match family:
         case "exponential":
             return Exponential(rate=trial.suggest_float("alpha.exponential.rate", 1, 8, log=True))
@@ -105,7 +105,7 @@ def _schedule(trial: optuna.Trial, family: str) -> AlphaSchedule:
     raise AssertionError(family)
 
 
-def _lr_policy(trial: optuna.Trial, policy: str, config: TrialConfig) -> LRPolicy:
+def _suggest_lr_policy(trial: optuna.Trial, policy: str, config: TrialConfig) -> LRPolicy:
     """The policy, with a warm-up and periods that fit the epochs of `config`, whose own lr is still that of base."""
     peak = trial.suggest_float("lr.peak", 3e-3, 0.2, log=True)
     warmup = min(getattr(config.lr, "warmup_epochs", Plateau.warmup_epochs), config.retrain_epochs // 3)
@@ -134,20 +134,20 @@ def _lr_policy(trial: optuna.Trial, policy: str, config: TrialConfig) -> LRPolic
     raise AssertionError(policy)
 
 
-def _choice(trial: optuna.Trial, name: str, choices: Sequence[Any]) -> Any:
+def _suggest_choice(trial: optuna.Trial, name: str, choices: Sequence[Any]) -> Any:
     """What the trial draws from `choices`; a single one is not suggested."""
     return choices[0] if len(choices) == 1 else trial.suggest_categorical(name, choices)
 
 
-def _named(option: str, names: Sequence[str], known: Sequence[str]) -> None:
-    _listed(option, names)
+def _check_names(option: str, names: Sequence[str], known: Sequence[str]) -> None:
+    _check_list(option, names)
     for name in names:
         if name not in known:
             near = get_close_matches(str(name), known, n=1, cutoff=0)[0]
             raise ValueError(f"`{option}` must be among {', '.join(known)}, but got {name!r}; the nearest is {near!r}")
 
 
-def _listed(option: str, values: Sequence[object]) -> None:
+def _check_list(option: str, values: Sequence[object]) -> None:
     # Options come from a settings file, where it is easy to write a single value instead of a list of one.
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise ValueError(f"`{option}` must be a list, but got {values!r}; write [{values!r}]")

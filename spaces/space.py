@@ -48,8 +48,8 @@ def load_space(name: str, options: dict[str, Any]) -> Space:
     module_name, _, function_name = name.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), function_name]):
         raise ValueError(f"space.function must be package.module:function, but got {name!r}; e.g. 'my_space:space'")
-    module = _module(module_name, name)
-    function = _function(module, function_name, name)
+    module = _import_module(module_name, name)
+    function = _find_function(module, function_name, name)
 
     parameters = list(inspect.signature(function).parameters.values())
     if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
@@ -66,7 +66,9 @@ def load_space(name: str, options: dict[str, Any]) -> Space:
     for option in options:
         # The search itself passes the trial and the base, even to a function that takes any keyword.
         if option not in known and not (takes_any and option not in ("base", parameters[0].name)):
-            raise ValueError(f"space {name!r} takes no option {option!r}; {_nearest(option, known, 'it takes none')}")
+            raise ValueError(
+                f"space {name!r} takes no option {option!r}; {_describe_nearest(option, known, 'it takes none')}"
+            )
     for parameter in keywords:
         if parameter.default is parameter.empty and parameter.name not in ("base", *options):
             raise ValueError(
@@ -93,7 +95,7 @@ def current_folder_importable() -> Iterator[None]:
         sys.path.remove(here)
 
 
-def _module(module_name: str, name: str) -> ModuleType:
+def _import_module(module_name: str, name: str) -> ModuleType:
     here = str(Path.cwd())
     try:
         with current_folder_importable():
@@ -101,12 +103,14 @@ def _module(module_name: str, name: str) -> ModuleType:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
             raise ValueError(
-                f"space {name!r}: {_line(error)}, neither installed nor in {here}; fix the name or run in its folder"
+                f"space {name!r}: {_describe_error(error)}, neither installed nor in {here}; fix the name, or run it there"
             ) from error
-        raise ValueError(f"space {name!r}: importing {module_name} raised {_line(error)}; fix the module") from error
+        raise ValueError(
+            f"space {name!r}: importing {module_name} raised {_describe_error(error)}; fix the module"
+        ) from error
 
 
-def _function(module: ModuleType, function_name: str, name: str) -> Callable[..., TrialConfig]:
+def _find_function(module: ModuleType, function_name: str, name: str) -> Callable[..., TrialConfig]:
     # The file is named because an installed module may have been found instead of the user's own.
     where = getattr(module, "__file__", None) or module.__name__
     if not hasattr(module, function_name):
@@ -115,7 +119,7 @@ def _function(module: ModuleType, function_name: str, name: str) -> Callable[...
             for key, value in vars(module).items()
             if inspect.isfunction(value) and value.__module__ == module.__name__ and not key.startswith("_")
         ]
-        hint = _nearest(function_name, known, "it has no function")
+        hint = _describe_nearest(function_name, known, "it has no function")
         raise ValueError(f"space {name!r}: {where} has no {function_name!r}; {hint}")
     function: Callable[..., TrialConfig] = getattr(module, function_name)
     if not callable(function):
@@ -130,10 +134,10 @@ def _function(module: ModuleType, function_name: str, name: str) -> Callable[...
     return function
 
 
-def _nearest(name: str, known: list[str], nothing: str) -> str:
+def _describe_nearest(name: str, known: list[str], nothing: str) -> str:
     near = get_close_matches(name, known, n=1, cutoff=0)
     return f"the nearest is {near[0]!r}" if near else nothing
 
 
-def _line(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())

@@ -24,10 +24,10 @@ from records.experiment import DataRecord, ExperimentFolder, ExperimentRecord
 from records.files import write_json
 from records.measurement import (
     BATCH_SIZES,
-    Latency,
+    LatencyComparison,
     Measurement,
-    Memory,
     NetworkMeasurement,
+    NetworkMemory,
     Quartiles,
     TestRun,
     parse_measurement,
@@ -115,7 +115,7 @@ class ExperimentBuilder:
         settings = {"dense": {"width": 1.0}, "trial": {"epochs": epochs}, "search": search}
         versions = {"python": "3.11.7", "torch": "2.15.0"}
         record = ExperimentRecord(name=path.name, settings=settings, data=DATA, preset="cifar10", versions=versions)
-        self.folder.write(record)
+        self.folder.write_record(record)
 
     @property
     def path(self) -> Path:
@@ -125,13 +125,13 @@ class ExperimentBuilder:
         return analysis.load(self.path)
 
     def change_settings(self, settings: dict[str, Any]) -> None:
-        self.folder.write(replace(self.folder.read(), settings=settings))
+        self.folder.write_record(replace(self.folder.read_record(), settings=settings))
 
     def write_dense(self, **changes: float) -> None:
         self.dense = replace(self.dense, **changes)  # type: ignore[arg-type]  # it is read back
-        self.folder.dense.mkdir(exist_ok=True)
-        write_json(self.folder.dense / FILE_NAME, asdict(self.dense))
-        read_dense_record(self.folder.dense)
+        self.folder.dense_path.mkdir(exist_ok=True)
+        write_json(self.folder.dense_path / FILE_NAME, asdict(self.dense))
+        read_dense_record(self.folder.dense_path)
 
     def add_trial(
         self,
@@ -190,9 +190,9 @@ class ExperimentBuilder:
 
     def add_branch(self, parent: TrialFolder, epoch: int, rate: float) -> TrialFolder:
         """A trial that goes on from `epoch` of `parent` and retrains at `rate`."""
-        begun = parent.rows()[:epoch]
+        begun = parent.read_rows()[:epoch]
         config = replace(
-            trial_config(parent.read().config),
+            trial_config(parent.read_record().config),
             begun=tuple(row.alpha for row in begun),
             lr=StagnationRestart(rates=(rate,)),
         )
@@ -201,7 +201,7 @@ class ExperimentBuilder:
 
     def add_repeat(self, original: TrialFolder, seed: int, accuracy: float | None = None) -> TrialFolder:
         """The trial again with another seed."""
-        record = original.read()
+        record = original.read_record()
         config = replace(trial_config(record.config), seed=seed)
         return self.add_config(config, accuracy, control=record.control, confirms=record.number)
 
@@ -250,11 +250,11 @@ class ExperimentBuilder:
             finished = datetime.fromisoformat(started) + timedelta(seconds=len(rows) * self._epoch_seconds)
             fields.setdefault("finished", finished.isoformat(timespec="milliseconds"))
         cut = self._cut(config, mac_sparsity) if len(rows) > len(config.alphas) else None
-        trial = self.folder.trial(number)
+        trial = self.folder.trial_folder(number)
         trial.create(TrialRecord(number, as_json(config), attempt=int(started is not None), cut=cut, **fields))
         trial.replace_rows(rows)
-        trial.read()
-        assert len(trial.rows()) == len(rows)
+        trial.read_record()
+        assert len(trial.read_rows()) == len(rows)
         self._next = max(self._next, number + 1)
         return trial
 
@@ -299,7 +299,7 @@ def _learning_rate(config: TrialConfig, epoch: int) -> float:
 
 def write_measurement(trial: TrialFolder, measurement: Measurement) -> None:
     """What `alphaprune measure` leaves beside the trial's pruned network."""
-    trial.model.mkdir(exist_ok=True)
+    trial.model_path.mkdir(exist_ok=True)
     write_json(trial.measurement_path, asdict(measurement))
     parse_measurement(trial.measurement_path.read_bytes())
 
@@ -330,17 +330,17 @@ def make_light_measurement(test_accuracy: float) -> Measurement:
     return Measurement(created="2026-01-03T10:00:00.000+00:00", alone=True, pruned=NetworkMeasurement(test=test))
 
 
-def make_latency(batch_size: int, dense_ms: float, speedup: float) -> Latency:
+def make_latency(batch_size: int, dense_ms: float, speedup: float) -> LatencyComparison:
     dense, pruned, factor = (
         Quartiles(median=value, q1=0.97 * value, q3=1.04 * value) for value in (dense_ms, dense_ms / speedup, speedup)
     )
-    return Latency(batch_size=batch_size, pairs=30, dense_ms=dense, pruned_ms=pruned, speedup=factor)
+    return LatencyComparison(batch_size=batch_size, pairs=30, dense_ms=dense, pruned_ms=pruned, speedup=factor)
 
 
 def _network(part: float, accuracy: float) -> NetworkMeasurement:
     size, peak, mean = int(6e7 * part), int(3e8 * part), int(2e8 * part)
     test = TestRun(images=10_000, accuracy=accuracy, loss=0.3, seconds=20 * part, peak_bytes=peak, mean_bytes=mean)
-    return NetworkMeasurement(size_bytes=size, memory=Memory(weights_bytes=size, sample_ms=20.0), test=test)
+    return NetworkMeasurement(size_bytes=size, memory=NetworkMemory(weights_bytes=size, sample_ms=20.0), test=test)
 
 
 _NUMBERS = (

@@ -140,7 +140,7 @@ def write_experiment(folder: ExperimentFolder, settings: Settings) -> None:
         name="digits", fingerprint="0123", classes=10, train_images=150, validation_images=50, test_images=100
     )
     folder.path.mkdir(parents=True, exist_ok=True)
-    folder.write(ExperimentRecord(name=folder.path.name, settings=as_settings_json(settings), data=data))
+    folder.write_record(ExperimentRecord(name=folder.path.name, settings=as_settings_json(settings), data=data))
 
 
 def untimed(rows: Sequence[EpochRow]) -> list[dict[str, Any]]:
@@ -160,7 +160,7 @@ def open_source(
 
 def worker_pids(folder: ExperimentFolder) -> dict[int, int]:
     """Process id of the worker of each trial that runs, by the trial's number."""
-    records = [trial.read() for trial in folder.trials()]
+    records = [trial.read_record() for trial in folder.trial_folders()]
     return {r.number: int(r.host.rsplit(":", 1)[1]) for r in records if r.state == "running" and r.host}
 
 
@@ -174,9 +174,9 @@ class Kept:
     def look(self) -> None:
         """Takes up what is safe now; at most the last row of a trial that runs has no checkpoint that holds it."""
         self.check()
-        for trial in self._folder.trials():
-            rows = trial.rows()
-            if trial.read().state == "running":
+        for trial in self._folder.trial_folders():
+            rows = trial.read_rows()
+            if trial.read_record().state == "running":
                 safe = _safe_epochs(trial)
                 assert len(rows) - safe <= 1, trial.path
                 rows = rows[:safe]
@@ -185,11 +185,13 @@ class Kept:
     def check(self) -> None:
         """What was safe is as it was, to the times of its epochs."""
         for number, rows in self._rows.items():
-            assert self._folder.trial(number).rows()[: len(rows)] == rows, f"trial {number} was computed again"
+            assert self._folder.trial_folder(number).read_rows()[: len(rows)] == rows, (
+                f"trial {number} was computed again"
+            )
 
 
 def _safe_epochs(trial: TrialFolder) -> int:
-    for checkpoint in trial.checkpoints():
+    for checkpoint in trial.list_checkpoints():
         try:
             return len(read_checkpoint(checkpoint, torch.device("cpu"))["rows"])
         except (ValueError, FileNotFoundError):
@@ -202,14 +204,14 @@ def check_undisturbed(folder: ExperimentFolder, only: Collection[int] | None = N
 
     The rows of those in `only`, if that is given: to compute them once more takes its time.
     """
-    settings = recorded_settings(folder, folder.read())
-    records = [trial.read() for trial in folder.trials()]
+    settings = recorded_settings(folder, folder.read_record())
+    records = [trial.read_record() for trial in folder.trial_folders()]
     assert [record.number for record in records] == list(range(len(records)))
     configs = [json.dumps(record.config, sort_keys=True) for record in records if record.kind == "searched"]
     assert len(set(configs)) == len(configs)
-    data, dense = load_data(settings.data), load_dense(folder.dense)
+    data, dense = load_data(settings.data), load_dense(folder.dense_path)
     for record in records if only is None else [records[number] for number in sorted(only)]:
-        rows = folder.trial(record.number).rows()
+        rows = folder.trial_folder(record.number).read_rows()
         undisturbed = Trial(trial_config(record.config), data, dense, threads=settings.resources.cpus_per_trial)
         for _ in rows:
             undisturbed.run_epoch()
@@ -221,8 +223,8 @@ def check_undisturbed(folder: ExperimentFolder, only: Collection[int] | None = N
 def check_whole(folder: ExperimentFolder, *, trials: int) -> None:
     """All trials are there and as they should be, all have ended, and nothing is left over."""
     check_undisturbed(folder)
-    settings = recorded_settings(folder, folder.read())
-    records = [trial.read() for trial in folder.trials()]
+    settings = recorded_settings(folder, folder.read_record())
+    records = [trial.read_record() for trial in folder.trial_folders()]
     assert len(records) == trials
     assert {record.state for record in records} <= {"complete", "stopped"}
     assert list(folder.path.rglob("checkpoint*")) == []

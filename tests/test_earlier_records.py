@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> ExperimentFolder:
 
 def check_rows(folder: ExperimentFolder, number: int) -> None:
     """The trial's rows are those of version 0.1.0."""
-    found = [row.as_values() for row in folder.trial(number).rows()]
+    found = [row.as_values() for row in folder.trial_folder(number).read_rows()]
     expected = EXPECTED["rows"][str(number)]
     assert len(found) == len(expected)
     for row, before in zip(found, expected, strict=True):
@@ -53,16 +53,16 @@ def test_its_status_is_what_it_was(folder: ExperimentFolder) -> None:
 
 def test_it_has_the_format_that_had_no_number_and_reports(folder: ExperimentFolder, tmp_path: Path) -> None:
     assert "format" not in json.loads(folder.record_path.read_text())
-    assert folder.read().format == FORMAT == 1
+    assert folder.read_record().format == FORMAT == 1
     assert "multiplicative" in write_report(analysis.load(folder.path), tmp_path / "report.html").read_text()
 
 
 def test_it_resumes_and_branches(folder: ExperimentFolder) -> None:
     place = ("--local", "--storage", folder.path.parent)
-    folder.write(folder.read())  # as a search that changes its settings does
+    folder.write_record(folder.read_record())  # as a search that changes its settings does
     alphaprune("branch", "recorded", 4, "--at-alpha", 0.6, "--set", "lr.peak=0.02", *place)
     for number in (16, 17):
-        assert folder.trial(number).read().state == "complete"
+        assert folder.trial_folder(number).read_record().state == "complete"
         check_rows(folder, number)
     # And the search that was not at its end has gone on to it.
-    assert folder.trial(18).read().kind == "searched"
+    assert folder.trial_folder(18).read_record().kind == "searched"

@@ -113,7 +113,7 @@ class TrialConfig:
             stood = sum(1 for _ in takewhile(lambda alpha: alpha == done[-1], reversed(done)))
             done += min(left, -stood % each) * (done[-1],)
             left = max(0, self._stages * each - len(done))
-        stages = self.alpha.stages(left // each, done[-1] if done else 1.0)
+        stages = self.alpha.stage_alphas(left // each, done[-1] if done else 1.0)
         return done + tuple(alpha for alpha in stages for _ in range(each))
 
     @property

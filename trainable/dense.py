@@ -11,23 +11,31 @@ from functools import partial
 from pathlib import Path
 
 from records.dense import FILE_NAME, ROWS_NAME, DenseEpochRow, DenseRecord, read_dense_record
-from records.files import append_row, locked, replace_file, replace_rows, write_json
+from records.files import append_json_line, hold_lock, replace_file, replace_json_lines, write_json
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import DenseConfig, as_json
-from trainable.data.batches import Images
+from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
 from trainable.device import default_device, device_name, prepare_device
 from trainable.errors import DivergedError
-from trainable.measurement.machine_lock import training
-from trainable.network.vgg16 import VGG16, channels, dense_widths, initialised, macs, parameters, placed
+from trainable.measurement.machine_lock import training_allowed
+from trainable.network.vgg16 import (
+    VGG16,
+    count_channels,
+    count_macs,
+    count_parameters,
+    create_initialised,
+    dense_widths,
+    place_on,
+)
 from trainable.network.weights import load_pruned, save_network
 from trainable.schedules.lr_policies import OneCycle
-from trainable.schedules.lr_schedulers import LearningRate
-from trainable.training import evaluate, sgd, train_epoch
+from trainable.schedules.lr_schedulers import LRDriver
+from trainable.training import create_sgd, evaluate, train_epoch
 
 
 @dataclass(frozen=True)
-class Dense:
+class DenseNetwork:
     """The dense network on the CPU, and its record."""
 
     network: VGG16
@@ -64,22 +72,22 @@ def train_dense(
         DivergedError: if the loss is no longer finite, with the epoch, the loss and the learning rate.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        if _hash_of(folder) != dense_hash(config, data.fingerprint):
-            _train(config, data, folder, threads, on_epoch)
+    with hold_lock(folder):
+        if _read_hash(folder) != dense_hash(config, data.fingerprint):
+            _train_epochs(config, data, folder, threads, on_epoch)
         (folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
-def _train(
+def _train_epochs(
     config: DenseConfig, data: Data, folder: Path, threads: int, on_epoch: Callable[[DenseEpochRow], None]
 ) -> None:
     device = default_device()
     prepare_device(device, threads)
-    train, validation = Images(data.train, data, device), Images(data.validation, data, device)
-    network = placed(initialised(dense_widths(config.width), data.classes, config.seed), device)
-    optimizer = sgd(network, config.optimizer, config.peak)
-    steps = train.steps(config.optimizer.batch_size)
-    learning_rate = LearningRate(optimizer, OneCycle(peak=config.peak), epochs=config.epochs, steps=steps)
+    train, validation = DeviceSplit(data.train, data, device), DeviceSplit(data.validation, data, device)
+    network = place_on(create_initialised(dense_widths(config.width), data.classes, config.seed), device)
+    optimizer = create_sgd(network, config.optimizer, config.peak)
+    steps = train.count_steps(config.optimizer.batch_size)
+    learning_rate = LRDriver(optimizer, OneCycle(peak=config.peak), epochs=config.epochs, steps=steps)
     wanted, checkpoint = dense_hash(config, data.fingerprint), folder / "checkpoint.pt"
     rows: list[DenseEpochRow] = []
     if checkpoint.exists():
@@ -90,11 +98,11 @@ def _train(
                 optimizer.load_state_dict(state["optimizer"])
                 learning_rate.load_state_dict(state["learning_rate"])
                 rows = [DenseEpochRow(**row) for row in state["rows"]]
-    replace_rows(folder / ROWS_NAME, [asdict(row) for row in rows])
+    replace_json_lines(folder / ROWS_NAME, [asdict(row) for row in rows])
     for epoch in range(len(rows) + 1, config.epochs + 1):
-        with training():
+        with training_allowed():
             began = time.perf_counter()
-            batches = train.augmented(config.optimizer.batch_size, seed=config.seed, epoch=epoch)
+            batches = train.augmented_batches(config.optimizer.batch_size, seed=config.seed, epoch=epoch)
             try:
                 trained = train_epoch(
                     network, optimizer, learning_rate, batches, label_smoothing=config.optimizer.label_smoothing
@@ -113,7 +121,7 @@ def _train(
             epoch_seconds=seconds,
         )
         rows.append(row)
-        append_row(folder / ROWS_NAME, asdict(row))
+        append_json_line(folder / ROWS_NAME, asdict(row))
         state = {
             "hash": wanted,
             "rows": [asdict(row) for row in rows],
@@ -133,9 +141,9 @@ def _train(
         val_loss=last.val_loss,
         val_accuracy=last.val_accuracy,
         widths=widths,
-        channels=channels(widths, classes),
-        parameters=parameters(widths, classes),
-        macs=macs(widths, classes),
+        channels=count_channels(widths, classes),
+        parameters=count_parameters(widths, classes),
+        macs=count_macs(widths, classes),
         seconds=sum(row.epoch_seconds for row in rows),
         device=device_name(device),
         threads=threads,
@@ -147,7 +155,7 @@ def find_dense(storage: Path, wanted: str) -> Path | None:
     """The folder of a whole dense network with the hash `wanted` in any experiment of `storage`."""
     for path in sorted(storage.glob(f"*/dense/{FILE_NAME}")):
         try:
-            if _hash_of(path.parent) == wanted:
+            if _read_hash(path.parent) == wanted:
                 load_pruned(path.parent)
                 return path.parent
         except ValueError:
@@ -155,7 +163,7 @@ def find_dense(storage: Path, wanted: str) -> Path | None:
     return None
 
 
-def _hash_of(folder: Path) -> str | None:
+def _read_hash(folder: Path) -> str | None:
     """The hash in a dense.json; None where there is none. Raises ValueError where it is damaged."""
     return read_dense_record(folder).hash if (folder / FILE_NAME).exists() else None
 
@@ -168,9 +176,9 @@ def copy_dense(source: Path, target: Path) -> None:
             replace_file(target / name, partial(shutil.copyfileobj, file))
 
 
-def load_dense(folder: Path) -> Dense:
+def load_dense(folder: Path) -> DenseNetwork:
     """The dense network in `folder`; raises ValueError naming the file where it is not whole."""
     try:
-        return Dense(load_pruned(folder), read_dense_record(folder))
+        return DenseNetwork(load_pruned(folder), read_dense_record(folder))
     except OSError as error:
         raise ValueError(f"{str(folder)!r} holds no whole dense network: {error}") from error

@@ -11,7 +11,7 @@ from records.trial import FencedError, TrialFolder
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import trial_config
 from trainable.data.dataset import Data
-from trainable.dense import Dense, load_dense
+from trainable.dense import DenseNetwork, load_dense
 from trainable.errors import TrialError, is_full_disk
 from trainable.recorded_trial import RecordedTrial
 from trainable.trial import Trial
@@ -30,7 +30,7 @@ class AlphaPruning(tune.Trainable):
     """
 
     _data: Data
-    _dense: Dense
+    _dense: DenseNetwork
     _trial: Trial
 
     def setup(
@@ -59,8 +59,8 @@ class AlphaPruning(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """One epoch: its row (records.epoch.EpochRow) and `done`."""
         trial = self._trial  # one that was restored after its last epoch has nothing left to run
-        row = trial.rows[-1] if trial.finished else trial.run_epoch()
-        return {**row.as_values(), "done": trial.finished}
+        row = trial.rows[-1] if trial.is_finished else trial.run_epoch()
+        return {**row.as_values(), "done": trial.is_finished}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Writes all of the trial but the data into the folder."""
@@ -79,7 +79,7 @@ class RecordedAlphaPruning(tune.Trainable):
     """
 
     _data: Data
-    _dense: Dense
+    _dense: DenseNetwork
     _recorded: RecordedTrial | None
     _answer: dict[str, Any] | None  # of the next step, where there is nothing to run
 
@@ -111,7 +111,7 @@ class RecordedAlphaPruning(tune.Trainable):
                     folder, self._data, self._dense, threads=self._threads, keep_at_alpha=self._keep
                 )
             except FencedError:  # it ended, and a crash kept that from being reported
-                self._answer = {"epoch": 0, "state": folder.read().state, "done": True}
+                self._answer = {"epoch": 0, "state": folder.read_record().state, "done": True}
         return True
 
     def step(self) -> dict[str, Any]:
@@ -119,8 +119,8 @@ class RecordedAlphaPruning(tune.Trainable):
         if self._answer is None:
             assert self._recorded is not None
             with self._answering(self._recorded.folder, epoch=self._recorded.trial.epoch):
-                row = self._recorded.step()
-                done = self._recorded.finished
+                row = self._recorded.run_epoch()
+                done = self._recorded.is_finished
                 return {**row.as_values(), "state": "complete" if done else "running", "done": done}
         assert self._answer is not None
         return self._answer
@@ -131,7 +131,7 @@ class RecordedAlphaPruning(tune.Trainable):
         try:
             yield
         except (ValueError, TrialError) as error:
-            if folder.read().state != "failed":  # a defect, and nothing that the trial was found to fail of
+            if folder.read_record().state != "failed":  # a defect, and nothing that the trial was found to fail of
                 raise
             self._answer = {"epoch": epoch, "state": "failed", "error": str(error), "done": True}
         except OSError as error:
@@ -146,7 +146,7 @@ class RecordedAlphaPruning(tune.Trainable):
         """Nothing: the trial continues from its own newest checkpoint."""
 
 
-def check_parameters(trainable: type, data: Data | None, dense: str | Path | None) -> tuple[Data, Dense]:
+def check_parameters(trainable: type, data: Data | None, dense: str | Path | None) -> tuple[Data, DenseNetwork]:
     """The data and the dense network that a trainable was given; raises ValueError where one is missing."""
     if data is None or dense is None:
         missing = "data" if data is None else "dense"

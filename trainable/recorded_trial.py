@@ -16,7 +16,7 @@ from records.trial import FencedError, TrialFolder
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import trial_config
 from trainable.data.dataset import Data
-from trainable.dense import Dense
+from trainable.dense import DenseNetwork
 from trainable.device import default_device, device_name
 from trainable.errors import TrialError
 from trainable.network.weights import save_network
@@ -42,7 +42,7 @@ class RecordedTrial:
         self,
         folder: TrialFolder,
         data: Data,
-        dense: Dense,
+        dense: DenseNetwork,
         *,
         threads: int = 1,
         keep_at_alpha: Sequence[float] = (),
@@ -61,10 +61,10 @@ class RecordedTrial:
         """
         self.folder, self._data, self._dense = folder, data, dense
         self._threads, self._keep = threads, keep_at_alpha
-        self._record = folder.begin(f"{socket.gethostname()}:{os.getpid()}", device_name(default_device()))
+        self._record = folder.begin_attempt(f"{socket.gethostname()}:{os.getpid()}", device_name(default_device()))
         self._freed = False
         self._trial: Trial | None = None
-        self._watched(self._taken_up)
+        self._record_errors(self._get_trial)
 
     @property
     def trial(self) -> Trial:
@@ -72,10 +72,10 @@ class RecordedTrial:
         return self._trial
 
     @property
-    def finished(self) -> bool:
-        return self.trial.finished
+    def is_finished(self) -> bool:
+        return self.trial.is_finished
 
-    def step(self) -> EpochRow:
+    def run_epoch(self) -> EpochRow:
         """Runs one epoch, records it, and returns its row.
 
         Raises:
@@ -84,47 +84,47 @@ class RecordedTrial:
             FencedError: if somebody else has the trial now; nothing was written.
             Exception: anything else is noted in the record, and whoever runs the trial decides whether to try again.
         """
-        row = self._watched(lambda: self._taken_up().run_epoch())
-        self._write(row)
+        row = self._record_errors(lambda: self._get_trial().run_epoch())
+        self._record_epoch(row)
         return row
 
-    def _watched(self, work: Callable[[], T]) -> T:
+    def _record_errors(self, work: Callable[[], T]) -> T:
         """What `work` gives; what it raises is recorded, as `step` has it."""
         try:
             return work()
         except TrialError as error:
-            self._fail(str(error))
+            self._record_failure(str(error))
             raise
         except torch.OutOfMemoryError as error:
             where = "at its start" if self._trial is None else f"epoch {self._trial.epoch + 1}"
             short = f"{where}: out of GPU memory: {error}"
         except Exception as error:
             # Not of a trial that has failed of it, or that is somebody else's.
-            with suppress(FencedError), self.folder.fenced(self._record.attempt) as record:
-                self.folder.write(replace(record, error=f"{type(error).__name__}: {error}"))
+            with suppress(FencedError), self.folder.hold_fence(self._record.attempt) as record:
+                self.folder.write_record(replace(record, error=f"{type(error).__name__}: {error}"))
             raise
         # Out here the error, whose traceback holds the tensors, is gone, and what it held can be freed.
         if self._freed:
-            self._fail(f"{short}; {LESS_MEMORY}")
+            self._record_failure(f"{short}; {LESS_MEMORY}")
             raise TrialError(f"{short}; {LESS_MEMORY}")
         self._freed, self._trial = True, None
         gc.collect()
         torch.cuda.empty_cache()
-        return self._watched(work)
+        return self._record_errors(work)
 
-    def _taken_up(self) -> Trial:
+    def _get_trial(self) -> Trial:
         if self._trial is None:
-            self._trial = self._take_up()
+            self._trial = self._restore_trial()
         return self._trial
 
-    def _take_up(self) -> Trial:
+    def _restore_trial(self) -> Trial:
         """The trial behind its newest whole checkpoint, the rows as that has them."""
         folder, attempt = self.folder, self._record.attempt
         problems = []
         try:
             config = trial_config(self._record.config)
             trial = Trial(config, self._data, self._dense, threads=self._threads)
-            for checkpoint in folder.checkpoints():
+            for checkpoint in folder.list_checkpoints():
                 try:
                     state = read_checkpoint(checkpoint, trial.device)
                     # But for the one that a branch starts from.
@@ -137,45 +137,47 @@ class RecordedTrial:
             if trial.epoch < len(config.begun):
                 raise ValueError(f"the checkpoint that it branches from is gone: {'; '.join(problems) or 'no file'}")
         except ValueError as error:
-            self._fail(str(error))
+            self._record_failure(str(error))
             raise
-        with folder.fenced(attempt) as record:
+        with folder.hold_fence(attempt) as record:
             folder.replace_rows(trial.rows)
             if problems or trial.cut != record.cut:
-                folder.write(replace(record, cut=trial.cut, problems=[*record.problems, *problems]))
-            for checkpoint in folder.checkpoints():
-                if folder.epoch_of(checkpoint) > trial.epoch:  # damaged; it would count as newer than those to come
+                folder.write_record(replace(record, cut=trial.cut, problems=[*record.problems, *problems]))
+            for checkpoint in folder.list_checkpoints():
+                if (
+                    folder.checkpoint_epoch(checkpoint) > trial.epoch
+                ):  # damaged; it would count as newer than those to come
                     checkpoint.unlink(missing_ok=True)
             for aside in folder.path.glob(".*.*"):  # what a killed writer left
                 aside.unlink(missing_ok=True)
         return trial
 
-    def _write(self, row: EpochRow) -> None:
+    def _record_epoch(self, row: EpochRow) -> None:
         trial, folder = self.trial, self.folder
         # Under the fence as a whole: the row and what belongs to it are one attempt's.
-        with folder.fenced(self._record.attempt) as record:
+        with folder.hold_fence(self._record.attempt) as record:
             if trial.cut != record.cut:
                 record = replace(record, cut=trial.cut)
-                folder.write(record)
+                folder.write_record(record)
             # The row first: a checkpoint holds all rows up to it, so what a crash leaves too many is cut back.
             folder.append_row(row)
-            if not trial.finished or trial.epoch in kept_epochs(trial.rows, self._keep):
-                write_checkpoint(folder.checkpoint(trial.epoch), trial.state_dict())
-            if trial.finished:
-                save_network(trial.network, folder.model, mean=self._data.mean, std=self._data.std)
-                folder.write(replace(record, state="complete", finished=now()))
+            if not trial.is_finished or trial.epoch in kept_epochs(trial.rows, self._keep):
+                write_checkpoint(folder.checkpoint_path(trial.epoch), trial.state_dict())
+            if trial.is_finished:
+                save_network(trial.network, folder.model_path, mean=self._data.mean, std=self._data.std)
+                folder.write_record(replace(record, state="complete", finished=now()))
             # A crash in front of this leaves checkpoints of a trial that has ended, which the next start sweeps up.
-            drop_checkpoints(folder, trial.rows, self._keep, newest=0 if trial.finished else KEPT_CHECKPOINTS)
+            drop_checkpoints(folder, trial.rows, self._keep, newest=0 if trial.is_finished else KEPT_CHECKPOINTS)
 
-    def _fail(self, error: str) -> None:
-        with self.folder.fenced(self._record.attempt) as record:
-            self.folder.write(replace(record, state="failed", error=error, finished=now()))
+    def _record_failure(self, error: str) -> None:
+        with self.folder.hold_fence(self._record.attempt) as record:
+            self.folder.write_record(replace(record, state="failed", error=error, finished=now()))
 
 
-def stop(folder: TrialFolder, keep_at_alpha: Sequence[float] = ()) -> None:
+def stop_trial(folder: TrialFolder, keep_at_alpha: Sequence[float] = ()) -> None:
     """Records that the driver stopped the trial; of its checkpoints only those to be kept are left."""
-    folder.end("stopped")
-    drop_checkpoints(folder, folder.rows(), keep_at_alpha, newest=0)
+    folder.record_end("stopped")
+    drop_checkpoints(folder, folder.read_rows(), keep_at_alpha, newest=0)
 
 
 def kept_epochs(rows: Sequence[EpochRow], keep_at_alpha: Sequence[float]) -> set[int]:
@@ -189,6 +191,6 @@ def drop_checkpoints(
 ) -> None:
     """Removes all checkpoints but the newest and those to be kept."""
     kept = kept_epochs(rows, keep_at_alpha)
-    for checkpoint in folder.checkpoints()[newest:]:
-        if folder.epoch_of(checkpoint) not in kept:
+    for checkpoint in folder.list_checkpoints()[newest:]:
+        if folder.checkpoint_epoch(checkpoint) not in kept:
             checkpoint.unlink(missing_ok=True)

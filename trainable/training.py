@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainable.config import OptimizerConfig
-from trainable.data.batches import Images
+from trainable.data.batches import DeviceSplit
 from trainable.errors import DivergedError
 from trainable.network.vgg16 import VGG16
-from trainable.schedules.lr_schedulers import LearningRate
+from trainable.schedules.lr_schedulers import LRDriver
 
 # Batches enough that the statistics of a cumulative average no longer move; more only takes longer.
 RECALIBRATION_BATCHES = 10
 
 
-class Trained(NamedTuple):
+class TrainingResult(NamedTuple):
     """Means over one epoch's images; lr is the mean over its batches."""
 
     loss: float
@@ -28,19 +28,19 @@ class Trained(NamedTuple):
     lr: float
 
 
-class Evaluated(NamedTuple):
+class EvaluationResult(NamedTuple):
     """Means over a split: cross-entropy, and the fraction that is classified right."""
 
     loss: float
     accuracy: float
 
 
-def autocast(device: torch.device) -> torch.autocast:
+def autocast_on(device: torch.device) -> torch.autocast:
     """bfloat16 where it is fast: on CUDA."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
-def sgd(network: nn.Module, config: OptimizerConfig, lr: float) -> torch.optim.SGD:
+def create_sgd(network: nn.Module, config: OptimizerConfig, lr: float) -> torch.optim.SGD:
     """SGD with Nesterov momentum; weight decay on matrices and filters, not on biases and batch normalisation."""
     parameters = list(network.parameters())
     groups = [
@@ -53,11 +53,11 @@ def sgd(network: nn.Module, config: OptimizerConfig, lr: float) -> torch.optim.S
 def train_epoch(
     network: VGG16,
     optimizer: torch.optim.Optimizer,
-    learning_rate: LearningRate,
+    learning_rate: LRDriver,
     batches: Iterable[tuple[Tensor, Tensor]],
     *,
     label_smoothing: float,
-) -> Trained:
+) -> TrainingResult:
     """Trains on `batches` once.
 
     Raises:
@@ -69,22 +69,22 @@ def train_epoch(
     images = steps = 0
     lr_sum = 0.0
     for inputs, labels in batches:
-        with autocast(device):
+        with autocast_on(device):
             logits = network(inputs)
             loss = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        lr_sum, steps, images = lr_sum + learning_rate.now, steps + 1, images + len(labels)
+        lr_sum, steps, images = lr_sum + learning_rate.current_lr, steps + 1, images + len(labels)
         learning_rate.after_batch()
         loss_sum += loss.detach() * len(labels)
         right += (logits.detach().argmax(1) == labels).sum()
-    trained = Trained(loss_sum.item() / images, right.item() / images, lr_sum / steps)
+    trained = TrainingResult(loss_sum.item() / images, right.item() / images, lr_sum / steps)
     _check_finite("training", trained.loss, trained.lr)
     return trained
 
 
-def evaluate(network: VGG16, images: Images, *, lr: float | None = None) -> Evaluated:
+def evaluate(network: VGG16, images: DeviceSplit, *, lr: float | None = None) -> EvaluationResult:
     """Loss and accuracy on a whole split, as `network` is used (eval mode, which it is left in).
 
     Raises:
@@ -93,17 +93,17 @@ def evaluate(network: VGG16, images: Images, *, lr: float | None = None) -> Eval
     device = network.classifier.weight.device
     network.eval()
     loss_sum, right = torch.zeros((), device=device), torch.zeros((), device=device, dtype=torch.long)
-    with torch.inference_mode(), autocast(device):
-        for inputs, labels in images.plain():
+    with torch.inference_mode(), autocast_on(device):
+        for inputs, labels in images.plain_batches():
             logits = network(inputs).float()
             loss_sum += functional.cross_entropy(logits, labels, reduction="sum")
             right += (logits.argmax(1) == labels).sum()
-    evaluated = Evaluated(loss_sum.item() / len(images), right.item() / len(images))
+    evaluated = EvaluationResult(loss_sum.item() / len(images), right.item() / len(images))
     _check_finite("validation", evaluated.loss, lr)
     return evaluated
 
 
-def recalibrate(network: VGG16, images: Images, batch_size: int) -> None:
+def recalibrate_norms(network: VGG16, images: DeviceSplit, batch_size: int) -> None:
     """Sets the batch-norm statistics to the average over the first batches of `images`, not augmented.
 
     Channels that went shifted the statistics of every layer behind them; without this a cut says nothing.
@@ -112,8 +112,8 @@ def recalibrate(network: VGG16, images: Images, batch_size: int) -> None:
     norms = [norm for _, norm in network.layers()]
     momenta = [norm.momentum for norm in norms]
     network.train()
-    with torch.no_grad(), autocast(device):
-        batches = images.plain(batch_size, most=RECALIBRATION_BATCHES * batch_size)
+    with torch.no_grad(), autocast_on(device):
+        batches = images.plain_batches(batch_size, most=RECALIBRATION_BATCHES * batch_size)
         for number, (inputs, _) in enumerate(batches, start=1):
             for norm in norms:
                 norm.momentum = 1 / number  # the cumulative average, told here so that no device has to be asked

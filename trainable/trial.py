@@ -9,19 +9,28 @@ from typing import Any
 from records.epoch import EpochRow, Phase
 from records.trial import Cut
 from trainable.config import TrialConfig, as_json, trial_config
-from trainable.data.batches import Images
+from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
-from trainable.dense import Dense
+from trainable.dense import DenseNetwork
 from trainable.device import default_device, prepare_device
 from trainable.errors import DivergedError
-from trainable.measurement.machine_lock import training
-from trainable.network.vgg16 import VGG16, channels, create_empty, initialised, macs, parameters, placed, sparsities
-from trainable.pruning.criteria import score
+from trainable.measurement.machine_lock import training_allowed
+from trainable.network.vgg16 import (
+    VGG16,
+    compute_sparsities,
+    count_channels,
+    count_macs,
+    count_parameters,
+    create_empty,
+    create_initialised,
+    place_on,
+)
+from trainable.pruning.criteria import score_channels
 from trainable.pruning.gates import GatedVGG16
-from trainable.pruning.masks import choose, widths_of
-from trainable.pruning.removal import relative_difference, remove
-from trainable.schedules.lr_schedulers import LearningRate
-from trainable.training import Evaluated, evaluate, recalibrate, sgd, train_epoch
+from trainable.pruning.masks import choose_masks, widths_of
+from trainable.pruning.removal import relative_difference, remove_channels
+from trainable.schedules.lr_schedulers import LRDriver
+from trainable.training import EvaluationResult, create_sgd, evaluate, recalibrate_norms, train_epoch
 
 # The first-order Taylor criterion needs gradients of a sample, not of the whole split.
 TAYLOR_BATCHES = 10
@@ -45,7 +54,7 @@ class Trial:
         device: where it trains, CUDA if there is one.
     """
 
-    def __init__(self, config: TrialConfig, data: Data, dense: Dense, *, threads: int = 1) -> None:
+    def __init__(self, config: TrialConfig, data: Data, dense: DenseNetwork, *, threads: int = 1) -> None:
         """Chooses the doomed channels and puts the gates on.
 
         Args:
@@ -60,26 +69,28 @@ class Trial:
         self.config = config
         self.device = default_device()
         prepare_device(self.device, threads)
-        self.train, self.validation = (Images(split, data, self.device) for split in (data.train, data.validation))
+        self.train_images, self.validation_images = (
+            DeviceSplit(split, data, self.device) for split in (data.train, data.validation)
+        )
         self.epoch = 0
         self.rows: list[EpochRow] = []
         self.cut: Cut | None = None
-        network = placed(copy.deepcopy(dense.network), self.device)
+        network = place_on(copy.deepcopy(dense.network), self.device)
         pruning, batch_size = config.pruning, config.optimizer.batch_size
-        scores = score(
+        scores = score_channels(
             network,
             pruning.criterion,
-            batches=self.train.plain(batch_size, most=TAYLOR_BATCHES * batch_size),
+            batches=self.train_images.plain_batches(batch_size, most=TAYLOR_BATCHES * batch_size),
             seed=config.seed,
         )
-        self.masks = choose(scores, pruning, data.classes)
+        self.masks = choose_masks(scores, pruning, data.classes)
         self._alphas = config.alphas
         self._dense_widths = network.widths
         self.network: VGG16 = GatedVGG16(network, self.masks, pruning.gate)
         self._start_phase()
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         return self.epoch >= self.config.epochs
 
     @property
@@ -93,9 +104,9 @@ class Trial:
         Raises:
             DivergedError: if a loss is no longer finite, with the epoch, the loss and the learning rate.
         """
-        assert not self.finished, "the trial has had all its epochs"
+        assert not self.is_finished, "the trial has had all its epochs"
         number = self.epoch + 1
-        with training():
+        with training_allowed():
             began = time.perf_counter()
             try:
                 metrics = self._train_and_validate(number)
@@ -122,15 +133,15 @@ class Trial:
             self.network,
             self._optimizer,
             self._learning_rate,
-            self.train.augmented(batch_size, seed=config.seed, epoch=number),
+            self.train_images.augmented_batches(batch_size, seed=config.seed, epoch=number),
             label_smoothing=config.optimizer.label_smoothing,
         )
         seconds = time.perf_counter() - began
-        validated = evaluate(self.network, self.validation, lr=trained.lr)
+        validated = evaluate(self.network, self.validation_images, lr=trained.lr)
         self._learning_rate.after_epoch(
-            val_loss=validated.loss, val_accuracy=validated.accuracy, steps=self.train.steps(batch_size)
+            val_loss=validated.loss, val_accuracy=validated.accuracy, steps=self.train_images.count_steps(batch_size)
         )
-        projected = validated if phase == "retrain" else self._project()[1]
+        projected = validated if phase == "retrain" else self._project_cut()[1]
         return {
             "phase": phase,
             "alpha": alpha,
@@ -140,41 +151,41 @@ class Trial:
             "val_loss": validated.loss,
             "val_accuracy": validated.accuracy,
             "pruned_val_accuracy": projected.accuracy,
-            **sparsities(widths_of(self.masks), self._dense_widths, self.network.classes),
-            "images_per_second": len(self.train) / seconds,
+            **compute_sparsities(widths_of(self.masks), self._dense_widths, self.network.classes),
+            "images_per_second": len(self.train_images) / seconds,
         }
 
-    def _project(self) -> tuple[VGG16, Evaluated]:
+    def _project_cut(self) -> tuple[VGG16, EvaluationResult]:
         """The network that the cut made now would give, recalibrated, and how it does; the gated one stays as it is."""
         assert isinstance(self.network, GatedVGG16)
         self.network.set_alpha(0)  # whoever trains next sets it anew
-        pruned = remove(self.network)
-        recalibrate(pruned, self.train, self.config.optimizer.batch_size)
-        return pruned, evaluate(pruned, self.validation)
+        pruned = remove_channels(self.network)
+        recalibrate_norms(pruned, self.train_images, self.config.optimizer.batch_size)
+        return pruned, evaluate(pruned, self.validation_images)
 
     def _make_cut(self) -> None:
         """Removes the doomed channels, checks the smaller network against the gated one, and starts to retrain it."""
         gated = self.network
         assert isinstance(gated, GatedVGG16)
         widths, classes = widths_of(self.masks), gated.classes
-        at_cut: Evaluated | None = None
+        at_cut: EvaluationResult | None = None
         difference: float | None = None
         if self.config.initial == "random":
-            self.network = placed(initialised(widths, classes, self.config.seed), self.device)
+            self.network = place_on(create_initialised(widths, classes, self.config.seed), self.device)
         else:
-            sample, _ = next(self.validation.plain(32))
-            difference = relative_difference(gated, remove(gated), sample)
+            sample, _ = next(self.validation_images.plain_batches(32))
+            difference = relative_difference(gated, remove_channels(gated), sample)
             if not math.isfinite(difference):
                 raise DivergedError("the network's output is no longer finite at the cut")
             if self.config.pruning.gate == "bn_output" and not difference <= REMOVAL_TOLERANCE:
                 raise AssertionError(f"removal changed the network's output by {difference:.2g}")
-            self.network, at_cut = self._project()
+            self.network, at_cut = self._project_cut()
         self.cut = Cut(
             epoch=self.epoch,
             widths=widths,
-            channels=channels(widths, classes),
-            parameters=parameters(widths, classes),
-            macs=macs(widths, classes),
+            channels=count_channels(widths, classes),
+            parameters=count_parameters(widths, classes),
+            macs=count_macs(widths, classes),
             val_loss=at_cut and at_cut.loss,
             val_accuracy=at_cut and at_cut.accuracy,
             difference=difference,
@@ -185,12 +196,12 @@ class Trial:
         """A new optimizer, and the learning rate from the beginning of the phase that is next."""
         config = self.config
         retraining = self.cut is not None
-        self._optimizer = sgd(self.network, config.optimizer, config.alpha_lr)
-        self._learning_rate = LearningRate(
+        self._optimizer = create_sgd(self.network, config.optimizer, config.alpha_lr)
+        self._learning_rate = LRDriver(
             self._optimizer,
             config.lr if retraining else None,
             epochs=config.retrain_epochs if retraining else len(self._alphas),
-            steps=self.train.steps(config.optimizer.batch_size),
+            steps=self.train_images.count_steps(config.optimizer.batch_size),
         )
 
     def state_dict(self) -> dict[str, Any]:

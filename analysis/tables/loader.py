@@ -84,7 +84,7 @@ def _read_trials(
     """The tables as the records tell them, and the records and measurements themselves, by the trials' numbers."""
     # The records first: a trial that ends while it is read must not look complete without its last row.
     records = read_records(folder, problems)
-    trials = [folder.trial(number) for number in records]
+    trials = [folder.trial_folder(number) for number in records]
     rows = read_epochs(trials, problems)
     measurements = read_measurements(trials, problems)
     table = build_trials_table(records, measurements, rows, dense, problems)
@@ -102,7 +102,7 @@ def _build_epochs_frame(folder: ExperimentFolder, tables: Tables) -> pd.DataFram
     try:
         rows = tables.epochs()
     except (OSError, pa.ArrowException):  # a damaged tables/epochs.parquet, which shows only when it is read
-        rows = read_epochs([folder.trial(number) for number in tables.trials["number"].to_pylist()], Problems())
+        rows = read_epochs([folder.trial_folder(number) for number in tables.trials["number"].to_pylist()], Problems())
     frame: pd.DataFrame = rows.to_pandas()
     return frame
 
@@ -116,13 +116,13 @@ def _read_experiment_record(folder: ExperimentFolder) -> ExperimentRecord:
             raise ValueError(f"{where} holds no experiment: there is no experiment.json in it; {hint}")
     except OSError as error:
         raise ValueError(f"{where} cannot be read: {error.strerror}") from error
-    return folder.read()
+    return folder.read_record()
 
 
 def _read_dense(folder: ExperimentFolder, problems: list[str]) -> DenseRecord | None:
     """The dense network's record; None before it is trained, or if it is damaged, for which `problems` gets a line."""
     try:
-        return read_dense_record(folder.dense)
+        return read_dense_record(folder.dense_path)
     except ValueError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             problems.append(str(error).removeprefix(f"{folder.path}{os.sep}"))

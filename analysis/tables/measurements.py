@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.columns import MEASUREMENT_COLUMNS
 from analysis.tables.problems import Problems
-from records.measurement import BATCH_SIZES, Measurement, Memory, NetworkMeasurement, TestRun, parse_measurement
+from records.measurement import BATCH_SIZES, Measurement, NetworkMeasurement, NetworkMemory, TestRun, parse_measurement
 from records.trial import TrialFolder
 
 # The columns that are numbers, and those that are texts: the device and the time.
@@ -72,7 +72,7 @@ def _dense_values(measurement: Measurement) -> Values:
 
 def _network_values(measurement: Measurement, network: NetworkMeasurement | None) -> Values:
     network = network or NetworkMeasurement()
-    test, memory = network.test or TestRun(), network.memory or Memory()
+    test, memory = network.test or TestRun(), network.memory or NetworkMemory()
     return {
         "test_accuracy": test.accuracy,
         "size_bytes": network.size_bytes,

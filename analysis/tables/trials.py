@@ -45,13 +45,13 @@ def read_records(folder: ExperimentFolder, problems: Problems) -> dict[int, Tria
     """The records that can be read, by the trials' numbers, in their order; `problems` gets a line for each other."""
     records = {}
     try:
-        trials = list(folder.trials())
+        trials = list(folder.trial_folders())
     except ValueError as error:
         problems.add(-1, str(error).removeprefix(f"{folder.path}{os.sep}"), error.__cause__)
         trials = []
     for trial in trials:
         try:
-            record = records[trial.number] = trial.read()
+            record = records[trial.number] = trial.read_record()
         except ValueError as error:
             problems.add(trial.number, str(error).removeprefix(f"{folder.path}{os.sep}"), error.__cause__)
         else:

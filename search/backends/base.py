@@ -61,7 +61,7 @@ class Backend(Protocol):
     def connect(self) -> AbstractContextManager[None]:
         """A context in which nodes, check_storage, train_dense and run_trials work; raises ValueError if it cannot."""
 
-    def nodes(self) -> list[Node]:
+    def list_nodes(self) -> list[Node]:
         """The machines that there are now."""
 
     def trial_resources(self, wanted: ResourceSettings) -> TrialResources:
@@ -78,5 +78,5 @@ class Backend(Protocol):
     def run_trials(self, run: SearchRun) -> None:
         """Runs what `run.source` hands out until there is no more, and tells it how each trial ended."""
 
-    def measuring(self) -> AbstractContextManager[MeasureNetwork]:
+    def open_measurement(self) -> AbstractContextManager[MeasureNetwork]:
         """A context in which networks can be measured; it connects by itself."""

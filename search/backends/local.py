@@ -11,14 +11,14 @@ from records.dense import DenseEpochRow
 from records.measurement import Measurement
 from records.trial import TrialRecord
 from search.backends.base import MeasureNetwork, Node, SearchRun, TrialResources
-from search.interruption import full_disk_interrupts
+from search.interruption import interrupt_on_full_disk
 from search.settings import ResourceSettings
 from trainable.config import DenseConfig
 from trainable.cpus import cpus
 from trainable.data.dataset import Data
-from trainable.dense import Dense, load_dense, train_dense
+from trainable.dense import DenseNetwork, load_dense, train_dense
 from trainable.measurement.protocol import measure_network
-from trainable.recorded_trial import RecordedTrial, stop
+from trainable.recorded_trial import RecordedTrial, stop_trial
 
 log = logging.getLogger("alphaprune")
 
@@ -31,7 +31,7 @@ class LocalBackend:
     def connect(self) -> nullcontext[None]:
         return nullcontext()
 
-    def nodes(self) -> list[Node]:
+    def list_nodes(self) -> list[Node]:
         return [Node(float(len(cpus())), 0.0)]
 
     def trial_resources(self, wanted: ResourceSettings) -> TrialResources:
@@ -46,13 +46,13 @@ class LocalBackend:
         train_dense(config, data, folder, threads=len(cpus()), on_epoch=on_epoch)
 
     def run_trials(self, run: SearchRun) -> None:
-        dense = load_dense(run.folder.dense)
-        with full_disk_interrupts():
+        dense = load_dense(run.folder.dense_path)
+        with interrupt_on_full_disk():
             while (record := run.source.next_trial()) is not None:
                 run_trial(record, run, dense)
                 run.source.tell_end(record.number)
 
-    def measuring(self) -> nullcontext[MeasureNetwork]:
+    def open_measurement(self) -> nullcontext[MeasureNetwork]:
         return nullcontext(measure_here)
 
 
@@ -62,27 +62,27 @@ def measure_here(*arguments: Any, **keywords: Any) -> Measurement:
     return measure_network(*arguments, on_wait=on_wait, **keywords)
 
 
-def run_trial(record: TrialRecord, run: SearchRun, dense: Dense) -> None:
+def run_trial(record: TrialRecord, run: SearchRun, dense: DenseNetwork) -> None:
     """Runs one trial to its end, which its record says; what crashes is tried again, as often as on a cluster."""
-    files, keep = run.folder.trial(record.number), run.settings.search.keep_at_alpha
+    files, keep = run.folder.trial_folder(record.number), run.settings.search.keep_at_alpha
     attempts = run.settings.search.max_failures + 1
     for attempt in range(1, attempts + 1):
         try:
             trial = RecordedTrial(files, run.data, dense, threads=run.resources.cpus, keep_at_alpha=keep)
-            while not trial.finished:
-                row = trial.step()
+            while not trial.is_finished:
+                row = trial.run_epoch()
                 run.observer.epoch_done(record.number, row)
                 if record.kind == "searched" and not run.stopping.should_continue(record.number, row):
-                    stop(files, keep)
+                    stop_trial(files, keep)
                     break
             return
         except OSError:
             raise  # the storage's trouble and not the trial's
         except Exception as error:
             try:
-                if files.read().state == "failed":
+                if files.read_record().state == "failed":
                     return  # and it would fail again
                 if attempt == attempts:
-                    files.end("failed", f"{type(error).__name__}: {error}")
+                    files.record_end("failed", f"{type(error).__name__}: {error}")
             except ValueError:
                 return  # its record is damaged, so nobody can continue it

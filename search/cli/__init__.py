@@ -4,7 +4,7 @@ import sys
 
 from search.cli import run_commands, show_commands  # noqa: F401  their commands
 from search.cli.app import app, log, logging_to_console
-from search.interruption import Interruption, interruptible
+from search.interruption import Interruption, allow_interruption
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
         # A terminal that knows ASCII only gets question marks, and no traceback.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        with interruptible():
+        with allow_interruption():
             app()
     except Interruption as error:
         with logging_to_console():

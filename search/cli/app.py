@@ -17,8 +17,8 @@ from rich.text import Text
 import analysis
 from analysis.terminal.ranking_table import ranking_table
 from records.experiment import ExperimentFolder
-from search.interruption import Interruption, full_disk_interrupts, interruptible
-from search.settings import explain
+from search.interruption import Interruption, allow_interruption, interrupt_on_full_disk
+from search.settings import explain_invalid
 from trainable.errors import TrialError
 
 app = typer.Typer(
@@ -83,18 +83,18 @@ def _show_log(context: typer.Context) -> None:
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
+def refuse_invalid_requests() -> Iterator[None]:
     """Turns the ValueError of a request that cannot be met into one line and exit code 2."""
     try:
         yield
     except ValueError as error:
-        text = explain(error) if isinstance(error, ValidationError) else str(error)
+        text = explain_invalid(error) if isinstance(error, ValidationError) else str(error)
         log.error("%s", " ".join(text.split()))
         raise typer.Exit(2) from error
 
 
 @contextmanager
-def writable(to: Path) -> Iterator[None]:
+def refuse_unwritable(to: Path) -> Iterator[None]:
     """Turns an OSError in writing to `to` into the ValueError of a request that cannot be met."""
     try:
         yield
@@ -104,7 +104,7 @@ def writable(to: Path) -> Iterator[None]:
 
 
 @contextmanager
-def ending(
+def end_gracefully(
     folder: ExperimentFolder, time_budget: float | None = None, *, address: str | None = None, data: str | None = None
 ) -> Iterator[None]:
     """Stops what runs inside when it is told to or the time budget is spent, and says how to resume it.
@@ -116,7 +116,7 @@ def ending(
         data: new location of the data, if it has moved.
     """
     try:
-        with interruptible(time_budget), full_disk_interrupts(), _quiet_optuna():
+        with allow_interruption(time_budget), interrupt_on_full_disk(), _quiet_optuna():
             yield
     except TrialError as error:
         log.error("%s", error)
@@ -151,9 +151,9 @@ def _quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(verbosity)
 
 
-def load(storage: Path, name: str) -> analysis.Experiment:
+def load_experiment(storage: Path, name: str) -> analysis.Experiment:
     """The experiment `name`; its problems go to stderr."""
-    with refusing():
+    with refuse_invalid_requests():
         experiment = analysis.load(ExperimentFolder.find(storage, name).path)
     for problem in experiment.problems:
         log.warning("%s", problem)
@@ -162,9 +162,9 @@ def load(storage: Path, name: str) -> analysis.Experiment:
 
 def print_ranking(folder: ExperimentFolder, *, empty_is_failure: bool = True) -> analysis.Experiment:
     """Prints the ranking to stdout, and to stderr where the experiment is; returns the experiment."""
-    experiment = load(folder.path.parent, folder.path.name)
+    experiment = load_experiment(folder.path.parent, folder.path.name)
     ranked = experiment.rank()
-    stdout().print(ranking_table(ranked, experiment.dense, experiment.dense_measure))
+    output_console().print(ranking_table(ranked, experiment.dense, experiment.dense_measure))
     log.info("experiment: %s", folder.path)
     if ranked.empty and empty_is_failure:
         log.error("no trial completed; `alphaprune status` shows why")
@@ -172,7 +172,7 @@ def print_ranking(folder: ExperimentFolder, *, empty_is_failure: bool = True) ->
     return experiment
 
 
-def stdout() -> Console:
+def output_console() -> Console:
     """Where data is printed."""
     # A pipe has no width of its own, and 80 columns would fold the table.
     return Console(width=None if sys.stdout.isatty() else 120, highlight=False)

@@ -22,13 +22,13 @@ from search.cli.app import (
     TimeBudget,
     app,
     console,
-    ending,
+    end_gracefully,
     log,
     print_ranking,
-    refusing,
+    refuse_invalid_requests,
 )
-from search.interruption import seconds
-from search.settings import ControlSettings, Settings, SpaceSettings, preset_summaries, read_preset, resolve
+from search.interruption import parse_duration
+from search.settings import ControlSettings, Settings, SpaceSettings, preset_summaries, read_preset, resolve_settings
 
 if TYPE_CHECKING:
     from search.backends.base import Backend
@@ -67,10 +67,10 @@ def run(
         "resources.concurrency": concurrency,
         "resources.gpus_per_trial": gpus_per_trial,
     }
-    with refusing():
+    with refuse_invalid_requests():
         values = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
-        settings = resolve(read_preset(preset), [*overrides, *values])
-    _run(settings, preset, name, storage, Place(local, address, tensorboard), time_budget)
+        settings = resolve_settings(read_preset(preset), [*overrides, *values])
+    _run_search(settings, preset, name, storage, SearchPlace(local, address, tensorboard), time_budget)
 
 
 @app.command()
@@ -91,25 +91,25 @@ def trial(
     if number is not None:
         from search.followups.recompute import recompute_trial
 
-        with refusing():
+        with refuse_invalid_requests():
             if overrides or name:
                 raise ValueError("--set and --name are for CONFIG.toml only; a recorded trial is recomputed as it was")
             rows = recompute_trial(ExperimentFolder.find(storage, target), number, data=data)
         for row in rows:
             typer.echo(json.dumps(row.as_values()))
         return
-    with refusing():
+    with refuse_invalid_requests():
         if not target.endswith(".toml"):
             raise ValueError(f"give the NUMBER of a trial in {target!r}, or a TOML file")
         sources = [f"data.source={json.dumps(data)}"] if data else []
-        settings = resolve(read_preset(target), [*overrides, *sources])
+        settings = resolve_settings(read_preset(target), [*overrides, *sources])
     alone = replace(
         settings,
         space=SpaceSettings("spaces.fixed:fixed"),
         controls=ControlSettings(kinds=()),
         search=replace(settings.search, trials=1),
     )
-    _run(alone, target, name, storage, Place(local=True))
+    _run_search(alone, target, name, storage, SearchPlace(local=True))
 
 
 @app.command()
@@ -127,12 +127,12 @@ def resume(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Continue an interrupted experiment, or extend a finished one."""
-    with refusing():
+    with refuse_invalid_requests():
         folder = ExperimentFolder.find(storage, name)
     resources = {"concurrency": concurrency, "gpus_per_trial": gpus_per_trial}
-    _resume(
+    _resume_search(
         folder,
-        Place(local, address, tensorboard),
+        SearchPlace(local, address, tensorboard),
         time_budget,
         trials=trials,
         resources={key: value for key, value in resources.items() if value is not None},
@@ -163,17 +163,17 @@ def branch(
     """
     from search.followups.branch import plan_branch
     from search.setup.creation import add_trials
-    from search.setup.driver_lock import driving
+    from search.setup.driver_lock import hold_driver_lock
 
-    with refusing():
+    with refuse_invalid_requests():
         folder = ExperimentFolder.find(storage, name)
         new = plan_branch(folder, number, at_alpha=at_alpha, overrides=overrides)
         if later:
-            with driving(folder):
+            with hold_driver_lock(folder):
                 add_trials(folder, [new])
     log.info("trial %d branches from trial %d", new.record.number, number)
     if not later:
-        _resume(folder, Place(local, address), time_budget, data=data, new=[new])
+        _resume_search(folder, SearchPlace(local, address), time_budget, data=data, new=[new])
 
 
 @app.command()
@@ -200,29 +200,29 @@ def confirm(
     from search.followups.confirm import plan_repeats
     from search.setup.creation import NewTrial
 
-    with refusing():
+    with refuse_invalid_requests():
         folder = ExperimentFolder.find(storage, name)
         new = [NewTrial(record) for record in plan_repeats(folder, top=top, seeds=seeds)]
     log.info(f"{len(new)} repeats with other seeds" if new else "all of them have already been repeated")
-    _resume(folder, Place(local, address), time_budget, data=data, new=new)
+    _resume_search(folder, SearchPlace(local, address), time_budget, data=data, new=new)
 
 
 @dataclass(frozen=True)
-class Place:
+class SearchPlace:
     """Where a search runs and what watches it, as the options say."""
 
     local: bool = False
     address: str | None = None
     tensorboard: bool = False
 
-    def backend(self) -> "Backend":
+    def create_backend(self) -> "Backend":
         # Imported here, as below: torch takes seconds, which `rank` and `status` should not.
         from search.backends.local import LocalBackend
         from search.backends.ray.backend import RayBackend
 
         return LocalBackend() if self.local else RayBackend(self.address)
 
-    def observers(self, folder: ExperimentFolder, settings: Settings) -> "list[SearchObserver]":
+    def create_observers(self, folder: ExperimentFolder, settings: Settings) -> "list[SearchObserver]":
         from search.observers.progress import ProgressDisplay
         from search.observers.tensorboard import TensorBoardFiles
 
@@ -230,31 +230,33 @@ class Place:
         return [ProgressDisplay(settings, console), *files]
 
 
-def _run(
-    settings: Settings, preset: str, name: str | None, storage: Path, place: Place, time_budget: str | None = None
+def _run_search(
+    settings: Settings, preset: str, name: str | None, storage: Path, place: SearchPlace, time_budget: str | None = None
 ) -> None:
-    with refusing():
+    with refuse_invalid_requests():
         from search.setup.creation import find_free_folder
 
-        budget = seconds(time_budget) if time_budget else None
+        budget = parse_duration(time_budget) if time_budget else None
         folder = find_free_folder(storage, preset, name)
-    with ending(folder, budget, address=place.address), refusing():
+    with end_gracefully(folder, budget, address=place.address), refuse_invalid_requests():
         from search.experiment import run as run_experiment
 
-        observers = place.observers(folder, settings)
-        run_experiment(settings, folder, place.backend(), preset=preset, observers=observers)
+        observers = place.create_observers(folder, settings)
+        run_experiment(settings, folder, place.create_backend(), preset=preset, observers=observers)
     _show_results(folder)
 
 
-def _resume(folder: ExperimentFolder, place: Place, time_budget: str | None, *, data: str | None, **how: Any) -> None:
-    with refusing():
-        budget = seconds(time_budget) if time_budget else None
-    with ending(folder, budget, address=place.address, data=data), refusing():
+def _resume_search(
+    folder: ExperimentFolder, place: SearchPlace, time_budget: str | None, *, data: str | None, **how: Any
+) -> None:
+    with refuse_invalid_requests():
+        budget = parse_duration(time_budget) if time_budget else None
+    with end_gracefully(folder, budget, address=place.address, data=data), refuse_invalid_requests():
         from search.experiment import resume as resume_experiment
         from search.setup.validation import recorded_settings
 
-        observers = place.observers(folder, recorded_settings(folder, folder.read()))
-        resume_experiment(folder, place.backend(), data=data, observers=observers, **how)
+        observers = place.create_observers(folder, recorded_settings(folder, folder.read_record()))
+        resume_experiment(folder, place.create_backend(), data=data, observers=observers, **how)
     _show_results(folder)
 
 

@@ -18,21 +18,21 @@ from search.cli.app import (
     Name,
     Storage,
     app,
-    ending,
-    load,
+    end_gracefully,
+    load_experiment,
     log,
+    output_console,
     print_ranking,
-    refusing,
-    stdout,
-    writable,
+    refuse_invalid_requests,
+    refuse_unwritable,
 )
-from search.settings import read_preset, resolve
+from search.settings import read_preset, resolve_settings
 
 # Longer lines are hard to read.
 MOST_COLUMNS = 100
 
 
-class Format(StrEnum):
+class RankFormat(StrEnum):
     table = "table"
     json = "json"
     csv = "csv"
@@ -60,8 +60,8 @@ def settings(
     """
     from search.setting_help import list_sections, to_json, to_text
 
-    with refusing():
-        sections = list_sections(None if preset is None else resolve(read_preset(preset)))
+    with refuse_invalid_requests():
+        sections = list_sections(None if preset is None else resolve_settings(read_preset(preset)))
     if form is StatusFormat.json:
         typer.echo(to_json(sections))
     else:
@@ -76,11 +76,11 @@ def status(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Show what is done and what is running."""
-    found = status_of(load(storage, name))
+    found = status_of(load_experiment(storage, name))
     if form is StatusFormat.json:
         typer.echo(status_json(found))
     else:
-        stdout().print(status_view(found))
+        output_console().print(status_view(found))
 
 
 @app.command()
@@ -94,20 +94,20 @@ def rank(
     ] = [],  # noqa: B006
     where: Annotated[str | None, typer.Option(help="Only trials that meet this, e.g. 'mac_sparsity >= 0.75'.")] = None,
     top: Annotated[int | None, typer.Option(help="Show only the top N.", min=1)] = None,
-    form: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.table,
+    form: Annotated[RankFormat, typer.Option("--format", help="Output format.")] = RankFormat.table,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Print the ranking and the Pareto front."""
-    experiment = load(storage, name)
-    with refusing():
-        ranked = experiment.rank(by or None, where, top, weights=_weights(weight) or None)
-    if form is Format.table:
-        stdout().print(ranking_table(ranked, experiment.dense, experiment.dense_measure))
+    experiment = load_experiment(storage, name)
+    with refuse_invalid_requests():
+        ranked = experiment.rank(by or None, where, top, weights=_parse_weights(weight) or None)
+    if form is RankFormat.table:
+        output_console().print(ranking_table(ranked, experiment.dense, experiment.dense_measure))
     else:
-        typer.echo((to_json if form is Format.json else to_csv)(ranked), nl=False)
+        typer.echo((to_json if form is RankFormat.json else to_csv)(ranked), nl=False)
 
 
-def _weights(texts: list[str]) -> dict[str, float]:
+def _parse_weights(texts: list[str]) -> dict[str, float]:
     weights = {}
     for text in texts:
         name, _, value = text.rpartition("=")
@@ -131,16 +131,16 @@ def measure(
 
     Measures the Pareto front and the controls unless told otherwise, again if they have been measured before.
     """
-    with refusing():
+    with refuse_invalid_requests():
         if top is not None and everything:
             raise ValueError("--top and --all exclude each other; give one of them")
         folder = ExperimentFolder.find(storage, name)
-    with ending(folder, address=address, data=data), refusing():
+    with end_gracefully(folder, address=address, data=data), refuse_invalid_requests():
         from search.backends.ray.backend import RayBackend
         from search.experiment import measure as measure_experiment
-        from search.followups.measure import Selection
+        from search.followups.measure import TrialSelection
 
-        measure_experiment(folder, RayBackend(address), Selection(top, everything, again=True), data=data)
+        measure_experiment(folder, RayBackend(address), TrialSelection(top, everything, again=True), data=data)
     print_ranking(folder)
 
 
@@ -156,13 +156,13 @@ def report(
 
     It holds the answer, the ranking, the figures and how everything was measured, and needs no network.
     """
-    experiment = load(storage, name)
-    with refusing():
+    experiment = load_experiment(storage, name)
+    with refuse_invalid_requests():
         if to is not None and not to.absolute().parent.is_dir():
             raise ValueError(f"--to must be in a folder that exists, but got {str(to)!r}")
         from analysis.report import write_report
 
-        with writable(to or experiment.path):
+        with refuse_unwritable(to or experiment.path):
             typer.echo(write_report(experiment, to))
 
 
@@ -178,17 +178,17 @@ def export(
 
     Its output is checked against that of the original.
     """
-    with refusing():
+    with refuse_invalid_requests():
         from search.followups.branch import find_trial
-        from trainable.network.export import export as export_network
+        from trainable.network.export import export_network as export_network
 
         trial = find_trial(ExperimentFolder.find(storage, name), number)
-        state = trial.read().state
+        state = trial.read_record().state
         if state != "complete":
             raise ValueError(f"NUMBER must be that of a complete trial, but trial {number} is {state}")
         try:
-            with writable(to):
-                difference = export_network(trial.model, to, form.value)
+            with refuse_unwritable(to):
+                difference = export_network(trial.model_path, to, form.value)
         except ArithmeticError as error:
             log.error("%s", error)
             raise typer.Exit(1) from error

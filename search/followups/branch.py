@@ -10,7 +10,7 @@ from records.epoch import EpochRow
 from records.experiment import ExperimentFolder
 from records.trial import Parent, TrialFolder, TrialRecord
 from search.sampling.controls import next_number
-from search.settings import resolve
+from search.settings import resolve_settings
 from search.setup.creation import NewTrial
 from search.setup.validation import recorded_settings
 from search.snapshot import TrialSnapshot
@@ -31,7 +31,7 @@ def plan_branch(folder: ExperimentFolder, number: int, *, at_alpha: float, overr
     """
     parent = TrialSnapshot.read(find_trial(folder, number))
     epoch = next((row.epoch for row in parent.rows if row.alpha <= at_alpha), None)
-    checkpoint = None if epoch is None else parent.folder.checkpoint(epoch)
+    checkpoint = None if epoch is None else parent.folder.checkpoint_path(epoch)
     inherited = None if checkpoint is None else _read_alphas(checkpoint)
     if epoch is None or checkpoint is None or inherited is None:
         raise ValueError(
@@ -39,27 +39,27 @@ def plan_branch(folder: ExperimentFolder, number: int, *, at_alpha: float, overr
             + ("its alpha never came so low" if epoch is None else f"that is epoch {epoch}, which has none")
             + f", but got {at_alpha}; {_list_checkpoints(parent.folder, parent.rows)}"
         )
-    config = replace(_override(parent.config, overrides), begun=inherited)
+    config = replace(_override_config(parent.config, overrides), begun=inherited)
     if config.pruning != parent.config.pruning:
         raise ValueError("--set must leave pruning as it is: a branch has the channels of the trial it starts from")
-    numbers = [trial.number for trial in folder.trials()]
-    new = next_number(numbers, recorded_settings(folder, folder.read()))
+    numbers = [trial.number for trial in folder.trial_folders()]
+    new = next_number(numbers, recorded_settings(folder, folder.read_record()))
     origin = Parent(number=number, epoch=epoch, alpha=inherited[-1])
     return NewTrial(TrialRecord(new, as_json(config), parent=origin), checkpoint)
 
 
 def find_trial(folder: ExperimentFolder, number: int) -> TrialFolder:
     """The folder of trial `number`; raises ValueError saying which there are where there is no such trial."""
-    trial = folder.trial(number)
+    trial = folder.trial_folder(number)
     if not trial.path.is_dir():
-        numbers = [each.number for each in folder.trials()]
+        numbers = [each.number for each in folder.trial_folders()]
         there = f"0 to {max(numbers)}" if numbers else "none yet"
         raise ValueError(f"NUMBER must be that of a trial of {folder.path.name!r} ({there}), but got {number}")
     return trial
 
 
-def _override(config: TrialConfig, overrides: list[str]) -> TrialConfig:
-    return resolve({"trial": as_json(config)}, [f"trial.{override}" for override in overrides]).trial
+def _override_config(config: TrialConfig, overrides: list[str]) -> TrialConfig:
+    return resolve_settings({"trial": as_json(config)}, [f"trial.{override}" for override in overrides]).trial
 
 
 def _read_alphas(checkpoint: Path) -> tuple[float, ...] | None:
@@ -73,7 +73,7 @@ def _read_alphas(checkpoint: Path) -> tuple[float, ...] | None:
 
 def _list_checkpoints(parent: TrialFolder, rows: Sequence[EpochRow]) -> str:
     alphas = {row.epoch: row.alpha for row in rows}
-    epochs = sorted(map(parent.epoch_of, filter(_read_alphas, parent.checkpoints())))
+    epochs = sorted(map(parent.checkpoint_epoch, filter(_read_alphas, parent.list_checkpoints())))
     if not epochs:
         return "it has none; search.keep_at_alpha says which a search keeps"
     listed = ", ".join(f"{alphas.get(epoch, 0.0):.4g} (epoch {epoch})" for epoch in epochs)

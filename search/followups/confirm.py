@@ -39,7 +39,7 @@ def plan_repeats(folder: ExperimentFolder, *, top: int | None, seeds: int) -> li
     snapshot = Snapshot.read(folder)
     trials = {trial.number: trial for trial in snapshot.trials}
     there = {(trial.record.confirms, trial.config.seed) for trial in snapshot.trials}
-    new = next_number(snapshot.numbers, recorded_settings(folder, folder.read()))
+    new = next_number(snapshot.numbers, recorded_settings(folder, folder.read_record()))
     repeats: list[TrialRecord] = []
     for number in originals:
         record, config = trials[number].record, trials[number].config

@@ -21,7 +21,7 @@ BUSY = 0.1
 
 
 @dataclass(frozen=True)
-class Selection:
+class TrialSelection:
     """Which complete trials are measured: those on the front, the controls and what the report compares with them; or
     the `top` ranked and the controls; or `everything`. Repeats with other seeds only run the test set. `again`: also
     what has been measured before."""
@@ -31,7 +31,7 @@ class Selection:
     again: bool = False
 
 
-def select_trials(folder: ExperimentFolder, selection: Selection) -> list[int]:
+def select_trials(folder: ExperimentFolder, selection: TrialSelection) -> list[int]:
     """The numbers of the trials to measure, in their order."""
     experiment = analysis.load(folder.path)
     trials = experiment.trials
@@ -44,7 +44,9 @@ def select_trials(folder: ExperimentFolder, selection: Selection) -> list[int]:
         if not selection.top:
             numbers.update(compared_trials(trials, experiment.record.data))
     return sorted(
-        int(number) for number in numbers if selection.again or not folder.trial(int(number)).measurement_path.exists()
+        int(number)
+        for number in numbers
+        if selection.again or not folder.trial_folder(int(number)).measurement_path.exists()
     )
 
 
@@ -70,10 +72,12 @@ def measure_trials(
     before: Measurement | None = None
     measured = 0
     for count, number in enumerate(numbers, start=1):
-        trial = folder.trial(number)
+        trial = folder.trial_folder(number)
         try:
-            light = trial.read().kind == "repeat"
-            found = measure_network(trial.model.resolve(), folder.dense.resolve(), test, light=light, before=before)
+            light = trial.read_record().kind == "repeat"
+            found = measure_network(
+                trial.model_path.resolve(), folder.dense_path.resolve(), test, light=light, before=before
+            )
             write_json(trial.measurement_path, asdict(found))
         except (TrialError, ValueError, OSError) as error:
             if isinstance(error, OSError) and is_full_disk(error):
@@ -82,7 +86,7 @@ def measure_trials(
             continue
         measured += 1
         before = before if light else found
-        log.info("trial %d measured: %s (%d of %d)", number, summarize(found), count, len(numbers))
+        log.info("trial %d measured: %s (%d of %d)", number, summarize_measurement(found), count, len(numbers))
         if found.alone is False:
             log.warning(
                 "no lock was available on the machine that measured trial %d, so training there was not paused, and "
@@ -99,7 +103,7 @@ def measure_trials(
     return measured
 
 
-def summarize(found: Measurement) -> str:
+def summarize_measurement(found: Measurement) -> str:
     """A measurement in a few words."""
     parts = []
     if found.pruned and found.pruned.test and found.pruned.test.accuracy is not None:

@@ -22,16 +22,16 @@ def recompute_trial(folder: ExperimentFolder, number: int, *, data: str | None) 
     Raises:
         ValueError: if there is no such trial, or the data is not what the experiment was run on.
     """
-    experiment = folder.read()
+    experiment = folder.read_record()
     settings = recorded_settings(folder, experiment)
     recorded = TrialSnapshot.read(find_trial(folder, number))
     if recorded.record.kind == "branch":
         raise ValueError(f"NUMBER must not be a branch, which starts from a checkpoint of its own, but got {number}")
     loaded = read_recorded_data(folder, experiment, settings, data)
-    trial = Trial(recorded.config, loaded, load_dense(folder.dense), threads=settings.resources.cpus_per_trial)
+    trial = Trial(recorded.config, loaded, load_dense(folder.dense_path), threads=settings.resources.cpus_per_trial)
 
     def run_epochs() -> Iterator[EpochRow]:
-        while not trial.finished:
+        while not trial.is_finished:
             yield trial.run_epoch()
 
     return run_epochs()

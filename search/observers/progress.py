@@ -79,7 +79,7 @@ class ProgressDisplay(SearchObserver):
         self._epochs_left -= trial.own_epochs - trial.own_epochs_done
         self._count_end(trial)
         text = _end_line(trial)
-        log.info("%s", text if self._bar is not None else f"{text} ({self._state()})")
+        log.info("%s", text if self._bar is not None else f"{text} ({self._describe_state()})")
         self._update_bar()
 
     def room_changed(self, trials: int, waiting: int) -> None:
@@ -102,7 +102,7 @@ class ProgressDisplay(SearchObserver):
             self._best_accuracy = trial.rows[-1].pruned_val_accuracy
             self._best = f"best {self._best_accuracy:.4f} (trial {trial.number})"
 
-    def _state(self) -> str:
+    def _describe_state(self) -> str:
         done = self._epochs - self._epochs_left
         parts = [f"{self._ended} of {self._planned} trials", f"{done} of {self._epochs} epochs"]
         if self._best:
@@ -119,7 +119,7 @@ class ProgressDisplay(SearchObserver):
                 description="trials",
                 completed=self._epochs - self._epochs_left,
                 total=self._epochs,
-                state=self._state(),
+                state=self._describe_state(),
             )
 
 

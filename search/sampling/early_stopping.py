@@ -67,11 +67,11 @@ class SuccessiveHalving:
 
         A trial that comes to a rung again counts once, with its latest values.
         """
-        self.remember(number, [row])
+        self.remember_rows(number, [row])
         rung = self.rungs.get(row.epoch)
-        return rung is None or _among_best(rung.values(), rung[number], ceil(len(rung) / self._reduction))
+        return rung is None or _is_among_best(rung.values(), rung[number], ceil(len(rung) / self._reduction))
 
-    def remember(self, number: int, rows: Iterable[EpochRow]) -> None:
+    def remember_rows(self, number: int, rows: Iterable[EpochRow]) -> None:
         """Takes up the rungs that trial `number` came to, as `rows` have them, without deciding anything.
 
         Later decisions are those of an object that has seen the same trials live, in whatever order.
@@ -81,7 +81,7 @@ class SuccessiveHalving:
                 self.rungs[row.epoch][number] = tuple(-float(getattr(row, column)) for column in self._columns)
 
 
-def _among_best(points: Collection[Point], own: Point, quota: int) -> bool:
+def _is_among_best(points: Collection[Point], own: Point, quota: int) -> bool:
     """Whether fewer than `quota` of `points` come before `own`, which is one of them."""
     finite = [point for point in points if all(map(isfinite, point))]
     if not all(map(isfinite, own)):
@@ -94,14 +94,14 @@ def _among_best(points: Collection[Point], own: Point, quota: int) -> bool:
     for rank in range(int(ranks.max()) + 1):
         front = [point for point, its in zip(known, ranks, strict=True) if its == rank]
         if own in front:
-            return len(front) <= quota or own in islice(_net(front, known), quota)
+            return len(front) <= quota or own in islice(_order_by_epsilon_net(front, known), quota)
         quota -= sum(trials[point] for point in front)
         if quota <= 0:
             break
     return False
 
 
-def _net(front: Sequence[Point], points: Sequence[Point]) -> Iterator[Point]:
+def _order_by_epsilon_net(front: Sequence[Point], points: Sequence[Point]) -> Iterator[Point]:
     """`front` in the order of its epsilon-net: its first point, then always the farthest from all before it.
 
     Distances are Euclidean, squared, each objective scaled by its range over `points`.

@@ -19,7 +19,7 @@ def restore_early_stopping(
     stopping = SuccessiveHalving(search.early_stopping, objectives=search.objectives, epochs=settings.trial.epochs)
     searched = [trial for trial in snapshot.trials if trial.record.kind == "searched"]
     for trial in searched:
-        stopping.remember(trial.number, trial.rows)
+        stopping.remember_rows(trial.number, trial.rows)
     to_stop = [
         trial
         for trial in searched

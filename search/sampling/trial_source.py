@@ -94,14 +94,14 @@ class TrialSource:
         self._waiting_controls = deque(number for number in controls if number not in snapshot.numbers)
 
     @property
-    def planned(self) -> int:
+    def planned_trials(self) -> int:
         """Trials in all, with controls, branches and repeats."""
         return len(self._controls) + self._settings.search.trials + self._added
 
     @property
     def common_error(self) -> str | None:
         """The most common error if all trials that ended so far have failed; nothing is handed out then."""
-        if self._errors.total() == self._ended >= max(1, min(FAILURES_TO_END, self.planned)):
+        if self._errors.total() == self._ended >= max(1, min(FAILURES_TO_END, self.planned_trials)):
             return self._errors.most_common(1)[0][0]
         return None
 
@@ -117,7 +117,7 @@ class TrialSource:
         if self._waiting_controls:
             number = self._waiting_controls.popleft()
             kind, config = self._controls[number]
-            return self._create(TrialRecord(number, as_json(config), control=kind))
+            return self._create_record(TrialRecord(number, as_json(config), control=kind))
         if self._searched >= self._settings.search.trials:
             return None
         asked = self._ask_study()
@@ -127,7 +127,7 @@ class TrialSource:
         trial, config = asked
         distributions = {name: distribution_to_json(each) for name, each in trial.distributions.items()}
         record = TrialRecord(self._next_number, as_json(config), params=trial.params, distributions=distributions)
-        self._create(record)
+        self._create_record(record)
         self._study_numbers[record.number] = trial.number
         self._next_number, self._searched = self._next_number + 1, self._searched + 1
         self._observer.trial_asked(self._study_trial(trial.number))
@@ -137,15 +137,15 @@ class TrialSource:
         """Learns how trial `number` ended, as it is recorded, and tells the study, if that asked for it."""
         trial = None
         try:
-            trial = TrialSnapshot.read(self._folder.trial(number))
+            trial = TrialSnapshot.read(self._folder.trial_folder(number))
         except ValueError as error:
             log.warning("%s; the trial is left alone", error)
         else:
             self._count_end(trial.record)
         self._observer.trial_ended(number, trial, self._tell_study(number, trial))
 
-    def _create(self, record: TrialRecord) -> TrialRecord:
-        self._folder.trial(record.number).create(record)
+    def _create_record(self, record: TrialRecord) -> TrialRecord:
+        self._folder.trial_folder(record.number).create(record)
         return record
 
     def _count_end(self, record: TrialRecord) -> None:
@@ -185,7 +185,9 @@ class TrialSource:
             self._study_numbers[trial.number] = len(frozen)
             self._configs.add(trial.config)
             running = trial.record.state == "running"
-            values, reported = (None, {}) if running else (self._values(trial), self._reported(trial))
+            values, reported = (
+                (None, {}) if running else (self._objective_values(trial), self._accuracy_by_epoch(trial))
+            )
             frozen.append(trial_of(trial.record, values, reported))
         self.study.add_trials(frozen)
 
@@ -193,8 +195,8 @@ class TrialSource:
         if number not in self._study_numbers:
             return None
         study_number = self._study_numbers[number]
-        values = None if trial is None else self._values(trial)
-        reported = {} if trial is None else self._reported(trial)
+        values = None if trial is None else self._objective_values(trial)
+        reported = {} if trial is None else self._accuracy_by_epoch(trial)
         if values is not None:
             state = TrialState.COMPLETE
         else:
@@ -209,7 +211,7 @@ class TrialSource:
         # `study.trials` would copy every trial deeply.
         return self.study.get_trials(deepcopy=False)[number]
 
-    def _values(self, trial: TrialSnapshot) -> list[float] | None:
+    def _objective_values(self, trial: TrialSnapshot) -> list[float] | None:
         """The objectives of a complete trial, else None; also if they are lost: an earlier epoch's must not pass."""
         if trial.record.state != "complete" or trial.is_result_lost or trial.record.cut is None:
             return None
@@ -220,7 +222,7 @@ class TrialSource:
         }
         return [float(reached[name]) for name in self._settings.search.objectives]
 
-    def _reported(self, trial: TrialSnapshot) -> dict[int, float]:
+    def _accuracy_by_epoch(self, trial: TrialSnapshot) -> dict[int, float]:
         """Accuracy by epoch where it is the one objective.
 
         With several, none are told: Optuna 5's TPE fails at the next ask when a PRUNED trial of such a study has any.

@@ -19,15 +19,15 @@ def remove_leftovers(folder: ExperimentFolder, snapshot: Snapshot, keep_at_alpha
     The caller holds the experiment's lock. A worker that outlived its driver and is writing right now is stopped by it.
     """
     trials = folder.trials_path
-    for place in (folder.path, folder.dense, trials, *trials.glob("*"), *trials.glob("*/model")):
+    for place in (folder.path, folder.dense_path, trials, *trials.glob("*"), *trials.glob("*/model")):
         for path in place.iterdir() if place.is_dir() else ():
             if _ASIDE.fullmatch(path.name):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    if (folder.dense / DENSE_NAME).exists():
-        (folder.dense / "checkpoint.pt").unlink(missing_ok=True)
+    if (folder.dense_path / DENSE_NAME).exists():
+        (folder.dense_path / "checkpoint.pt").unlink(missing_ok=True)
     for trial in snapshot.trials:
         # A failed one may be tried again, from its newest; and rows that are damaged do not say which are to be kept.
         if trial.record.state in ("complete", "stopped"):
-            checkpoints = trial.folder.checkpoints()
-            if checkpoints and trial.folder.epoch_of(checkpoints[0]) <= len(trial.rows):
+            checkpoints = trial.folder.list_checkpoints()
+            if checkpoints and trial.folder.checkpoint_epoch(checkpoints[0]) <= len(trial.rows):
                 drop_checkpoints(trial.folder, trial.rows, keep_at_alpha, newest=0)

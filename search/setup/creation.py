@@ -83,7 +83,7 @@ def create_experiment(folder: ExperimentFolder, settings: Settings, data: Data, 
     aside = ExperimentFolder(folder.path.with_name(f".{folder.path.name}.{secrets.token_hex(4)}"))
     aside.path.mkdir(parents=True)
     try:
-        aside.write(record)
+        aside.write_record(record)
         aside.path.rename(folder.path)
     except OSError as error:
         shutil.rmtree(aside.path, ignore_errors=True)
@@ -99,13 +99,13 @@ def add_trials(folder: ExperimentFolder, new: Sequence[NewTrial]) -> list[TrialS
         ValueError: if one of their numbers has been taken in the meantime.
     """
     for trial in new:
-        if folder.trial(trial.record.number).path.exists():
+        if folder.trial_folder(trial.record.number).path.exists():
             raise ValueError(
                 f"{folder.path.name!r} got new trials while this command was being prepared; give it once more"
             )
     added = []
     for trial in new:
-        files = folder.trial(trial.record.number)
+        files = folder.trial_folder(trial.record.number)
         files.create(trial.record, trial.checkpoint)
         added.append(TrialSnapshot(files, trial.record, trial_config(trial.record.config), []))
     return added

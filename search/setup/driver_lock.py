@@ -12,7 +12,7 @@ from records.files import now
 
 
 @contextmanager
-def driving(folder: ExperimentFolder) -> Iterator[None]:
+def hold_driver_lock(folder: ExperimentFolder) -> Iterator[None]:
     """Holds the experiment's lock; the operating system gives it up when this process is gone, however it goes.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from search.backends.base import Node, TrialResources
 from search.settings import Settings
-from trainable.network.vgg16 import dense_widths, parameters
+from trainable.network.vgg16 import dense_widths, count_parameters
 from trainable.recorded_trial import KEPT_CHECKPOINTS
 
 FLOAT32_BYTES = 4
@@ -18,7 +18,7 @@ CHECKPOINTS_AT_ONCE = KEPT_CHECKPOINTS + 1
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """What a search is about to do; as `str`, three lines for people.
 
     nodes, cpus, gpus: of the cluster. concurrency: trials at once, each with cpus_per_trial and gpus_per_trial.
@@ -38,15 +38,17 @@ class Plan:
     disk_bytes: int
 
     def __str__(self) -> str:
-        gpus = f" and {_count(self.gpus, 'GPU')}" if self.gpus else ""
-        gpus_each = f" and {_count(self.gpus_per_trial, 'GPU')}" if self.gpus_per_trial else ""
-        dense = f", after {_count(self.dense_epochs, 'epoch')} for the dense network" if self.dense_epochs else ""
+        gpus = f" and {_format_count(self.gpus, 'GPU')}" if self.gpus else ""
+        gpus_each = f" and {_format_count(self.gpus_per_trial, 'GPU')}" if self.gpus_per_trial else ""
+        dense = (
+            f", after {_format_count(self.dense_epochs, 'epoch')} for the dense network" if self.dense_epochs else ""
+        )
         return "\n".join(
             (
-                f"{_count(self.nodes, 'node')} with {_count(self.cpus, 'CPU')}{gpus}: "
-                f"{_count(self.concurrency, 'trial')} at once, each on {_count(self.cpus_per_trial, 'CPU')}{gpus_each}",
-                f"{_count(self.trials, 'trial')}, at most {_count(self.trial_epochs, 'epoch')} in total{dense}",
-                f"about {_size(self.disk_bytes)} of disk space",
+                f"{_format_count(self.nodes, 'node')} with {_format_count(self.cpus, 'CPU')}{gpus}: "
+                f"{_format_count(self.concurrency, 'trial')} at once, each on {_format_count(self.cpus_per_trial, 'CPU')}{gpus_each}",
+                f"{_format_count(self.trials, 'trial')}, at most {_format_count(self.trial_epochs, 'epoch')} in total{dense}",
+                f"about {_format_size(self.disk_bytes)} of disk space",
             )
         )
 
@@ -59,7 +61,7 @@ def plan_search(
     classes: int,
     dense_epochs: int,
     trials_left: int,
-) -> Plan:
+) -> SearchPlan:
     """The plan of a search, from numbers alone.
 
     Args:
@@ -71,12 +73,12 @@ def plan_search(
         trials_left: that have not ended, controls included.
     """
     running = min(share.concurrency, trials_left)
-    dense_bytes = FLOAT32_BYTES * parameters(dense_widths(settings.dense.width), classes)
+    dense_bytes = FLOAT32_BYTES * count_parameters(dense_widths(settings.dense.width), classes)
     # As if the amount were of the parameters. Of MACs it is, too, within a few hundredths, on trained networks.
     model_bytes = (1 - _least_amount(settings)) * dense_bytes
     checkpoints = running * CHECKPOINTS_AT_ONCE + trials_left * len(settings.search.keep_at_alpha)
     disk_bytes = dense_bytes + trials_left * model_bytes + checkpoints * CHECKPOINT_COPIES * dense_bytes
-    return Plan(
+    return SearchPlan(
         nodes=len(nodes),
         cpus=sum(node.cpus for node in nodes),
         gpus=sum(node.gpus for node in nodes),
@@ -90,7 +92,7 @@ def plan_search(
     )
 
 
-def check_disk(plan: Plan, storage: Path, *, there_bytes: int = 0) -> None:
+def check_disk(plan: SearchPlan, storage: Path, *, there_bytes: int = 0) -> None:
     """Raises ValueError if the file system that `storage` is on, or will be, has less room than the plan needs.
 
     there_bytes: what stands on it already of what the plan needs.
@@ -99,8 +101,8 @@ def check_disk(plan: Plan, storage: Path, *, there_bytes: int = 0) -> None:
     free = shutil.disk_usage(there).free
     if free + there_bytes < plan.disk_bytes:
         raise ValueError(
-            f"--storage must have about {_size(plan.disk_bytes)} free for this search, but {str(storage)!r} has "
-            f"{_size(free)}; make room, choose another, or lower --trials, --width or --concurrency"
+            f"--storage must have about {_format_size(plan.disk_bytes)} free for this search, but {str(storage)!r} has "
+            f"{_format_size(free)}; make room, choose another, or lower --trials, --width or --concurrency"
         )
 
 
@@ -111,10 +113,10 @@ def _least_amount(settings: Settings) -> float:
     return min([*settings.controls.amounts, *(of_space or [settings.trial.pruning.amount])])
 
 
-def _count(number: float, what: str) -> str:
+def _format_count(number: float, what: str) -> str:
     return f"{number:,.10g} {what}{'' if number == 1 else 's'}"
 
 
-def _size(size_bytes: float) -> str:
+def _format_size(size_bytes: float) -> str:
     unit, name = (1e9, "GB") if size_bytes >= 1e9 else (1e6, "MB")
     return f"{size_bytes / unit:.1f} {name}"

@@ -9,12 +9,12 @@ import torch
 
 from records.experiment import ExperimentFolder, ExperimentRecord
 from search.sampling.controls import control_configs
-from search.settings import Settings, resolve
+from search.settings import Settings, resolve_settings
 from spaces.space import load_space
 from trainable.config import DataConfig, TrialConfig
 from trainable.data.dataset import Data, load_data
 from trainable.network.vgg16 import dense_widths
-from trainable.pruning.masks import choose
+from trainable.pruning.masks import choose_masks
 
 log = logging.getLogger("alphaprune")
 
@@ -33,7 +33,7 @@ def check_settings(settings: Settings) -> Callable[[optuna.Trial, TrialConfig], 
     samples = [space(study.ask(), settings.trial) for _ in range(SAMPLES if settings.search.trials else 0)]
     ones = [torch.ones(width) for width in dense_widths(settings.dense.width)]
     for config in (*(config for _, config in control_configs(settings)), *samples):
-        choose(ones, config.pruning, classes=10)
+        choose_masks(ones, config.pruning, classes=10)
         if config.epochs != settings.trial.epochs:
             raise ValueError(
                 f"the space must leave trial.epochs as it is, or trials do not compare, but it made "
@@ -45,7 +45,7 @@ def check_settings(settings: Settings) -> Callable[[optuna.Trial, TrialConfig], 
 def recorded_settings(folder: ExperimentFolder, record: ExperimentRecord) -> Settings:
     """The settings in an experiment's record; raises ValueError naming the file if they are not sound."""
     try:
-        return resolve(record.settings)
+        return resolve_settings(record.settings)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{folder.record_path} is damaged: {error}") from error
 

@@ -19,7 +19,7 @@ def two(builder: ExperimentBuilder, other: ExperimentBuilder) -> Two:
     others = {"trial": {"epochs": 9, "lr": {"policy": "cosine", "peak": 0.1}}, "controls": {"amounts": [0.5]}}
     for each, values, torch in ((builder, settings, "2.15.0"), (other, others, "2.16.0")):
         versions = {"torch": torch, "optuna": "5.0.0"}
-        each.folder.write(replace(each.folder.read(), settings=values, versions=versions))
+        each.folder.write_record(replace(each.folder.read_record(), settings=values, versions=versions))
     return builder, other
 
 
@@ -93,7 +93,7 @@ def test_printed_it_is_a_text_for_people(two: Two) -> None:
 
 def test_accuracies_on_other_data_do_not_compare(two: Two) -> None:
     ours, _ = two
-    ours.folder.write(replace(ours.folder.read(), data=replace(DATA, name="digits", fingerprint="07")))
+    ours.folder.write_record(replace(ours.folder.read_record(), data=replace(DATA, name="digits", fingerprint="07")))
     assert "The data differ, so the accuracies cannot be compared." in repr(found(two))
 
 
@@ -122,7 +122,7 @@ def test_nothing_complete_is_said_in_words(two: Two) -> None:
 def test_records_cannot_steer_the_terminal(two: Two) -> None:
     ours, _ = two
     settings = {"a\x1b[2J\nb": "\x1b]0;title\x07", "long": "x" * 500}
-    ours.folder.write(replace(ours.folder.read(), name="de\x1bmo", settings=settings))
+    ours.folder.write_record(replace(ours.folder.read_record(), name="de\x1bmo", settings=settings))
     ours.add_trial(0, control="\x1b[31m")
     text = repr(found(two))
     assert "\x1b" not in text

@@ -79,7 +79,7 @@ def test_what_the_records_say_is_in_the_frames(builder: ExperimentBuilder) -> No
 def test_epochs_hold_every_row(builder: ExperimentBuilder) -> None:
     builder.add_trial(1)
     builder.add_trial(0, state="stopped", accuracies=(0.1, 0.2))
-    rows = [row for trial in builder.folder.trials() for row in trial.rows()]
+    rows = [row for trial in builder.folder.trial_folders() for row in trial.read_rows()]
     epochs = analysis.load(builder.path).epochs
     assert epochs["number"].tolist() == [0, 0, 1, 1, 1]
     assert epochs["epoch"].tolist() == [1, 2, 1, 2, 3]
@@ -127,7 +127,7 @@ def test_a_schedule_of_segments_is_kept_as_text(builder: ExperimentBuilder) -> N
 
 
 def test_without_a_dense_network_what_compares_with_it_is_unknown(builder: ExperimentBuilder) -> None:
-    (builder.folder.dense / "dense.json").unlink()
+    (builder.folder.dense_path / "dense.json").unlink()
     builder.add_trial(0, state="running", accuracies=(0.9,))
     experiment = analysis.load(builder.path)
     assert experiment.dense is None
@@ -167,7 +167,7 @@ def test_a_foreign_experiment_json_is_a_value_error_of_one_line(builder: Experim
 )
 def test_a_foreign_dense_json_is_a_problem(builder: ExperimentBuilder, text: str) -> None:
     builder.add_trial(0)
-    (builder.folder.dense / "dense.json").write_text(text)
+    (builder.folder.dense_path / "dense.json").write_text(text)
     experiment = analysis.load(builder.path)
     [problem] = experiment.problems
     assert problem.startswith("dense/dense.json is damaged: ")
@@ -269,7 +269,7 @@ def test_rows_that_are_no_file_are_a_problem(builder: ExperimentBuilder) -> None
 
 def test_a_complete_trial_whose_last_row_is_lost_has_no_outcome(builder: ExperimentBuilder) -> None:
     lost = builder.add_trial(0, accuracies=(0.5, 0.99, 0.99))
-    lost.replace_rows(lost.rows()[:-1])
+    lost.replace_rows(lost.read_rows()[:-1])
     builder.add_trial(1)
     experiment = analysis.load(builder.path)
     assert experiment.trials.loc[0, ["pruned_val_accuracy", "val_accuracy", "mac_sparsity"]].isna().all()
@@ -281,7 +281,7 @@ def test_a_complete_trial_whose_last_row_is_lost_has_no_outcome(builder: Experim
 
 def test_epochs_that_do_not_follow_one_another_are_a_problem(builder: ExperimentBuilder) -> None:
     trial = builder.add_trial(0)
-    last = trial.rows()[-1]
+    last = trial.read_rows()[-1]
     trial.append_row(last)
     trial.append_row(last)
     builder.add_trial(1)
@@ -413,7 +413,7 @@ def test_records_and_measurements_are_there_besides_the_frames(builder: Experime
         trials[2].record_path.unlink()
         with pytest.raises(ValueError, match=r"trial\.json is missing"):
             experiment.trial_record(2)
-    assert experiment.trial_record(0) == trials[0].read()
+    assert experiment.trial_record(0) == trials[0].read_record()
     measurement = experiment.measurement(0)
     assert measurement is not None
     assert measurement.pruned == make_measurement().pruned
@@ -436,7 +436,7 @@ def test_an_experiment_is_shown_on_one_line(builder: ExperimentBuilder, two: lis
     builder.add_trial(4, state="stopped", problems=["it was cold"])
     assert repr(analysis.load(two[0])) == "<Experiment 'demo': 3 trials (2 complete, 1 stopped), 1 problem>"
     assert repr(analysis.load(two)) == "<Experiments 'demo', 'other': 6 trials (5 complete, 1 stopped), 1 problem>"
-    builder.folder.write(replace(builder.folder.read(), name="a\nb\x1b[31m"))
+    builder.folder.write_record(replace(builder.folder.read_record(), name="a\nb\x1b[31m"))
     shutil.rmtree(builder.path / "trials")
     assert repr(analysis.load(builder.path)) == r"<Experiment 'a\nb\x1b[31m': 0 trials, 0 problems>"
 

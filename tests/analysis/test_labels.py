@@ -36,7 +36,7 @@ def test_a_label_says_what_a_trial_is(fields: dict[str, object], label: str) -> 
 def test_a_row_and_its_record_have_the_same_label(full: Experiment) -> None:
     folder = ExperimentFolder(full.path)
     for number in full.trials.index:
-        assert label_trial(full.trials, number).text == label_record(folder.trial(number).read())
+        assert label_trial(full.trials, number).text == label_record(folder.trial_folder(number).read_record())
 
 
 def test_a_ranking_has_the_labels_of_the_trials(full: Experiment) -> None:
@@ -55,6 +55,6 @@ def test_kinds_tell_what_the_study_asked_for(full: Experiment) -> None:
 
 
 def test_a_record_of_a_foreign_configuration_has_a_label_too(builder: ExperimentBuilder) -> None:
-    record = builder.add_trial(0).read()
+    record = builder.add_trial(0).read_record()
     for config in ({}, {"alpha": 3}, {"alpha": {"family": 3, "rate": "fast"}}):
         assert label_record(replace(record, config=config)) == "0 schedule unknown"

@@ -50,7 +50,7 @@ def searched(builder: ExperimentBuilder) -> ExperimentBuilder:
     builder.add_trial(8, parent=Parent(number=1, epoch=1))
     builder.add_trial(9, confirms=1, **asked(1.5))
     lost = builder.add_trial(10, **asked(4.5))
-    lost.replace_rows(lost.rows()[:-1])
+    lost.replace_rows(lost.read_rows()[:-1])
     return builder
 
 

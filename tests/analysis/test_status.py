@@ -79,8 +79,8 @@ def test_seconds_count_from_the_start_where_there_is_no_row(builder: ExperimentB
 
 
 def test_an_experiment_that_has_only_begun(builder: ExperimentBuilder) -> None:
-    (builder.folder.dense / "dense.json").unlink()
-    builder.folder.dense.rmdir()
+    (builder.folder.dense_path / "dense.json").unlink()
+    builder.folder.dense_path.rmdir()
     found = status(analysis.load(builder.path), AT)
     assert found.dense_val_accuracy is None
     assert found.best is None
@@ -107,7 +107,7 @@ def test_a_foreign_configuration_that_does_not_say_how_many_epochs(builder: Expe
 
 def test_a_complete_trial_of_unknown_outcome_is_not_the_best(builder: ExperimentBuilder) -> None:
     lost = builder.add_trial(0, accuracies=(0.99, 0.99, 0.99))
-    lost.replace_rows(lost.rows()[:1])
+    lost.replace_rows(lost.read_rows()[:1])
     found = status(analysis.load(builder.path), AT)
     assert found.best is None
     assert found.front_size == 0
@@ -131,7 +131,7 @@ def test_the_best_is_the_one_of_the_ranking(builder: ExperimentBuilder) -> None:
 
 def test_rows_that_vanished_since_they_were_loaded(half_way: ExperimentBuilder) -> None:
     experiment = analysis.load(half_way.path)
-    half_way.folder.trial(4).rows_path.unlink()
+    half_way.folder.trial_folder(4).rows_path.unlink()
     assert status(experiment, AT).running[0].seconds_since_row == 3 * 3600 + 5 * 60 + 5
 
 
@@ -149,11 +149,11 @@ def test_json_holds_all_of_it(half_way: ExperimentBuilder) -> None:
 
 
 def test_what_a_person_reads(half_way: ExperimentBuilder) -> None:
-    trial = half_way.folder.trial(1)
+    trial = half_way.folder.trial_folder(1)
     trial.rows_path.write_bytes(trial.rows_path.read_bytes() + b"{")
     half_way.add_trial(6, confirms=1, accuracies=(0.1, 0.2, 0.94))
     half_way.add_trial(7, parent=Parent(number=1, epoch=1), state="running", accuracies=(0.5,))
-    os.utime(half_way.folder.trial(7).rows_path, (AT.timestamp() - 7200,) * 2)
+    os.utime(half_way.folder.trial_folder(7).rows_path, (AT.timestamp() - 7200,) * 2)
     texts = [f"{width} columns\n{shown(half_way.path, width)}" for width in (80, 120)]
     assert_golden("status.txt", "\n".join(texts))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from records.dense import FILE_NAME, ROWS_NAME, DenseEpochRow, DenseRecord, read_dense_record, read_dense_rows
-from records.files import append_row, write_json
+from records.files import append_json_line, write_json
 
 RECORD = DenseRecord(
     hash="0123456789abcdef",
@@ -84,7 +84,7 @@ def test_a_missing_record_is_named(tmp_path: Path) -> None:
 def test_rows_are_read_up_to_the_first_that_is_none(tmp_path: Path) -> None:
     assert read_dense_rows(tmp_path) == []
     for row in ROWS:
-        append_row(tmp_path / ROWS_NAME, asdict(row))
+        append_json_line(tmp_path / ROWS_NAME, asdict(row))
     assert read_dense_rows(tmp_path) == ROWS
     whole = (tmp_path / ROWS_NAME).read_bytes()
     (tmp_path / ROWS_NAME).write_bytes(whole[:-9])

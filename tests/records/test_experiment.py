@@ -29,7 +29,7 @@ RECORD = ExperimentRecord(
 def folder(tmp_path: Path) -> ExperimentFolder:
     folder = ExperimentFolder(tmp_path / "search")
     folder.path.mkdir()
-    folder.write(RECORD)
+    folder.write_record(RECORD)
     return folder
 
 
@@ -40,7 +40,7 @@ def rewrite(folder: ExperimentFolder, **changed: Any) -> None:
 
 
 def test_a_record_comes_back_as_it_was(folder: ExperimentFolder) -> None:
-    assert folder.read() == RECORD
+    assert folder.read_record() == RECORD
 
 
 OPTIONAL = {
@@ -55,7 +55,7 @@ def test_what_older_records_may_lack() -> None:
 @pytest.mark.parametrize("missing", sorted(OPTIONAL))
 def test_a_record_from_before_a_field_was_added_is_read(folder: ExperimentFolder, missing: str) -> None:
     rewrite(folder, **{missing: None})
-    found = folder.read()
+    found = folder.read_record()
     default: Any = {"preset": "", "versions": {}, "created": found.created, "format": FIRST_FORMAT}[missing]
     assert found == replace(RECORD, **{missing: default})
 
@@ -64,21 +64,21 @@ def test_a_record_without_a_format_is_of_the_first(folder: ExperimentFolder, mon
     """Whatever the format of today is."""
     monkeypatch.setattr(experiment, "FORMAT", 7)
     rewrite(folder, format=None)
-    assert folder.read().format == 1
+    assert folder.read_record().format == 1
 
 
 def test_a_newer_format_is_refused_by_name(folder: ExperimentFolder) -> None:
     rewrite(folder, format=FORMAT + 1)
     expected = rf"^{folder.record_path} was written by a newer version of alphaprune \(format {FORMAT + 1}, and .*\)"
     with pytest.raises(ValueError, match=expected):
-        folder.read()
+        folder.read_record()
     with pytest.raises(ValueError, match=expected) as error:
         ExperimentFolder.find(folder.path.parent, "search")
     assert "\n" not in str(error.value)
     # What else is in it need not be what this version knows.
     folder.record_path.write_text(json.dumps({"format": FORMAT + 1, "name": ["search"]}))
     with pytest.raises(ValueError, match="written by a newer version"):
-        folder.read()
+        folder.read_record()
 
 
 @pytest.mark.parametrize("place", ["", "data"])
@@ -87,7 +87,7 @@ def test_a_field_that_is_unknown_may_be_of_a_newer_version(folder: ExperimentFol
     rewrite(folder, **({"data": {**asdict(RECORD.data), "labels": 3}} if place else {"labels": 3}))
     expected = rf"^{folder.record_path} is damaged: (data\.)?labels is no field .* a newer version may have written it$"
     with pytest.raises(ValueError, match=expected):
-        folder.read()
+        folder.read_record()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_damaged_record_is_named_and_still_found(folder: ExperimentFolder, con
     """Whoever asks for the experiment is told what is wrong with it, and not that there is none."""
     folder.record_path.write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: ") as error:
-        folder.read()
+        folder.read_record()
     assert "\n" not in str(error.value)
     assert ExperimentFolder.find(folder.path.parent, "search") == folder
 
@@ -107,24 +107,24 @@ def test_a_damaged_record_is_named_and_still_found(folder: ExperimentFolder, con
 def test_a_missing_record_is_named(tmp_path: Path) -> None:
     folder = ExperimentFolder(tmp_path / "none")
     with pytest.raises(ValueError, match=rf"^{folder.record_path} is missing$"):
-        folder.read()
+        folder.read_record()
 
 
 def test_trials_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     experiment = ExperimentFolder(tmp_path)
-    assert list(experiment.trials()) == []
+    assert list(experiment.trial_folders()) == []
     for number in (100, 12, 3):
-        experiment.trial(number).create(TrialRecord(number, {}))
+        experiment.trial_folder(number).create(TrialRecord(number, {}))
     (tmp_path / "trials" / "notes").mkdir()
     assert experiment.trial_names() == ["00003", "00012", "00100"]
-    assert [folder.read().number for folder in experiment.trials()] == [3, 12, 100]
-    assert experiment.trial(12).path == tmp_path / "trials" / "00012"
+    assert [folder.read_record().number for folder in experiment.trial_folders()] == [3, 12, 100]
+    assert experiment.trial_folder(12).path == tmp_path / "trials" / "00012"
 
 
 def test_trials_that_cannot_be_listed_are_not_taken_for_none(tmp_path: Path) -> None:
     (tmp_path / "trials").write_text("a file")
     with pytest.raises(ValueError, match=rf"^{tmp_path}/trials cannot be read: Not a directory$"):
-        list(ExperimentFolder(tmp_path).trials())
+        list(ExperimentFolder(tmp_path).trial_folders())
 
 
 def test_find_says_what_is_there(tmp_path: Path) -> None:

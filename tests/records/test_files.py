@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from records.files import append_row, read_json, read_rows, replace_file, replace_rows, write_json
+from records.files import append_json_line, read_json, read_json_lines, replace_file, replace_json_lines, write_json
 from records.trial import TrialFolder
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ ROWS: list[dict[str, Any]] = [
 
 def write_rows(path: Path) -> bytes:
     for row in ROWS:
-        append_row(path, row)
+        append_json_line(path, row)
     return path.read_bytes()
 
 
@@ -59,13 +59,13 @@ replace_file(path, write)
     ("moment", "whole"), [("half", b"old"), ("written", b"old"), ("renamed", b"new " * 100_000 + b"end")]
 )
 def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path, moment: str, whole: bytes) -> None:
-    path = TrialFolder(tmp_path).checkpoint(1)
+    path = TrialFolder(tmp_path).checkpoint_path(1)
     path.write_bytes(b"old")
     done = subprocess.run([sys.executable, "-c", WRITER, moment, str(path)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     assert path.read_bytes() == whole
     # What a killed writer leaves aside is not taken for a checkpoint.
-    assert TrialFolder(tmp_path).checkpoints() == [path]
+    assert TrialFolder(tmp_path).list_checkpoints() == [path]
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
@@ -98,9 +98,9 @@ def test_what_json_does_not_have_is_refused(tmp_path: Path, value: float) -> Non
     with pytest.raises(ValueError, match="Out of range float"):
         write_json(json_file, {"loss": [value]})
     with pytest.raises(ValueError, match="Out of range float"):
-        append_row(rows_file, {"epoch": 4, "loss": value})
+        append_json_line(rows_file, {"epoch": 4, "loss": value})
     with pytest.raises(ValueError, match="Out of range float"):
-        replace_rows(rows_file, [{"epoch": 1, "loss": value}])
+        replace_json_lines(rows_file, [{"epoch": 1, "loss": value}])
     assert read_json(json_file) == {"loss": 1.5}
     assert rows_file.read_bytes() == before
 
@@ -115,8 +115,8 @@ def test_a_damaged_json_file_is_named(tmp_path: Path, text: str) -> None:
 
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     assert write_rows(tmp_path / "epochs.jsonl").count(b"\n") == 3
-    assert read_rows(tmp_path / "epochs.jsonl") == ROWS
-    assert read_rows(tmp_path / "none.jsonl") == []
+    assert read_json_lines(tmp_path / "epochs.jsonl") == ROWS
+    assert read_json_lines(tmp_path / "none.jsonl") == []
 
 
 def test_a_line_torn_anywhere_costs_that_line_only(tmp_path: Path) -> None:
@@ -128,10 +128,10 @@ def test_a_line_torn_anywhere_costs_that_line_only(tmp_path: Path) -> None:
     for length in range(len(whole) + 1):
         path.write_bytes(whole[:length])
         left = ROWS[: sum(end <= length for end in ends)]
-        assert read_rows(path) == left, length
-        replace_rows(path, left)
-        append_row(path, {"epoch": 4})
-        assert read_rows(path) == [*left, {"epoch": 4}], length
+        assert read_json_lines(path) == left, length
+        replace_json_lines(path, left)
+        append_json_line(path, {"epoch": 4})
+        assert read_json_lines(path) == [*left, {"epoch": 4}], length
 
 
 @pytest.mark.parametrize("damage", [b"\xff\xfe", b"\0" * 64, b"[1]\n", b"3\n", b"\n", b'{"epoch": 4,\n'])
@@ -139,8 +139,8 @@ def test_reading_stops_at_the_first_damage(tmp_path: Path, damage: bytes) -> Non
     path = tmp_path / "epochs.jsonl"
     whole = write_rows(path)
     path.write_bytes(whole + damage + b'{"epoch": 5}\n')
-    assert read_rows(path) == ROWS
-    replace_rows(path, ROWS)
+    assert read_json_lines(path) == ROWS
+    replace_json_lines(path, ROWS)
     assert path.read_bytes() == whole
 
 
@@ -148,17 +148,17 @@ def test_reading_stops_at_the_first_damage(tmp_path: Path, damage: bytes) -> Non
 def test_replace_rows_leaves_just_these(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "epochs.jsonl"
     lines = write_rows(path).splitlines(keepends=True)
-    replace_rows(path, ROWS[:kept])
+    replace_json_lines(path, ROWS[:kept])
     assert path.read_bytes() == b"".join(lines[:kept])
-    replace_rows(tmp_path / "new.jsonl", ROWS)
-    assert read_rows(tmp_path / "new.jsonl") == ROWS
+    replace_json_lines(tmp_path / "new.jsonl", ROWS)
+    assert read_json_lines(tmp_path / "new.jsonl") == ROWS
 
 
 def test_replace_rows_touches_nothing_that_is_as_it_should_be(tmp_path: Path) -> None:
     path = tmp_path / "epochs.jsonl"
-    replace_rows(path, [])
+    replace_json_lines(path, [])
     assert not path.exists()
     write_rows(path)
     before = path.stat()
-    replace_rows(path, ROWS)
+    replace_json_lines(path, ROWS)
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)

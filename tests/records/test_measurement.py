@@ -8,10 +8,10 @@ import pytest
 
 from records.measurement import (
     BatchMemory,
-    Latency,
+    LatencyComparison,
     Measurement,
-    Memory,
     NetworkMeasurement,
+    NetworkMemory,
     Quartiles,
     TestRun,
     parse_measurement,
@@ -21,7 +21,7 @@ NETWORK = NetworkMeasurement(
     size_bytes=2000,
     macs=1000,
     parameters=500,
-    memory=Memory(
+    memory=NetworkMemory(
         weights_bytes=2000,
         activation_bytes=3000,
         batches=(
@@ -62,14 +62,14 @@ FULL = Measurement(
     allocator={"MALLOC_MMAP_MAX_": "0"},
     macs_counter="by hand",
     latency=(
-        Latency(
+        LatencyComparison(
             batch_size=1,
             pairs=30,
             dense_ms=Quartiles(median=2.0, q1=1.0, q3=3.0),
             pruned_ms=Quartiles(median=1.0, q1=0.5, q3=1.5),
             speedup=Quartiles(median=2.0, q1=2.0, q3=2.0),
         ),
-        Latency(batch_size=32),
+        LatencyComparison(batch_size=32),
     ),
     dense=NETWORK,
     pruned=NETWORK,

@@ -15,7 +15,7 @@ from examples import make_row
 
 from records.epoch import METRICS
 from records.experiment import ExperimentFolder
-from records.files import append_row, read_json, replace_rows
+from records.files import append_json_line, read_json, replace_json_lines
 from records.trial import Cut, FencedError, Parent, TrialFolder, TrialRecord
 
 ROOT = Path(__file__).parents[2]
@@ -52,9 +52,9 @@ FULL = TrialRecord(
 
 @pytest.mark.parametrize("record", [FULL, TrialRecord(number=0, config={})])
 def test_a_trial_record_comes_back_as_it_was(tmp_path: Path, record: TrialRecord) -> None:
-    folder = ExperimentFolder(tmp_path).trial(record.number)
+    folder = ExperimentFolder(tmp_path).trial_folder(record.number)
     folder.create(record)
-    assert folder.read() == record
+    assert folder.read_record() == record
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_record_from_before_a_field_was_added_is_read(tmp_path: Path, missing:
     folder.create(FULL)
     old = {name: value for name, value in asdict(FULL).items() if name != missing}
     folder.record_path.write_text(json.dumps(old))
-    found = folder.read()
+    found = folder.read_record()
     if missing == "created":
         assert found.created >= FULL.created
         found = replace(found, created=FULL.created)
@@ -114,21 +114,21 @@ def test_what_a_part_of_an_older_record_lacks_is_unknown(tmp_path: Path, part: s
     old = asdict(FULL)
     del old[part][missing]
     folder.record_path.write_text(json.dumps(old))
-    assert folder.read() == replace(FULL, **{part: replace(getattr(FULL, part), **{missing: None})})
+    assert folder.read_record() == replace(FULL, **{part: replace(getattr(FULL, part), **{missing: None})})
 
 
 def test_a_damaged_trial_record_is_named(tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path / "00012")
     folder.path.mkdir()
     with pytest.raises(ValueError, match=rf"^{folder.record_path} is missing$"):
-        folder.read()
-    folder.write(replace(FULL, number=13))
+        folder.read_record()
+    folder.write_record(replace(FULL, number=13))
     with pytest.raises(ValueError, match="is damaged: it is of trial 13"):
-        folder.read()
+        folder.read_record()
     for values in ({**asdict(FULL), "nunber": 3}, {"number": 3}):
         folder.record_path.write_text(json.dumps(values))
         with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: .*(nunber|config)"):
-            folder.read()
+            folder.read_record()
 
 
 def test_a_field_that_is_unknown_may_be_of_a_newer_version(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_field_that_is_unknown_may_be_of_a_newer_version(tmp_path: Path) -> No
     ):
         folder.record_path.write_text(json.dumps(newer))
         with pytest.raises(ValueError, match="a newer version may have written it") as error:
-            folder.read()
+            folder.read_record()
         assert str(error.value).startswith(f"{folder.record_path} is damaged: {field} is no field that this version ")
         assert "\n" not in str(error.value)
 
@@ -156,7 +156,7 @@ def test_a_cut_that_is_not_whole_makes_the_record_a_damaged_one(tmp_path: Path, 
     del values["cut"][missing]
     folder.record_path.write_text(json.dumps(values))
     with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: cut\.{missing}: "):
-        folder.read()
+        folder.read_record()
 
 
 def test_a_folder_that_is_not_called_by_its_number_is_left_out(tmp_path: Path) -> None:
@@ -164,91 +164,91 @@ def test_a_folder_that_is_not_called_by_its_number_is_left_out(tmp_path: Path) -
     folder = TrialFolder(tmp_path / "12")
     folder.create(FULL)
     with pytest.raises(ValueError, match=rf"^{folder.record_path} is left out: trial 12 belongs in 00012$"):
-        folder.read()
+        folder.read_record()
 
 
 def test_the_end_of_a_trial_is_recorded(tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path / "00012")
     folder.create(replace(FULL, state="running", error=None, finished=None))
-    folder.end("stopped")
-    ended = folder.read()
+    folder.record_end("stopped")
+    ended = folder.read_record()
     assert ended == replace(FULL, state="stopped", error=None, finished=ended.finished)
     assert ended.finished is not None
     assert ended.finished > ended.created
-    folder.end("failed", "MemoryError")
-    assert folder.read() == ended  # as it ended first
-    folder.again()
-    folder.end("failed", "MemoryError")
-    assert (folder.read().state, folder.read().error) == ("failed", "MemoryError")
-    folder.again()
-    assert folder.read() == replace(FULL, state="running", error=None, finished=None)
+    folder.record_end("failed", "MemoryError")
+    assert folder.read_record() == ended  # as it ended first
+    folder.reopen()
+    folder.record_end("failed", "MemoryError")
+    assert (folder.read_record().state, folder.read_record().error) == ("failed", "MemoryError")
+    folder.reopen()
+    assert folder.read_record() == replace(FULL, state="running", error=None, finished=None)
 
 
 def test_checkpoints_come_newest_first(tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path / "00012")
     folder.path.mkdir()
     for epoch in (7, 12, 99_999, 100_000):
-        folder.checkpoint(epoch).write_bytes(b"")
+        folder.checkpoint_path(epoch).write_bytes(b"")
     (folder.path / "checkpoint-mine.pt").write_bytes(b"")
-    assert [folder.epoch_of(path) for path in folder.checkpoints()] == [100_000, 99_999, 12, 7, -1]
+    assert [folder.checkpoint_epoch(path) for path in folder.list_checkpoints()] == [100_000, 99_999, 12, 7, -1]
 
 
 def test_a_trial_is_made_all_at_once(tmp_path: Path) -> None:
     experiment = ExperimentFolder(tmp_path)
     checkpoint = tmp_path / "checkpoint-00003.pt"
     checkpoint.write_bytes(b"weights")
-    experiment.trial(12).create(FULL, checkpoint)
-    assert experiment.trial(12).checkpoint(3).read_bytes() == b"weights"
+    experiment.trial_folder(12).create(FULL, checkpoint)
+    assert experiment.trial_folder(12).checkpoint_path(3).read_bytes() == b"weights"
     with pytest.raises(OSError, match="not empty"):
-        experiment.trial(12).create(FULL)
+        experiment.trial_folder(12).create(FULL)
     with pytest.raises(FileNotFoundError):
-        experiment.trial(13).create(replace(FULL, number=13), tmp_path / "none.pt")
-    assert [folder.number for folder in experiment.trials()] == [12]
+        experiment.trial_folder(13).create(replace(FULL, number=13), tmp_path / "none.pt")
+    assert [folder.number for folder in experiment.trial_folders()] == [12]
 
 
 def test_only_the_newest_attempt_may_write(tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path / "00012")
     folder.create(replace(FULL, state="running", attempt=0))
-    first = folder.begin("here:1", "cpu").attempt
-    with folder.fenced(first) as record:
+    first = folder.begin_attempt("here:1", "cpu").attempt
+    with folder.hold_fence(first) as record:
         assert (record.host, record.error) == ("here:1", None)
-    second = folder.begin("there:2", "cpu").attempt
+    second = folder.begin_attempt("there:2", "cpu").attempt
     assert (first, second) == (1, 2)
-    with pytest.raises(FencedError, match="running in attempt 2, so attempt 1 may not write"), folder.fenced(first):
+    with pytest.raises(FencedError, match="running in attempt 2, so attempt 1 may not write"), folder.hold_fence(first):
         raise AssertionError("the fence let a stale attempt in")
-    folder.end("stopped")
-    with pytest.raises(FencedError, match="is stopped"), folder.fenced(second):
+    folder.record_end("stopped")
+    with pytest.raises(FencedError, match="is stopped"), folder.hold_fence(second):
         raise AssertionError("the fence let an ended trial go on")
     with pytest.raises(FencedError, match="is stopped"):
-        folder.begin("here:3", "cpu")
+        folder.begin_attempt("here:3", "cpu")
 
 
 def test_a_write_waits_for_the_one_that_has_the_lock(tmp_path: Path) -> None:
     """The next attempt cannot begin in the middle of a write of the one before."""
     folder = TrialFolder(tmp_path / "00012")
     folder.create(replace(FULL, state="running", attempt=0))
-    attempt = folder.begin("here:1", "cpu").attempt
+    attempt = folder.begin_attempt("here:1", "cpu").attempt
     code = f"""
 from pathlib import Path
 from records.trial import TrialFolder
 print(TrialFolder(Path({str(folder.path)!r})).begin("there:2", "cpu").attempt)
 """
-    with folder.fenced(attempt):
+    with folder.hold_fence(attempt):
         other = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         with pytest.raises(subprocess.TimeoutExpired):
             other.wait(timeout=3)
-        append_row(folder.rows_path, {"epoch": 1})
-        assert folder.read().attempt == attempt
+        append_json_line(folder.rows_path, {"epoch": 1})
+        assert folder.read_record().attempt == attempt
     assert other.communicate(timeout=60)[0].strip() == "2"
 
 
 def test_rows_are_read_up_to_the_first_that_is_not_the_next_epochs(tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path / "00012")
     folder.create(FULL)
-    assert folder.rows() == []
+    assert folder.read_rows() == []
     rows = [make_row(epoch, phase="alpha") for epoch in (1, 2, 3)]
     folder.replace_rows(rows)
-    assert folder.rows() == rows
+    assert folder.read_rows() == rows
     values = [row.as_values() for row in rows]
     # A letter of a name, a value of another kind, an epoch that is left out or there twice.
     for odd in (
@@ -260,8 +260,8 @@ def test_rows_are_read_up_to_the_first_that_is_not_the_next_epochs(tmp_path: Pat
         values[2],
         values[0],
     ):
-        replace_rows(folder.rows_path, [values[0], odd, values[2]])
-        assert folder.rows() == rows[:1], odd
+        replace_json_lines(folder.rows_path, [values[0], odd, values[2]])
+        assert folder.read_rows() == rows[:1], odd
 
 
 def test_rows_are_appended_one_by_one(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_rows_are_appended_one_by_one(tmp_path: Path) -> None:
     rows = [make_row(1), make_row(2, images_per_second=None, epoch_seconds=None)]
     for row in rows:
         folder.append_row(row)
-    assert folder.rows() == rows
+    assert folder.read_rows() == rows
     assert folder.rows_path.read_bytes().count(b"\n") == 2
     assert b"null" not in folder.rows_path.read_bytes()
 
@@ -296,11 +296,11 @@ def test_importing_the_records_imports_nothing_heavy() -> None:
     ],
 )
 def test_a_number_that_no_column_holds_is_damage(tmp_path: Path, place: str, value: float) -> None:
-    folder = ExperimentFolder(tmp_path).trial(FULL.number)
+    folder = ExperimentFolder(tmp_path).trial_folder(FULL.number)
     folder.create(FULL)
     values: Any = read_json(folder.record_path)
     *path, last = [int(key) if key.isdecimal() else key for key in place.split(".")]
     reduce(getitem, path, values)[last] = value
     folder.record_path.write_text(json.dumps(values))
     with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: {place}: "):
-        folder.read()
+        folder.read_record()

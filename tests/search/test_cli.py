@@ -22,7 +22,7 @@ from records.experiment import FORMAT, ExperimentFolder
 from records.files import write_json
 from records.trial import TrialRecord
 from search.cli import app
-from search.settings import preset_summaries, read_preset, resolve
+from search.settings import preset_summaries, read_preset, resolve_settings
 from trainable.config import TrialConfig, as_json
 
 
@@ -177,7 +177,7 @@ def _half_written(folder: Path) -> None:
 
 def _begun(folder: Path) -> None:
     """No dense network and no trial yet; and of other images than there are."""
-    write_experiment(ExperimentFolder(folder), resolve(read_preset("quickstart")))
+    write_experiment(ExperimentFolder(folder), resolve_settings(read_preset("quickstart")))
 
 
 # All commands on an experiment `e` and its trial 0.
@@ -232,13 +232,13 @@ def test_an_experiment_of_a_newer_version_is_refused_by_every_command(
     """One that has a trial which could be ranked, exported, branched and repeated; or of which nothing can be read."""
     monkeypatch.chdir(tmp_path)
     folder = ExperimentFolder(tmp_path / "r" / "e")
-    write_experiment(folder, resolve(read_preset("quickstart")))
-    trial = folder.trial(0)
+    write_experiment(folder, resolve_settings(read_preset("quickstart")))
+    trial = folder.trial_folder(0)
     trial.create(TrialRecord(0, as_json(TrialConfig(epochs=2)), state="complete", cut=make_cut()))
     for epoch in (1, 2):
         trial.append_row(make_row(epoch))
     if rest == "whole":
-        folder.write(replace(folder.read(), format=FORMAT + 1))
+        folder.write_record(replace(folder.read_record(), format=FORMAT + 1))
     else:
         write_json(folder.record_path, {"format": FORMAT + 1, "experiment": {"trials": [[0, "complete"]]}})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -45,15 +45,15 @@ def interrupted(finished: ExperimentFolder, tmp_path_factory: pytest.TempPathFac
 
     folder = ExperimentFolder(tmp_path_factory.mktemp("interrupted") / "search")
     shutil.copytree(finished.path, folder.path)
-    settings = recorded_settings(folder, folder.read())
-    record = folder.trial(4).read()
-    shutil.rmtree(folder.trial(4).path)
+    settings = recorded_settings(folder, folder.read_record())
+    record = folder.trial_folder(4).read_record()
+    shutil.rmtree(folder.trial_folder(4).path)
     asked = {"params": record.params, "distributions": record.distributions}
-    folder.trial(4).create(TrialRecord(4, as_json(trial_config(record.config)), **asked))  # type: ignore[arg-type]
-    trial = RecordedTrial(folder.trial(4), load_data(settings.data), load_dense(folder.dense))
-    trial.step()
-    trial.step()
-    assert len(folder.trial(4).checkpoints()) == 2
+    folder.trial_folder(4).create(TrialRecord(4, as_json(trial_config(record.config)), **asked))  # type: ignore[arg-type]
+    trial = RecordedTrial(folder.trial_folder(4), load_data(settings.data), load_dense(folder.dense_path))
+    trial.run_epoch()
+    trial.run_epoch()
+    assert len(folder.trial_folder(4).list_checkpoints()) == 2
     return folder
 
 
@@ -138,8 +138,8 @@ def test_resume_survives_any_damage(interrupted: ExperimentFolder, tmp_path: Pat
             continue
         assert result.exit_code == 0, (name, result.output)
         hurt = name.parts[1] if name.parts[0] == "trials" else ""
-        for trial in folder.trials():
-            before = interrupted.trial(trial.number)
+        for trial in folder.trial_folders():
+            before = interrupted.trial_folder(trial.number)
             try:
                 record = TrialSnapshot.read(trial).record
             except ValueError:
@@ -150,12 +150,12 @@ def test_resume_survives_any_damage(interrupted: ExperimentFolder, tmp_path: Pat
             # What another letter makes of a configuration may fail.
             assert record.state in (("complete", "failed") if path == trial.record_path else ("complete",))
             if trial.path.name != hurt and trial.number != 4:
-                assert trial.rows() == before.rows()
-            if path == trial.rows_path and len(trial.rows()) < len(before.rows()):
+                assert trial.read_rows() == before.read_rows()
+            if path == trial.rows_path and len(trial.read_rows()) < len(before.read_rows()):
                 assert f"{path.parent.name}/{path.name}" in result.stderr
         if hurt == "00004" and name.suffix == ".pt":
-            notes = folder.trial(4).read().problems
-            newest = interrupted.trial(4).checkpoints()[0].name
+            notes = folder.trial_folder(4).read_record().problems
+            newest = interrupted.trial_folder(4).list_checkpoints()[0].name
             assert bool(notes) == (name.name == newest)
             assert all(name.name in note for note in notes)
         shutil.rmtree(folder.path.parent)
@@ -164,11 +164,11 @@ def test_resume_survives_any_damage(interrupted: ExperimentFolder, tmp_path: Pat
 def test_the_interrupted_trial_comes_to_the_same_end(
     copy: ExperimentFolder, finished: ExperimentFolder, tmp_path: Path
 ) -> None:
-    newest = copy.trial(4).checkpoints()[0]
+    newest = copy.trial_folder(4).list_checkpoints()[0]
     newest.write_bytes(newest.read_bytes()[:-100])
     result = alphaprune("resume", "search", "--storage", tmp_path, "--local")
     assert result.exit_code == 0, result.output
-    assert untimed(copy.trial(4).rows()) == untimed(finished.trial(4).rows())
+    assert untimed(copy.trial_folder(4).read_rows()) == untimed(finished.trial_folder(4).read_rows())
     check_whole(copy, trials=5)
     problems = analysis.load(copy.path).problems
     assert any(newest.name in problem for problem in problems)
@@ -185,9 +185,9 @@ def test_a_checkpoint_never_runs_code(copy: ExperimentFolder, tmp_path: Path) ->
 
     buffer = io.BytesIO()
     torch.save({"config": Evil()}, buffer)
-    for checkpoint in copy.trial(4).checkpoints():
+    for checkpoint in copy.trial_folder(4).list_checkpoints():
         checkpoint.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
     result = alphaprune("resume", "search", "--storage", tmp_path, "--local")
     assert_plain(result)
     assert not (tmp_path / "evil").exists()
-    assert copy.trial(4).read().state == "complete"
+    assert copy.trial_folder(4).read_record().state == "complete"

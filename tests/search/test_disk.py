@@ -37,7 +37,7 @@ def test_a_full_disk(small_disk: Path, tmp_path: Path, how: list[str]) -> None:
     folder = ExperimentFolder(small_disk / "search")
     driver = start("run", settings, "--storage", small_disk, *how, log=log)
     with ended(driver):
-        wait_for(lambda: any(trial.rows() for trial in folder.trials()), what="an epoch")
+        wait_for(lambda: any(trial.read_rows() for trial in folder.trial_folders()), what="an epoch")
         fill(small_disk / "ballast")
         assert driver.wait(timeout=120) == 1, log.read_text()
     text = log.read_text()

@@ -20,15 +20,15 @@ from search.backends.local import LocalBackend
 from search.experiment import HopelessError, resume, run
 from search.interruption import Interruption
 from search.observers.observer import SearchObserver, SearchStart
-from search.settings import as_settings_json, resolve
+from search.settings import as_settings_json, resolve_settings
 from search.setup.creation import NewTrial, create_experiment
-from search.setup.driver_lock import driving
+from search.setup.driver_lock import hold_driver_lock
 from trainable.config import DenseConfig, TrialConfig, as_json
 from trainable.data.dataset import Data, load_data
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 # One control; one rung, at epoch 3 of 6.
-SETTINGS = resolve(
+SETTINGS = resolve_settings(
     {
         "data": {"images": 60},
         "dense": {"width": 0.0625, "epochs": 2},
@@ -77,7 +77,7 @@ def folder(tmp_path: Path, data: Data) -> ExperimentFolder:
 
 def add(folder: ExperimentFolder, number: int, epochs: int = 6, *, accuracy: float = 0.5, **its: Any) -> None:
     """A trial that has so many epochs done; each has another configuration."""
-    trial = folder.trial(number)
+    trial = folder.trial_folder(number)
     config = TrialConfig(epochs=6, seed=number)
     trial.create(TrialRecord(number, as_json(config), **{"state": "complete", "cut": make_cut(), **its}))
     for epoch in range(1, epochs + 1):
@@ -138,16 +138,18 @@ def test_a_decision_that_a_crash_kept_from_being_recorded_is_recorded(
     add(folder, 4, epochs=3, accuracy=0.9, state="running", attempt=1)
     for number in (3, 4):
         for epoch in (1, 2, 3):
-            folder.trial(number).checkpoint(epoch).write_bytes(b"")
+            folder.trial_folder(number).checkpoint_path(epoch).write_bytes(b"")
     backend = IdleBackend()
     resume(folder, backend)
-    assert folder.trial(3).read().state == "stopped"
-    assert folder.trial(3).read().finished is not None
-    assert [path.name for path in folder.trial(3).checkpoints()] == ["checkpoint-00001.pt"]  # to branch from
+    assert folder.trial_folder(3).read_record().state == "stopped"
+    assert folder.trial_folder(3).read_record().finished is not None
+    assert [path.name for path in folder.trial_folder(3).list_checkpoints()] == [
+        "checkpoint-00001.pt"
+    ]  # to branch from
     assert "trial 3 is stopped early, as it was to be when the search was interrupted" in logged()
     # The other one goes on, and first of all.
-    assert folder.trial(4).read().state == "running"
-    assert len(folder.trial(4).checkpoints()) == 3
+    assert folder.trial_folder(4).read_record().state == "running"
+    assert len(folder.trial_folder(4).list_checkpoints()) == 3
     (ran,) = backend.runs
     record = ran.source.next_trial()
     assert record is not None
@@ -162,15 +164,15 @@ def test_a_decision_that_a_crash_kept_from_being_recorded_is_recorded(
 def test_what_is_damaged_is_warned_of_once(folder: ExperimentFolder, warned: Callable[[], list[str]]) -> None:
     for number in (1, 2, 3):
         add(folder, number)
-    folder.trial(2).record_path.write_text("{")
-    rows = folder.trial(3).rows_path
+    folder.trial_folder(2).record_path.write_text("{")
+    rows = folder.trial_folder(3).rows_path
     rows.write_bytes(rows.read_bytes()[:-20])
     resume(folder, IdleBackend())
     first, second = warned()
-    assert first.startswith(f"{folder.trial(2).record_path} is damaged: ")
+    assert first.startswith(f"{folder.trial_folder(2).record_path} is damaged: ")
     assert first.endswith("; the trial is left alone")
     assert second == f"{rows} is damaged after epoch 5, so the trial's result is lost"
-    assert folder.trial(2).record_path.read_text() == "{"
+    assert folder.trial_folder(2).record_path.read_text() == "{"
 
 
 def test_failed_trials_are_tried_again_on_request(folder: ExperimentFolder) -> None:
@@ -180,13 +182,13 @@ def test_failed_trials_are_tried_again_on_request(folder: ExperimentFolder) -> N
     add(folder, 3, epochs=3, accuracy=0.1, state="failed", error="a reason", finished="2025-01-01T00:00:00+00:00")
     backend = IdleBackend()
     resume(folder, backend)
-    assert folder.trial(3).read().state == "failed"
+    assert folder.trial_folder(3).read_record().state == "failed"
     resume(folder, backend, retry_failed=True)
-    record = folder.trial(3).read()
+    record = folder.trial_folder(3).read_record()
     assert (record.state, record.error, record.finished) == ("running", None, None)
     handed_out = backend.runs[1].source.next_trial()
     assert handed_out == record
-    assert len(folder.trial(3).rows()) == 3
+    assert len(folder.trial_folder(3).read_rows()) == 3
 
 
 def new_trial(number: int) -> NewTrial:
@@ -196,21 +198,21 @@ def new_trial(number: int) -> NewTrial:
 def test_new_trials_and_new_numbers_are_recorded(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:
     add(folder, 0, control="one_shot")
     add(folder, 1)
-    before, backend = folder.read(), IdleBackend()
+    before, backend = folder.read_record(), IdleBackend()
     resume(folder, backend, new=[new_trial(2)], trials=25, resources={"cpus_per_trial": 2})
-    after = folder.read()
+    after = folder.read_record()
     assert replace(after, settings={}) == replace(before, settings={})
-    settings = resolve(after.settings)
+    settings = resolve_settings(after.settings)
     assert (settings.search.trials, settings.resources.cpus_per_trial) == (25, 2)
     assert settings == replace(
         SETTINGS,
         search=replace(SETTINGS.search, trials=25),
         resources=replace(SETTINGS.resources, cpus_per_trial=2),
     )
-    assert folder.trial(2).read().kind == "repeat"
+    assert folder.trial_folder(2).read_record().kind == "repeat"
     (ran,) = backend.runs
     assert ran.settings == settings
-    assert ran.source.planned == 27
+    assert ran.source.planned_trials == 27
     assert "25 trials, at most 150 epochs in total, after 2 epochs for the dense network" in logged()
     record = ran.source.next_trial()
     assert record is not None
@@ -250,7 +252,11 @@ def test_a_number_that_is_taken_meanwhile_is_refused(folder: ExperimentFolder) -
 
 def test_who_comes_second_is_refused_before_it_reads_anything(folder: ExperimentFolder) -> None:
     add(folder, 1)
-    with driving(folder), counting() as opened, pytest.raises(ValueError, match="'search' is already being run by"):
+    with (
+        hold_driver_lock(folder),
+        counting() as opened,
+        pytest.raises(ValueError, match="'search' is already being run by"),
+    ):
         resume(folder, IdleBackend())
     assert not opened
 
@@ -302,14 +308,14 @@ def test_observers_are_told_of_the_end_however_it_comes(
     with pytest.raises(raised):
         resume(folder, IdleBackend(fail), observers=[noting])
     assert noting.told == ["started", "ended"]
-    with driving(folder):  # the lock has been given up
+    with hold_driver_lock(folder):  # the lock has been given up
         pass
 
 
 def run_all(state: str) -> Callable[[SearchRun], None]:
     def meanwhile(run: SearchRun) -> None:
         while (record := run.source.next_trial()) is not None:
-            run.folder.trial(record.number).end(state, "a reason" if state == "failed" else None)  # type: ignore[arg-type]
+            run.folder.trial_folder(record.number).record_end(state, "a reason" if state == "failed" else None)  # type: ignore[arg-type]
             run.source.tell_end(record.number)
 
     return meanwhile
@@ -320,12 +326,12 @@ def test_a_search_all_of_whose_trials_fail_says_so(folder: ExperimentFolder) -> 
         HopelessError, match=r"^all trials failed, so the search ends here: a reason \(.*--retry-failed"
     ):
         resume(folder, IdleBackend(run_all("failed")))
-    assert len(list(folder.trials())) == 4
+    assert len(list(folder.trial_folders())) == 4
 
 
 def test_a_space_without_more_is_told(folder: ExperimentFolder, warned: Callable[[], list[str]]) -> None:
     settings = replace(SETTINGS, space=replace(SETTINGS.space, function="spaces.fixed:fixed"))
-    folder.write(replace(folder.read(), settings=as_settings_json(settings)))
+    folder.write_record(replace(folder.read_record(), settings=as_settings_json(settings)))
     resume(folder, IdleBackend(run_all("stopped")))
     assert warned() == ["the space has no configuration left that has not been tried; the search ends here"]
 
@@ -360,11 +366,11 @@ def test_what_a_cluster_refuses_leaves_nothing_behind(tmp_path: Path, refuses: s
 def test_a_new_experiment_runs_from_its_record(tmp_path: Path, logged: Callable[[], list[str]]) -> None:
     folder, backend, noting = ExperimentFolder(tmp_path / "search"), IdleBackend(), Noting()
     run(SETTINGS, folder, backend, preset="mine", observers=[noting])
-    assert resolve(folder.read().settings) == SETTINGS
-    assert folder.read().preset == "mine"
-    assert backend.dense == [folder.dense]
+    assert resolve_settings(folder.read_record().settings) == SETTINGS
+    assert folder.read_record().preset == "mine"
+    assert backend.dense == [folder.dense_path]
     (ran,) = backend.runs
-    assert ran.source.planned == 21
+    assert ran.source.planned_trials == 21
     assert noting.told == ["started", "ended"]
     said = logged()
     assert said[0] == "reading digits"

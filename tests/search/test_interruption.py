@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from search.interruption import Interruption, interruptible, keeping_signals, seconds
+from search.interruption import Interruption, allow_interruption, keep_signals, parse_duration
 
 HEAD = """
 import os, signal, subprocess, sys, time
@@ -92,7 +92,7 @@ def wait(seconds: float) -> None:
 
 
 def test_a_spent_time_budget_ends_well(alarms: list[float]) -> None:
-    with pytest.raises(Interruption, match="time budget") as error, interruptible(0.05):
+    with pytest.raises(Interruption, match="time budget") as error, allow_interruption(0.05):
         time.sleep(30)
     assert error.value.code == 0
     left, interval = signal.getitimer(signal.ITIMER_REAL)
@@ -104,14 +104,14 @@ def test_a_spent_time_budget_ends_well(alarms: list[float]) -> None:
 
 
 def test_a_budget_that_is_not_spent_leaves_the_timer_of_others(alarms: list[float]) -> None:
-    with interruptible(30):
+    with allow_interruption(30):
         wait(0.1)
     assert 0.5 < signal.getitimer(signal.ITIMER_REAL)[0] < 1.45
     assert alarms == []
 
 
 def test_a_timer_that_was_due_meanwhile_goes_off_afterwards(alarms: list[float]) -> None:
-    with interruptible(30):
+    with allow_interruption(30):
         wait(1.8)
         assert alarms == []
     wait(0.2)
@@ -119,7 +119,7 @@ def test_a_timer_that_was_due_meanwhile_goes_off_afterwards(alarms: list[float])
 
 
 def test_without_a_budget_the_timer_of_others_runs_on(alarms: list[float]) -> None:
-    with interruptible():
+    with allow_interruption():
         wait(1.8)
         assert len(alarms) == 1
     wait(0.2)
@@ -128,7 +128,7 @@ def test_without_a_budget_the_timer_of_others_runs_on(alarms: list[float]) -> No
 
 def test_an_interruption_leaves_the_timer_of_others(alarms: list[float]) -> None:
     """Though it takes the timer, to come again where it gets lost."""
-    with pytest.raises(Interruption, match="SIGTERM"), interruptible():
+    with pytest.raises(Interruption, match="SIGTERM"), allow_interruption():
         signal.raise_signal(signal.SIGTERM)
     assert 0.5 < signal.getitimer(signal.ITIMER_REAL)[0] < 1.5
     wait(1.6)
@@ -136,9 +136,9 @@ def test_an_interruption_leaves_the_timer_of_others(alarms: list[float]) -> None
 
 
 def test_nobody_else_takes_the_signals_meanwhile() -> None:
-    with interruptible():
+    with allow_interruption():
         ours = signal.getsignal(signal.SIGTERM)
-        with keeping_signals():
+        with keep_signals():
             assert signal.signal(signal.SIGTERM, signal.SIG_IGN) is ours
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         assert signal.getsignal(signal.SIGTERM) is ours
@@ -152,10 +152,10 @@ def test_nobody_else_takes_the_signals_meanwhile() -> None:
     ("text", "value"), [("90", 90), ("1.5s", 1.5), ("30m", 1800), (" 12h ", 43200), ("2d", 172800)]
 )
 def test_durations(text: str, value: float) -> None:
-    assert seconds(text) == value
+    assert parse_duration(text) == value
 
 
 @pytest.mark.parametrize("text", ["", "0", "0s", "-3", "5 weeks", "h"])
 def test_no_durations(text: str) -> None:
     with pytest.raises(ValueError, match="--time-budget must be a duration"):
-        seconds(text)
+        parse_duration(text)

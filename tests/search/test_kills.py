@@ -36,13 +36,13 @@ def settings(tmp_path: Path) -> Path:
 
 
 def epochs_done(folder: ExperimentFolder) -> int:
-    return sum(len(trial.rows()) for trial in folder.trials())
+    return sum(len(trial.read_rows()) for trial in folder.trial_folders())
 
 
 def pause(seconds: float, folder: ExperimentFolder) -> None:
     """So long, but not until the search is over."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end and len(list(folder.trials())) < TRIALS - 3:
+    while time.monotonic() < end and len(list(folder.trial_folders())) < TRIALS - 3:
         time.sleep(0.05)
 
 
@@ -72,7 +72,7 @@ def test_the_driver_dies(
     for kill in range(KILLS):
         command = ["resume", "search"] if folder.record_path.exists() else ["run", str(settings)]
         log = tmp_path / f"log-{kill}"
-        before = {trial.number: trial.read().config for trial in folder.trials()}
+        before = {trial.number: trial.read_record().config for trial in folder.trial_folders()}
         driver = start(*command, "--storage", tmp_path, *how, log=log)
         with ended(driver):
             # Every third at any moment since the start of the process, the others once an epoch has been recorded.
@@ -102,10 +102,10 @@ def test_the_driver_dies(
             assert "Traceback" not in log.read_text()
         kept.look()
         for old, config in before.items():
-            assert folder.trial(old).read().config == config
+            assert folder.trial_folder(old).read_record().config == config
     finish(folder, *how)
     kept.check()
-    assert stopping == any(trial.read().state == "stopped" for trial in folder.trials())
+    assert stopping == any(trial.read_record().state == "stopped" for trial in folder.trial_folders())
 
 
 def test_workers_die(tmp_path: Path, settings: Path) -> None:
@@ -122,7 +122,7 @@ def test_workers_die(tmp_path: Path, settings: Path) -> None:
             pids = wait_for(lambda: {n: p for n, p in worker_pids(folder).items() if alive(p)}, what="a worker")
             number, pid = draw.choice(sorted(pids.items()))
             # Not one trial more often than it is started again.
-            if killed.count(number) < 2 and folder.trial(number).rows():
+            if killed.count(number) < 2 and folder.trial_folder(number).read_rows():
                 driver.send_signal(signal.SIGSTOP)  # so that nothing goes on before it has been looked at
                 os.kill(pid, signal.SIGKILL)
                 killed.append(number)
@@ -133,7 +133,7 @@ def test_workers_die(tmp_path: Path, settings: Path) -> None:
         assert driver.wait(timeout=240) == 0, log.read_text()
     check_whole(folder, trials=TRIALS)
     kept.check()
-    attempts = {trial.number: trial.read().attempt for trial in folder.trials()}
+    attempts = {trial.number: trial.read_record().attempt for trial in folder.trial_folders()}
     assert all(attempts[number] >= 1 + killed.count(number) for number in killed)
 
 
@@ -144,17 +144,24 @@ def test_a_trial_whose_worker_always_dies_fails_and_is_tried_again_on_request(tm
     driver = start("run", settings, "--storage", tmp_path, *few, log=log)
     with ended(driver):
         for _ in range(2):
-            pid = wait_for(lambda: worker_pids(folder).get(1) if folder.trial(1).rows() else None, what="trial 1")
+            pid = wait_for(
+                lambda: worker_pids(folder).get(1) if folder.trial_folder(1).read_rows() else None, what="trial 1"
+            )
             os.kill(pid, signal.SIGKILL)
             wait_for(lambda pid=pid: worker_pids(folder).get(1) != pid, what="what follows")  # type: ignore[misc]
         assert driver.wait(timeout=240) == 0, log.read_text()
-    record = folder.trial(1).read()
+    record = folder.trial_folder(1).read_record()
     assert record.state == "failed"
     assert record.error is not None
     assert "process died 2 times" in record.error
     assert "trial 1 failed" in log.read_text()
-    assert [trial.read().state for trial in folder.trials()] == ["complete", "failed", "complete", "complete"]
-    rows = len(folder.trial(1).rows())
+    assert [trial.read_record().state for trial in folder.trial_folders()] == [
+        "complete",
+        "failed",
+        "complete",
+        "complete",
+    ]
+    rows = len(folder.trial_folder(1).read_rows())
     result = run("resume", "search", "--storage", tmp_path, "--retry-failed")
     assert result.returncode == 0, result.stderr
     assert rows > 0
@@ -197,9 +204,9 @@ def test_early_stopping_goes_on_where_it_was(tmp_path: Path, settings: Path) -> 
     stop = ["--set", "search.early_stopping.enabled=true", "--set", "search.early_stopping.first=0.3"]
     result = run("run", settings, "--storage", tmp_path, "--local", *stop)
     assert result.returncode == 0, result.stderr
-    stopped = [trial.number for trial in folder.trials() if trial.read().state == "stopped"]
+    stopped = [trial.number for trial in folder.trial_folders() if trial.read_record().state == "stopped"]
     assert stopped
     result = run("resume", "search", "--storage", tmp_path, "--local", "--trials", TRIALS + 1)
     assert result.returncode == 0, result.stderr
-    assert [n for n in stopped if folder.trial(n).read().state != "stopped"] == []
+    assert [n for n in stopped if folder.trial_folder(n).read_record().state != "stopped"] == []
     check_whole(folder, trials=3 + TRIALS + 1)

@@ -46,7 +46,7 @@ def finished(storage: Path) -> tuple[ExperimentFolder, Result]:
 
 
 def measured(folder: ExperimentFolder) -> dict[int, dict[str, Any]]:
-    paths = {trial.number: trial.model / "measure.json" for trial in folder.trials()}
+    paths = {trial.number: trial.model_path / "measure.json" for trial in folder.trial_folders()}
     return {number: read_json(path) for number, path in paths.items() if path.exists()}
 
 
@@ -57,10 +57,10 @@ def test_the_front_and_the_controls_are_measured(finished: tuple[ExperimentFolde
     for number, found in measured(folder).items():
         trial = experiment.trials.loc[number]
         assert trial["batch32_speedup"] == found["latency"][1]["speedup"]["median"]
-        assert trial["size_bytes"] == (folder.trial(number).model / "model.safetensors").stat().st_size
-        assert found["dense"]["macs"] == read_dense_record(folder.dense).macs
+        assert trial["size_bytes"] == (folder.trial_folder(number).model_path / "model.safetensors").stat().st_size
+        assert found["dense"]["macs"] == read_dense_record(folder.dense_path).macs
         assert found["pruned"]["macs"] == trial["macs"]
-        assert found["pruned"]["test"]["images"] == folder.read().data.test_images
+        assert found["pruned"]["test"]["images"] == folder.read_record().data.test_images
         assert found["threads"] == len(cpus())
     assert experiment.dense_measure["size_bytes"] > experiment.trials["size_bytes"].max()
 
@@ -80,13 +80,13 @@ def test_derived_files_can_be_deleted_and_come_back(finished: tuple[ExperimentFo
     for name in ("report.html", "study.journal"):
         (folder.path / name).unlink()
     shutil.rmtree(folder.path / "tables", ignore_errors=True)  # not there yet if all this took less than two seconds
-    (folder.trial(0).model / "measure.json").unlink()
+    (folder.trial_folder(0).model_path / "measure.json").unlink()
     alphaprune("resume", "search", "--storage", folder.path.parent, "--local")
     assert (folder.path / "report.html").exists()
     assert (folder.path / "study.journal").exists()
     after = analysis.load(folder.path)
     assert after.trials["pruned_val_accuracy"].equals(before.trials["pruned_val_accuracy"])
-    assert (folder.trial(0).model / "measure.json").exists()
+    assert (folder.trial_folder(0).model_path / "measure.json").exists()
 
 
 def test_a_measurement_waits_for_what_trains(finished: tuple[ExperimentFolder, Result], tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_measurement_waits_for_what_trains(finished: tuple[ExperimentFolder, R
     log = tmp_path / "log"
     process = start("measure", "search", "--top", "1", "--storage", folder.path.parent, log=log)
     with ended(process):
-        with machine_lock.training():
+        with machine_lock.training_allowed():
             wait_for(lambda: "waiting for what trains" in log.read_text(), what="the message")
             assert process.poll() is None
         assert process.wait(timeout=180) == 0, log.read_text()
@@ -105,7 +105,7 @@ def test_measure_takes_what_it_is_told_to(finished: tuple[ExperimentFolder, Resu
     before = measured(folder)
     alphaprune("measure", "search", "--all", "--storage", folder.path.parent)
     after = measured(folder)
-    assert set(after) == {trial.number for trial in folder.trials()}
+    assert set(after) == {trial.number for trial in folder.trial_folders()}
     assert all(after[number]["created"] > found["created"] for number, found in before.items())
 
 
@@ -115,7 +115,7 @@ def test_a_damaged_network_is_named_and_the_others_are_measured(
     folder, _ = finished
     copy = ExperimentFolder(tmp_path / "copy")
     shutil.copytree(folder.path, copy.path)
-    weights = copy.trial(1).model / "model.safetensors"
+    weights = copy.trial_folder(1).model_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     before = measured(copy)
     ran = run("measure", "copy", "--storage", tmp_path)
@@ -153,7 +153,7 @@ def test_export(finished: tuple[ExperimentFolder, Result], tmp_path: Path) -> No
     folder, _ = finished
     ran = alphaprune("export", "search", 2, "--to", tmp_path / "network", "--storage", folder.path.parent)
     assert ran.stdout.strip() == str(tmp_path / "network")
-    exported, original = load_pruned(tmp_path / "network"), load_pruned(folder.trial(2).model)
+    exported, original = load_pruned(tmp_path / "network"), load_pruned(folder.trial_folder(2).model_path)
     images = torch.randn(3, 3, 32, 32)
     assert torch.equal(exported(images), original(images))
     alphaprune("export", "search", 2, "--to", tmp_path / "network", "--storage", folder.path.parent, code=2)

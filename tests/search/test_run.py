@@ -21,8 +21,10 @@ TIMES = {"epoch_seconds", "images_per_second"}
 
 def rows_of(folder: ExperimentFolder) -> dict[int, list[dict[str, Any]]]:
     return {
-        trial.read().number: [{k: v for k, v in row.as_values().items() if k not in TIMES} for row in trial.rows()]
-        for trial in folder.trials()
+        trial.read_record().number: [
+            {k: v for k, v in row.as_values().items() if k not in TIMES} for row in trial.read_rows()
+        ]
+        for trial in folder.trial_folders()
     }
 
 
@@ -57,19 +59,19 @@ def local(storage: Path, settings: Path, clustered: tuple[ExperimentFolder, Resu
 
 def test_a_search_leaves_a_whole_experiment(clustered: tuple[ExperimentFolder, Result]) -> None:
     folder, result = clustered
-    records = [trial.read() for trial in folder.trials()]
+    records = [trial.read_record() for trial in folder.trial_folders()]
     assert [record.number for record in records] == list(range(6))
     assert [record.control for record in records] == ["one_shot", "random_channels", "from_scratch", None, None, None]
     assert {record.state for record in records} == {"complete"}
     assert {record.attempt for record in records} == {1}
-    for trial in folder.trials():
-        assert [row.epoch for row in trial.rows()] == [1, 2, 3]
-        assert (trial.model / "model.safetensors").is_file()
-        assert trial.checkpoints() == []
+    for trial in folder.trial_folders():
+        assert [row.epoch for row in trial.read_rows()] == [1, 2, 3]
+        assert (trial.model_path / "model.safetensors").is_file()
+        assert trial.list_checkpoints() == []
     experiment = read_json(folder.record_path)
     assert experiment["settings"]["trial"]["epochs"] == 3
     assert experiment["data"]["train_images"] == 150
-    assert (folder.dense / "dense.json").is_file()
+    assert (folder.dense_path / "dense.json").is_file()
     assert not (folder.path / ".tune").exists()
     for words in ("control: one_shot", "control: from_scratch", "dense"):
         assert words in result.stdout
@@ -111,7 +113,7 @@ def test_rank_and_status_read_both(storage: Path, local: object, name: str) -> N
 def test_one_trial_of_a_file_is_an_experiment_of_its_own(storage: Path, settings: Path, local: object) -> None:
     alphaprune("trial", settings, "--storage", storage, "--name", "single")
     folder = ExperimentFolder(storage / "single")
-    (record,) = [trial.read() for trial in folder.trials()]
+    (record,) = [trial.read_record() for trial in folder.trial_folders()]
     assert record.control is None
     assert record.config == read_json(folder.record_path)["settings"]["trial"]
 
@@ -119,16 +121,19 @@ def test_one_trial_of_a_file_is_an_experiment_of_its_own(storage: Path, settings
 def test_trials_that_lose_are_stopped_and_say_so(storage: Path, settings: Path, local: object) -> None:
     stop = ["--set", "search.early_stopping.enabled=true", "--set", "search.early_stopping.first=0.3"]
     alphaprune("run", settings, "--storage", storage, "--name", "stopping", "--trials", 8, *stop)
-    records = {trial.read().number: trial.read() for trial in ExperimentFolder(storage / "stopping").trials()}
+    records = {
+        trial.read_record().number: trial.read_record()
+        for trial in ExperimentFolder(storage / "stopping").trial_folders()
+    }
     assert {records[number].state for number in range(3)} == {"complete"}  # controls run to their end
     stopped = [record for record in records.values() if record.state == "stopped"]
     assert stopped
     for record in stopped:
-        trial = ExperimentFolder(storage / "stopping").trial(record.number)
-        assert len(trial.rows()) < 3
+        trial = ExperimentFolder(storage / "stopping").trial_folder(record.number)
+        assert len(trial.read_rows()) < 3
         assert record.finished
-        assert trial.checkpoints() == []
-        assert not trial.model.exists()
+        assert trial.list_checkpoints() == []
+        assert not trial.model_path.exists()
 
 
 @pytest.mark.parametrize("how", [["--local"], []])
@@ -142,7 +147,7 @@ def test_a_diverging_trial_fails_and_the_search_goes_on(
     torch.nn.init.constant_(network.classifier.weight, torch.inf)
     save_network(network, dense, mean=(0.5,) * 3, std=(0.5,) * 3)
     result = alphaprune("run", settings, "--storage", tmp_path, "--name", "run", "--trials", 1, *how)
-    records = [trial.read() for trial in ExperimentFolder(tmp_path / "run").trials()]
+    records = [trial.read_record() for trial in ExperimentFolder(tmp_path / "run").trial_folders()]
     # What does not begin with the dense network is not hurt.
     assert [record.state for record in records] == ["failed", "failed", "complete", "failed"]
     assert "epoch 1: the network's output is no longer finite" in (records[0].error or "")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from search.setting_help import Setting, list_sections, to_json, to_markdown, to_text
-from search.settings import Settings, as_settings_json, presets, read_preset, resolve
+from search.settings import Settings, as_settings_json, list_presets, read_preset, resolve_settings
 from trainable.schedules.lr_policies import Plateau
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -33,9 +33,9 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-@pytest.mark.parametrize("preset", [None, *presets()])
+@pytest.mark.parametrize("preset", [None, *list_presets()])
 def test_every_setting_is_listed_with_its_value(preset: str | None) -> None:
-    settings = Settings() if preset is None else resolve(read_preset(preset))
+    settings = Settings() if preset is None else resolve_settings(read_preset(preset))
     names = {name: setting.value for name, setting in listed(settings).items() if not setting.required}
     assert names == flat(as_settings_json(settings))
 
@@ -45,7 +45,7 @@ def test_set_takes_whatever_is_listed() -> None:
         if setting.required or setting.default is None or setting.name == "trial.alpha.segments":
             continue  # neither none nor a JSON object is TOML
         overrides = ["=".join(setting.only_with)] if setting.only_with else []
-        settings = resolve({}, [*overrides, f"{setting.name}={json.dumps(setting.default)}"])
+        settings = resolve_settings({}, [*overrides, f"{setting.name}={json.dumps(setting.default)}"])
         assert flat(as_settings_json(settings))[setting.name] == setting.default
 
 
@@ -104,22 +104,22 @@ def test_nothing_differs_from_the_defaults_by_default() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
-@pytest.mark.parametrize("preset", presets())
+@pytest.mark.parametrize("preset", list_presets())
 def test_the_text_fits_the_terminal(preset: str, width: int) -> None:
-    text = to_text(list_sections(resolve(read_preset(preset))), width)
+    text = to_text(list_sections(resolve_settings(read_preset(preset))), width)
     assert max(map(len, text.splitlines())) <= width
     assert "\N{NO-BREAK SPACE}" not in text
 
 
 def test_the_text_marks_what_differs() -> None:
-    lines = to_text(list_sections(resolve(read_preset("quickstart"))), 80).splitlines()
+    lines = to_text(list_sections(resolve_settings(read_preset("quickstart"))), 80).splitlines()
     assert "* dense.width = 0.25  (default: 1.0)" in lines
     assert "  dense.seed = 0" in lines
     assert '  trial.lr.policy = "cosine"  (selected)' in lines
 
 
 def test_json_is_for_programs() -> None:
-    rows = json.loads(to_json(list_sections(resolve(read_preset("quickstart")))))
+    rows = json.loads(to_json(list_sections(resolve_settings(read_preset("quickstart")))))
     by_name = {row["name"]: row for row in rows}
     assert by_name["dense.width"] == {
         "name": "dense.width",

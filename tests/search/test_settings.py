@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from search.settings import Settings, as_settings_json, nearest, presets, read_preset, resolve
+from search.settings import Settings, as_settings_json, find_nearest, list_presets, read_preset, resolve_settings
 
 
 @pytest.mark.parametrize("preset", ["quickstart", "cifar10", "cifar10-small"])
 def test_shipped_presets_resolve_and_come_back_from_json(preset: str) -> None:
-    assert preset in presets()
-    settings = resolve(read_preset(preset))
-    assert resolve(as_settings_json(settings)) == settings
+    assert preset in list_presets()
+    settings = resolve_settings(read_preset(preset))
+    assert resolve_settings(as_settings_json(settings)) == settings
 
 
 def test_every_field_has_one_sentence_of_help() -> None:
@@ -28,8 +28,8 @@ def test_every_field_has_one_sentence_of_help() -> None:
 
 
 def test_each_amount_that_is_searched_has_its_controls() -> None:
-    for preset in presets():
-        settings = resolve(read_preset(preset))
+    for preset in list_presets():
+        settings = resolve_settings(read_preset(preset))
         if "amounts" in settings.space.options:
             assert set(settings.space.options["amounts"]) == set(settings.controls.amounts)
 
@@ -37,11 +37,11 @@ def test_each_amount_that_is_searched_has_its_controls() -> None:
 def test_a_toml_file_is_a_preset(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("[trial]\nepochs = 7\n")
-    assert resolve(read_preset(str(path))).trial.epochs == 7
+    assert resolve_settings(read_preset(str(path))).trial.epochs == 7
 
 
 def test_overrides_are_toml_values_or_bare_words() -> None:
-    settings = resolve(
+    settings = resolve_settings(
         {}, ["trial.epochs=9", "data.source=some/folder", "controls.kinds=['one_shot']", "trial.pruning.amount=0.6"]
     )
     assert settings.trial.epochs == 9
@@ -51,7 +51,9 @@ def test_overrides_are_toml_values_or_bare_words() -> None:
 
 
 def test_another_family_starts_from_its_own_defaults() -> None:
-    settings = resolve({}, ["trial.alpha.rate=4", "trial.alpha.family=multiplicative", "trial.alpha.alpha_min=0.02"])
+    settings = resolve_settings(
+        {}, ["trial.alpha.rate=4", "trial.alpha.family=multiplicative", "trial.alpha.alpha_min=0.02"]
+    )
     assert (settings.trial.alpha.family, settings.trial.alpha.rate) == ("multiplicative", 0.7)  # type: ignore[union-attr]
 
 
@@ -77,7 +79,7 @@ def test_another_family_starts_from_its_own_defaults() -> None:
 )
 def test_what_is_wrong_is_named(override: str, says: list[str]) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011  the message is what is looked at
-        resolve(read_preset("quickstart"), [override])
+        resolve_settings(read_preset("quickstart"), [override])
     message = str(caught.value)
     assert "\n" not in message
     for words in says:
@@ -86,7 +88,7 @@ def test_what_is_wrong_is_named(override: str, says: list[str]) -> None:
 
 def test_a_schedule_without_its_family_is_asked_for_it() -> None:
     with pytest.raises(ValueError, match=r"trial\.alpha\.family must be one of exponential, .* but got none"):
-        resolve({"trial": {"alpha": {"rate": 3}}})
+        resolve_settings({"trial": {"alpha": {"rate": 3}}})
 
 
 def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:
@@ -101,4 +103,4 @@ def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:
 
 
 def test_nothing_is_proposed_where_nothing_is_near() -> None:
-    assert nearest("xyzzy", ["trial.epochs", "search.trials"]) is None
+    assert find_nearest("xyzzy", ["trial.epochs", "search.trials"]) is None

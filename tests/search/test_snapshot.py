@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> ExperimentFolder:
 
 def add(folder: ExperimentFolder, number: int, rows: int = 0, config: Any = None, **its: Any) -> None:
     config = config or TrialConfig(epochs=4)
-    trial = folder.trial(number)
+    trial = folder.trial_folder(number)
     trial.create(TrialRecord(number, as_json(config) if isinstance(config, TrialConfig) else config, **its))
     for epoch in range(1, rows + 1):
         trial.append_row(make_row(epoch))
@@ -37,8 +37,8 @@ def test_all_trials_are_there_in_their_order(folder: ExperimentFolder) -> None:
     assert snapshot.numbers == {0, 2, 11}
     assert snapshot.problems == ()
     for trial in snapshot.trials:
-        assert trial.record == trial.folder.read()
-        assert trial.rows == trial.folder.rows()
+        assert trial.record == trial.folder.read_record()
+        assert trial.rows == trial.folder.read_rows()
         assert trial.config == TrialConfig(epochs=4)
 
 
@@ -57,7 +57,7 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], Any]] = {
 def test_a_trial_that_is_not_sound_is_named_and_its_number_is_not_free(folder: ExperimentFolder, damage: str) -> None:
     for number in (1, 2, 3):
         add(folder, number, state="complete")
-    path = folder.trial(2).record_path
+    path = folder.trial_folder(2).record_path
     path.write_text(json.dumps(DAMAGES[damage](json.loads(path.read_text()))))
     snapshot = Snapshot.read(folder)
     assert [trial.number for trial in snapshot.trials] == [1, 3]
@@ -70,7 +70,7 @@ def test_a_trial_that_is_not_sound_is_named_and_its_number_is_not_free(folder: E
 
 def test_a_folder_that_is_not_called_by_its_number_is_named(folder: ExperimentFolder) -> None:
     add(folder, 2)
-    folder.trial(2).path.rename(folder.trials_path / "2")
+    folder.trial_folder(2).path.rename(folder.trials_path / "2")
     snapshot = Snapshot.read(folder)
     assert snapshot.trials == ()
     assert snapshot.numbers == {2}
@@ -104,12 +104,12 @@ def test_a_result_is_lost_where_the_last_rows_are(folder: ExperimentFolder, stat
 def test_a_snapshot_is_updated_without_reading_the_others_again(folder: ExperimentFolder) -> None:
     for number in (1, 2, 3):
         add(folder, number)
-    folder.trial(2).record_path.write_text("{")
+    folder.trial_folder(2).record_path.write_text("{")
     before = Snapshot.read(folder)
-    folder.trial(1).end("stopped")
+    folder.trial_folder(1).record_end("stopped")
     add(folder, 4)
-    folder.trial(3).record_path.unlink()
-    after = before.updated([TrialSnapshot.read(folder.trial(number)) for number in (4, 1)])
+    folder.trial_folder(3).record_path.unlink()
+    after = before.updated([TrialSnapshot.read(folder.trial_folder(number)) for number in (4, 1)])
     assert [(trial.number, trial.record.state) for trial in after.trials] == [
         (1, "stopped"),
         (3, "running"),

@@ -21,12 +21,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
 
 
 def test_the_story_at_both_places_of_the_gate(folder: ExperimentFolder) -> None:
-    records = [trial.read() for trial in folder.trials()]
+    records = [trial.read_record() for trial in folder.trial_folders()]
     assert [record.state for record in records] == ["complete"] * 3
     assert [record.control for record in records] == ["one_shot", None, None]
     assert [record.config["pruning"]["gate"] for record in records] == ["bn_output", "bn_output", "conv_weight"]
-    for trial in (folder.trial(1), folder.trial(2)):
-        rows = trial.rows()
+    for trial in (folder.trial_folder(1), folder.trial_folder(2)):
+        rows = trial.read_rows()
         alphas, rates = [row.alpha for row in rows], [row.lr for row in rows[26:]]
         # e^(-0.05 t) until 0.4, then e^(-0.5 t) until 0.018, an epoch each; then the jump, for as long again.
         assert alphas[:3] == pytest.approx([0.9512, 0.9048, 0.8607], abs=1e-4)
@@ -35,9 +35,11 @@ def test_the_story_at_both_places_of_the_gate(folder: ExperimentFolder) -> None:
         assert rates[0] == 0.001
         assert set(rates) <= {0.001, 0.01, 0.1}
         assert rates == sorted(rates)
-        kept = sorted(map(trial.epoch_of, trial.checkpoints()))
+        kept = sorted(map(trial.checkpoint_epoch, trial.list_checkpoints()))
         assert [alphas[epoch - 1] for epoch in kept] == pytest.approx([0.4, 0.0328, 0.018, 0], abs=1e-4)
-    assert len({folder.trial(number).rows()[-1].lr for number in (1, 2)} - {0.001}) > 0  # somebody stagnated
+    assert (
+        len({folder.trial_folder(number).read_rows()[-1].lr for number in (1, 2)} - {0.001}) > 0
+    )  # somebody stagnated
 
 
 def test_the_iterations_by_hand(folder: ExperimentFolder) -> None:
@@ -48,10 +50,10 @@ def test_the_iterations_by_hand(folder: ExperimentFolder) -> None:
         for argument in ("--set", each)
     ]
     alphaprune(*("branch", folder.path.name, 1, "--at-alpha", 0.05, *sets, "--local", "--storage", folder.path.parent))
-    rows = folder.trial(3).rows()
+    rows = folder.trial_folder(3).read_rows()
     first = next(row.epoch for row in rows if row.alpha == 0)
     assert rows[first - 2].alpha == pytest.approx(0.0328, abs=1e-4)
-    assert rows[: first - 1] == folder.trial(1).rows()[: first - 1]
+    assert rows[: first - 1] == folder.trial_folder(1).read_rows()[: first - 1]
     assert len(rows) == 52
-    assert folder.trial(3).read().state == "complete"
+    assert folder.trial_folder(3).read_record().state == "complete"
     assert iterations_info(analysis.load(folder.path))

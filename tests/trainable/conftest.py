@@ -13,7 +13,7 @@ import torch
 from records.epoch import EpochRow
 from trainable.config import DenseConfig, OptimizerConfig, PruningConfig, TrialConfig
 from trainable.data.dataset import Data, Split
-from trainable.dense import Dense, load_dense, train_dense
+from trainable.dense import DenseNetwork, load_dense, train_dense
 
 CLASSES = 4
 MEASURED = ("epoch_seconds", "images_per_second")  # by a clock, and so never the same twice
@@ -81,7 +81,7 @@ def dense_folder(dense_config: DenseConfig, data: Data, tmp_path_factory: pytest
 
 
 @pytest.fixture(scope="session")
-def dense(dense_folder: Path) -> Dense:
+def dense(dense_folder: Path) -> DenseNetwork:
     return load_dense(dense_folder)
 
 

@@ -21,15 +21,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainable import training
 from trainable.config import OptimizerConfig, TrialConfig
-from trainable.data.batches import Images
+from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
-from trainable.dense import Dense
+from trainable.dense import DenseNetwork
 from trainable.measurement.job import as_autocast_computes
 from trainable.measurement.memory import ENVIRONMENT
-from trainable.network.vgg16 import VGG16, dense_widths, initialised, placed
+from trainable.network.vgg16 import VGG16, create_initialised, dense_widths, place_on
 from trainable.network.weights import save_network
 from trainable.pruning.gates import GatedVGG16
-from trainable.pruning.removal import relative_difference, remove
+from trainable.pruning.removal import relative_difference, remove_channels
 from trainable.schedules.lr_policies import (
     CosineAnnealing,
     CosineRestarts,
@@ -38,8 +38,8 @@ from trainable.schedules.lr_policies import (
     Plateau,
     StagnationRestart,
 )
-from trainable.schedules.lr_schedulers import LearningRate
-from trainable.training import autocast, recalibrate, sgd, train_epoch
+from trainable.schedules.lr_schedulers import LRDriver
+from trainable.training import autocast_on, create_sgd, recalibrate_norms, train_epoch
 from trainable.trial import REMOVAL_TOLERANCE, Trial
 
 CPU = torch.device("cpu")
@@ -55,8 +55,8 @@ def half_doomed(network: VGG16) -> GatedVGG16:
 
 
 def train(network: VGG16, batches: Batches, *, policy: LRPolicy | None = None) -> None:
-    optimizer = sgd(network, OptimizerConfig(), 0.01)
-    learning_rate = LearningRate(optimizer, policy, epochs=2, steps=3)
+    optimizer = create_sgd(network, OptimizerConfig(), 0.01)
+    learning_rate = LRDriver(optimizer, policy, epochs=2, steps=3)
     train_epoch(network, optimizer, learning_rate, batches, label_smoothing=0.1)
 
 
@@ -89,44 +89,44 @@ class Waits(TorchDispatchMode):
 )
 @pytest.mark.parametrize("gated", [True, False])
 def test_training_asks_the_device_for_nothing_before_its_end(
-    policy: LRPolicy | None, gated: bool, data: Data, dense: Dense
+    policy: LRPolicy | None, gated: bool, data: Data, dense: DenseNetwork
 ) -> None:
     network = half_doomed(dense.network) if gated else copy.deepcopy(dense.network)
-    images = Images(data.train, data, CPU)
+    images = DeviceSplit(data.train, data, CPU)
     waits = Waits()
     with waits:
         if isinstance(network, GatedVGG16):
             network.set_alpha(0.3)
-        train(network, waits.watching(images.augmented(12, seed=0, epoch=1)), policy=policy)
+        train(network, waits.watching(images.augmented_batches(12, seed=0, epoch=1)), policy=policy)
     assert waits.within == []
     assert set(waits.behind) == {"_local_scalar_dense"}  # the loss and the accuracy
 
 
 def test_evaluation_asks_the_device_for_nothing_before_its_end(
-    data: Data, dense: Dense, monkeypatch: pytest.MonkeyPatch
+    data: Data, dense: DenseNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images, waits = Images(data.train, data, CPU), Waits()
-    plain = images.plain
-    monkeypatch.setattr(images, "plain", lambda: waits.watching(plain(10)))
+    images, waits = DeviceSplit(data.train, data, CPU), Waits()
+    plain = images.plain_batches
+    monkeypatch.setattr(images, "plain_batches", lambda: waits.watching(plain(10)))
     with waits:
         training.evaluate(copy.deepcopy(dense.network), images)
     assert waits.within == []
     assert waits.behind == ["_local_scalar_dense"] * 2
 
 
-def test_recalibration_asks_the_device_for_nothing(data: Data, dense: Dense) -> None:
+def test_recalibration_asks_the_device_for_nothing(data: Data, dense: DenseNetwork) -> None:
     with Waits() as waits:
-        recalibrate(copy.deepcopy(dense.network), Images(data.train, data, CPU), 12)
+        recalibrate_norms(copy.deepcopy(dense.network), DeviceSplit(data.train, data, CPU), 12)
     assert waits.within == []
 
 
 def test_autocast_is_bfloat16_on_cuda_and_off_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    with autocast(CPU):
+    with autocast_on(CPU):
         assert not torch.is_autocast_enabled("cpu")
         assert torch.ones(2, 2).mm(torch.ones(2, 2)).dtype == torch.float32
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr("torch.autocast", lambda *args, enabled: asked.append((*args, enabled)))
-    autocast(CUDA)
+    autocast_on(CUDA)
     assert asked == [("cuda", torch.bfloat16, True)]
 
 
@@ -137,19 +137,19 @@ def in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     def autocast(device: torch.device) -> AbstractContextManager[Any]:
         return torch.autocast(device.type, torch.bfloat16)
 
-    monkeypatch.setattr(training, "autocast", autocast)
+    monkeypatch.setattr(training, "autocast_on", autocast)
 
 
 @pytest.mark.usefixtures("in_bfloat16")
 @pytest.mark.parametrize("gate", ["bn_output", "conv_weight"])
 def test_a_trial_in_bfloat16_runs_through(
-    gate: Any, data: Data, dense: Dense, small: Callable[..., TrialConfig]
+    gate: Any, data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
 ) -> None:
     config = small()
     trial = Trial(small(pruning=type(config.pruning)(0.5, round_to=1, gate=gate)), data, dense)
     seen: set[torch.dtype] = set()
     trial.network.classifier.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
-    while not trial.finished:
+    while not trial.is_finished:
         row = trial.run_epoch()
         assert math.isfinite(row.train_loss + row.val_loss)
     assert torch.bfloat16 in seen
@@ -161,14 +161,14 @@ def test_a_trial_in_bfloat16_runs_through(
 def test_the_smaller_network_gives_the_same_output_in_bfloat16(seed: int) -> None:
     gated, images = trained_like(seed)
     with torch.autocast("cpu", torch.bfloat16):
-        assert relative_difference(gated, remove(gated), images) < 0.05
+        assert relative_difference(gated, remove_channels(gated), images) < 0.05
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_gpus_rounding_is_not_taken_for_a_defect(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """TF32, in which a GPU convolves float32, keeps 10 bits of a number: its least errors grow to the rounding's."""
     gated, images = trained_like(seed)
-    pruned, conv2d = remove(gated), functional.conv2d
+    pruned, conv2d = remove_channels(gated), functional.conv2d
     exact = relative_difference(gated, pruned, images)
     monkeypatch.setattr(functional, "conv2d", lambda x, weight, *rest: conv2d(in_tf32(x), in_tf32(weight), *rest))
     rounded = relative_difference(gated, pruned, images)
@@ -181,7 +181,7 @@ def in_tf32(x: Tensor) -> Tensor:
 
 def trained_like(seed: int) -> tuple[GatedVGG16, Tensor]:
     """A gated network of a quarter of the width whose norms are no longer as they were initialised, and images."""
-    network = initialised(dense_widths(0.25), 10, seed)
+    network = create_initialised(dense_widths(0.25), 10, seed)
     torch.manual_seed(seed)
     images = torch.randn(16, 3, 32, 32)
     with torch.no_grad():
@@ -200,12 +200,12 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_cuda
 @pytest.mark.usefixtures("gpu")
-def test_a_trial_runs_on_cuda(data: Data, dense: Dense, small: Callable[..., TrialConfig]) -> None:
+def test_a_trial_runs_on_cuda(data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]) -> None:
     trial = Trial(small(), data, dense)
     assert trial.device.type == "cuda"
     seen: set[torch.dtype] = set()
     trial.network.classifier.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
-    while not trial.finished:
+    while not trial.is_finished:
         row = trial.run_epoch()
         assert math.isfinite(row.train_loss + row.val_loss)
     assert torch.bfloat16 in seen
@@ -219,18 +219,20 @@ def test_a_trial_runs_on_cuda(data: Data, dense: Dense, small: Callable[..., Tri
 @pytest.mark.usefixtures("gpu")
 def test_the_smaller_network_gives_the_same_output_on_cuda() -> None:
     gated, images = trained_like(0)
-    on_cuda = GatedVGG16(placed(VGG16(gated.widths, gated.classes), CUDA), gated.masks, "bn_output")
+    on_cuda = GatedVGG16(place_on(VGG16(gated.widths, gated.classes), CUDA), gated.masks, "bn_output")
     on_cuda.load_state_dict(gated.state_dict())
-    pruned, images = remove(on_cuda), images.cuda()
+    pruned, images = remove_channels(on_cuda), images.cuda()
     assert relative_difference(on_cuda, pruned, images) < REMOVAL_TOLERANCE
-    with autocast(CUDA):
+    with autocast_on(CUDA):
         assert relative_difference(on_cuda, pruned, images) < 0.05
 
 
 @needs_cuda
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("epochs", [1, 3])
-def test_a_trial_goes_on_on_cuda(epochs: int, data: Data, dense: Dense, small: Callable[..., TrialConfig]) -> None:
+def test_a_trial_goes_on_on_cuda(
+    epochs: int, data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
+) -> None:
     trial = Trial(small(), data, dense)
     for _ in range(epochs):
         trial.run_epoch()
@@ -240,17 +242,17 @@ def test_a_trial_goes_on_on_cuda(epochs: int, data: Data, dense: Dense, small: C
     again = Trial(small(), data, dense)
     again.load_state_dict(torch.load(file, map_location=again.device, weights_only=True))
     assert again.run_epoch().train_loss == pytest.approx(trial.run_epoch().train_loss, rel=0.05)
-    while not again.finished:
+    while not again.is_finished:
         again.run_epoch()
 
 
 @needs_cuda
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("gated", [True, False])
-def test_the_gpus_queue_never_runs_dry(gated: bool, data: Data, dense: Dense) -> None:
+def test_the_gpus_queue_never_runs_dry(gated: bool, data: Data, dense: DenseNetwork) -> None:
     """CUDA itself tells of whatever waits for it between the first batch and the last."""
-    network = placed(copy.deepcopy(dense.network), CUDA)
-    images = Images(data.train, data, CUDA)
+    network = place_on(copy.deepcopy(dense.network), CUDA)
+    images = DeviceSplit(data.train, data, CUDA)
 
     def strict(batches: Batches) -> Batches:
         try:
@@ -260,7 +262,7 @@ def test_the_gpus_queue_never_runs_dry(gated: bool, data: Data, dense: Dense) ->
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    train(half_doomed(network) if gated else network, strict(images.augmented(12, seed=0, epoch=1)))
+    train(half_doomed(network) if gated else network, strict(images.augmented_batches(12, seed=0, epoch=1)))
 
 
 @needs_cuda
@@ -299,9 +301,9 @@ def test_the_memory_of_a_gpu_is_the_networks_own(data: Data, tmp_path: Path) -> 
 @needs_cuda
 @pytest.mark.usefixtures("gpu")
 def test_what_is_measured_on_cuda_is_what_autocast_computes() -> None:
-    network, images = placed(trained_like(0)[0].eval(), CUDA), trained_like(0)[1].cuda()
+    network, images = place_on(trained_like(0)[0].eval(), CUDA), trained_like(0)[1].cuda()
     with torch.inference_mode():
-        with autocast(CUDA):
+        with autocast_on(CUDA):
             wanted = network(images).float()
         found = as_autocast_computes(network)(images.bfloat16()).float()
     assert (found - wanted).norm() < 0.01 * wanted.norm()

@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from records.dense import DenseEpochRow, read_dense_rows
-from records.files import read_rows
+from records.files import read_json_lines
 from trainable.config import DenseConfig, OptimizerConfig
-from trainable.data.batches import Images
+from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
-from trainable.dense import Dense, copy_dense, dense_hash, find_dense, load_dense, train_dense
+from trainable.dense import DenseNetwork, copy_dense, dense_hash, find_dense, load_dense, train_dense
 from trainable.errors import DivergedError
-from trainable.network.vgg16 import channels, dense_widths, macs, parameters
+from trainable.network.vgg16 import count_channels, count_macs, count_parameters, dense_widths
 from trainable.training import evaluate
 
 FILES = {"epochs.jsonl", "arch.json", "model.safetensors", "dense.json"}
@@ -33,22 +33,22 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_what_is_written_is_what_the_network_is(dense_folder: Path, dense_config: DenseConfig, data: Data) -> None:
     assert set(files(dense_folder)) == FILES
-    assert all(set(row) == ROW for row in read_rows(dense_folder / "epochs.jsonl"))
+    assert all(set(row) == ROW for row in read_json_lines(dense_folder / "epochs.jsonl"))
     dense, rows = load_dense(dense_folder), read_dense_rows(dense_folder)
     assert [row.epoch for row in rows] == list(range(1, 7))
     widths, record = dense_widths(1 / 16), dense.record
     assert dense.network.widths == widths == record.widths
     assert (record.channels, record.parameters, record.macs) == (
-        channels(widths, 4),
-        parameters(widths, 4),
-        macs(widths, 4),
+        count_channels(widths, 4),
+        count_parameters(widths, 4),
+        count_macs(widths, 4),
     )
     assert record.hash == dense_hash(dense_config, data.fingerprint)
     assert record.epochs == 6
     assert record.seconds == pytest.approx(sum(row.epoch_seconds for row in rows))
     last = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
     assert {name: getattr(record, name) for name in last} == {name: getattr(rows[-1], name) for name in last}
-    evaluated = evaluate(dense.network, Images(data.validation, data, torch.device("cpu")))
+    evaluated = evaluate(dense.network, DeviceSplit(data.validation, data, torch.device("cpu")))
     assert evaluated.accuracy == record.val_accuracy > 0.5
     assert evaluated.loss == pytest.approx(record.val_loss, rel=1e-5)
 
@@ -159,7 +159,7 @@ def storage(dense_folder: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_dense_network_is_found_in_any_experiment(storage: Path, dense: Dense) -> None:
+def test_a_dense_network_is_found_in_any_experiment(storage: Path, dense: DenseNetwork) -> None:
     wanted = dense.record.hash
     assert find_dense(storage, wanted) == storage / "first" / "dense"
     assert find_dense(storage, "0" * 16) is None
@@ -177,7 +177,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_one_is_passed_over_and_not_loaded(
-    damage: Callable[[Path], object], storage: Path, dense: Dense
+    damage: Callable[[Path], object], storage: Path, dense: DenseNetwork
 ) -> None:
     damage(storage / "first" / "dense")
     assert find_dense(storage, dense.record.hash) == storage / "second" / "dense"

@@ -15,7 +15,7 @@ from records.epoch import EpochRow
 from records.trial import TrialFolder, TrialRecord
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_json, trial_config
 from trainable.data.dataset import Data
-from trainable.dense import Dense
+from trainable.dense import DenseNetwork
 from trainable.ray_trainable import NO_SPACE, AlphaPruning, RecordedAlphaPruning
 from trainable.schedules.alpha import Cosine
 from trainable.schedules.lr_policies import CosineAnnealing, Plateau
@@ -71,12 +71,12 @@ def make_recorded(few: Data, dense_folder: Path) -> MakeRecorded:
 
 
 @pytest.fixture(scope="module")
-def rows_of(few: Data, dense: Dense, timeless: Timeless) -> Callable[[TrialConfig | dict[str, Any]], Rows]:
+def rows_of(few: Data, dense: DenseNetwork, timeless: Timeless) -> Callable[[TrialConfig | dict[str, Any]], Rows]:
     """What a Trial without Tune gives."""
 
     def run(config: TrialConfig | dict[str, Any]) -> Rows:
         trial = Trial(config if isinstance(config, TrialConfig) else trial_config(config), few, dense)
-        while not trial.finished:
+        while not trial.is_finished:
             trial.run_epoch()
         return timeless(trial.rows)
 
@@ -248,8 +248,8 @@ def test_the_trial_of_a_folder_keeps_its_records(
     results(make_recorded(folder), 2)  # and then its process dies
     second = make_recorded(folder)
     assert results(second) == rows_of(config)[2:]
-    assert timeless(folder.rows()) == rows_of(config)
-    record = folder.read()
+    assert timeless(folder.read_rows()) == rows_of(config)
+    record = folder.read_record()
     assert (record.state, record.attempt) == ("complete", 2)
 
 
@@ -263,7 +263,7 @@ def test_a_folder_tells_how_it_stands(
     # Set up again, as after a crash that kept the end from being told.
     again = make_recorded(folder).train()
     assert (again["state"], again["done"]) == ("complete", True)
-    assert folder.read().attempt == 1
+    assert folder.read_record().attempt == 1
 
 
 @pytest.mark.parametrize("reason", ["refused", "diverged"])
@@ -287,10 +287,10 @@ def test_a_folder_whose_trial_fails_says_so_and_frees_the_actor(
     assert (told["state"], told["done"]) == ("failed", True)
     expected = {"refused": "pruning.amount must be at most", "diverged": "epoch 2: the training loss is nan"}[reason]
     assert expected in told["error"]
-    assert folder.read().error == told["error"]
+    assert folder.read_record().error == told["error"]
     trainable.reset(config_of(after))
     assert results(trainable) == rows_of(config)
-    assert (folder.read().state, after.read().state) == ("failed", "complete")
+    assert (folder.read_record().state, after.read_record().state) == ("failed", "complete")
 
 
 def test_a_defect_is_no_failure_of_the_trial(
@@ -309,7 +309,7 @@ def test_a_defect_is_no_failure_of_the_trial(
     monkeypatch.setattr(Trial, "run_epoch", fail)
     with pytest.raises(ValueError, match="a defect"):
         trainable.step()
-    assert (folder.read().state, folder.read().error) == ("running", "ValueError: a defect")
+    assert (folder.read_record().state, folder.read_record().error) == ("running", "ValueError: a defect")
 
 
 @pytest.mark.parametrize("when", ["at its start", "in an epoch"])
@@ -338,7 +338,7 @@ def test_a_full_disk_is_told_to_the_driver_and_is_no_failure_of_the_trial(
         told = trainable.train()
     assert (told["state"], told["done"]) == (NO_SPACE, True)
     assert "No space left" in told["error"]
-    assert folder.read().state == "running"
+    assert folder.read_record().state == "running"
     trainable.reset(config_of(after))
     assert results(trainable) == rows_of(config)
 

@@ -20,11 +20,11 @@ from records.epoch import EpochRow
 from records.trial import FencedError, TrialFolder, TrialRecord
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_json
 from trainable.data.dataset import Data
-from trainable.dense import Dense
+from trainable.dense import DenseNetwork
 from trainable.errors import DivergedError, TrialError
 from trainable.network.vgg16 import VGG16
 from trainable.network.weights import load_pruned
-from trainable.recorded_trial import RecordedTrial, kept_epochs, stop
+from trainable.recorded_trial import RecordedTrial, kept_epochs, stop_trial
 from trainable.schedules.lr_policies import Plateau
 from trainable.trial import Trial
 
@@ -45,9 +45,9 @@ def config(small: Callable[..., TrialConfig]) -> TrialConfig:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(config: TrialConfig, few: Data, dense: Dense) -> Trial:
+def undisturbed(config: TrialConfig, few: Data, dense: DenseNetwork) -> Trial:
     trial = Trial(config, few, dense)
-    while not trial.finished:
+    while not trial.is_finished:
         trial.run_epoch()
     return trial
 
@@ -70,13 +70,13 @@ def folder(create: Callable[..., TrialFolder]) -> TrialFolder:
 
 
 @pytest.fixture(scope="module")
-def start(few: Data, dense: Dense) -> Callable[..., RecordedTrial]:
+def start(few: Data, dense: DenseNetwork) -> Callable[..., RecordedTrial]:
     """A start of the trial; runs so many epochs of it."""
 
     def started(folder: TrialFolder, epochs: int = 0, **settings: Any) -> RecordedTrial:
         trial = RecordedTrial(folder, few, dense, **settings)
         for _ in range(epochs):
-            trial.step()
+            trial.run_epoch()
         return trial
 
     return started
@@ -93,7 +93,7 @@ def left_behind(
     trial, copies = start(folder), []
     for epoch in range(5):
         copies.append(Path(shutil.copytree(folder.path, place / str(epoch) / "00003")))
-        trial.step()
+        trial.run_epoch()
     return copies
 
 
@@ -111,14 +111,14 @@ def goes_on_to_the_same(
 
     def check(folder: TrialFolder) -> None:
         trial = start(folder)
-        while not trial.finished:
-            trial.step()
-        assert timeless(folder.rows()) == timeless(undisturbed.rows)
-        assert folder.rows() == trial.trial.rows
-        record = folder.read()
+        while not trial.is_finished:
+            trial.run_epoch()
+        assert timeless(folder.read_rows()) == timeless(undisturbed.rows)
+        assert folder.read_rows() == trial.trial.rows
+        record = folder.read_record()
         assert (record.state, record.error, record.cut) == ("complete", None, undisturbed.cut)
-        assert same_weights(load_pruned(folder.model), undisturbed.network)
-        assert folder.checkpoints() == []
+        assert same_weights(load_pruned(folder.model_path), undisturbed.network)
+        assert folder.list_checkpoints() == []
 
     return check
 
@@ -128,14 +128,14 @@ def same_weights(one: VGG16, other: VGG16) -> bool:
 
 
 def names(folder: TrialFolder) -> list[str]:
-    return [path.name for path in folder.checkpoints()]
+    return [path.name for path in folder.list_checkpoints()]
 
 
 def test_a_first_start_keeps_rows_record_and_the_newest_two_checkpoints(
     folder: TrialFolder, start: Callable[..., RecordedTrial], undisturbed: Trial
 ) -> None:
     trial = start(folder)
-    record = folder.read()
+    record = folder.read_record()
     assert (record.state, record.attempt, record.device, record.cut) == ("running", 1, "cpu", None)
     assert record.host is not None
     assert record.host.endswith(f":{os.getpid()}")
@@ -143,14 +143,14 @@ def test_a_first_start_keeps_rows_record_and_the_newest_two_checkpoints(
     assert record.finished is None
     assert record.params == {"rate": 0.5}
     for epoch, checkpoints in enumerate([[1], [2, 1], [3, 2], [4, 3], []], start=1):
-        row = trial.step()
-        assert folder.rows()[-1] == row
-        assert len(folder.rows()) == epoch
+        row = trial.run_epoch()
+        assert folder.read_rows()[-1] == row
+        assert len(folder.read_rows()) == epoch
         assert names(folder) == [f"checkpoint-{each:05}.pt" for each in checkpoints]
-        record = folder.read()
+        record = folder.read_record()
         assert record.cut == (undisturbed.cut if epoch > 2 else None)
         assert record.state == ("complete" if epoch == 5 else "running")
-    assert trial.finished
+    assert trial.is_finished
     assert record.finished is not None
     assert record.finished >= record.started
 
@@ -159,11 +159,11 @@ def test_the_finished_trials_model_gives_the_same_outputs(
     folder: TrialFolder, start: Callable[..., RecordedTrial], few: Data
 ) -> None:
     trial = start(folder, 5).trial
-    images, _ = next(trial.validation.plain())
+    images, _ = next(trial.validation_images.plain_batches())
     with torch.no_grad():
-        expected, got = trial.network.eval()(images), load_pruned(folder.model)(images)
+        expected, got = trial.network.eval()(images), load_pruned(folder.model_path)(images)
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
-    arch = json.loads((folder.model / "arch.json").read_text())
+    arch = json.loads((folder.model_path / "arch.json").read_text())
     assert (arch["mean"], arch["std"]) == (list(few.mean), list(few.std))
 
 
@@ -172,11 +172,11 @@ def test_it_goes_on_from_its_newest_checkpoint(
     epochs: int, after: Callable[[int], TrialFolder], goes_on_to_the_same: Callable[[TrialFolder], None]
 ) -> None:
     folder = after(epochs)
-    first, rows = folder.read(), folder.rows()
+    first, rows = folder.read_record(), folder.read_rows()
     assert len(rows) == epochs
     goes_on_to_the_same(folder)
-    assert folder.rows()[:epochs] == rows  # these were not run again: even their times are the same
-    record = folder.read()
+    assert folder.read_rows()[:epochs] == rows  # these were not run again: even their times are the same
+    record = folder.read_record()
     assert record.attempt == 2
     assert (record.created, record.started) == (first.created, first.started)
 
@@ -186,8 +186,8 @@ def test_every_start_is_an_attempt(
 ) -> None:
     for attempt in (1, 2, 3):
         start(folder, 1)
-        assert folder.read().attempt == attempt
-        assert len(folder.rows()) == attempt
+        assert folder.read_record().attempt == attempt
+        assert len(folder.read_rows()) == attempt
     goes_on_to_the_same(folder)
 
 
@@ -210,13 +210,13 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     undisturbed: Trial,
 ) -> None:
     folder = after(3)
-    newest = folder.checkpoints()[0]
+    newest = folder.list_checkpoints()[0]
     newest.write_bytes(damage(newest.read_bytes()))
     trial = start(folder)
-    assert trial.trial.epoch == len(folder.rows()) == 2
-    assert newest.name in folder.read().problems[0]
-    trial.step()
-    assert timeless(folder.rows()) == timeless(undisturbed.rows[:3])
+    assert trial.trial.epoch == len(folder.read_rows()) == 2
+    assert newest.name in folder.read_record().problems[0]
+    trial.run_epoch()
+    assert timeless(folder.read_rows()) == timeless(undisturbed.rows[:3])
 
 
 def test_without_a_whole_checkpoint_it_starts_over_and_loses_no_more_than_that(
@@ -225,12 +225,12 @@ def test_without_a_whole_checkpoint_it_starts_over_and_loses_no_more_than_that(
     goes_on_to_the_same: Callable[[TrialFolder], None],
 ) -> None:
     folder = after(4)
-    for checkpoint in folder.checkpoints():
+    for checkpoint in folder.list_checkpoints():
         checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     trial = start(folder)
-    assert (trial.trial.epoch, folder.rows()) == (0, [])
-    trial.step()
-    trial.step()
+    assert (trial.trial.epoch, folder.read_rows()) == (0, [])
+    trial.run_epoch()
+    trial.run_epoch()
     # The damaged ones, newer by their names, do not push out the new ones.
     assert start(folder).trial.epoch == 2
     goes_on_to_the_same(folder)
@@ -243,13 +243,13 @@ def test_what_a_crash_wrote_behind_the_checkpoint_is_cut_back(
 ) -> None:
     """The row of epoch 3 was written, its checkpoint was not; of another row there is half a line."""
     folder = after(3)
-    folder.checkpoints()[0].unlink()
+    folder.list_checkpoints()[0].unlink()
     with folder.rows_path.open("ab") as file:
         file.write(b'{"epoch": 4, "pha')
     aside = folder.path / ".checkpoint-00003.pt.0badcafe"
     aside.write_bytes(b"what a killed writer left")
     assert start(folder).trial.epoch == 2
-    assert [row.epoch for row in folder.rows()] == [1, 2]
+    assert [row.epoch for row in folder.read_rows()] == [1, 2]
     assert folder.rows_path.read_bytes().endswith(b"}\n")
     assert not aside.exists()
     goes_on_to_the_same(folder)
@@ -281,11 +281,11 @@ def test_a_death_at_any_write_of_an_epoch_loses_that_epoch_at_most(
 
     monkeypatch.setattr("os.fsync", die)
     with pytest.raises(KeyboardInterrupt):
-        trial.step()
+        trial.run_epoch()
     monkeypatch.undo()
-    assert folder.read().state == "running"
+    assert folder.read_record().state == "running"
     goes_on_to_the_same(folder)
-    assert folder.read().attempt == 3
+    assert folder.read_record().attempt == 3
 
 
 def test_nobody_goes_on_with_a_trial_that_has_ended(
@@ -309,9 +309,9 @@ def test_a_worker_that_outlived_its_driver_writes_nothing(
     new = start(folder, 1)
     before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
     with pytest.raises(FencedError, match="attempt 3"):
-        old.step()
+        old.run_epoch()
     assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
-    new.step()
+    new.run_epoch()
     goes_on_to_the_same(folder)
 
 
@@ -321,7 +321,7 @@ def test_what_cannot_be_cut_is_recorded_as_failed(
     folder = create(small(pruning=PruningConfig(amount=0.99)))
     with pytest.raises(ValueError, match=r"pruning\.amount must be at most"):
         start(folder)
-    record = folder.read()
+    record = folder.read_record()
     assert record.state == "failed"
     assert record.error is not None
     assert "pruning.amount must be at most" in record.error
@@ -335,7 +335,7 @@ def test_a_config_that_is_none_is_recorded_as_failed(
     folder.create(TrialRecord(1, {"epochs": "many"}))
     with pytest.raises(ValueError, match="epochs"):
         start(folder)
-    assert folder.read().state == "failed"
+    assert folder.read_record().state == "failed"
 
 
 def test_a_loss_that_is_no_number_is_recorded_as_failed(
@@ -344,10 +344,10 @@ def test_a_loss_that_is_no_number_is_recorded_as_failed(
     trial = start(folder, 1)
     nn.init.constant_(trial.trial.network.classifier.weight, float("nan"))
     with pytest.raises(DivergedError):
-        trial.step()
-    record = folder.read()
+        trial.run_epoch()
+    record = folder.read_record()
     assert (record.state, record.error) == ("failed", "epoch 2: the training loss is nan at learning rate 0.01")
-    assert len(folder.rows()) == 1
+    assert len(folder.read_rows()) == 1
 
 
 def test_any_other_error_is_noted_and_the_trial_may_be_tried_again(
@@ -364,9 +364,9 @@ def test_any_other_error_is_noted_and_the_trial_may_be_tried_again(
 
     monkeypatch.setattr(Trial, "run_epoch", fail)
     with pytest.raises(OSError, match="on fire"):
-        trial.step()
+        trial.run_epoch()
     monkeypatch.undo()
-    record = folder.read()
+    record = folder.read_record()
     assert (record.state, record.error) == ("running", "OSError: the disk is on fire")
     goes_on_to_the_same(folder)
 
@@ -389,7 +389,7 @@ def test_an_error_at_the_start_is_noted_too(
     with pytest.raises(kind, match="a defect"):
         start(folder)
     monkeypatch.undo()
-    record = folder.read()
+    record = folder.read_record()
     assert record.state == "running"
     assert (record.error or "").startswith(f"{kind.__name__}: ")
     goes_on_to_the_same(folder)
@@ -421,7 +421,7 @@ def test_a_start_out_of_memory_is_tried_once_more(
     else:
         with pytest.raises(TrialError, match=r"at its start: out of GPU memory: no more.*gpus-per-trial.*batch_size"):
             start(folder)
-        assert folder.read().state == "failed"
+        assert folder.read_record().state == "failed"
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -445,12 +445,12 @@ def test_an_epoch_out_of_memory_is_tried_once_more(
 
     monkeypatch.setattr(Trial, "run_epoch", short)
     if times == 1:
-        assert trial.step().epoch == 3
+        assert trial.run_epoch().epoch == 3
         goes_on_to_the_same(folder)
     else:
         with pytest.raises(TrialError, match=r"epoch 3: out of GPU memory: no more.*batch_size"):
-            trial.step()
-        assert folder.read().state == "failed"
+            trial.run_epoch()
+        assert folder.read_record().state == "failed"
 
 
 def test_checkpoints_that_are_asked_for_outlive_the_trial(
@@ -465,8 +465,8 @@ def test_a_stopped_trial_keeps_what_was_asked_for_and_nothing_else(
     folder: TrialFolder, start: Callable[..., RecordedTrial]
 ) -> None:
     start(folder, 4, keep_at_alpha=(0.5,))
-    stop(folder, (0.5,))
-    assert folder.read().state == "stopped"
+    stop_trial(folder, (0.5,))
+    assert folder.read_record().state == "stopped"
     assert names(folder) == ["checkpoint-00001.pt"]
 
 
@@ -513,6 +513,6 @@ def test_a_killed_process_is_followed_by_one_that_goes_on_to_the_same(
     command = [sys.executable, "-c", WORKER, str(folder.path), str(tmp_path / "data"), str(dense_folder)]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, check=False)
     assert done.returncode == -signal.SIGKILL
-    assert (folder.read().state, folder.read().attempt, len(folder.rows())) == ("running", 1, 2)
+    assert (folder.read_record().state, folder.read_record().attempt, len(folder.read_rows())) == ("running", 1, 2)
     goes_on_to_the_same(folder)
-    assert folder.read().attempt == 2
+    assert folder.read_record().attempt == 2

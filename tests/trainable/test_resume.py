@@ -17,7 +17,7 @@ import torch
 from records.epoch import EpochRow
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_json
 from trainable.data.dataset import Data
-from trainable.dense import Dense
+from trainable.dense import DenseNetwork
 from trainable.network.vgg16 import VGG16
 from trainable.pruning.masks import widths_of
 from trainable.schedules.alpha import Multiplicative, OneShot, Polynomial
@@ -41,7 +41,7 @@ def loaded(state: bytes) -> dict[str, Any]:
 
 
 def run(trial: Trial, epochs: int = 100) -> list[EpochRow]:
-    while not trial.finished and epochs > 0:
+    while not trial.is_finished and epochs > 0:
         trial.run_epoch()
         epochs -= 1
     return trial.rows
@@ -85,7 +85,7 @@ CASES: dict[str, dict[str, Any]] = {
 def test_it_goes_on_the_same_from_every_epoch(
     changed: dict[str, Any],
     few: Data,
-    dense: Dense,
+    dense: DenseNetwork,
     short: Callable[..., TrialConfig],
     timeless: Timeless,
 ) -> None:
@@ -93,7 +93,7 @@ def test_it_goes_on_the_same_from_every_epoch(
     config = short(**changed)
     whole = Trial(config, few, dense)
     states = [saved(whole)]
-    while not whole.finished:
+    while not whole.is_finished:
         whole.run_epoch()
         states.append(saved(whole))
     for epoch, state in enumerate(states):
@@ -107,12 +107,12 @@ def test_it_goes_on_the_same_from_every_epoch(
 
 
 def test_it_goes_on_the_same_when_it_is_interrupted_after_each_epoch(
-    few: Data, dense: Dense, short: Callable[..., TrialConfig], timeless: Timeless
+    few: Data, dense: DenseNetwork, short: Callable[..., TrialConfig], timeless: Timeless
 ) -> None:
     config = short(lr=Plateau(peak=0.1, patience=0, warmup_epochs=1))
     whole = run(Trial(config, few, dense))
     trial = Trial(config, few, dense)
-    while not trial.finished:
+    while not trial.is_finished:
         trial.run_epoch()
         state = saved(trial)
         trial = Trial(config, few, dense)
@@ -144,7 +144,7 @@ print(json.dumps([row.as_values() for row in trial.rows]))
 @pytest.mark.slow
 def test_it_goes_on_the_same_in_another_process(
     few: Data,
-    dense: Dense,
+    dense: DenseNetwork,
     dense_folder: Path,
     short: Callable[..., TrialConfig],
     timeless: Timeless,
@@ -165,7 +165,7 @@ def test_it_goes_on_the_same_in_another_process(
 
 
 def test_a_state_goes_back_in_time_in_the_same_object(
-    few: Data, dense: Dense, short: Callable[..., TrialConfig], timeless: Timeless
+    few: Data, dense: DenseNetwork, short: Callable[..., TrialConfig], timeless: Timeless
 ) -> None:
     """Also from behind the cut to before it, where the network is another one."""
     trial = Trial(short(), few, dense)
@@ -189,7 +189,7 @@ CLONES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("epoch", [1, 2, 4])
 def test_a_clone_takes_network_epochs_and_rows_and_does_the_rest_its_own_way(
-    epoch: int, few: Data, dense: Dense, short: Callable[..., TrialConfig]
+    epoch: int, few: Data, dense: DenseNetwork, short: Callable[..., TrialConfig]
 ) -> None:
     parent = Trial(short(), few, dense)
     run(parent, epoch)
@@ -211,7 +211,7 @@ def test_a_clone_takes_network_epochs_and_rows_and_does_the_rest_its_own_way(
 
 
 def test_a_clone_cuts_the_channels_that_its_parent_marked(
-    few: Data, dense: Dense, short: Callable[..., TrialConfig]
+    few: Data, dense: DenseNetwork, short: Callable[..., TrialConfig]
 ) -> None:
     parent = Trial(short(pruning=PruningConfig(amount=0.3, round_to=1, criterion="random")), few, dense)
     run(parent, 2)
@@ -235,7 +235,7 @@ def test_a_clone_cuts_the_channels_that_its_parent_marked(
     ],
 )
 def test_a_clone_that_would_not_fit_is_refused_and_stays_as_it_was(
-    epoch: int, changed: dict[str, Any], message: str, few: Data, dense: Dense, short: Callable[..., TrialConfig]
+    epoch: int, changed: dict[str, Any], message: str, few: Data, dense: DenseNetwork, short: Callable[..., TrialConfig]
 ) -> None:
     parent = Trial(short(), few, dense)
     run(parent, epoch)
@@ -247,7 +247,9 @@ def test_a_clone_that_would_not_fit_is_refused_and_stays_as_it_was(
     assert all(torch.equal(*pair) for pair in zip(weights(clone), before, strict=True))
 
 
-def test_a_clone_from_the_border_is_cut_first(few: Data, dense: Dense, short: Callable[..., TrialConfig]) -> None:
+def test_a_clone_from_the_border_is_cut_first(
+    few: Data, dense: DenseNetwork, short: Callable[..., TrialConfig]
+) -> None:
     """Its parent had more of the alpha phase before it; the clone has not."""
     parent = Trial(short(alpha_fraction=0.8), few, dense)
     run(parent, 2)

@@ -9,56 +9,65 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainable.config import OptimizerConfig
-from trainable.data.batches import EVALUATION_BATCH, Images
+from trainable.data.batches import EVALUATION_BATCH, DeviceSplit
 from trainable.data.dataset import Data
-from trainable.dense import Dense
+from trainable.dense import DenseNetwork
 from trainable.device import prepare_device
 from trainable.errors import DivergedError
-from trainable.network.vgg16 import VGG16, dense_widths, initialised
+from trainable.network.vgg16 import VGG16, create_initialised, dense_widths
 from trainable.schedules.lr_policies import CosineAnnealing
-from trainable.schedules.lr_schedulers import LearningRate
-from trainable.training import RECALIBRATION_BATCHES, Trained, evaluate, recalibrate, sgd, train_epoch
+from trainable.schedules.lr_schedulers import LRDriver
+from trainable.training import (
+    RECALIBRATION_BATCHES,
+    TrainingResult,
+    create_sgd,
+    evaluate,
+    recalibrate_norms,
+    train_epoch,
+)
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def network(dense: Dense) -> VGG16:
+def network(dense: DenseNetwork) -> VGG16:
     return copy.deepcopy(dense.network)
 
 
 @pytest.fixture
-def images(make_data: Callable[..., Data]) -> Images:
+def images(make_data: Callable[..., Data]) -> DeviceSplit:
     data = make_data(60)
-    return Images(data.train, data, CPU)
+    return DeviceSplit(data.train, data, CPU)
 
 
 def train(
     network: VGG16,
-    images: Images,
+    images: DeviceSplit,
     *,
     lr: float,
     epoch: int = 1,
     smoothing: float = 0.0,
     config: OptimizerConfig | None = None,
-) -> Trained:
-    optimizer = sgd(network, config or OptimizerConfig(), lr)
-    steady = LearningRate(optimizer, None, epochs=1, steps=images.steps(25))
-    return train_epoch(network, optimizer, steady, images.augmented(25, seed=0, epoch=epoch), label_smoothing=smoothing)
+) -> TrainingResult:
+    optimizer = create_sgd(network, config or OptimizerConfig(), lr)
+    steady = LRDriver(optimizer, None, epochs=1, steps=images.count_steps(25))
+    return train_epoch(
+        network, optimizer, steady, images.augmented_batches(25, seed=0, epoch=epoch), label_smoothing=smoothing
+    )
 
 
-def test_training_lowers_the_loss(images: Images) -> None:
-    network = initialised(dense_widths(1 / 16), 4, seed=0)
+def test_training_lowers_the_loss(images: DeviceSplit) -> None:
+    network = create_initialised(dense_widths(1 / 16), 4, seed=0)
     losses = [train(network, images, lr=0.02, epoch=epoch).loss for epoch in range(1, 9)]
     assert losses[-1] < 0.7 * losses[0]
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_what_an_epoch_returns_are_means_over_its_images(network: VGG16, images: Images, smoothing: float) -> None:
+def test_what_an_epoch_returns_are_means_over_its_images(network: VGG16, images: DeviceSplit, smoothing: float) -> None:
     """At a learning rate of 0 the network stands still, so that a plain loop sees the same one."""
     copied = copy.deepcopy(network).train()
     losses, right = [], 0
-    for inputs, labels in images.augmented(25, seed=0, epoch=1):
+    for inputs, labels in images.augmented_batches(25, seed=0, epoch=1):
         logits = copied(inputs)
         losses.append(functional.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing).detach())
         right += int((logits.argmax(1) == labels).sum())
@@ -68,17 +77,19 @@ def test_what_an_epoch_returns_are_means_over_its_images(network: VGG16, images:
     assert 0.25 < trained.accuracy <= 1
 
 
-def test_the_learning_rate_of_an_epoch_is_the_mean_of_its_batches(network: VGG16, images: Images) -> None:
-    optimizer = sgd(network, OptimizerConfig(), 0.5)
-    learning_rate = LearningRate(optimizer, CosineAnnealing(peak=0.01, warmup_epochs=0), epochs=1, steps=3)
-    trained = train_epoch(network, optimizer, learning_rate, images.augmented(25, seed=0, epoch=1), label_smoothing=0)
+def test_the_learning_rate_of_an_epoch_is_the_mean_of_its_batches(network: VGG16, images: DeviceSplit) -> None:
+    optimizer = create_sgd(network, OptimizerConfig(), 0.5)
+    learning_rate = LRDriver(optimizer, CosineAnnealing(peak=0.01, warmup_epochs=0), epochs=1, steps=3)
+    trained = train_epoch(
+        network, optimizer, learning_rate, images.augmented_batches(25, seed=0, epoch=1), label_smoothing=0
+    )
     assert trained.lr == pytest.approx(0.01 * (1 + 0.75 + 0.25) / 3)
-    assert learning_rate.now == pytest.approx(0, abs=1e-9)
+    assert learning_rate.current_lr == pytest.approx(0, abs=1e-9)
 
 
 def test_weight_decay_is_on_filters_and_matrices_alone(network: VGG16) -> None:
     before = {name: parameter.clone() for name, parameter in network.named_parameters()}
-    optimizer = sgd(network, OptimizerConfig(weight_decay=0.1, momentum=0.5), lr=0.1)
+    optimizer = create_sgd(network, OptimizerConfig(weight_decay=0.1, momentum=0.5), lr=0.1)
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
@@ -94,23 +105,25 @@ def test_weight_decay_is_on_filters_and_matrices_alone(network: VGG16) -> None:
 
 
 def test_momentum_is_nesterovs() -> None:
-    group = sgd(nn.Linear(2, 2), OptimizerConfig(momentum=0.8), lr=0.1).param_groups[0]
+    group = create_sgd(nn.Linear(2, 2), OptimizerConfig(momentum=0.8), lr=0.1).param_groups[0]
     assert (group["momentum"], group["nesterov"], group["lr"]) == (0.8, True, 0.1)
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
-def test_a_training_loss_that_is_no_number_says_the_learning_rate(value: float, network: VGG16, images: Images) -> None:
+def test_a_training_loss_that_is_no_number_says_the_learning_rate(
+    value: float, network: VGG16, images: DeviceSplit
+) -> None:
     nn.init.constant_(network.classifier.weight, value)
     with pytest.raises(DivergedError, match=r"^the training loss is (nan|inf) at learning rate 0\.0123$"):
         train(network, images, lr=0.0123)
 
 
-def test_too_large_a_learning_rate_is_found_out(network: VGG16, images: Images) -> None:
+def test_too_large_a_learning_rate_is_found_out(network: VGG16, images: DeviceSplit) -> None:
     with pytest.raises(DivergedError, match=r"the training loss is (nan|inf) at learning rate 1e\+30"):
         train(network, images, lr=1e30)
 
 
-def test_a_validation_loss_that_is_no_number_is_found_out(network: VGG16, images: Images) -> None:
+def test_a_validation_loss_that_is_no_number_is_found_out(network: VGG16, images: DeviceSplit) -> None:
     nn.init.constant_(network.classifier.bias, float("nan"))
     with pytest.raises(DivergedError, match=r"^the validation loss is nan$"):
         evaluate(network, images)
@@ -120,11 +133,11 @@ def test_a_validation_loss_that_is_no_number_is_found_out(network: VGG16, images
 def test_evaluation_is_a_plain_loop(count: int, network: VGG16, make_data: Callable[..., Data]) -> None:
     """Also where the last batch is small, or the only one."""
     data = make_data(train=count, validation=1)
-    images = Images(data.train, data, CPU)
+    images = DeviceSplit(data.train, data, CPU)
     losses, right = [], 0
     network.eval()
     with torch.no_grad():
-        for inputs, labels in images.plain(64):
+        for inputs, labels in images.plain_batches(64):
             logits = network(inputs)
             losses.append(functional.cross_entropy(logits, labels, reduction="none"))
             right += int((logits.argmax(1) == labels).sum())
@@ -137,7 +150,7 @@ def test_evaluation_is_a_plain_loop(count: int, network: VGG16, make_data: Calla
 
 
 @pytest.mark.parametrize("batch_size", [2, 16, 60])
-def test_recalibration_is_the_average_of_the_batches(batch_size: int, network: VGG16, images: Images) -> None:
+def test_recalibration_is_the_average_of_the_batches(batch_size: int, network: VGG16, images: DeviceSplit) -> None:
     """60 images are 30, 4 or 1 batches, of which the first RECALIBRATION_BATCHES are used."""
     for _, norm in network.layers():
         norm.momentum = 0.07
@@ -148,7 +161,7 @@ def test_recalibration_is_the_average_of_the_batches(batch_size: int, network: V
     for _, norm in network.layers():
         seen.append([])
         norm.register_forward_pre_hook(lambda module, inputs, seen=seen[-1]: seen.append(inputs[0].clone()))
-    recalibrate(network, images, batch_size)
+    recalibrate_norms(network, images, batch_size)
     for (_, norm), batches in zip(network.layers(), seen, strict=True):
         assert len(batches) == min(RECALIBRATION_BATCHES, -(-60 // batch_size))
         mean = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
@@ -160,11 +173,11 @@ def test_recalibration_is_the_average_of_the_batches(batch_size: int, network: V
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_recalibration_sees_the_first_images_as_they_are(network: VGG16, images: Images) -> None:
+def test_recalibration_sees_the_first_images_as_they_are(network: VGG16, images: DeviceSplit) -> None:
     seen: list[Tensor] = []
     network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
-    recalibrate(network, images, 4)
-    expected = [batch for batch, _ in images.plain(4)][:RECALIBRATION_BATCHES]
+    recalibrate_norms(network, images, 4)
+    expected = [batch for batch, _ in images.plain_batches(4)][:RECALIBRATION_BATCHES]
     assert len(seen) == len(expected) == 10
     assert all(torch.equal(*pair) for pair in zip(seen, expected, strict=True))
 

@@ -9,18 +9,18 @@ import torch
 
 from records.epoch import EpochRow
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig
-from trainable.data.batches import Images
+from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
-from trainable.dense import Dense
+from trainable.dense import DenseNetwork
 from trainable.errors import DivergedError
-from trainable.network.vgg16 import VGG16, dense_widths, initialised, macs, parameters
-from trainable.pruning.criteria import score
+from trainable.network.vgg16 import VGG16, count_macs, count_parameters, create_initialised, dense_widths
+from trainable.pruning.criteria import score_channels
 from trainable.pruning.gates import GatedVGG16
-from trainable.pruning.masks import choose, widths_of
-from trainable.pruning.removal import remove
+from trainable.pruning.masks import choose_masks, widths_of
+from trainable.pruning.removal import remove_channels
 from trainable.schedules.alpha import Cosine, Multiplicative, OneShot, Polynomial
 from trainable.schedules.lr_policies import CosineAnnealing, StagnationRestart
-from trainable.training import Evaluated, evaluate, recalibrate
+from trainable.training import EvaluationResult, evaluate, recalibrate_norms
 from trainable.trial import Trial
 
 Rows = list[dict[str, Any]]
@@ -34,12 +34,12 @@ KEYS = [
 
 
 @pytest.fixture
-def run(data: Data, dense: Dense, small: Callable[..., TrialConfig]) -> Callable[..., Trial]:
+def run(data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]) -> Callable[..., Trial]:
     """A trial of the small config with what is given changed, run to its end."""
 
     def finished(**changed: Any) -> Trial:
         trial = Trial(small(**changed), data, dense)
-        while not trial.finished:
+        while not trial.is_finished:
             trial.run_epoch()
         return trial
 
@@ -51,7 +51,7 @@ def column(trial: Trial, name: str) -> list[Any]:
 
 
 def steps(trial: Trial) -> Iterator[EpochRow]:
-    while not trial.finished:
+    while not trial.is_finished:
         yield trial.run_epoch()
 
 
@@ -82,10 +82,10 @@ def test_phases_alphas_and_rates_follow_the_config(run: Callable[..., Trial]) ->
 
 
 def test_val_accuracy_is_at_todays_alpha_and_pruned_val_accuracy_is_that_of_a_cut_by_hand(
-    data: Data, dense: Dense, small: Callable[..., TrialConfig]
+    data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
 ) -> None:
     trial = Trial(small(epochs=6, alpha_fraction=0.7, alpha_lr=0.003), data, dense)
-    images = Images(data.train, data, trial.device)
+    images = DeviceSplit(data.train, data, trial.device)
     seen = []
     for row in steps(trial):
         if row.phase == "retrain":
@@ -94,10 +94,10 @@ def test_val_accuracy_is_at_todays_alpha_and_pruned_val_accuracy_is_that_of_a_cu
         gated = copy.deepcopy(trial.network)
         assert isinstance(gated, GatedVGG16)
         gated.set_alpha(row.alpha)
-        assert evaluate(gated, trial.validation) == (row.val_loss, row.val_accuracy)
-        pruned = remove(gated)
-        recalibrate(pruned, images, 12)
-        assert evaluate(pruned, trial.validation).accuracy == row.pruned_val_accuracy
+        assert evaluate(gated, trial.validation_images) == (row.val_loss, row.val_accuracy)
+        pruned = remove_channels(gated)
+        recalibrate_norms(pruned, images, 12)
+        assert evaluate(pruned, trial.validation_images).accuracy == row.pruned_val_accuracy
         seen.append((row.val_accuracy, row.pruned_val_accuracy))
     assert len(seen) == 4
     assert any(now != pruned for now, pruned in seen)
@@ -107,10 +107,10 @@ def test_the_projected_cut_does_not_disturb_the_training(
     run: Callable[..., Trial], timeless: Timeless, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = timeless(run().rows)
-    project = Trial._project
+    project = Trial._project_cut
 
-    def only_at_the_cut(trial: Trial) -> tuple[VGG16, Evaluated]:
-        return project(trial) if trial.phase == "retrain" else (VGG16((1,) * 13, 4), Evaluated(0, -1))
+    def only_at_the_cut(trial: Trial) -> tuple[VGG16, EvaluationResult]:
+        return project(trial) if trial.phase == "retrain" else (VGG16((1,) * 13, 4), EvaluationResult(0, -1))
 
     monkeypatch.setattr(Trial, "_project", only_at_the_cut)
     rows = timeless(run().rows)
@@ -126,30 +126,32 @@ def test_the_cut_makes_the_network_smaller(run: Callable[..., Trial]) -> None:
     widths = trial.network.widths
     assert widths == cut.widths == widths_of(trial.masks)
     assert sum(widths) == cut.channels < sum(dense_widths(1 / 16))
-    assert sum(p.numel() for p in trial.network.parameters()) == cut.parameters == parameters(widths, 4)
-    assert cut.macs == macs(widths, 4) <= macs(dense_widths(1 / 16), 4) / 2
+    assert sum(p.numel() for p in trial.network.parameters()) == cut.parameters == count_parameters(widths, 4)
+    assert cut.macs == count_macs(widths, 4) <= count_macs(dense_widths(1 / 16), 4) / 2
     assert cut.epoch == 2
     assert 0 < cut.difference < 1e-5
     # The cut that was made is the one that was foretold.
     assert cut.val_accuracy == trial.rows[1].pruned_val_accuracy
     for row in trial.rows:
-        assert row.mac_sparsity == 1 - cut.macs / macs(dense_widths(1 / 16), 4) >= 0.5
-        assert row.parameter_sparsity == 1 - cut.parameters / parameters(dense_widths(1 / 16), 4)
+        assert row.mac_sparsity == 1 - cut.macs / count_macs(dense_widths(1 / 16), 4) >= 0.5
+        assert row.parameter_sparsity == 1 - cut.parameters / count_parameters(dense_widths(1 / 16), 4)
         assert row.channel_sparsity == 1 - cut.channels / sum(dense_widths(1 / 16))
 
 
 @pytest.mark.parametrize("criterion", ["l1", "l2", "bn_scale", "taylor", "random"])
 def test_the_doomed_channels_are_those_of_the_dense_network(
-    criterion: Any, data: Data, dense: Dense, small: Callable[..., TrialConfig]
+    criterion: Any, data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
 ) -> None:
     pruning = PruningConfig(amount=0.5, round_to=1, criterion=criterion, scope="uniform")
     trial = Trial(small(pruning=pruning, seed=3), data, dense)
-    images = Images(data.train, data, trial.device)
-    expected = choose(score(dense.network, criterion, batches=images.plain(12), seed=3), pruning, 4)
+    images = DeviceSplit(data.train, data, trial.device)
+    expected = choose_masks(
+        score_channels(dense.network, criterion, batches=images.plain_batches(12), seed=3), pruning, 4
+    )
     assert all(torch.equal(*pair) for pair in zip(trial.masks, expected, strict=True))
 
 
-def test_one_shot_cuts_before_the_first_epoch(run: Callable[..., Trial], dense: Dense) -> None:
+def test_one_shot_cuts_before_the_first_epoch(run: Callable[..., Trial], dense: DenseNetwork) -> None:
     trial = run(alpha=OneShot())
     assert column(trial, "phase") == ["retrain"] * 5
     assert trial.cut is not None
@@ -173,7 +175,7 @@ def test_random_channels_are_others_at_the_same_cost(run: Callable[..., Trial]) 
 def test_from_scratch_owes_the_dense_network_nothing_but_the_widths(
     run: Callable[..., Trial],
     data: Data,
-    dense: Dense,
+    dense: DenseNetwork,
     small: Callable[..., TrialConfig],
     timeless: Timeless,
 ) -> None:
@@ -181,7 +183,7 @@ def test_from_scratch_owes_the_dense_network_nothing_but_the_widths(
     trial = run(**changed)
     assert trial.cut is not None
     assert (trial.cut.epoch, trial.cut.val_loss, trial.cut.val_accuracy, trial.cut.difference) == (0, None, None, None)
-    other = Dense(initialised(dense.network.widths, 4, seed=9), dense.record)
+    other = DenseNetwork(create_initialised(dense.network.widths, 4, seed=9), dense.record)
     again = Trial(small(**changed), data, other)
     assert timeless(list(steps(again))) == timeless(trial.rows)
     assert same_weights(again.network, trial.network)
@@ -220,7 +222,7 @@ def test_the_gate_in_front_of_the_norm_runs_through(run: Callable[..., Trial]) -
 
 
 def test_the_same_config_gives_the_same_rows_and_another_seed_others(
-    run: Callable[..., Trial], timeless: Timeless, dense: Dense
+    run: Callable[..., Trial], timeless: Timeless, dense: DenseNetwork
 ) -> None:
     before = copy.deepcopy(dense.network)
     torch.manual_seed(1)
@@ -241,13 +243,13 @@ def test_training_gets_better_in_the_end(run: Callable[..., Trial]) -> None:
     assert trial.rows[-1].val_accuracy > 0.5
 
 
-def test_what_cannot_be_cut_is_refused(data: Data, dense: Dense, small: Callable[..., TrialConfig]) -> None:
+def test_what_cannot_be_cut_is_refused(data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]) -> None:
     with pytest.raises(ValueError, match=r"pruning\.amount must be at most 0\.\d+ of the macs .* but got 0\.99"):
         Trial(small(pruning=PruningConfig(amount=0.99, round_to=8)), data, dense)
 
 
 def test_a_loss_that_is_no_number_is_told_with_epoch_and_rate(
-    data: Data, dense: Dense, small: Callable[..., TrialConfig]
+    data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
 ) -> None:
     trial = Trial(small(alpha_lr=0.0123, lr=CosineAnnealing(0.5, warmup_epochs=0)), data, dense)
     trial.run_epoch()
@@ -259,7 +261,7 @@ def test_a_loss_that_is_no_number_is_told_with_epoch_and_rate(
 
 
 def test_a_loss_that_is_no_number_only_on_the_validation_images(
-    data: Data, dense: Dense, small: Callable[..., TrialConfig]
+    data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
 ) -> None:
     trial = Trial(small(), data, dense)
     for _, norm in trial.network.layers():
@@ -269,23 +271,23 @@ def test_a_loss_that_is_no_number_only_on_the_validation_images(
 
 
 def test_a_defect_of_removal_is_not_passed_over(
-    data: Data, dense: Dense, small: Callable[..., TrialConfig], monkeypatch: pytest.MonkeyPatch
+    data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = Trial(small(alpha=OneShot()), data, dense)
 
     def defective(network: GatedVGG16) -> VGG16:
-        pruned = remove(network)
+        pruned = remove_channels(network)
         with torch.no_grad():
             pruned.classifier.bias[0] += 0.1
         return pruned
 
-    monkeypatch.setattr("trainable.trial.remove", defective)
+    monkeypatch.setattr("trainable.trial.remove_channels", defective)
     with pytest.raises(Exception, match="removal changed the network's output by"):
         trial.run_epoch()
 
 
 def test_the_optimizer_is_the_configs_in_both_phases(
-    data: Data, dense: Dense, small: Callable[..., TrialConfig]
+    data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
 ) -> None:
     trial = Trial(small(optimizer=OptimizerConfig(batch_size=36, momentum=0.7, weight_decay=0.01)), data, dense)
     groups = [trial.state_dict()["optimizer"]["param_groups"] for row in steps(trial) if row.epoch in (1, 5)]

@@ -17,7 +17,7 @@ from trainable.data.dataset import Data, Split
 EVALUATION_BATCH = 500
 
 
-class Images:
+class DeviceSplit:
     """One split, resident on a device."""
 
     def __init__(self, split: Split, data: Data, device: torch.device) -> None:
@@ -38,11 +38,11 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def steps(self, batch_size: int) -> int:
+    def count_steps(self, batch_size: int) -> int:
         """Batches of one epoch."""
         return ceil(len(self) / batch_size)
 
-    def augmented(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def augmented_batches(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images once, shuffled, in batches of about equal size: ([n, 3, 32, 32] channels-last, [n]).
 
         Equal sizes, because a small last batch would disturb the batch normalisation.
@@ -55,31 +55,33 @@ class Images:
         order_, shifts_, mirrored_ = drawn
         size = self.pixels.shape[1]
         across = torch.arange(size, device=self.pixels.device)
-        parts = self.steps(batch_size)
+        parts = self.count_steps(batch_size)
         for chosen, shift, mirror in zip(
             order_.tensor_split(parts),
             shifts_.tensor_split(parts, dim=1),
             mirrored_.tensor_split(parts),
             strict=True,
         ):
-            rows = _reflected(across + shift[0, :, None], size)
-            columns = _reflected(across + shift[1, :, None], size)
+            rows = _reflect_index(across + shift[0, :, None], size)
+            columns = _reflect_index(across + shift[1, :, None], size)
             columns = torch.where(mirror[:, None], columns.flip(1), columns)
             crop = self.pixels[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
-            yield self._normalised(crop), self.labels[chosen]
+            yield self._normalise_pixels(crop), self.labels[chosen]
 
-    def plain(self, batch_size: int = EVALUATION_BATCH, *, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    def plain_batches(
+        self, batch_size: int = EVALUATION_BATCH, *, most: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """The images as they are and in their order, the first `most` of them if given; the last batch may be small."""
         end = len(self) if most is None else min(most, len(self))
         for start in range(0, end, batch_size):
             chosen = slice(start, min(start + batch_size, end))
-            yield self._normalised(self.pixels[chosen]), self.labels[chosen]
+            yield self._normalise_pixels(self.pixels[chosen]), self.labels[chosen]
 
-    def _normalised(self, pixels: Tensor) -> Tensor:
+    def _normalise_pixels(self, pixels: Tensor) -> Tensor:
         # From [n, height, width, 3] the permutation alone is channels-last.
         return (pixels.permute(0, 3, 1, 2).float() - self._mean) * self._scale
 
 
-def _reflected(index: Tensor, size: int) -> Tensor:
+def _reflect_index(index: Tensor, size: int) -> Tensor:
     """Indices in (-size, 2 size - 1) reflected into [0, size), the border itself not repeated."""
     return (size - 1) - ((size - 1) - index.abs()).abs()

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from trainable.config import DataConfig
-from trainable.data.sources import Images, Labels, read_cifar10, read_digits, read_folder
+from trainable.data.sources import ImageArray, LabelArray, read_cifar10, read_digits, read_folder
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """images: uint8 [N, 32, 32, 3], RGB, C-contiguous. labels: int64 [N], 0 to classes - 1. Both are read-only."""
 
-    images: Images
-    labels: Labels
+    images: ImageArray
+    labels: LabelArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +63,17 @@ def load_data(config: DataConfig, *, cache: Path | None = None) -> Data:
     else:
         training, test = read_folder(Path(config.source))
     classes = _count_classes(config.source, training[1], test[1])
-    validation, train = (_split(training[0][rows], training[1][rows]) for rows in _draw(config, len(training[1])))
-    splits = train, validation, _split(*test)
+    validation, train = (
+        _create_split(training[0][rows], training[1][rows]) for rows in _draw_rows(config, len(training[1]))
+    )
+    splits = train, validation, _create_split(*test)
     flip = config.source != "digits" if config.flip is None else config.flip
     mean, std = _mean_and_std(train.images)
-    fingerprint = _fingerprint(splits, f"pad={config.pad} flip={flip}")
+    fingerprint = _compute_fingerprint(splits, f"pad={config.pad} flip={flip}")
     return Data(config.source, classes, *splits, config.pad, flip, mean, std, fingerprint)
 
 
-def _draw(config: DataConfig, total: int) -> tuple[Labels, Labels]:
+def _draw_rows(config: DataConfig, total: int) -> tuple[LabelArray, LabelArray]:
     """The rows of the validation and of the training images among the `total` there are."""
     images = total if config.images is None else config.images
     if images > total:
@@ -89,7 +91,7 @@ def _draw(config: DataConfig, total: int) -> tuple[Labels, Labels]:
     return order[:held_out], order[held_out:]
 
 
-def _split(images: Images, labels: Labels) -> Split:
+def _create_split(images: ImageArray, labels: LabelArray) -> Split:
     split = Split(np.ascontiguousarray(images), np.ascontiguousarray(labels))
     # What comes back from the object store is read-only: a write should fail without a cluster, too.
     split.images.setflags(write=False)
@@ -97,7 +99,7 @@ def _split(images: Images, labels: Labels) -> Split:
     return split
 
 
-def _count_classes(source: str, training: Labels, test: Labels) -> int:
+def _count_classes(source: str, training: LabelArray, test: LabelArray) -> int:
     for name, labels in (("train", training), ("test", test)):
         if not len(labels):
             raise ValueError(f"train and test of {source!r} must both hold images, but {name} is empty")
@@ -120,7 +122,7 @@ def _count_classes(source: str, training: Labels, test: Labels) -> int:
     return classes
 
 
-def _mean_and_std(images: Images) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def _mean_and_std(images: ImageArray) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     # How often each colour has each value: exact, where float64 copies of all pixels would take eight times the memory.
     counts = np.zeros((3, 256), np.int64)
     for block in np.array_split(images, len(images) // 1000 + 1):
@@ -134,7 +136,7 @@ def _mean_and_std(images: Images) -> tuple[tuple[float, float, float], tuple[flo
     return (float(means[0]), float(means[1]), float(means[2])), (red, green, blue)
 
 
-def _fingerprint(splits: Sequence[Split], settings: str) -> str:
+def _compute_fingerprint(splits: Sequence[Split], settings: str) -> str:
     digest = hashlib.sha256(settings.encode())
     for split in splits:
         digest.update(f" {len(split.labels)} ".encode())  # so that an image cannot change sides unseen

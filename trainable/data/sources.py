@@ -21,9 +21,9 @@ from PIL import Image, UnidentifiedImageError
 
 from trainable.cpus import cpus
 
-Images = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
-Labelled = tuple[Images, Labels]
+ImageArray = npt.NDArray[np.uint8]
+LabelArray = npt.NDArray[np.int64]
+LabelledImages = tuple[ImageArray, LabelArray]
 
 SIZE = 32  # pixels a side
 SMALL_BYTES = 4096  # encoded images below this on average are decoded by one thread
@@ -31,7 +31,7 @@ BLOCK = 64  # images a thread decodes at a time: a future for each would cost as
 DOWNLOAD_TIMEOUT_SECONDS = 10.0
 
 
-def read_digits() -> tuple[Labelled, Labelled]:
+def read_digits() -> tuple[LabelledImages, LabelledImages]:
     """scikit-learn's embedded digits: 1,797 images of 8x8, in three equal channels; 10 classes."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -48,7 +48,7 @@ def read_digits() -> tuple[Labelled, Labelled]:
     return (images[train], labels[train]), (images[test], labels[test])
 
 
-def read_cifar10(cache: Path | None) -> tuple[Labelled, Labelled]:
+def read_cifar10(cache: Path | None) -> tuple[LabelledImages, LabelledImages]:
     """torchvision's CIFAR-10: 50,000 and 10,000 images in 10 classes, fetched into `cache` where it lacks them."""
     from torchvision.datasets import CIFAR10
 
@@ -63,7 +63,7 @@ def read_cifar10(cache: Path | None) -> tuple[Labelled, Labelled]:
     except (OSError, HTTPException, RuntimeError, tarfile.TarError) as error:
         found = " (the one there is incomplete or not the official one)" if archive.exists() else ""
         raise ValueError(
-            f"CIFAR-10 could not be downloaded into {str(cache)!r}: {_line(error)}; put the official "
+            f"CIFAR-10 could not be downloaded into {str(cache)!r}: {_describe_error(error)}; put the official "
             f"{archive.name} there{found}, or pass `--data FOLDER` with train.parquet and test.parquet"
         ) from error
     finally:
@@ -71,7 +71,7 @@ def read_cifar10(cache: Path | None) -> tuple[Labelled, Labelled]:
     return (training.data, np.array(training.targets)), (test.data, np.array(test.targets))
 
 
-def read_folder(folder: Path) -> tuple[Labelled, Labelled]:
+def read_folder(folder: Path) -> tuple[LabelledImages, LabelledImages]:
     """A folder in the Parquet or the ImageFolder layout."""
     if not folder.is_dir():
         raise ValueError(f"data must be 'digits', 'cifar10' or a folder, but {str(folder)!r} is none of them")
@@ -99,19 +99,21 @@ def read_folder(folder: Path) -> tuple[Labelled, Labelled]:
     return _read_image_folder(folder / folders[0], train), _read_image_folder(folder / folders[1], train)
 
 
-def _read_parquet(path: Path) -> Labelled:
+def _read_parquet(path: Path) -> LabelledImages:
     try:
         with pq.ParquetFile(path) as file:
             _check_schema(path, file.schema_arrow)
             table = file.read(columns=["img.bytes", "label"])
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} must be a Parquet file, but cannot be read as one: {_line(error)}") from error
+        raise ValueError(
+            f"{path} must be a Parquet file, but cannot be read as one: {_describe_error(error)}"
+        ) from error
     columns = {"img.bytes": pc.struct_field(table["img"], "bytes"), "label": table["label"]}
     for name, column in columns.items():
         if column.null_count:
             row = pc.index(pc.is_null(column), True)
             raise ValueError(f"{path} must have no null values, but {name} is null in row {row} (from 0)")
-    images = _decode(columns["img.bytes"].to_pylist(), lambda row: f"row {row} (from 0) of {path}")
+    images = _decode_images(columns["img.bytes"].to_pylist(), lambda row: f"row {row} (from 0) of {path}")
     return images, columns["label"].to_numpy().astype(np.int64)
 
 
@@ -135,7 +137,7 @@ def _class_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
 
 
-def _read_image_folder(folder: Path, classes: list[str]) -> Labelled:
+def _read_image_folder(folder: Path, classes: list[str]) -> LabelledImages:
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -144,37 +146,39 @@ def _read_image_folder(folder: Path, classes: list[str]) -> Labelled:
             raise ValueError(f"every class folder must hold images, but {folder / name} is empty")
         paths += files
         labels += [label] * len(files)
-    return _decode(paths, lambda row: str(paths[row])), np.array(labels, np.int64)
+    return _decode_images(paths, lambda row: str(paths[row])), np.array(labels, np.int64)
 
 
-def _decode(encoded: Sequence[bytes | Path], place: Callable[[int], str]) -> Images:
+def _decode_images(encoded: Sequence[bytes | Path], place: Callable[[int], str]) -> ImageArray:
     """The images as uint8 [N, 32, 32, 3]; raises ValueError with the place of the first that cannot be read."""
     images = np.empty((len(encoded), SIZE, SIZE, 3), np.uint8)
 
     def fill(start: int) -> None:
         for row in range(start, min(start + BLOCK, len(encoded))):
             try:
-                images[row] = _pixels(encoded[row])
+                images[row] = _read_pixels(encoded[row])
             except Exception as error:  # each of Pillow's decoders fails in its own way
-                raise ValueError(f"{place(row)} must be an image, but cannot be read: {_line(error)}") from error
+                raise ValueError(
+                    f"{place(row)} must be an image, but cannot be read: {_describe_error(error)}"
+                ) from error
 
     # Pillow registers its formats when first needed, and a second thread meanwhile takes them for unknown. preinit goes
     # first: formats are tried in the order of registration, and it knows the common ones.
     Image.preinit()
     Image.init()
-    with ThreadPoolExecutor(_threads(encoded)) as pool:
+    with ThreadPoolExecutor(_count_threads(encoded)) as pool:
         list(pool.map(fill, range(0, len(encoded), BLOCK)))
     return images
 
 
-def _threads(encoded: Sequence[bytes | Path]) -> int:
+def _count_threads(encoded: Sequence[bytes | Path]) -> int:
     # Pillow decodes without the GIL but opens with it, and at 32x32 opening is most of the time: on 2 shared cores two
     # threads were mostly slower than one, by up to a half, at 256x256 about 1.6 times as fast. Files wait for disks.
     sizes = [len(image) for image in encoded if isinstance(image, bytes)]
     return 1 if sizes and np.mean(sizes) < SMALL_BYTES else min(8, len(cpus()))
 
 
-def _pixels(encoded: bytes | Path) -> Images:
+def _read_pixels(encoded: bytes | Path) -> ImageArray:
     with Image.open(BytesIO(encoded) if isinstance(encoded, bytes) else encoded) as image:
         if image.mode.startswith(("I", "F")):
             # Pillow would cut such values off at 255: nearly all of a 16-bit image would be white.
@@ -183,7 +187,7 @@ def _pixels(encoded: bytes | Path) -> Images:
         return np.asarray(rgb if rgb.size == (SIZE, SIZE) else rgb.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
 
 
-def _line(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """What the error says in one line; Pillow's own for this case names an object in memory."""
     if isinstance(error, UnidentifiedImageError):
         return "it is damaged or of a format unknown to Pillow"

@@ -30,12 +30,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from records.files import read_json
-from records.measurement import BATCH_SIZES, BatchMemory, Measurement, Memory, NetworkMeasurement, TestRun
+from records.measurement import BATCH_SIZES, BatchMemory, Measurement, NetworkMeasurement, NetworkMemory, TestRun
 from trainable.device import default_device, device_name, prepare_device
 from trainable.measurement import latency
-from trainable.measurement.latency import compare
-from trainable.measurement.memory import SAMPLE_MS, SampledMemory, Sampler, counter, used_bytes
-from trainable.network.vgg16 import IMAGE_SIZE, VGG16, macs, parameters, placed
+from trainable.measurement.latency import compare_latencies
+from trainable.measurement.memory import SAMPLE_MS, MemorySampler, SampledMemory, describe_counter, used_bytes
+from trainable.network.vgg16 import IMAGE_SIZE, VGG16, count_macs, count_parameters, place_on
 from trainable.network.weights import load_pruned
 
 TEST_BATCH = 256
@@ -44,7 +44,7 @@ PROBE_SECONDS = 0.3
 TEST_SECONDS = 1.0
 
 
-def measure(job: dict[str, Any]) -> Measurement | NetworkMeasurement:
+def perform_job(job: dict[str, Any]) -> Measurement | NetworkMeasurement:
     """What the job asks for; see the kinds above. Meant for a fresh process, whose memory nothing else has touched.
 
     Returns:
@@ -55,63 +55,65 @@ def measure(job: dict[str, Any]) -> Measurement | NetworkMeasurement:
     folders = [Path(folder) for folder in job["networks"]]
     match job["kind"]:
         case "latency":
-            dense, pruned = (_network(folder, device) for folder in folders)
-            found = tuple(compare(dense, pruned, size, seconds=job["seconds"]) for size in BATCH_SIZES)
-            return replace(_machine(device, job["threads"]), latency=found)
+            dense, pruned = (_load_network(folder, device) for folder in folders)
+            found = tuple(compare_latencies(dense, pruned, size, seconds=job["seconds"]) for size in BATCH_SIZES)
+            return replace(_describe_machine(device, job["threads"]), latency=found)
         case "memory":
-            return _memory(folders[0], _test(job["test"], device), device)
+            return _measure_memory(folders[0], _load_test_set(job["test"], device), device)
         case _:
-            tested = _tested(_network(folders[0], device), *_test(job["test"], device), folders[0])
+            tested = _run_test_set(_load_network(folders[0], device), *_load_test_set(job["test"], device), folders[0])
             return NetworkMeasurement(test=tested)
 
 
-def _memory(folder: Path, test: tuple[Tensor, Tensor], device: torch.device) -> NetworkMeasurement:
+def _measure_memory(folder: Path, test: tuple[Tensor, Tensor], device: torch.device) -> NetworkMeasurement:
     """Size, and memory over what the process holds idle, to which the weights are added.
 
     Idle is behind a pass of each shape: what libraries keep from then on (cuBLAS's workspace, oneDNN's code) is not the
     network's, nor is what cuDNN tries out when it sees a shape for the first time.
     """
-    network = _network(folder, device)
+    network = _load_network(folder, device)
     weights = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     images, labels = test
     shapes = TEST_BATCH + len(labels) % TEST_BATCH  # a whole batch and one like the last
-    _tested(network, images[:shapes], labels[:shapes], folder)
+    _run_test_set(network, images[:shapes], labels[:shapes], folder)
     for size in BATCH_SIZES:
-        _probe(network, size)()
+        _create_pass(network, size)()
     host = torch.device("cpu")
     baseline, host_baseline = used_bytes(device) - weights, used_bytes(host)
     with ExitStack() as stack:
         if device.type == "cuda":
-            on_host = stack.enter_context(Sampler(host, host_baseline))
-        sampled, passes = _sampled(lambda: _tested(network, images, labels, folder), device, baseline, TEST_SECONDS)
+            on_host = stack.enter_context(MemorySampler(host, host_baseline))
+        sampled, passes = _sample_memory(
+            lambda: _run_test_set(network, images, labels, folder), device, baseline, TEST_SECONDS
+        )
     tested = TestRun(passes=passes, **asdict(sampled))
     if device.type == "cuda":
         host_memory = on_host.sampled
         tested = replace(tested, host_peak_bytes=host_memory.peak_bytes, host_mean_bytes=host_memory.mean_bytes)
     batches = []
     for size in BATCH_SIZES:
-        sampled, passes = _sampled(_probe(network, size), device, baseline, PROBE_SECONDS)
+        sampled, passes = _sample_memory(_create_pass(network, size), device, baseline, PROBE_SECONDS)
         batches.append(BatchMemory(batch_size=size, passes=passes, **asdict(sampled)))
     return NetworkMeasurement(
         size_bytes=(folder / "model.safetensors").stat().st_size,
-        macs=macs(network.widths, network.classes),
-        parameters=parameters(network.widths, network.classes),
-        memory=Memory(
+        macs=count_macs(network.widths, network.classes),
+        parameters=count_parameters(network.widths, network.classes),
+        memory=NetworkMemory(
             weights_bytes=weights,
             activation_bytes=max(0, sampled.peak_bytes - weights),
             batches=tuple(batches),
-            counter=counter(device),
+            counter=describe_counter(device),
             sample_ms=SAMPLE_MS,
         ),
         test=tested,
     )
 
 
-def _sampled(
+def _sample_memory(
     work: Callable[[], object], device: torch.device, baseline: int, seconds: float
 ) -> tuple[SampledMemory, int]:
     """What Sampler finds while `work` is done again and again for about `seconds`, and how often it was done."""
-    with Sampler(device, baseline) as sampler:
+    with MemorySampler(device, baseline) as sampler:
         end, passes = time.perf_counter() + seconds, 0
         while passes == 0 or time.perf_counter() < end:
             work()
@@ -119,7 +121,7 @@ def _sampled(
     return sampler.sampled, passes
 
 
-def _probe(network: VGG16, size: int) -> Callable[[], None]:
+def _create_pass(network: VGG16, size: int) -> Callable[[], None]:
     """A pass of a batch of `size` random images, which are held until then."""
     weight = network.classifier.weight
     images = torch.randn(size, 3, IMAGE_SIZE, IMAGE_SIZE, device=weight.device, dtype=weight.dtype)
@@ -132,8 +134,8 @@ def _probe(network: VGG16, size: int) -> Callable[[], None]:
     return run
 
 
-def _network(folder: Path, device: torch.device) -> VGG16:
-    network = placed(load_pruned(folder), device)
+def _load_network(folder: Path, device: torch.device) -> VGG16:
+    network = place_on(load_pruned(folder), device)
     return as_autocast_computes(network) if device.type == "cuda" else network
 
 
@@ -145,46 +147,46 @@ def as_autocast_computes(network: VGG16) -> VGG16:
     return network
 
 
-def _test(path: str, device: torch.device) -> tuple[Tensor, Tensor]:
+def _load_test_set(path: str, device: torch.device) -> tuple[Tensor, Tensor]:
     with np.load(path) as arrays:
         return torch.from_numpy(arrays["images"]).to(device), torch.from_numpy(arrays["labels"]).to(device)
 
 
-def _tested(network: VGG16, images: Tensor, labels: Tensor, folder: Path) -> TestRun:
+def _run_test_set(network: VGG16, images: Tensor, labels: Tensor, folder: Path) -> TestRun:
     """Accuracy, loss and seconds of the whole test set, once, the normalisation of its pixels included."""
     device, dtype = images.device, network.classifier.weight.dtype
     arch = read_json(folder / "arch.json")
     mean, std = (torch.tensor(arch[key], device=device).mul(255).view(1, 3, 1, 1) for key in ("mean", "std"))
     loss, right = torch.zeros((), device=device), torch.zeros((), device=device, dtype=torch.long)
-    _synchronise(device)
+    _synchronise_device(device)
     began = time.perf_counter()
     with torch.inference_mode():
-        for pixels, wanted in _batches(images, labels):
+        for pixels, wanted in _split_batches(images, labels):
             logits = network(((pixels.permute(0, 3, 1, 2).float() - mean) / std).to(dtype)).float()
             loss += functional.cross_entropy(logits, wanted, reduction="sum")
             right += (logits.argmax(1) == wanted).sum()
-    _synchronise(device)
+    _synchronise_device(device)
     seconds = time.perf_counter() - began
     return TestRun(
         images=len(labels), accuracy=right.item() / len(labels), loss=loss.item() / len(labels), seconds=seconds
     )
 
 
-def _batches(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def _split_batches(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     for start in range(0, len(labels), TEST_BATCH):
         yield images[start : start + TEST_BATCH], labels[start : start + TEST_BATCH]
 
 
-def _synchronise(device: torch.device) -> None:
+def _synchronise_device(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def _machine(device: torch.device, threads: int) -> Measurement:
+def _describe_machine(device: torch.device, threads: int) -> Measurement:
     """Where and how it was measured; figures of different machines do not compare."""
     on_gpu = device.type == "cuda"
     return Measurement(
-        measured_on=device_name(device) if on_gpu else f"{_processor()}, {threads} thread{'s' * (threads != 1)}",
+        measured_on=device_name(device) if on_gpu else f"{_processor_name()}, {threads} thread{'s' * (threads != 1)}",
         host=platform.node(),
         device=device_name(device),
         device_memory_bytes=torch.cuda.get_device_properties(device).total_memory if on_gpu else None,
@@ -199,7 +201,7 @@ def _machine(device: torch.device, threads: int) -> Measurement:
     )
 
 
-def _processor() -> str:
+def _processor_name() -> str:
     """The processor's name; its architecture where the system does not tell."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -210,4 +212,4 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(measure(json.load(sys.stdin)))))
+    print(json.dumps(asdict(perform_job(json.load(sys.stdin)))))

@@ -6,7 +6,7 @@ import time
 import torch
 from torch import Tensor
 
-from records.measurement import Latency, Quartiles
+from records.measurement import LatencyComparison, Quartiles
 from trainable.network.vgg16 import IMAGE_SIZE, VGG16
 
 WARM_UP_SECONDS = 0.3
@@ -18,7 +18,7 @@ LEAST_PAIRS, MOST_PAIRS = 10, 300
 ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**60)}
 
 
-def compare(dense: VGG16, pruned: VGG16, batch_size: int, *, seconds: float) -> Latency:
+def compare_latencies(dense: VGG16, pruned: VGG16, batch_size: int, *, seconds: float) -> LatencyComparison:
     """Latencies of `dense` and `pruned` on one batch: dense, pruned, pruned, dense, dense, pruned …
 
     Args:
@@ -35,24 +35,24 @@ def compare(dense: VGG16, pruned: VGG16, batch_size: int, *, seconds: float) -> 
         warm_ups = 0
         while time.perf_counter() < end or warm_ups < 2:
             for network in (dense, pruned):
-                timed_ms(network, images)
+                time_pass_ms(network, images)
             warm_ups += 1
         times: tuple[list[float], list[float]] = ([], [])
         end = time.perf_counter() + seconds
         while len(times[0]) < LEAST_PAIRS or (time.perf_counter() < end and len(times[0]) < MOST_PAIRS):
             first = len(times[0]) % 2  # who comes first changes, so that neither always finds the other's caches
             for which in (first, 1 - first):
-                times[which].append(timed_ms((dense, pruned)[which], images))
-    return Latency(
+                times[which].append(time_pass_ms((dense, pruned)[which], images))
+    return LatencyComparison(
         batch_size=batch_size,
         pairs=len(times[0]),
-        dense_ms=quartiles(times[0]),
-        pruned_ms=quartiles(times[1]),
-        speedup=quartiles([one / other for one, other in zip(*times, strict=True)]),
+        dense_ms=compute_quartiles(times[0]),
+        pruned_ms=compute_quartiles(times[1]),
+        speedup=compute_quartiles([one / other for one, other in zip(*times, strict=True)]),
     )
 
 
-def timed_ms(network: VGG16, images: Tensor) -> float:
+def time_pass_ms(network: VGG16, images: Tensor) -> float:
     """Milliseconds of one forward pass, by CUDA's events or the CPU's clock."""
     if images.is_cuda:
         began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
@@ -66,7 +66,7 @@ def timed_ms(network: VGG16, images: Tensor) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
-def quartiles(values: list[float]) -> Quartiles:
+def compute_quartiles(values: list[float]) -> Quartiles:
     """q1, median and q3 of at least two values."""
     q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive")
     return Quartiles(median=median, q1=q1, q3=q3)

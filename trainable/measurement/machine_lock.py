@@ -27,11 +27,11 @@ def lock_folder() -> Path:
 
 
 @contextmanager
-def training() -> Iterator[None]:
+def training_allowed() -> Iterator[None]:
     """An epoch of training: waits while something is measured. Without a lock to be had it just goes on."""
     with ExitStack() as stack:
         with suppress(OSError):  # what trains must not fail for what somebody may measure
-            turnstile, room = stack.enter_context(_opened("turnstile")), stack.enter_context(_opened("room"))
+            turnstile, room = stack.enter_context(_open_lock("turnstile")), stack.enter_context(_open_lock("room"))
             fcntl.flock(turnstile, fcntl.LOCK_EX)
             fcntl.flock(room, fcntl.LOCK_SH)
             fcntl.flock(turnstile, fcntl.LOCK_UN)
@@ -39,7 +39,7 @@ def training() -> Iterator[None]:
 
 
 @contextmanager
-def measuring(on_wait: Callable[[], None] = lambda: None) -> Iterator[bool]:
+def measuring_alone(on_wait: Callable[[], None] = lambda: None) -> Iterator[bool]:
     """Nothing else trains or is measured on this machine meanwhile; `on_wait` is called if that has to be waited for.
 
     Yields:
@@ -47,15 +47,15 @@ def measuring(on_wait: Callable[[], None] = lambda: None) -> Iterator[bool]:
     """
     with ExitStack() as stack:
         try:
-            for file in [stack.enter_context(_opened(name)) for name in ("turnstile", "room")]:
-                _take(file, on_wait)
+            for file in [stack.enter_context(_open_lock(name)) for name in ("turnstile", "room")]:
+                _take_lock(file, on_wait)
             alone = True
         except OSError:
             alone = False
         yield alone
 
 
-def _take(file: int, on_wait: Callable[[], None]) -> None:
+def _take_lock(file: int, on_wait: Callable[[], None]) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -64,7 +64,7 @@ def _take(file: int, on_wait: Callable[[], None]) -> None:
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[int]:
+def _open_lock(name: str) -> Iterator[int]:
     # Read-only, which is enough for a lock: the file may be another user's. So may be a link of that name, to anything.
     path, flags = lock_folder() / f"alphaprune-{name}.lock", os.O_RDONLY | os.O_NOFOLLOW
     try:

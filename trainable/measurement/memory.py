@@ -40,7 +40,7 @@ def used_bytes(device: torch.device) -> int:
     return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 
 
-def counter(device: torch.device) -> str:
+def describe_counter(device: torch.device) -> str:
     """What used_bytes counts on this machine, in words."""
     if device.type == "cuda":
         return "allocated"
@@ -61,7 +61,7 @@ class SampledMemory:
     reserved_bytes: int | None = None
 
 
-class Sampler:
+class MemorySampler:
     """Samples the memory in use while it is active, over `baseline_bytes`, which may be negative.
 
     Attributes:
@@ -74,7 +74,7 @@ class Sampler:
         self._device, self._baseline = device, baseline_bytes
         self._used: list[int] = []
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread = threading.Thread(target=self._sample_repeatedly, daemon=True)
 
     def __enter__(self) -> Self:
         if self._device.type == "cuda":
@@ -102,7 +102,7 @@ class Sampler:
             reserved_bytes=reserved,
         )
 
-    def _sample(self) -> None:
+    def _sample_repeatedly(self) -> None:
         due = time.perf_counter()
         while True:
             self._used.append(used_bytes(self._device))

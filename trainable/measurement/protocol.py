@@ -21,7 +21,7 @@ from trainable.cpus import cpus
 from trainable.data.dataset import Split
 from trainable.errors import TrialError
 from trainable.measurement import latency, memory
-from trainable.measurement.machine_lock import measuring
+from trainable.measurement.machine_lock import measuring_alone
 
 T = TypeVar("T", Measurement, NetworkMeasurement)
 
@@ -54,7 +54,7 @@ def measure_network(
         TrialError: if a network cannot be measured.
         OSError: if there is no room for the test split in the machine's temporary folder.
     """
-    with _saved_split(test) as path, measuring(on_wait) as alone:
+    with _saved_split(test) as path, measuring_alone(on_wait) as alone:
         if light:
             pruned = run_job("accuracy", model, test=path, result=NetworkMeasurement)
             return Measurement(created=now(), alone=alone, pruned=pruned)

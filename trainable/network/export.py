@@ -35,7 +35,7 @@ class Classifier(nn.Module):
         return logits
 
 
-def export(model: Path, to: Path, form: Literal["torch", "onnx"]) -> float:
+def export_network(model: Path, to: Path, form: Literal["torch", "onnx"]) -> float:
     """Writes the network in the folder `model` for use elsewhere.
 
     Args:
@@ -58,27 +58,27 @@ def export(model: Path, to: Path, form: Literal["torch", "onnx"]) -> float:
     network, arch = load_pruned(model), read_json(model / "arch.json")
     classifier = Classifier(network, arch["mean"], arch["std"]).eval()
     try:
-        difference = _torch(classifier, model, to) if form == "torch" else _onnx(classifier, to)
+        difference = _export_torch(classifier, model, to) if form == "torch" else _export_onnx(classifier, to)
         if not difference <= TOLERANCE:
             raise ArithmeticError(f"the export differs from the network by {difference:.2g} of the largest logit")
     except BaseException:
-        _remove(to)
+        _remove_export(to)
         raise
     return difference
 
 
-def _torch(classifier: Classifier, model: Path, to: Path) -> float:
+def _export_torch(classifier: Classifier, model: Path, to: Path) -> float:
     to.mkdir()
     for name in ("arch.json", "model.safetensors"):
         shutil.copyfile(model / name, to / name)
     batch = torch.export.Dim("batch", min=1)
-    exported = torch.export.export(classifier, (_images(2),), dynamic_shapes=({0: batch},))
+    exported = torch.export.export(classifier, (_draw_images(2),), dynamic_shapes=({0: batch},))
     torch.export.save(exported, to / "model.pt2")
     loaded = torch.export.load(to / "model.pt2").module()
-    return _difference(classifier, lambda images: loaded(images))
+    return _relative_difference(classifier, lambda images: loaded(images))
 
 
-def _onnx(classifier: Classifier, to: Path) -> float:
+def _export_onnx(classifier: Classifier, to: Path) -> float:
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  torch.onnx takes it
@@ -86,7 +86,7 @@ def _onnx(classifier: Classifier, to: Path) -> float:
         raise ValueError(f"--format onnx takes the extra [onnx] (pip install 'alphaprune[onnx]'): {error}") from error
     torch.onnx.export(
         classifier,
-        (_images(2),),
+        (_draw_images(2),),
         to,
         input_names=["images"],
         output_names=["logits"],
@@ -96,25 +96,27 @@ def _onnx(classifier: Classifier, to: Path) -> float:
         verbose=False,
     )
     session = onnxruntime.InferenceSession(to, providers=["CPUExecutionProvider"])
-    return _difference(classifier, lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0]))
+    return _relative_difference(
+        classifier, lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+    )
 
 
-def _images(count: int) -> Tensor:
+def _draw_images(count: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng(count).random((count, 3, IMAGE_SIZE, IMAGE_SIZE), np.float32))
 
 
-def _difference(classifier: Classifier, exported: Callable[[Tensor], Tensor]) -> float:
+def _relative_difference(classifier: Classifier, exported: Callable[[Tensor], Tensor]) -> float:
     """The largest difference of the logits of batches of any size, relative to the largest logit."""
     worst = 0.0
     with torch.inference_mode():
         for count in CHECKED_BATCHES:
-            images = _images(count)
+            images = _draw_images(count)
             wanted = classifier(images)
             worst = max(worst, ((exported(images) - wanted).abs().max() / wanted.abs().max()).item())
     return worst
 
 
-def _remove(path: Path) -> None:
+def _remove_export(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
     else:

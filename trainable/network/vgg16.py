@@ -62,7 +62,7 @@ class VGG16(nn.Module):
         return self.classifier(torch.flatten(self.features(images), 1))  # type: ignore[no-any-return]
 
 
-def placed(module: AnyModule, device: torch.device) -> AnyModule:
+def place_on(module: AnyModule, device: torch.device) -> AnyModule:
     """`module` on `device`, channels-last, which convolutions are fastest in on CPU and GPU alike."""
     return cast(AnyModule, module.to(device=device, memory_format=torch.channels_last))  # type: ignore[call-overload]
 
@@ -72,17 +72,17 @@ def create_empty(widths: Sequence[int], classes: int, device: torch.device) -> V
     # Drawing random weights, only to overwrite them, takes 0.2 s at full width.
     with torch.device("meta"):
         network = VGG16(widths, classes)
-    return placed(network.to_empty(device=device), device)
+    return place_on(network.to_empty(device=device), device)
 
 
-def initialised(widths: Sequence[int], classes: int, seed: int) -> VGG16:
+def create_initialised(widths: Sequence[int], classes: int, seed: int) -> VGG16:
     """An untrained network whose weights are drawn from `seed` alone; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return placed(VGG16(widths, classes), torch.device("cpu"))
+        return place_on(VGG16(widths, classes), torch.device("cpu"))
 
 
-def macs(widths: Sequence[int], classes: int) -> int:
+def count_macs(widths: Sequence[int], classes: int) -> int:
     """Multiply-accumulates of convolutions and classifier for one image, as torch.utils.flop_counter has them (/ 2)."""
     total, size, inputs, remaining = 0, IMAGE_SIZE, 3, iter(widths)
     for layer in LAYOUT:
@@ -95,21 +95,21 @@ def macs(widths: Sequence[int], classes: int) -> int:
     return total + inputs * classes
 
 
-def parameters(widths: Sequence[int], classes: int) -> int:
+def count_parameters(widths: Sequence[int], classes: int) -> int:
     """Weights, biases, and the scale and shift of the batch normalisations."""
     inputs = (3, *widths[:-1])
     return sum((9 * i + 3) * o for i, o in zip(inputs, widths, strict=True)) + (widths[-1] + 1) * classes
 
 
-def channels(widths: Sequence[int], classes: int) -> int:
+def count_channels(widths: Sequence[int], classes: int) -> int:
     """Output channels of the convolutions; the classes do not count."""
     return sum(widths)
 
 
-COSTS = {"macs": macs, "parameters": parameters, "channels": channels}
+COSTS = {"macs": count_macs, "parameters": count_parameters, "channels": count_channels}
 
 
-def sparsities(widths: Sequence[int], dense: Sequence[int], classes: int) -> dict[str, float]:
+def compute_sparsities(widths: Sequence[int], dense: Sequence[int], classes: int) -> dict[str, float]:
     """What `widths` lack of `dense`, each a fraction in [0, 1): channel_, parameter_ and mac_sparsity."""
-    names = {"channel_sparsity": channels, "parameter_sparsity": parameters, "mac_sparsity": macs}
+    names = {"channel_sparsity": count_channels, "parameter_sparsity": count_parameters, "mac_sparsity": count_macs}
     return {name: 1 - cost(widths, classes) / cost(dense, classes) for name, cost in names.items()}

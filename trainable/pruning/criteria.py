@@ -17,7 +17,9 @@ from trainable.network.vgg16 import VGG16
 Criterion = Literal["l1", "l2", "bn_scale", "taylor", "random"]
 
 
-def score(network: VGG16, criterion: Criterion, *, batches: Iterable[tuple[Tensor, Tensor]], seed: int) -> list[Tensor]:
+def score_channels(
+    network: VGG16, criterion: Criterion, *, batches: Iterable[tuple[Tensor, Tensor]], seed: int
+) -> list[Tensor]:
     """Scores of all channels.
 
     Args:
@@ -27,7 +29,7 @@ def score(network: VGG16, criterion: Criterion, *, batches: Iterable[tuple[Tenso
         seed: what `random` is drawn from.
     """
     if criterion == "taylor":
-        return _taylor(network, batches)
+        return _score_by_taylor(network, batches)
     if criterion == "random":
         generator = torch.Generator().manual_seed(seed)
         return [torch.rand(width, generator=generator) for width in network.widths]
@@ -41,7 +43,7 @@ def score(network: VGG16, criterion: Criterion, *, batches: Iterable[tuple[Tenso
     return scores
 
 
-def _taylor(network: VGG16, batches: Iterable[tuple[Tensor, Tensor]]) -> list[Tensor]:
+def _score_by_taylor(network: VGG16, batches: Iterable[tuple[Tensor, Tensor]]) -> list[Tensor]:
     """With a gate g on the batch-norm output, dL/dg at 1 is gamma dL/dgamma + beta dL/dbeta."""
     norms = [norm for _, norm in network.layers()]
     affine = [parameter for norm in norms for parameter in (norm.weight, norm.bias)]

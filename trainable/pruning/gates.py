@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainable.network.vgg16 import VGG16, placed
+from trainable.network.vgg16 import VGG16, place_on
 
 
 class GatedBatchNorm2d(nn.BatchNorm2d):
@@ -83,14 +83,14 @@ class GatedVGG16(VGG16):
         device = dense.classifier.weight.device
         with torch.device("meta"):  # all is overwritten at once
             super().__init__(dense.widths, dense.classes)
-        placed(self.to_empty(device=device), device)
+        place_on(self.to_empty(device=device), device)
         self.load_state_dict(dense.state_dict())
         self.masks = list(masks)
         self.register_buffer("alpha", torch.ones((), device=device))
         position = {module: index for index, module in enumerate(self.features)}
         for (conv, norm), mask in zip(list(self.layers()), masks, strict=True):
             if gate == "conv_weight":
-                self.features[position[conv]] = placed(GatedConv2d(conv, mask, self.alpha), device)
+                self.features[position[conv]] = place_on(GatedConv2d(conv, mask, self.alpha), device)
             self.features[position[norm]] = GatedBatchNorm2d(norm, mask, self.alpha, gate_output=gate == "bn_output")
 
     def set_alpha(self, alpha: float) -> None:

@@ -16,7 +16,7 @@ from trainable.network.vgg16 import COSTS
 LEAST_KEPT = 0.1
 
 
-def choose(scores: Sequence[Tensor], pruning: PruningConfig, classes: int) -> list[Tensor]:
+def choose_masks(scores: Sequence[Tensor], pruning: PruningConfig, classes: int) -> list[Tensor]:
     """The masks that cut at least `pruning.amount`, the least important channels of each layer first.
 
     Args:
@@ -30,7 +30,7 @@ def choose(scores: Sequence[Tensor], pruning: PruningConfig, classes: int) -> li
     dense = [len(layer) for layer in scores]
     cost = COSTS[pruning.of]
     total = cost(dense, classes)
-    widths_of = _uniform(dense) if pruning.scope == "uniform" else _global(scores)
+    widths_of = _uniform_widths(dense) if pruning.scope == "uniform" else _global_widths(scores)
 
     def widths(step: int) -> list[int]:
         least = pruning.round_to
@@ -50,16 +50,16 @@ def choose(scores: Sequence[Tensor], pruning: PruningConfig, classes: int) -> li
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) else (middle + 1, high)
-    return [_best(layer, kept) for layer, kept in zip(scores, widths(low), strict=True)]
+    return [_mask_highest(layer, kept) for layer, kept in zip(scores, widths(low), strict=True)]
 
 
-def _uniform(dense: Sequence[int]) -> Callable[[int], list[int]]:
+def _uniform_widths(dense: Sequence[int]) -> Callable[[int], list[int]]:
     """Widths after `step` of sum(dense) equal steps: the same fraction of each layer, never a whole one."""
     steps = sum(dense)
     return lambda step: [max(1, ceil(width * (steps - step) / steps)) for width in dense]
 
 
-def _global(scores: Sequence[Tensor]) -> Callable[[int], list[int]]:
+def _global_widths(scores: Sequence[Tensor]) -> Callable[[int], list[int]]:
     """Widths after the `step` least important channels of all layers, as far as LEAST_KEPT lets them go.
 
     Layers differ in the size of their scores by their fan-in alone, so each is taken relative to its layer's mean.
@@ -73,7 +73,7 @@ def _global(scores: Sequence[Tensor]) -> Callable[[int], list[int]]:
     return lambda step: (dense - order[:step].bincount(minlength=len(scores))).tolist()
 
 
-def _best(scores: Tensor, kept: int) -> Tensor:
+def _mask_highest(scores: Tensor, kept: int) -> Tensor:
     """The mask of the `kept` highest scores; of equal ones the first."""
     mask = torch.zeros(len(scores), dtype=torch.bool)
     mask[scores.argsort(descending=True, stable=True)[:kept]] = True

@@ -8,7 +8,7 @@ from trainable.pruning.gates import GatedBatchNorm2d, GatedVGG16
 from trainable.pruning.masks import widths_of
 
 
-def remove(network: GatedVGG16) -> VGG16:
+def remove_channels(network: GatedVGG16) -> VGG16:
     """The network without its doomed channels: a new one, in the same place, nothing shared with the old.
 
     With the gate at `bn_output` its output is that of `network` at alpha = 0: a doomed channel is then 0 behind its

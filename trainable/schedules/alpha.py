@@ -20,17 +20,17 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstring
 class Schedule:
     """What every family offers: alpha over the course of the alpha phase."""
 
-    def alpha(self, u: float) -> float:
+    def alpha_at(self, u: float) -> float:
         """Alpha at the fraction u in [0, 1] of the alpha phase; 1 at u = 0, exactly 0 at u = 1."""
         raise NotImplementedError
 
-    def stages(self, count: int, start: float = 1.0) -> tuple[float, ...]:
+    def stage_alphas(self, count: int, start: float = 1.0) -> tuple[float, ...]:
         """Alpha of each of at most `count` stages, every one in (0, 1); what follows the last is the cut to 0.
 
         A family may need fewer stages than it is given (multiplicative, piecewise, one_shot): the phase ends early.
         `start` in (0, 1] is the alpha that the schedule continues from, for a branch; 1 is the dense network.
         """
-        alphas = (start * self.alpha(stage / (count + 1)) for stage in range(1, count + 1))
+        alphas = (start * self.alpha_at(stage / (count + 1)) for stage in range(1, count + 1))
         # A steep curve can round to 0, which is the cut and not a stage (or, at its start, to 1).
         return tuple(alpha for alpha in alphas if alpha > 0)
 
@@ -135,16 +135,16 @@ class Segment:
         if self.family == "multiplicative" and self.rate >= 1:
             raise ValueError(f"`rate < 1` must hold for a multiplicative segment, but got rate={self.rate}")
 
-    def stages(self, start: float, limit: int) -> list[float]:
+    def stage_alphas(self, start: float, limit: int) -> list[float]:
         """Alpha of the segment's stages from `start` > ends_at, at most `limit` of them."""
         alphas: list[float] = []
         while len(alphas) < limit and (not alphas or alphas[-1] > self.ends_at):
-            alpha = start * self._factor(len(alphas) + 1)
+            alpha = start * self._decay_factor(len(alphas) + 1)
             # What rounding leaves above the end (0.1 ** 3 > 0.001) is the end and not one more stage.
             alphas.append(alpha if alpha > self.ends_at * (1 + 1e-9) else self.ends_at)
         return alphas
 
-    def _factor(self, t: int) -> float:
+    def _decay_factor(self, t: int) -> float:
         match self.family:
             case "exponential":
                 return math.exp(-self.rate * t)
@@ -182,7 +182,7 @@ class Piecewise(Schedule):
         alphas: list[float] = []
         for segment in self.segments:
             if segment.ends_at < start:
-                alphas += segment.stages(alphas[-1] if alphas else start, count - len(alphas))
+                alphas += segment.stage_alphas(alphas[-1] if alphas else start, count - len(alphas))
         return tuple(alphas)
 
 

@@ -27,7 +27,7 @@ from trainable.schedules.lr_policies import (
 )
 
 
-class LearningRate:
+class LRDriver:
     """Drives an optimizer's learning rate through one phase by a policy; without one it stands still."""
 
     def __init__(self, optimizer: Optimizer, policy: LRPolicy | None, *, epochs: int, steps: int) -> None:
@@ -41,7 +41,7 @@ class LearningRate:
         """
         self._optimizer = optimizer
         self._a_batch: LRScheduler | None = None
-        self._an_epoch: ReduceLROnPlateau | _Stagnation | None = None
+        self._an_epoch: ReduceLROnPlateau | _StagnationScheduler | None = None
         self._warmup_left = 0
         if policy is None:
             return
@@ -56,22 +56,22 @@ class LearningRate:
                 self._a_batch = OneCycleLR(optimizer, policy.peak, cycle, pct_start=rise, cycle_momentum=False)
             case CosineAnnealing():
                 warmup = _warmup_steps(policy, epochs, steps)
-                self._a_batch = _behind_warmup(CosineAnnealingLR(optimizer, total - warmup), warmup)
+                self._a_batch = _after_warmup(CosineAnnealingLR(optimizer, total - warmup), warmup)
             case CosineRestarts():
                 warmup = _warmup_steps(policy, epochs, steps)
                 period = policy.period_epochs * steps
                 main = CosineAnnealingWarmRestarts(optimizer, period, policy.period_factor)
-                self._a_batch = _behind_warmup(main, warmup)
+                self._a_batch = _after_warmup(main, warmup)
             case Plateau():
                 self._warmup_left = _warmup_steps(policy, epochs, steps)
                 self._an_epoch = ReduceLROnPlateau(optimizer, factor=policy.factor, patience=policy.patience)
                 if self._warmup_left:
-                    self._a_batch = _warmup(optimizer, self._warmup_left)
+                    self._a_batch = _create_warmup(optimizer, self._warmup_left)
             case StagnationRestart():
-                self._an_epoch = _Stagnation(optimizer, policy)
+                self._an_epoch = _StagnationScheduler(optimizer, policy)
 
     @property
-    def now(self) -> float:
+    def current_lr(self) -> float:
         """The learning rate of the next batch."""
         return float(self._optimizer.param_groups[0]["lr"])
 
@@ -103,7 +103,7 @@ class LearningRate:
             self._an_epoch.load_state_dict(state["an_epoch"])
 
 
-class _Stagnation:
+class _StagnationScheduler:
     """The next of the rates when validation accuracy has not improved for `patience` epochs; the last one stays."""
 
     def __init__(self, optimizer: Optimizer, policy: StagnationRestart) -> None:
@@ -132,11 +132,11 @@ def _warmup_steps(policy: CosineAnnealing | CosineRestarts | Plateau, epochs: in
     return min(policy.warmup_epochs * steps, epochs * steps // 3)
 
 
-def _warmup(optimizer: Optimizer, steps: int) -> LinearLR:
+def _create_warmup(optimizer: Optimizer, steps: int) -> LinearLR:
     return LinearLR(optimizer, start_factor=1 / (steps + 1), total_iters=steps)
 
 
-def _behind_warmup(main: LRScheduler, warmup: int) -> LRScheduler:
+def _after_warmup(main: LRScheduler, warmup: int) -> LRScheduler:
     if not warmup:
         return main
-    return SequentialLR(main.optimizer, [_warmup(main.optimizer, warmup), main], [warmup])
+    return SequentialLR(main.optimizer, [_create_warmup(main.optimizer, warmup), main], [warmup])

@@ -27,7 +27,7 @@ class RayBackend:
     def connect(self) -> AbstractContextManager[None]:
         return connect(self.address)
 
-    def nodes(self) -> list[Node]:
+    def list_nodes(self) -> list[Node]:
         return cluster_nodes()
 
     def trial_resources(self, wanted: ResourceSettings) -> TrialResources:
@@ -49,7 +49,7 @@ class RayBackend:
         run_trials(run)
 
     @contextmanager
-    def measuring(self) -> Iterator[MeasureNetwork]:
+    def open_measurement(self) -> Iterator[MeasureNetwork]:
         """On the best node of the cluster; without an address on this machine, which needs no cluster."""
         if self.address is None:
             yield measure_here

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 
 from search.backends.base import Node
-from search.interruption import keeping_signals
+from search.interruption import keep_signals
 
 # ray.init tries for 13 minutes where nobody answers.
 ADDRESS_SECONDS = 5
@@ -46,7 +46,7 @@ def connect(address: str | None) -> Iterator[None]:
     if address is not None:
         _check_address(address)
     # Ray prints what befalls its nodes to stdout, which is for data.
-    with environment({**_ENVIRONMENT, **_WORKER_ENVIRONMENT}), redirect_stdout(sys.stderr):
+    with set_environment({**_ENVIRONMENT, **_WORKER_ENVIRONMENT}), redirect_stdout(sys.stderr):
         import ray
 
         options: dict[str, Any] = {"address": "local", "include_dashboard": False}
@@ -55,12 +55,12 @@ def connect(address: str | None) -> Iterator[None]:
         try:
             # One attempt: the address has answered, so a second would fail as the first.
             waiting = {} if address is None else {"RAY_gcs_server_port_wait_time_s": "1"}
-            with environment(waiting), keeping_signals():
+            with set_environment(waiting), keep_signals():
                 ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
         except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
             if address is None:
                 raise
-            raise ValueError(f"{_ADDRESS}, but {address!r} {_refusal(error)}") from error
+            raise ValueError(f"{_ADDRESS}, but {address!r} {_explain_refusal(error)}") from error
         try:
             yield
         finally:
@@ -110,7 +110,7 @@ def _speaks_http2(connection: socket.socket) -> bool:
     return connection.recv(9)[3:4] == settings
 
 
-def _refusal(error: Exception) -> str:
+def _explain_refusal(error: Exception) -> str:
     """Why the cluster that answers refuses the connection, and what to do."""
     text = f"{error} {error.__cause__ or ''}"
     if "authentication token" in text.lower():
@@ -121,7 +121,7 @@ def _refusal(error: Exception) -> str:
 
 
 @contextmanager
-def environment(values: dict[str, str]) -> Iterator[None]:
+def set_environment(values: dict[str, str]) -> Iterator[None]:
     """`values` as environment variables, where they are not set already."""
     new = {name: value for name, value in values.items() if name not in os.environ}
     os.environ.update(new)

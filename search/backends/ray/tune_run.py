@@ -14,13 +14,13 @@ from ray.tune.search import Searcher
 
 from records.epoch import EpochRow
 from search.backends.base import SearchRun
-from search.backends.ray.cluster import environment
+from search.backends.ray.cluster import set_environment
 from search.backends.ray.resources import count_room
-from search.interruption import Interruption, full_disk_interrupts, no_space
+from search.interruption import Interruption, describe_full_disk, interrupt_on_full_disk
 from search.observers.observer import SearchObserver
 from search.sampling.early_stopping import SuccessiveHalving
 from trainable.ray_trainable import NO_SPACE, RecordedAlphaPruning
-from trainable.recorded_trial import stop
+from trainable.recorded_trial import stop_trial
 
 # How often it is looked whether the cluster still holds the trials that run.
 LOOK_SECONDS = 5.0
@@ -40,16 +40,16 @@ def run_trials(run: SearchRun) -> None:
     trainable = tune.with_parameters(
         RecordedAlphaPruning,
         data=run.data,
-        dense=str(run.folder.dense.resolve()),
+        dense=str(run.folder.dense_path.resolve()),
         threads=run.resources.cpus,
         keep_at_alpha=run.settings.search.keep_at_alpha,
     )
-    searcher = _Searcher(run)
+    searcher = _TrialSearcher(run)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": run.resources.cpus, "gpu": run.resources.gpus}),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=_Scheduler(run.stopping),
+            scheduler=_StoppingScheduler(run.stopping),
             num_samples=-1,
             reuse_actors=True,
         ),
@@ -57,12 +57,12 @@ def run_trials(run: SearchRun) -> None:
             name="run",
             storage_path=str(scratch.resolve()),
             failure_config=tune.FailureConfig(max_failures=run.settings.search.max_failures),
-            callbacks=[_Reporter(run.observer, searcher)],
+            callbacks=[_ObserverCallback(run.observer, searcher)],
             verbose=0,
         ),
     )
     try:
-        with full_disk_interrupts(), environment(_ENVIRONMENT), _quiet_tune():
+        with interrupt_on_full_disk(), set_environment(_ENVIRONMENT), _quiet_tune():
             tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -96,7 +96,7 @@ class _NotPickled:
         return {}
 
 
-class _Searcher(_NotPickled, Searcher):
+class _TrialSearcher(_NotPickled, Searcher):
     """Hands the trials of a search to Tune."""
 
     def __init__(self, run: SearchRun) -> None:
@@ -115,27 +115,29 @@ class _Searcher(_NotPickled, Searcher):
         # The cluster is counted each time, since nodes join and leave.
         if len(self._running) >= max(1, count_room(self._run.resources)):
             return None
-        with full_disk_interrupts():
+        with interrupt_on_full_disk():
             record = self._run.source.next_trial()
         if record is None:  # what runs may still change that, and to be finished is final
             return None if self._running else str(Searcher.FINISHED)
         self._running[trial_id] = record.number
-        path = self._run.folder.trial(record.number).path.resolve()
+        path = self._run.folder.trial_folder(record.number).path.resolve()
         return {"number": record.number, "can_stop": record.kind == "searched", "folder": str(path)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Completes the record where the trial could not do it itself, and tells the study."""
         number = self._running.pop(trial_id)
         if result and result.get("state") == NO_SPACE:
-            raise Interruption(no_space(result["error"]), 1)
-        files = self._run.folder.trial(number)
-        with full_disk_interrupts():
+            raise Interruption(describe_full_disk(result["error"]), 1)
+        files = self._run.folder.trial_folder(number)
+        with interrupt_on_full_disk():
             with suppress(ValueError):  # of a damaged record, which the search names
                 if error:
                     times = self._run.settings.search.max_failures + 1
-                    files.end("failed", files.read().error or f"its process died {times} times; its host may say why")
-                elif files.read().state == "running":
-                    stop(files, self._run.settings.search.keep_at_alpha)
+                    files.record_end(
+                        "failed", files.read_record().error or f"its process died {times} times; its host may say why"
+                    )
+                elif files.read_record().state == "running":
+                    stop_trial(files, self._run.settings.search.keep_at_alpha)
             self._run.source.tell_end(number)
 
     def save(self, checkpoint_path: str) -> None:
@@ -145,7 +147,7 @@ class _Searcher(_NotPickled, Searcher):
         raise NotImplementedError("the search is rebuilt from the experiment's records")
 
 
-class _Scheduler(_NotPickled, FIFOScheduler):
+class _StoppingScheduler(_NotPickled, FIFOScheduler):
     """Stops the trials that SuccessiveHalving stops; controls run to their end."""
 
     def __init__(self, stopping: SuccessiveHalving) -> None:
@@ -160,10 +162,10 @@ class _Scheduler(_NotPickled, FIFOScheduler):
         return str(TrialScheduler.CONTINUE if should_continue else TrialScheduler.STOP)
 
 
-class _Reporter(_NotPickled, tune.Callback):
+class _ObserverCallback(_NotPickled, tune.Callback):
     """Tells the observer of epochs and of the cluster's room; how trials end it learns from the trial source."""
 
-    def __init__(self, observer: SearchObserver, searcher: _Searcher) -> None:
+    def __init__(self, observer: SearchObserver, searcher: _TrialSearcher) -> None:
         self._observer, self._searcher = observer, searcher
         self._looked = 0.0
 

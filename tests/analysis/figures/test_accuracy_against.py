@@ -83,7 +83,7 @@ def test_a_family_is_once_in_the_legend(full: Experiment) -> None:
 
 def test_without_the_dense_networks_macs_they_are_millions(synthetic: ExperimentBuilder) -> None:
     synthetic.add_searched()
-    (synthetic.folder.dense / "dense.json").unlink()
+    (synthetic.folder.dense_path / "dense.json").unlink()
     info = accuracy_against_macs_info(synthetic.load())
     assert info.x_title == "MACs, millions"
     assert info.points[0].x == pytest.approx(synthetic.load().trials.loc[0, "macs"] / 1e6)

@@ -62,7 +62,7 @@ def test_an_empty_experiment_is_a_sentence(synthetic: ExperimentBuilder, draw: D
 
 @each_figure
 def test_an_experiment_without_a_dense_network_is_a_sentence(synthetic: ExperimentBuilder, draw: Draw) -> None:
-    (synthetic.folder.dense / "dense.json").unlink()
+    (synthetic.folder.dense_path / "dense.json").unlink()
     assert is_sentence(draw(synthetic.load()))
 
 
@@ -103,7 +103,7 @@ def test_foreign_configurations_and_torn_rows(synthetic: ExperimentBuilder, draw
     trials[4].rows_path.write_bytes(b'{"epoch": 1, "phase": "alpha"}\n{"epo')
     trials[5].record_path.write_text("{")
     trials[6].rows_path.unlink()
-    write_json(synthetic.folder.dense / "dense.json", {"val_accuracy": "high", "macs": True, "widths": "wide"})
+    write_json(synthetic.folder.dense_path / "dense.json", {"val_accuracy": "high", "macs": True, "widths": "wide"})
     figure = draw(synthetic.load())
     assert figure.data or is_sentence(figure)
 

@@ -31,11 +31,11 @@ def test_a_foreign_parameters_name_is_no_markup(synthetic: ExperimentBuilder) ->
     name = "<a href='http://example.org'>x</a>"
     for index in range(FEWEST):
         folder = synthetic.add_searched()
-        record = folder.read()
+        record = folder.read_record()
         low_high = '{"name": "FloatDistribution", "attributes": {"low": 0, "high": 1, "log": false, "step": null}}'
         params = {name: index / FEWEST, "alpha_lr": record.params["alpha_lr"]}
         distributions = {name: low_high, "alpha_lr": record.distributions["alpha_lr"]}
-        folder.write(replace(record, params=params, distributions=distributions))
+        folder.write_record(replace(record, params=params, distributions=distributions))
     assert len(importances_info(synthetic.load()).importances) == 2
     assert "<a" not in importances(synthetic.load()).to_json().replace("\\u003c", "<")
 

@@ -87,7 +87,7 @@ def test_a_branch_that_has_not_begun_or_whose_parent_is_lost(synthetic: Experime
 def test_trials_that_claim_each_other_as_parents(synthetic: ExperimentBuilder) -> None:
     first = synthetic.add_searched()
     second = synthetic.add_branch(first, 5, 0.1)
-    first.write(replace(first.read(), parent=Parent(number=second.number, epoch=1, alpha=0.5)))
+    first.write_record(replace(first.read_record(), parent=Parent(number=second.number, epoch=1, alpha=0.5)))
     assert len(iterations_info(synthetic.load()).iterations) == 2
 
 
@@ -95,7 +95,7 @@ def test_a_foreign_list_of_begun_epochs_counts_as_none(synthetic: ExperimentBuil
     first = synthetic.add_searched()
     branch = synthetic.add_branch(first, 5, 0.1)
     for begun in ("many", [[]], {"a": 1}, 7, None):
-        record = branch.read()
-        branch.write(replace(record, config=record.config | {"begun": begun}))
+        record = branch.read_record()
+        branch.write_record(replace(record, config=record.config | {"begun": begun}))
         info = iterations_info(synthetic.load())
         assert [len(iteration.epochs) for iteration in info.iterations] == [20, 20]

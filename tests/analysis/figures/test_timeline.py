@@ -78,7 +78,7 @@ def test_a_place_is_a_device_of_a_host(host: str | None, device: str | None, pla
 )
 def test_times_that_cannot_be(synthetic: ExperimentBuilder, started: str, finished: str | None) -> None:
     folder = synthetic.add_searched()
-    folder.write(replace(folder.read(), started=started, finished=finished))
+    folder.write_record(replace(folder.read_record(), started=started, finished=finished))
     [bar] = timeline_info(synthetic.load()).bars
     assert bar.end >= bar.start
     timeline(synthetic.load())

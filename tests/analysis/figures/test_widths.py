@@ -13,7 +13,7 @@ def test_widths_are_those_of_the_records(full: Experiment, synthetic: Experiment
     info = widths_info(synthetic.load(), [trial.number])
     [(one, kept)] = info.trials
     assert one.number == trial.number
-    cut = trial.read().cut
+    cut = trial.read_record().cut
     assert cut is not None
     assert kept == cut.widths
     assert info.dense == (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
@@ -25,9 +25,9 @@ def test_by_default_the_best_of_each_family(full: Experiment) -> None:
 
 def test_the_title_counts_channels(synthetic: ExperimentBuilder) -> None:
     trial = synthetic.add_searched()
-    record = trial.read()
+    record = trial.read_record()
     assert record.cut is not None
-    trial.write(replace(record, cut=replace(record.cut, widths=(64, 32, *([64] * 11)))))
+    trial.write_record(replace(record, cut=replace(record.cut, widths=(64, 32, *([64] * 11)))))
     title = widths_info(synthetic.load()).title
     assert "keeps 800 of 4,224 channels (19%): most in layer 1 (100%), fewest in layer 8 (12%)." in title
 

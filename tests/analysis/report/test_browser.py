@@ -101,7 +101,7 @@ def test_all_is_drawn_within_the_width_and_without_an_error(rich: Experiment, tm
 def test_hostile_texts_run_nothing_and_widen_nothing(untrained: ExperimentBuilder, tmp_path: Path) -> None:
     evil = "<img src=x onerror=console.error(1)></script><script>console.error(2)</script>" + "W" * 500
     untrained.write_dense()
-    untrained.folder.write(replace(untrained.folder.read(), name=evil, versions={evil: evil}))
+    untrained.folder.write_record(replace(untrained.folder.read_record(), name=evil, versions={evil: evil}))
     write_measurement(untrained.add_searched(0.9, host=evil, device=evil), make_measurement(0.9, measured_on=evil))
     untrained.add_control("one_shot", 0.8)
     untrained.add_searched(0.1, state="failed", error=evil)

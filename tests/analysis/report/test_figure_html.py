@@ -31,7 +31,7 @@ def test_the_figures_of_a_rich_experiment(rich: Experiment) -> None:
 
 
 def test_a_figure_says_its_title_on_the_page_as_it_is(untrained: ExperimentBuilder) -> None:
-    config = trial_config(untrained.add_searched(0.9).read().config)
+    config = trial_config(untrained.add_searched(0.9).read_record().config)
     untrained.add_config(replace(config, alpha=Cosine()), 0.95, control="<b>&amp;")
     figures = {figure.id: figure for figure in draw_figures(untrained.load())}
     assert "<b>&amp;" in figures["accuracy-macs"].title + figures["epochs"].title

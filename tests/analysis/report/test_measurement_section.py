@@ -4,7 +4,7 @@ from experiments import ExperimentBuilder, make_measurement, write_measurement
 
 from analysis import Experiment
 from analysis.report.measurement_section import measurement_methods
-from records.measurement import Measurement, Memory, NetworkMeasurement
+from records.measurement import Measurement, NetworkMeasurement, NetworkMemory
 
 
 def test_one_way_of_measuring(rich: Experiment) -> None:
@@ -44,7 +44,7 @@ def test_a_busy_machine_is_told_by_its_worst_moment(untrained: ExperimentBuilder
 
 
 def test_what_was_counted_and_whether_it_was_alone(untrained: ExperimentBuilder) -> None:
-    pruned = NetworkMeasurement(memory=Memory(counter="allocated"))
+    pruned = NetworkMeasurement(memory=NetworkMemory(counter="allocated"))
     found = replace(make_measurement(), alone=True, compile="eager", macs_counter="ours", pruned=pruned)
     found = replace(found, allocator={"MALLOC_MMAP_MAX_": "0"})
     write_measurement(untrained.add_searched(0.9), found)

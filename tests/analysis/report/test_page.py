@@ -18,7 +18,7 @@ import analysis
 from analysis import Experiment
 from analysis.report import write_report
 from records.files import read_json, write_json
-from records.measurement import Latency, NetworkMeasurement, Quartiles, TestRun
+from records.measurement import LatencyComparison, NetworkMeasurement, Quartiles, TestRun
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 BLOCKS = {"title", "h1", "h2", "h3", "p", "li", "tr", "th", "td", "dt", "dd", "summary", "pre"}
@@ -111,12 +111,12 @@ def test_a_disk_that_is_full_leaves_the_old_report(
 
 def test_a_dense_network_of_nothing_has_a_report(untrained: ExperimentBuilder) -> None:
     untrained.write_dense()
-    path = untrained.folder.dense / "dense.json"
+    path = untrained.folder.dense_path / "dense.json"
     write_json(path, read_json(path) | dict.fromkeys(("val_accuracy", "macs", "parameters"), 0))
     trial = untrained.add_searched(0.9)
     untrained.add_control("one_shot", 0.8)
     zero = Quartiles(median=0.0)
-    latency = Latency(batch_size=256, dense_ms=zero, pruned_ms=zero, speedup=zero)
+    latency = LatencyComparison(batch_size=256, dense_ms=zero, pruned_ms=zero, speedup=zero)
     nothing = TestRun(images=0, accuracy=0.0, loss=0.0, seconds=0.0, peak_bytes=0, mean_bytes=0)
     dense = NetworkMeasurement(size_bytes=0, test=nothing)
     write_measurement(trial, replace(make_measurement(0.9), dense=dense, latency=(latency,)))
@@ -216,8 +216,8 @@ def only_evil_as_text(page: Page) -> None:
 def test_hostile_texts_are_only_texts(untrained: ExperimentBuilder) -> None:
     settings = {EVIL: {EVIL: EVIL}, "trial": {"epochs": EVIL}}
     data = replace(DATA, name=EVIL, fingerprint=EVIL, validation_images=500)
-    record = replace(untrained.folder.read(), name=EVIL, preset=EVIL, settings=settings, data=data)
-    untrained.folder.write(replace(record, versions={EVIL: EVIL}))
+    record = replace(untrained.folder.read_record(), name=EVIL, preset=EVIL, settings=settings, data=data)
+    untrained.folder.write_record(replace(record, versions={EVIL: EVIL}))
     untrained.write_dense()
     one, two = untrained.add_searched(0.9, host=EVIL, device=EVIL), untrained.add_control("one_shot", 0.8, host=EVIL)
     untrained.add_searched(0.5, state="failed", error=EVIL)
@@ -292,7 +292,7 @@ def without_dense(untrained: ExperimentBuilder) -> str:
 
 def damaged(untrained: ExperimentBuilder) -> str:
     untrained.write_dense()
-    (untrained.folder.dense / "dense.json").write_text("{")
+    (untrained.folder.dense_path / "dense.json").write_text("{")
     untrained.add_searched(0.9).record_path.write_text("[")
     torn = untrained.add_searched(0.9).rows_path
     torn.write_bytes(torn.read_bytes()[:-700])

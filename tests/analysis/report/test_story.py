@@ -28,7 +28,7 @@ def test_what_was_searched(rich: Experiment) -> None:
 
 
 def test_of_channels(untrained: ExperimentBuilder) -> None:
-    config = trial_config(untrained.add_searched(0.9).read().config)
+    config = trial_config(untrained.add_searched(0.9).read_record().config)
     untrained.add_config(replace(config, pruning=replace(config.pruning, of="channels")), 0.9)
     assert "marks channels that hold 75% of its channels and multiply-accumulate" in tell_story(untrained.load())
 
@@ -68,7 +68,7 @@ def test_nothing_has_begun(untrained: ExperimentBuilder) -> None:
     ],
 )
 def test_how_it_stands(untrained: ExperimentBuilder, planned: int, states: list[State], text: str) -> None:
-    settings = untrained.folder.read().settings
+    settings = untrained.folder.read_record().settings
     settings["search"]["trials"] = planned
     untrained.change_settings(settings)
     untrained.add_control("one_shot", 0.9)
@@ -78,8 +78,8 @@ def test_how_it_stands(untrained: ExperimentBuilder, planned: int, states: list[
 
 
 def test_data_out_of_a_folder_are_called_by_its_name(untrained: ExperimentBuilder) -> None:
-    record = untrained.folder.read()
+    record = untrained.folder.read_record()
     data = replace(record.data, name="a/b/", classes=1, train_images=7, validation_images=0, test_images=1)
-    untrained.folder.write(replace(record, data=data))
+    untrained.folder.write_record(replace(record, data=data))
     text = tell_story(untrained.load())
     assert "The data: b (1 class), 7 images to train on and 1 image kept aside for the final test." in text

@@ -80,7 +80,7 @@ def four(builder: ExperimentBuilder) -> ExperimentBuilder:
     stopped = builder.add_trial(2, alpha=Cosine(), state="stopped", accuracies=(0.5,))
     write_json(stopped.record_path, read_json(stopped.record_path) | {"finished": "yesterday"})
     builder.add_trial(3, confirms=1)
-    write_measurement(builder.folder.trial(1), make_measurement(dense_accuracy=0.92))
+    write_measurement(builder.folder.trial_folder(1), make_measurement(dense_accuracy=0.92))
     age(builder.path)
     check(builder.path)
     return builder
@@ -88,8 +88,8 @@ def four(builder: ExperimentBuilder) -> ExperimentBuilder:
 
 def test_what_has_not_changed_comes_from_the_tables(four: ExperimentBuilder) -> None:
     before = stored(four.path)
-    overwrite_unseen(four.folder.trial(1).record_path, '"node"', '"edon"')
-    overwrite_unseen(four.folder.trial(1).rows_path, '"epoch_seconds": 2.25', '"epoch_seconds": 3.25')
+    overwrite_unseen(four.folder.trial_folder(1).record_path, '"node"', '"edon"')
+    overwrite_unseen(four.folder.trial_folder(1).rows_path, '"epoch_seconds": 2.25', '"epoch_seconds": 3.25')
     experiment = analysis.load(four.path)
     assert experiment.trials["host"].tolist() == ["node"] * 4
     assert experiment.epochs["epoch_seconds"].tolist() == [2.25] * 10
@@ -102,14 +102,14 @@ def test_what_has_not_changed_comes_from_the_tables(four: ExperimentBuilder) -> 
     ["trials/00001/trial.json", "trials/00001/epochs.jsonl", "trials/00001/model/measure.json", "dense/dense.json"],
 )
 def test_once_a_file_has_changed_all_are_read_again(four: ExperimentBuilder, name: str) -> None:
-    overwrite_unseen(four.folder.trial(0).record_path, '"node"', '"edon"')
+    overwrite_unseen(four.folder.trial_folder(0).record_path, '"node"', '"edon"')
     (four.path / name).touch()
     assert analysis.load(four.path).trials["host"].tolist() == ["edon", "node", "node", "node"]
 
 
 @pytest.mark.parametrize("name", ["trials/00003", "trials/00001/model/measure.json", "dense/dense.json"])
 def test_once_a_file_is_gone_all_are_read_again(four: ExperimentBuilder, name: str) -> None:
-    overwrite_unseen(four.folder.trial(0).record_path, '"node"', '"edon"')
+    overwrite_unseen(four.folder.trial_folder(0).record_path, '"node"', '"edon"')
     shutil.move(four.path / name, four.path / "elsewhere")
     assert check(four.path).trials.loc[0, "host"] == "edon"
 
@@ -147,7 +147,7 @@ def test_while_a_trial_runs_no_tables_are_written(builder: ExperimentBuilder) ->
     age(builder.path)
     check(builder.path)
     assert not (builder.path / "tables").exists()
-    running.end("stopped")
+    running.record_end("stopped")
     age(builder.path)
     check(builder.path)
     before = stored(builder.path)
@@ -193,7 +193,7 @@ class Mutations:
         return mutation.__name__
 
     def trial(self) -> TrialFolder:
-        return self.builder.folder.trial(self.draw.randrange(max(1, self.next)))
+        return self.builder.folder.trial_folder(self.draw.randrange(max(1, self.next)))
 
     def new(self) -> None:
         states: tuple[State, ...] = ("complete", "complete", "stopped", "failed")
@@ -242,13 +242,13 @@ class Mutations:
     def run_again(self) -> None:
         trial = self.trial()
         try:
-            trial.again()
-            trial.begin("elsewhere", "cpu")
+            trial.reopen()
+            trial.begin_attempt("elsewhere", "cpu")
         except (OSError, ValueError):
             return
         trial.append_row(row_of_epoch(4, self.draw.random()))
         if self.draw.random() < 0.8:
-            trial.end("complete")
+            trial.record_end("complete")
 
     def measure(self) -> None:
         trial = self.trial()
@@ -392,7 +392,7 @@ def test_no_tables_are_made_of_nothing(builder: ExperimentBuilder, tmp_path: Pat
 
 def test_without_the_cache_no_table_is_read_or_written(four: ExperimentBuilder) -> None:
     before = stored(four.path)
-    overwrite_unseen(four.folder.trial(1).record_path, '"node"', '"edon"')
+    overwrite_unseen(four.folder.trial_folder(1).record_path, '"node"', '"edon"')
     assert analysis.load(four.path, cache=False).trials.loc[1, "host"] == "edon"
     assert stored(four.path) == before
     shutil.rmtree(four.path / "tables")
@@ -412,7 +412,7 @@ def test_where_nothing_can_be_written_the_records_are_read(builder: ExperimentBu
 
 def test_a_full_disk_leaves_the_tables_as_they_were(four: ExperimentBuilder) -> None:
     before = stored(four.path)
-    four.folder.trial(0).append_row(row_of_epoch(4))
+    four.folder.trial_folder(0).append_row(row_of_epoch(4))
     age(four.path)
     code = f"""
 import resource, signal, analysis
@@ -430,7 +430,7 @@ print(len(analysis.load({str(four.path)!r}).epochs))
 
 def test_epochs_are_those_of_the_moment_the_trials_were_read(four: ExperimentBuilder) -> None:
     experiment = analysis.load(four.path)
-    four.folder.trial(0).append_row(row_of_epoch(4))
+    four.folder.trial_folder(0).append_row(row_of_epoch(4))
     age(four.path)
     assert len(analysis.load(four.path).epochs) == 11
     assert len(experiment.epochs) == 10

@@ -40,7 +40,7 @@ def check(folder: Path, contents: list[bytes]) -> list[str]:
     for trial, content in zip(trials, contents, strict=True):
         trial.path.mkdir(exist_ok=True, parents=True)
         trial.rows_path.write_bytes(content)
-        rows = trial.rows()
+        rows = trial.read_rows()
         expected += [row_values(trial.number, row) for row in rows]
         if len(rows) < content.count(b"\n") + (not content.endswith(b"\n") and content != b""):
             left_out.append(f"trials/{trial.number:05}/epochs.jsonl")

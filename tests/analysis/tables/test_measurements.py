@@ -9,14 +9,22 @@ from experiments import ExperimentBuilder, make_latency, write_measurement
 
 import analysis
 from analysis.tables.measurements import NUMBERS, TEXTS
-from records.measurement import BATCH_SIZES, Latency, Measurement, Memory, NetworkMeasurement, Quartiles, TestRun
+from records.measurement import (
+    BATCH_SIZES,
+    LatencyComparison,
+    Measurement,
+    NetworkMeasurement,
+    NetworkMemory,
+    Quartiles,
+    TestRun,
+)
 
 
 def network(scale: float) -> NetworkMeasurement:
     test = TestRun(
         accuracy=0.9 + scale / 100, seconds=8 * scale, peak_bytes=int(4000 * scale), mean_bytes=int(3000 * scale)
     )
-    memory = Memory(weights_bytes=int(1950 * scale), activation_bytes=int(2050 * scale))
+    memory = NetworkMemory(weights_bytes=int(1950 * scale), activation_bytes=int(2050 * scale))
     return NetworkMeasurement(size_bytes=int(2000 * scale), memory=memory, test=test)
 
 
@@ -32,7 +40,7 @@ MEASURED = Measurement(
 
 def test_the_columns_are_those_of_the_pruned_network(builder: ExperimentBuilder) -> None:
     builder.add_trial(0)
-    memory = Memory(weights_bytes=1900, activation_bytes=2100)
+    memory = NetworkMemory(weights_bytes=1900, activation_bytes=2100)
     write_measurement(builder.add_trial(1), replace(MEASURED, pruned=replace(network(1.0), memory=memory)))
     experiment = analysis.load(builder.path)
     names = list(experiment.trials.columns)
@@ -69,7 +77,7 @@ def test_the_dense_network_is_the_median_over_the_trials(builder: ExperimentBuil
         assert dense.test is not None
         dense = replace(
             dense,
-            memory=Memory(weights_bytes=3900 + number, activation_bytes=4100 - number),
+            memory=NetworkMemory(weights_bytes=3900 + number, activation_bytes=4100 - number),
             test=replace(dense.test, seconds=seconds),
         )
         latency = (make_latency(1, 2 * seconds, 2.0), *MEASURED.latency[1:])
@@ -133,7 +141,7 @@ def test_other_batch_sizes_are_no_columns(builder: ExperimentBuilder) -> None:
 
 @pytest.mark.parametrize("median", [None, 0.0])
 def test_there_are_no_images_a_second_without_a_time(builder: ExperimentBuilder, median: float | None) -> None:
-    latency = Latency(batch_size=32, pruned_ms=Quartiles(median=median))
+    latency = LatencyComparison(batch_size=32, pruned_ms=Quartiles(median=median))
     write_measurement(builder.add_trial(0), replace(MEASURED, latency=(latency,), dense=None))
     experiment = analysis.load(builder.path)
     assert math.isnan(experiment.trials.loc[0, "batch32_images_per_second"])
@@ -161,7 +169,7 @@ def test_there_are_no_images_a_second_without_a_time(builder: ExperimentBuilder,
 def test_what_is_damaged_is_a_problem_and_unknown(builder: ExperimentBuilder, text: str, why: str) -> None:
     for number in (0, 1):
         write_measurement(builder.add_trial(number), MEASURED)
-    builder.folder.trial(0).measurement_path.write_text(text)
+    builder.folder.trial_folder(0).measurement_path.write_text(text)
     experiment = analysis.load(builder.path)
     [problem] = experiment.problems
     assert problem.startswith(f"trials/00000/model/measure.json {why}")

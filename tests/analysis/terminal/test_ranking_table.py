@@ -57,7 +57,7 @@ def experiment(builder: ExperimentBuilder) -> analysis.Experiment:
     )
     builder.add_trial(1, alpha=Multiplicative(rate=0.8123), lr=StagnationRestart(), accuracies=(0.1, 0.2, 0.94444))
     lost = builder.add_trial(2, alpha=Piecewise(), accuracies=(0.1, 0.2, 0.3))
-    lost.replace_rows(lost.rows()[:-1])
+    lost.replace_rows(lost.read_rows()[:-1])
     return analysis.load(builder.path)
 
 

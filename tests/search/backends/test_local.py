@@ -19,11 +19,11 @@ from search.backends.local import LocalBackend
 from search.interruption import Interruption
 from search.observers.observer import SearchObserver
 from search.sampling.early_stopping import SuccessiveHalving
-from search.settings import ResourceSettings, Settings, resolve
+from search.settings import ResourceSettings, Settings, resolve_settings
 from trainable.errors import TrialError
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-SETTINGS = resolve(
+SETTINGS = resolve_settings(
     {
         "trial": {"epochs": 3},
         "controls": {"kinds": ["one_shot"], "amounts": [0.5]},
@@ -41,22 +41,22 @@ class FakeTrial:
     def __init__(self, folder: TrialFolder, *arguments: Any, **keywords: Any) -> None:
         self.starts.append(folder.number)
         self._folder = folder
-        self._attempt = folder.begin("here:1", "cpu").attempt
+        self._attempt = folder.begin_attempt("here:1", "cpu").attempt
 
     @property
     def finished(self) -> bool:
-        return len(self._folder.rows()) >= 3
+        return len(self._folder.read_rows()) >= 3
 
     def step(self) -> EpochRow:
         event = self.events.pop(0) if self.events else 0.5
         if isinstance(event, Exception):
             if isinstance(event, TrialError):
-                self._folder.end("failed", str(event))
+                self._folder.record_end("failed", str(event))
             raise event
-        row = make_row(len(self._folder.rows()) + 1, pruned_val_accuracy=event)
+        row = make_row(len(self._folder.read_rows()) + 1, pruned_val_accuracy=event)
         self._folder.append_row(row)
         if self.finished:
-            self._folder.end("complete")
+            self._folder.record_end("complete")
         return row
 
 
@@ -96,7 +96,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
 
 
 def states(folder: ExperimentFolder) -> list[str]:
-    return [trial.read().state for trial in folder.trials()]
+    return [trial.read_record().state for trial in folder.trial_folders()]
 
 
 def test_trials_run_one_after_another_and_each_epoch_is_told(run: Callable[..., Any]) -> None:
@@ -149,15 +149,15 @@ def test_a_record_that_is_damaged_while_it_runs_is_left_alone(
     def damage(trial: FakeTrial) -> EpochRow:
         if trial._folder.number > 0:
             return step(trial)
-        folder.trial(0).record_path.write_text("{")
+        folder.trial_folder(0).record_path.write_text("{")
         raise RuntimeError("a crash")
 
     monkeypatch.setattr(FakeTrial, "step", damage)
     run()
-    assert folder.trial(0).record_path.read_text() == "{"
+    assert folder.trial_folder(0).record_path.read_text() == "{"
     assert FakeTrial.starts == [0, 1, 2]
     (problem,) = warned()
-    assert problem.startswith(f"{folder.trial(0).record_path} is damaged: ")
+    assert problem.startswith(f"{folder.trial_folder(0).record_path} is damaged: ")
 
 
 def test_searched_trials_are_stopped_and_controls_never(run: Callable[..., Any]) -> None:
@@ -174,7 +174,7 @@ def test_searched_trials_are_stopped_and_controls_never(run: Callable[..., Any])
 def test_it_is_one_node_that_runs_one_trial_at_a_time() -> None:
     backend = LocalBackend()
     with backend.connect():
-        (node,) = backend.nodes()
+        (node,) = backend.list_nodes()
         assert node.cpus >= 1
         assert node.gpus == 0
         assert backend.trial_resources(ResourceSettings(cpus_per_trial=3, concurrency=9)) == TrialResources(3, 0, 1)

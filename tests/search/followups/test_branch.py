@@ -29,12 +29,12 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trial(storage: Path, number: int) -> TrialFolder:
-    return ExperimentFolder(storage / "search").trial(number)
+    return ExperimentFolder(storage / "search").trial_folder(number)
 
 
 def test_asked_for_checkpoints_are_kept(storage: Path) -> None:
-    assert [row.alpha for row in trial(storage, 1).rows()] == [0.75, 0.5, 0.25, 0, 0, 0, 0, 0]
-    assert [path.name for path in trial(storage, 1).checkpoints()] == [
+    assert [row.alpha for row in trial(storage, 1).read_rows()] == [0.75, 0.5, 0.25, 0, 0, 0, 0, 0]
+    assert [path.name for path in trial(storage, 1).list_checkpoints()] == [
         "checkpoint-00004.pt",
         "checkpoint-00003.pt",
         "checkpoint-00002.pt",
@@ -46,7 +46,7 @@ def test_a_branch_goes_on_from_the_alpha_it_starts_at(storage: Path) -> None:
     sets = [argument for setting in other for argument in ("--set", setting)]
     result = alphaprune("branch", "search", 1, "--at-alpha", 0.6, *sets, "--storage", storage, "--local")
     assert "trial 2 branches from trial 1" in result.stderr
-    record, rows = trial(storage, 2).read(), trial(storage, 2).rows()
+    record, rows = trial(storage, 2).read_record(), trial(storage, 2).read_rows()
     assert record.parent == Parent(number=1, epoch=2, alpha=0.5)
     assert record.state == "complete"
     assert record.config["lr"]["peak"] == 0.01
@@ -54,37 +54,37 @@ def test_a_branch_goes_on_from_the_alpha_it_starts_at(storage: Path) -> None:
     # Three of five stages are left: half of cos^2(pi u / 2) at u = 1/4, 1/2 and 3/4.
     fades = [0.75, 0.5, 0.426777, 0.25, 0.073223, 0, 0, 0, 0, 0]
     assert [row.alpha for row in rows] == pytest.approx(fades, abs=1e-6)
-    assert rows[:2] == trial(storage, 1).rows()[:2]
+    assert rows[:2] == trial(storage, 1).read_rows()[:2]
     assert [row.epoch for row in rows] == list(range(1, 11))
 
 
 def test_a_branch_behind_the_cut_retrains_at_another_rate(storage: Path) -> None:
     number = _branch(storage, 1, "--at-alpha", 0, "--set", "lr.peak=0.1", "--set", "lr.warmup_epochs=0")
-    record, rows = trial(storage, number).read(), trial(storage, number).rows()
+    record, rows = trial(storage, number).read_record(), trial(storage, number).read_rows()
     assert record.parent == Parent(number=1, epoch=4, alpha=0)
-    assert rows[:4] == trial(storage, 1).rows()[:4]
+    assert rows[:4] == trial(storage, 1).read_rows()[:4]
     # A cosine from the peak to 0 over the four epochs that are left.
     assert rows[4].lr > 0.09
     assert rows[7].lr < 0.01
-    assert record.cut == trial(storage, 1).read().cut
+    assert record.cut == trial(storage, 1).read_record().cut
 
 
 def test_a_branch_waits_for_resume(storage: Path) -> None:
     number = _branch(storage, 1, "--at-alpha", 0.4, "--later")
-    assert trial(storage, number).read().state == "running"
-    assert trial(storage, number).read().attempt == 0
+    assert trial(storage, number).read_record().state == "running"
+    assert trial(storage, number).read_record().attempt == 0
     alphaprune("resume", "search", "--storage", storage, "--local")
-    assert trial(storage, number).read().state == "complete"
+    assert trial(storage, number).read_record().state == "complete"
     again = alphaprune("resume", "search", "--storage", storage, "--local")
     assert "no trial is left to run" in again.stderr
     assert "0 trials" not in again.stderr
 
 
 def test_a_space_without_more_ends_an_extended_search(storage: Path) -> None:
-    before = len(list(ExperimentFolder(storage / "search").trials()))
+    before = len(list(ExperimentFolder(storage / "search").trial_folders()))
     result = alphaprune("resume", "search", "--storage", storage, "--local", "--trials", 3)
     assert "no configuration left" in result.stderr
-    assert len(list(ExperimentFolder(storage / "search").trials())) == before
+    assert len(list(ExperimentFolder(storage / "search").trial_folders())) == before
     ranked = json.loads(alphaprune("rank", "search", "--storage", storage, "--format", "json").stdout)
     assert {row["parent"] for row in ranked} == {None, 1.0}
 

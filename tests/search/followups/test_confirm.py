@@ -10,12 +10,12 @@ from searches import open_source, write_experiment
 from records.experiment import ExperimentFolder
 from records.trial import Parent, State, TrialRecord
 from search.followups.confirm import plan_repeats
-from search.settings import resolve
+from search.settings import resolve_settings
 from trainable.config import TrialConfig, as_json
 from trainable.schedules.alpha import OneShot
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-SETTINGS = resolve(
+SETTINGS = resolve_settings(
     {"search": {"trials": 3}, "controls": {"kinds": ["one_shot"], "amounts": [0.5]}, "trial": {"epochs": 3}}
 )
 
@@ -36,7 +36,7 @@ def add(
     folder: ExperimentFolder, number: int, *, state: State = "complete", sparsity: float = 0.5, **record: object
 ) -> None:
     config = TrialConfig(epochs=3, seed=5, alpha=OneShot()) if record.get("control") else TrialConfig(epochs=3, seed=5)
-    trial = folder.trial(number)
+    trial = folder.trial_folder(number)
     cut = make_cut(parameters=100, val_accuracy=0.1)
     trial.create(TrialRecord(number, as_json(config), state=state, cut=cut, **record))  # type: ignore[arg-type]
     for epoch in (1, 2, 3):
@@ -46,8 +46,8 @@ def add(
 
 def written(folder: ExperimentFolder, records: list[TrialRecord]) -> list[TrialRecord]:
     for record in records:
-        folder.trial(record.number).create(record)
-    return [folder.trial(record.number).read() for record in records]
+        folder.trial_folder(record.number).create(record)
+    return [folder.trial_folder(record.number).read_record() for record in records]
 
 
 def test_the_best_and_the_controls_are_repeated_with_other_seeds_alone(folder: ExperimentFolder) -> None:
@@ -55,7 +55,7 @@ def test_the_best_and_the_controls_are_repeated_with_other_seeds_alone(folder: E
     assert [repeat.number for repeat in found] == list(range(5, 14))
     assert [repeat.confirms for repeat in found] == [0, 0, 0, 2, 2, 2, 3, 3, 3]
     for repeat in found:
-        original = folder.trial(repeat.confirms or 0).read()
+        original = folder.trial_folder(repeat.confirms or 0).read_record()
         assert repeat.control == original.control
         assert {**repeat.config, "seed": 5} == original.config
         assert (repeat.state, repeat.attempt, repeat.kind, repeat.params) == ("running", 0, "repeat", {})
@@ -94,7 +94,7 @@ def test_the_number_of_a_control_that_has_not_begun_is_not_taken(folder: Experim
 def test_a_search_runs_the_repeats_and_asks_the_study_for_nothing_more(folder: ExperimentFolder) -> None:
     created = [repeat.number for repeat in written(folder, plan_repeats(folder, top=1, seeds=2))]
     source = open_source(folder, SETTINGS)
-    assert source.planned == 9  # a control, three trials, a branch, four repeats
+    assert source.planned_trials == 9  # a control, three trials, a branch, four repeats
     handed_out = [source.next_trial() for _ in created]
     assert [record and record.number for record in handed_out] == created
     assert source.next_trial() is None

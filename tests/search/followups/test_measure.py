@@ -13,10 +13,17 @@ from examples import make_cut, make_row
 from searches import write_experiment
 
 from records.experiment import ExperimentFolder
-from records.measurement import Latency, Measurement, NetworkMeasurement, Quartiles, TestRun, parse_measurement
+from records.measurement import (
+    LatencyComparison,
+    Measurement,
+    NetworkMeasurement,
+    Quartiles,
+    TestRun,
+    parse_measurement,
+)
 from records.trial import Parent, TrialRecord
-from search.followups.measure import BUSY, Selection, measure_trials, select_trials, summarize
-from search.settings import resolve
+from search.followups.measure import BUSY, TrialSelection, measure_trials, select_trials, summarize_measurement
+from search.settings import resolve_settings
 from trainable.config import TrialConfig, as_json
 from trainable.data.dataset import Split
 from trainable.errors import LostError
@@ -30,8 +37,10 @@ def folder(tmp_path: Path) -> ExperimentFolder:
     """Three trials, the last of them a repeat."""
     folder = ExperimentFolder(tmp_path / "demo")
     for number in range(3):
-        folder.trial(number).create(TrialRecord(number, {}, confirms=0 if number == 2 else None, state="complete"))
-        folder.trial(number).model.mkdir()
+        folder.trial_folder(number).create(
+            TrialRecord(number, {}, confirms=0 if number == 2 else None, state="complete")
+        )
+        folder.trial_folder(number).model_path.mkdir()
     return folder
 
 
@@ -69,9 +78,9 @@ def test_what_cannot_be_measured_is_said_and_the_others_are(
     assert said[0] == f"trial 0: {error}"
     assert said[1].startswith("trial 1 measured: ")
     assert levels == ["WARNING", "INFO"]
-    assert json.loads(folder.trial(1).measurement_path.read_text()) == json.loads(json.dumps(asdict(FOUND)))
-    assert parse_measurement(folder.trial(1).measurement_path.read_bytes()) == FOUND
-    assert not folder.trial(0).measurement_path.exists()
+    assert json.loads(folder.trial_folder(1).measurement_path.read_text()) == json.loads(json.dumps(asdict(FOUND)))
+    assert parse_measurement(folder.trial_folder(1).measurement_path.read_bytes()) == FOUND
+    assert not folder.trial_folder(0).measurement_path.exists()
 
 
 def test_none_measured_is_told(folder: ExperimentFolder) -> None:
@@ -110,9 +119,9 @@ def test_a_repeat_leaves_what_is_known_of_the_dense_network(folder: ExperimentFo
             replace(
                 FOUND,
                 latency=(
-                    Latency(batch_size=1, speedup=Quartiles(median=1.5)),
-                    Latency(batch_size=32),
-                    Latency(batch_size=256, speedup=Quartiles(median=3.25)),
+                    LatencyComparison(batch_size=1, speedup=Quartiles(median=1.5)),
+                    LatencyComparison(batch_size=32),
+                    LatencyComparison(batch_size=256, speedup=Quartiles(median=3.25)),
                 ),
             ),
             "test accuracy 0.5000, speed 1.50x at batch 1, 3.25x at batch 256 of dense",
@@ -120,14 +129,14 @@ def test_a_repeat_leaves_what_is_known_of_the_dense_network(folder: ExperimentFo
     ],
 )
 def test_a_measurement_in_a_few_words(found: Measurement, words: str) -> None:
-    assert summarize(found) == words
+    assert summarize_measurement(found) == words
 
 
 @pytest.fixture
 def searched(tmp_path: Path) -> ExperimentFolder:
     """A control 0, trials 1 to 4 of which 1 and 3 are the front and 4 has failed, 5 a repeat of 3, and 6 a branch."""
     folder = ExperimentFolder(tmp_path / "search")
-    write_experiment(folder, resolve({"trial": {"epochs": 2}}))
+    write_experiment(folder, resolve_settings({"trial": {"epochs": 2}}))
     for number, accuracy, macs, its in (
         (0, 0.5, 300, {"control": "one_shot"}),
         (1, 0.9, 200, {}),
@@ -137,29 +146,29 @@ def searched(tmp_path: Path) -> ExperimentFolder:
         (5, 0.7, 100, {"confirms": 3}),
         (6, 0.6, 250, {"parent": Parent(number=1, epoch=1)}),
     ):
-        trial = folder.trial(number)
+        trial = folder.trial_folder(number)
         fields = {"state": "complete", "cut": make_cut(macs=macs), **its}
         trial.create(TrialRecord(number, as_json(TrialConfig(epochs=2)), **fields))
         for epoch in (1, 2):
             trial.append_row(make_row(epoch, pruned_val_accuracy=accuracy, mac_sparsity=1 - macs / 1000))
-        trial.model.mkdir()
+        trial.model_path.mkdir()
     return folder
 
 
 def test_the_front_the_controls_and_the_repeats_are_measured_and_what_has_been_is_not_again(
     searched: ExperimentFolder,
 ) -> None:
-    assert set(select_trials(searched, Selection())) >= {0, 1, 3, 5}
-    assert 4 not in select_trials(searched, Selection(everything=True))
-    assert select_trials(searched, Selection(everything=True)) == [0, 1, 2, 3, 5, 6]
-    assert select_trials(searched, Selection(top=1)) == [0, 1, 5]
-    searched.trial(1).measurement_path.write_text("{}")
-    assert 1 not in select_trials(searched, Selection())
-    assert select_trials(searched, Selection(everything=True)) == [0, 2, 3, 5, 6]
-    assert 1 in select_trials(searched, Selection(again=True))
+    assert set(select_trials(searched, TrialSelection())) >= {0, 1, 3, 5}
+    assert 4 not in select_trials(searched, TrialSelection(everything=True))
+    assert select_trials(searched, TrialSelection(everything=True)) == [0, 1, 2, 3, 5, 6]
+    assert select_trials(searched, TrialSelection(top=1)) == [0, 1, 5]
+    searched.trial_folder(1).measurement_path.write_text("{}")
+    assert 1 not in select_trials(searched, TrialSelection())
+    assert select_trials(searched, TrialSelection(everything=True)) == [0, 2, 3, 5, 6]
+    assert 1 in select_trials(searched, TrialSelection(again=True))
 
 
 def test_where_nothing_is_complete_nothing_is_measured(tmp_path: Path) -> None:
     folder = ExperimentFolder(tmp_path / "search")
-    write_experiment(folder, resolve({}))
-    assert select_trials(folder, Selection(everything=True)) == []
+    write_experiment(folder, resolve_settings({}))
+    assert select_trials(folder, TrialSelection(everything=True)) == []

@@ -15,12 +15,12 @@ from records.experiment import ExperimentFolder
 from records.trial import Parent, State, TrialRecord
 from search.observers.observer import SearchStart
 from search.observers.progress import ProgressDisplay, describe
-from search.settings import resolve
+from search.settings import resolve_settings
 from search.snapshot import Snapshot, TrialSnapshot
 from trainable.config import TrialConfig, as_json
 from trainable.schedules.alpha import Exponential, OneShot
 
-SETTINGS = resolve({"trial": {"epochs": 9}})
+SETTINGS = resolve_settings({"trial": {"epochs": 9}})
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def add(
 ) -> TrialSnapshot:
     """A trial that has so many epochs done, as it is recorded."""
     config = its.pop("config", TrialConfig(epochs=9, alpha=Exponential(rate=2.5)))
-    trial = folder.trial(number)
+    trial = folder.trial_folder(number)
     trial.create(TrialRecord(number, as_json(config), state=state, cut=make_cut(), **its))
     for epoch in range(1, epochs + 1):
         trial.append_row(make_row(epoch, pruned_val_accuracy=accuracy, mac_sparsity=0.746))
@@ -108,7 +108,7 @@ def test_a_resumed_search_counts_from_what_the_records_have(
     add(folder, 1, 3, "running")
     begun = TrialConfig(epochs=12, begun=(0.7, 0.5, 0.3, 0.1))
     add(folder, 2, 0, "running", parent=Parent(number=0, epoch=4), config=begun)  # it has 8 epochs of its own
-    folder.trial(3).create(TrialRecord(3, {"epochs": "many"}))  # damaged, and yet one of those that are planned
+    folder.trial_folder(3).create(TrialRecord(3, {"epochs": "many"}))  # damaged, and yet one of those that are planned
     start(progress, Snapshot.read(folder), planned=5)
     trial = add(folder, 4, 9, accuracy=0.6)
     for epoch in range(1, 10):

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from search.sampling.controls import control_configs, next_number
-from search.settings import Settings, resolve
+from search.settings import Settings, resolve_settings
 
 
 def settings() -> Settings:
-    base = resolve({"controls": {"amounts": [0.5, 0.75]}})
+    base = resolve_settings({"controls": {"amounts": [0.5, 0.75]}})
     return replace(base, trial=replace(base.trial, epochs=9))
 
 

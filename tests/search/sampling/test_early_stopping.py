@@ -43,7 +43,7 @@ def going_on(points: Sequence[Values], objectives: Sequence[str], reduction: flo
     """Which of the trials at a rung would go on, now that it has seen them all."""
     stopping = halving(objectives, reduction)
     for number, values in enumerate(points):
-        stopping.remember(number, [row(*values)])
+        stopping.remember_rows(number, [row(*values)])
     return [stopping.should_continue(number, row(*values)) for number, values in enumerate(points)]
 
 
@@ -71,7 +71,7 @@ def test_rungs(first: float, reduction: float, epochs: int, rungs: list[int]) ->
 
 def test_all_objectives_are_made_small() -> None:
     stopping = halving(("parameters", "pruned_val_accuracy", "macs"))
-    stopping.remember(7, [row(0.9, 0.7, 0.8)])
+    stopping.remember_rows(7, [row(0.9, 0.7, 0.8)])
     assert stopping.rungs == {RUNG: {7: (-0.8, -0.9, -0.7)}}
 
 
@@ -245,8 +245,8 @@ def test_rebuilt_from_the_records_it_decides_as_before(trials: int, objectives: 
         for each in of_trial:
             live.should_continue(number, each)
     for place, number in enumerate(draw.sample(range(trials), trials)):
-        rebuilt.remember(number, rows[number])
-        renumbered.remember(1000 - place, iter(rows[number]))
+        rebuilt.remember_rows(number, rows[number])
+        renumbered.remember_rows(1000 - place, iter(rows[number]))
     assert rebuilt.rungs == live.rungs
     for number in range(trials, trials + 5):
         new = any_row(draw.choice([3, 4, 6, 9]))

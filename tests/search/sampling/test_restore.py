@@ -10,12 +10,12 @@ from records.experiment import ExperimentFolder
 from records.trial import Parent, TrialRecord
 from search.sampling.early_stopping import SuccessiveHalving
 from search.sampling.restore import restore_early_stopping
-from search.settings import resolve
+from search.settings import resolve_settings
 from search.snapshot import Snapshot
 from trainable.config import TrialConfig, as_json
 
 # Rungs at the epochs 4, 5 and 7 of 9.
-SETTINGS = resolve({"trial": {"epochs": 9}, "search": {"objectives": ["pruned_val_accuracy"]}})
+SETTINGS = resolve_settings({"trial": {"epochs": 9}, "search": {"objectives": ["pruned_val_accuracy"]}})
 FIRST = 4
 
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> ExperimentFolder:
 
 
 def add(folder: ExperimentFolder, number: int, *accuracies: float, **record: object) -> None:
-    trial = folder.trial(number)
+    trial = folder.trial_folder(number)
     trial.create(TrialRecord(number, as_json(TrialConfig(epochs=9)), **record))  # type: ignore[arg-type]
     for epoch, accuracy in enumerate(accuracies, start=1):
         trial.append_row(make_row(epoch, phase="alpha", pruned_val_accuracy=accuracy))
@@ -78,7 +78,7 @@ def test_a_failed_trial_that_is_tried_again_is_not_stopped_instead(folder: Exper
     for number in (1, 2):
         add(folder, number, *[0.5] * 9, state="complete")
     add(folder, 3, *[0.1] * FIRST, state="failed")
-    folder.trial(3).again()
+    folder.trial_folder(3).reopen()
     assert restore(folder, {3})[1] == []
     assert restore(folder)[1] == [3]
 
@@ -86,5 +86,7 @@ def test_a_failed_trial_that_is_tried_again_is_not_stopped_instead(folder: Exper
 def test_a_damaged_trial_is_passed_over(folder: ExperimentFolder) -> None:
     add(folder, 1, *[0.5] * 9, state="complete")
     add(folder, 2, *[0.5] * 9, state="complete")
-    folder.trial(2).record_path.write_text(folder.trial(2).record_path.read_text().replace("epochs", "epocht"))
+    folder.trial_folder(2).record_path.write_text(
+        folder.trial_folder(2).record_path.read_text().replace("epochs", "epocht")
+    )
     assert {number for rung in rungs(folder).values() for number in rung} == {1}

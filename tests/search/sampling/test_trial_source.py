@@ -19,7 +19,7 @@ from search.observers.observer import SearchObserver, SearchStart, StudyResult
 from search.observers.optuna_journal import OptunaJournal
 from search.sampling.controls import control_configs, next_number
 from search.sampling.trial_source import TrialSource
-from search.settings import Settings, resolve
+from search.settings import Settings, resolve_settings
 from search.snapshot import Snapshot, TrialSnapshot
 from spaces.space import load_space
 from trainable.config import TrialConfig, trial_config
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> ExperimentFolder:
 
 
 def settings(**search: object) -> Settings:
-    base = resolve({"search": {"trials": 5, **search}, "controls": {"amounts": [0.5, 0.75]}})
+    base = resolve_settings({"search": {"trials": 5, **search}, "controls": {"amounts": [0.5, 0.75]}})
     return replace(base, trial=replace(base.trial, epochs=9))
 
 
@@ -44,11 +44,11 @@ def ask(source: TrialSource) -> int | None:
 
 def end(folder: ExperimentFolder, number: int, state: str, *, epochs: int = 9, accuracy: float = 0.5) -> None:
     """Records what a trial that ran would have recorded."""
-    trial = folder.trial(number)
+    trial = folder.trial_folder(number)
     for epoch in range(1, epochs + 1):
         trial.append_row(make_row(epoch, pruned_val_accuracy=accuracy * epoch / epochs))
-    trial.write(replace(trial.read(), cut=make_cut(macs=1000 + number, parameters=50)))
-    trial.end(state, "error" if state == "failed" else None)  # type: ignore[arg-type]
+    trial.write_record(replace(trial.read_record(), cut=make_cut(macs=1000 + number, parameters=50)))
+    trial.record_end(state, "error" if state == "failed" else None)  # type: ignore[arg-type]
 
 
 def run_all(source: TrialSource, folder: ExperimentFolder) -> list[int]:
@@ -62,16 +62,16 @@ def run_all(source: TrialSource, folder: ExperimentFolder) -> list[int]:
 
 def test_controls_come_first_and_each_record_is_written_before_its_trial(folder: ExperimentFolder) -> None:
     source = open_source(folder, settings())
-    assert source.planned == 11
+    assert source.planned_trials == 11
     for expected in range(11):
         handed_out = source.next_trial()
-        record = folder.trial(expected).read()
+        record = folder.trial_folder(expected).read_record()
         assert handed_out == record
         assert (record.number, record.state, record.attempt) == (expected, "running", 0)
         assert (record.control is None) == (expected >= 6)
         assert bool(record.params) == bool(record.distributions) == (expected >= 6)
     assert ask(source) is None
-    assert not folder.trial(11).path.exists()
+    assert not folder.trial_folder(11).path.exists()
 
 
 def test_the_record_replays_to_the_config_that_the_space_made(folder: ExperimentFolder) -> None:
@@ -79,7 +79,7 @@ def test_the_record_replays_to_the_config_that_the_space_made(folder: Experiment
     source = open_source(folder, chosen)
     run_all(source, folder)
     for number in range(6, 11):
-        record = folder.trial(number).read()
+        record = folder.trial_folder(number).read_record()
         config = load_space(chosen.space.function, {})(optuna.trial.FixedTrial(record.params), chosen.trial)  # type: ignore[arg-type]
         assert config == trial_config(record.config)
 
@@ -167,7 +167,7 @@ def test_a_longer_search_asks_for_new_trials(folder: ExperimentFolder) -> None:
     run_all(open_source(folder, settings()), folder)
     longer = open_source(folder, settings(trials=25))
     assert run_all(longer, folder) == list(range(11, 31))
-    configs = [repr(folder.trial(number).read().config) for number in range(6, 31)]
+    configs = [repr(folder.trial_folder(number).read_record().config) for number in range(6, 31)]
     assert len(set(configs)) == len(configs)
 
 
@@ -186,12 +186,14 @@ def test_nothing_is_run_twice_and_a_space_without_more_ends_the_search(
     for _ in range(2):  # and what is resumed knows what there was
         journal = OptunaJournal(folder, objectives)
         source = open_source(folder, chosen, few, journal)
-        journal.search_started(SearchStart(source.study, Snapshot.read(folder), source.planned, 0))
+        journal.search_started(SearchStart(source.study, Snapshot.read(folder), source.planned_trials, 0))
         run_all(source, folder)
         assert source.exhausted
-        amounts = [trial_config(folder.trial(number).read().config).pruning.amount for number in (6, 7, 8)]
+        amounts = [
+            trial_config(folder.trial_folder(number).read_record().config).pruning.amount for number in (6, 7, 8)
+        ]
         assert sorted(amounts) == [0.5, 0.6, 0.75]
-        assert not folder.trial(9).path.exists()
+        assert not folder.trial_folder(9).path.exists()
     shown = optuna.load_study(
         study_name=None, storage=JournalStorage(JournalFileBackend(str(folder.path / "study.journal")))
     )
@@ -201,12 +203,14 @@ def test_nothing_is_run_twice_and_a_space_without_more_ends_the_search(
 
 def test_branches_are_no_trials_of_the_study(folder: ExperimentFolder) -> None:
     run_all(open_source(folder, settings()), folder)
-    config = folder.trial(6).read().config
-    folder.trial(11).create(TrialRecord(11, config, parent=Parent(number=6, epoch=1, alpha=0.5)))
+    config = folder.trial_folder(6).read_record().config
+    folder.trial_folder(11).create(TrialRecord(11, config, parent=Parent(number=6, epoch=1, alpha=0.5)))
     longer = open_source(folder, settings(trials=7))
-    assert longer.planned == 14
+    assert longer.planned_trials == 14
     assert run_all(longer, folder) == [11, 12, 13]
-    assert len(longer.study.trials) == sum(trial.read().kind == "searched" for trial in folder.trials()) == 7
+    assert (
+        len(longer.study.trials) == sum(trial.read_record().kind == "searched" for trial in folder.trial_folders()) == 7
+    )
 
 
 def test_new_trials_leave_the_numbers_of_controls_to_come(folder: ExperimentFolder) -> None:
@@ -215,13 +219,15 @@ def test_new_trials_leave_the_numbers_of_controls_to_come(folder: ExperimentFold
     assert next_number(Snapshot.read(folder).numbers, chosen) == 6
     ask(open_source(folder, chosen))
     assert next_number(Snapshot.read(folder).numbers, chosen) == 6
-    folder.trial(6).create(TrialRecord(6, folder.trial(0).read().config, confirms=0, control="one_shot"))
+    folder.trial_folder(6).create(
+        TrialRecord(6, folder.trial_folder(0).read_record().config, confirms=0, control="one_shot")
+    )
     assert next_number(Snapshot.read(folder).numbers, chosen) == 7
     numbers = run_all(open_source(folder, chosen), folder)
     assert sorted(numbers) == list(range(12))
-    kinds = [folder.trial(number).read().control for number in range(6)]
+    kinds = [folder.trial_folder(number).read_record().control for number in range(6)]
     assert kinds == [kind for kind, _ in control_configs(chosen)]
-    assert sum(trial.read().kind == "searched" for trial in folder.trials()) == 5
+    assert sum(trial.read_record().kind == "searched" for trial in folder.trial_folders()) == 5
 
 
 def test_a_search_all_of_whose_trials_fail_has_no_hope(folder: ExperimentFolder) -> None:
@@ -234,7 +240,7 @@ def test_a_search_all_of_whose_trials_fail_has_no_hope(folder: ExperimentFolder)
     assert source.common_error == "error"
     assert ask(source) is None
     assert ask(open_source(folder, settings())) is None  # nor has it when it is resumed
-    folder.trial(2).again()
+    folder.trial_folder(2).reopen()
     assert ask(open_source(folder, settings())) == 2
 
 
@@ -294,7 +300,7 @@ def test_a_damaged_record_is_named_and_left_alone(
     for number in range(8) if state == "running" else range(9):
         end(folder, number, "complete")
         source.tell_end(number)
-    path = folder.trial(8).record_path
+    path = folder.trial_folder(8).record_path
     text = path.read_text()
     path.write_text(DAMAGES[damage](text))
     assert path.read_text() != text
@@ -315,12 +321,12 @@ def test_a_complete_trial_whose_outcome_is_lost_teaches_nothing(
     folder: ExperimentFolder, damage: str, warned: Callable[[], list[str]]
 ) -> None:
     run_all(open_source(folder, settings()), folder)
-    trial = folder.trial(7)
+    trial = folder.trial_folder(7)
     if damage == "rows":
         text = trial.rows_path.read_bytes()
         trial.rows_path.write_bytes(text[: len(text) // 2])
     else:
-        trial.write(replace(trial.read(), cut=None))
+        trial.write_record(replace(trial.read_record(), cut=None))
     again = open_source(folder, settings())
     assert [each.state for each in again.study.trials].count(TrialState.FAIL) == 1
     if damage == "rows":
@@ -332,7 +338,7 @@ def test_a_record_whose_cut_is_not_whole_is_a_damaged_one(
     folder: ExperimentFolder, missing: str, warned: Callable[[], list[str]]
 ) -> None:
     run_all(open_source(folder, settings()), folder)
-    path = folder.trial(7).record_path
+    path = folder.trial_folder(7).record_path
     values = json.loads(path.read_text())
     del values["cut"][missing]
     path.write_text(json.dumps(values))
@@ -364,12 +370,14 @@ def test_who_watches_is_told_what_the_study_is(folder: ExperimentFolder) -> None
     source = open_source(folder, settings(), observer=noting)
     for number in range(10):
         assert ask(source) == number
-    assert [trial.params for trial in noting.asked] == [folder.trial(number).read().params for number in range(6, 10)]
+    assert [trial.params for trial in noting.asked] == [
+        folder.trial_folder(number).read_record().params for number in range(6, 10)
+    ]
     ends = {0: "complete", 6: "complete", 7: "stopped", 8: "failed"}
     for number, state in ends.items():
         end(folder, number, state, accuracy=0.7)
         source.tell_end(number)
-    folder.trial(9).record_path.write_text("{")
+    folder.trial_folder(9).record_path.write_text("{")
     source.tell_end(9)
     assert [(number, trial and trial.record.state) for number, trial, _ in noting.ended] == [*ends.items(), (9, None)]
     assert [result for _, _, result in noting.ended] == [
@@ -400,7 +408,7 @@ def test_the_seed_decides_what_is_asked_first(tmp_path: Path) -> None:
     def first(name: str, seed: int) -> list[dict[str, object]]:
         folder = ExperimentFolder(tmp_path / name)
         run_all(open_source(folder, settings(seed=seed)), folder)
-        return [folder.trial(number).read().params for number in range(6, 11)]
+        return [folder.trial_folder(number).read_record().params for number in range(6, 11)]
 
     assert first("a", 1) == first("b", 1)
     assert first("c", 1) != first("d", 2)
@@ -408,5 +416,5 @@ def test_the_seed_decides_what_is_asked_first(tmp_path: Path) -> None:
 
 def test_a_record_is_what_its_dataclass_says(folder: ExperimentFolder) -> None:
     ask(open_source(folder, settings()))
-    assert isinstance(folder.trial(0).read(), TrialRecord)
-    assert isinstance(trial_config(folder.trial(0).read().config), TrialConfig)
+    assert isinstance(folder.trial_folder(0).read_record(), TrialRecord)
+    assert isinstance(trial_config(folder.trial_folder(0).read_record().config), TrialConfig)

@@ -16,18 +16,18 @@ from trainable.config import TrialConfig, as_json
 @pytest.fixture
 def folder(tmp_path: Path) -> ExperimentFolder:
     folder = ExperimentFolder(tmp_path / "experiment")
-    folder.dense.mkdir(parents=True)
+    folder.dense_path.mkdir(parents=True)
     return folder
 
 
 def add(folder: ExperimentFolder, number: int, state: State, *, rows: int = 4) -> None:
     """A trial of four epochs at alpha 0.6, 0.3, 0 and 0 with the checkpoints of the last three."""
-    trial = folder.trial(number)
+    trial = folder.trial_folder(number)
     trial.create(TrialRecord(number, as_json(TrialConfig(epochs=4)), state=state))
     for epoch, alpha in list(enumerate((0.6, 0.3, 0.0, 0.0), start=1))[:rows]:
         trial.append_row(make_row(epoch, phase="alpha", alpha=alpha))
     for epoch in (2, 3, 4):
-        trial.checkpoint(epoch).write_bytes(b"")
+        trial.checkpoint_path(epoch).write_bytes(b"")
 
 
 def clean_up(folder: ExperimentFolder, keep_at_alpha: Sequence[float] = ()) -> None:
@@ -35,7 +35,7 @@ def clean_up(folder: ExperimentFolder, keep_at_alpha: Sequence[float] = ()) -> N
 
 
 def epochs(folder: ExperimentFolder, number: int) -> list[int]:
-    return sorted(map(folder.trial(number).epoch_of, folder.trial(number).checkpoints()))
+    return sorted(map(folder.trial_folder(number).checkpoint_epoch, folder.trial_folder(number).list_checkpoints()))
 
 
 @pytest.mark.parametrize(
@@ -57,17 +57,17 @@ def test_damaged_rows_do_not_cost_a_checkpoint(folder: ExperimentFolder) -> None
 
 def test_what_was_being_written_goes_and_nothing_else(folder: ExperimentFolder) -> None:
     add(folder, 1, "running")
-    trial = folder.trial(1)
-    trial.model.mkdir()
+    trial = folder.trial_folder(1)
+    trial.model_path.mkdir()
     stay = [
         folder.path / ".driver.lock",
         trial.path / ".lock",
-        trial.model / "arch.json",
-        folder.dense / "checkpoint.pt",
+        trial.model_path / "arch.json",
+        folder.dense_path / "checkpoint.pt",
     ]
     stay += [folder.path / "notes.0123abcd", trial.path / ".notes.mine"]
     go = [folder.path / ".experiment.json.0123abcd", trial.path / ".checkpoint-00005.pt.0123abcd"]
-    go += [trial.model / ".arch.json.0123abcd", folder.dense / ".dense.json.0123abcd"]
+    go += [trial.model_path / ".arch.json.0123abcd", folder.dense_path / ".dense.json.0123abcd"]
     for path in (*stay, *go):
         path.write_bytes(b"")
     begun = folder.path / "trials" / ".00002.0123abcd"
@@ -76,6 +76,6 @@ def test_what_was_being_written_goes_and_nothing_else(folder: ExperimentFolder) 
     clean_up(folder)
     assert [path for path in stay if not path.exists()] == []
     assert [path for path in (*go, begun) if path.exists()] == []
-    (folder.dense / "dense.json").write_text("{}")
+    (folder.dense_path / "dense.json").write_text("{}")
     clean_up(folder)
-    assert not (folder.dense / "checkpoint.pt").exists()
+    assert not (folder.dense_path / "checkpoint.pt").exists()

@@ -7,7 +7,7 @@ import pytest
 
 from records.experiment import FORMAT, ExperimentFolder
 from records.trial import Parent, TrialRecord
-from search.settings import resolve
+from search.settings import resolve_settings
 from search.setup.creation import NewTrial, add_trials, check_writable, create_experiment, find_free_folder
 from trainable.config import DataConfig, TrialConfig, as_json
 from trainable.data.dataset import Data, load_data
@@ -61,11 +61,11 @@ def test_a_storage_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_experiments_record_says_all_that_it_is_resumed_by(tmp_path: Path, data: Data) -> None:
-    folder, settings = ExperimentFolder(tmp_path / "search"), resolve({"search": {"trials": 3}})
+    folder, settings = ExperimentFolder(tmp_path / "search"), resolve_settings({"search": {"trials": 3}})
     create_experiment(folder, settings, data, "quickstart")
-    record = folder.read()
+    record = folder.read_record()
     assert (record.name, record.preset, record.format) == ("search", "quickstart", FORMAT)
-    assert resolve(record.settings) == settings
+    assert resolve_settings(record.settings) == settings
     assert record.data.fingerprint == data.fingerprint
     assert (record.data.train_images, record.data.validation_images) == tuple(
         len(split.labels) for split in (data.train, data.validation)
@@ -76,10 +76,10 @@ def test_an_experiments_record_says_all_that_it_is_resumed_by(tmp_path: Path, da
 
 def test_an_experiment_that_somebody_else_has_made_meanwhile_is_left_alone(tmp_path: Path, data: Data) -> None:
     folder = ExperimentFolder(tmp_path / "search")
-    create_experiment(folder, resolve({}), data, "theirs")
+    create_experiment(folder, resolve_settings({}), data, "theirs")
     with pytest.raises(ValueError, match=r"--name must be new, but .*search' has just been made"):
-        create_experiment(folder, resolve({}), data, "mine")
-    assert folder.read().preset == "theirs"
+        create_experiment(folder, resolve_settings({}), data, "mine")
+    assert folder.read_record().preset == "theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["search"]
 
 
@@ -91,7 +91,7 @@ def test_a_record_that_cannot_be_written_leaves_nothing(
 
     monkeypatch.setattr("records.experiment.write_json", fail)
     with pytest.raises(OSError, match="no space"):
-        create_experiment(ExperimentFolder(tmp_path / "search"), resolve({}), data, "mine")
+        create_experiment(ExperimentFolder(tmp_path / "search"), resolve_settings({}), data, "mine")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -106,11 +106,11 @@ def test_added_trials_are_written_and_returned_as_they_would_be_read(tmp_path: P
     checkpoint.write_bytes(b"weights")
     added = add_trials(folder, [new_trial(3, checkpoint), new_trial(4)])
     assert [trial.number for trial in added] == [3, 4]
-    assert [trial.record for trial in added] == [folder.trial(number).read() for number in (3, 4)]
+    assert [trial.record for trial in added] == [folder.trial_folder(number).read_record() for number in (3, 4)]
     assert [trial.rows for trial in added] == [[], []]
     assert added[0].config == TrialConfig(epochs=4, begun=(0.5,))
-    assert folder.trial(3).checkpoint(1).read_bytes() == b"weights"
-    assert folder.trial(4).checkpoints() == []
+    assert folder.trial_folder(3).checkpoint_path(1).read_bytes() == b"weights"
+    assert folder.trial_folder(4).list_checkpoints() == []
 
 
 def test_of_new_trials_none_is_added_where_one_of_their_numbers_is_taken(tmp_path: Path) -> None:
@@ -118,4 +118,4 @@ def test_of_new_trials_none_is_added_where_one_of_their_numbers_is_taken(tmp_pat
     add_trials(folder, [new_trial(4)])
     with pytest.raises(ValueError, match="'search' got new trials while this command was being prepared"):
         add_trials(folder, [new_trial(3), new_trial(4)])
-    assert [trial.number for trial in folder.trials()] == [4]
+    assert [trial.number for trial in folder.trial_folders()] == [4]

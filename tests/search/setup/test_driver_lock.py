@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from records.experiment import ExperimentFolder
-from search.setup.driver_lock import driving
+from search.setup.driver_lock import hold_driver_lock
 
 
 def test_a_second_driver_is_refused_until_the_first_is_done(tmp_path: Path) -> None:
@@ -18,18 +18,18 @@ def test_a_second_driver_is_refused_until_the_first_is_done(tmp_path: Path) -> N
     second = pytest.raises(
         ValueError, match=rf"^'{name}' is already being run by process {os.getpid()} on {host} since 2.*; wait for it"
     )
-    with driving(folder), second, driving(folder):
+    with hold_driver_lock(folder), second, hold_driver_lock(folder):
         pass
-    with driving(folder):
+    with hold_driver_lock(folder):
         pass
 
 
 def test_a_driver_that_says_nothing_of_itself_is_refused_all_the_same(tmp_path: Path) -> None:
     """It has just taken the lock, or its disk is full."""
     folder = ExperimentFolder(tmp_path)
-    with driving(folder):
+    with hold_driver_lock(folder):
         (tmp_path / ".driver.lock").write_text("{")
-        with pytest.raises(ValueError, match="is already being run by another process; "), driving(folder):
+        with pytest.raises(ValueError, match="is already being run by another process; "), hold_driver_lock(folder):
             pass
 
 
@@ -41,5 +41,5 @@ def test_storage_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(fcntl, "flock", unsupported)
     refused = pytest.raises(ValueError, match=r"--storage must be on a file system that has locks .*No locks available")
-    with refused, driving(ExperimentFolder(tmp_path)):
+    with refused, hold_driver_lock(ExperimentFolder(tmp_path)):
         pass

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from search.backends.base import Node, TrialResources
-from search.settings import Settings, resolve
-from search.setup.plan import Plan, check_disk, plan_search
+from search.settings import Settings, resolve_settings
+from search.setup.plan import SearchPlan, check_disk, plan_search
 
 # VGG16-BN on ten classes: 14,710,464 weights and 4,224 biases of convolutions, 8,448 of batch norm, 5,130 of the
 # classifier; float32.
@@ -17,13 +17,13 @@ NODES = [Node(4.0, 0.0), Node(16.0, 2.0)]
 EACH = TrialResources(1, 0.25, 8)
 
 
-def planned(settings: Settings, **changed: Any) -> Plan:
+def planned(settings: Settings, **changed: Any) -> SearchPlan:
     arguments: dict[str, Any] = {"classes": 10, "dense_epochs": 70, "trials_left": 100, **changed}
     return plan_search(NODES, EACH, settings, **arguments)
 
 
 def settings(**search: Any) -> Settings:
-    return resolve(
+    return resolve_settings(
         {
             "trial": {"epochs": 60},
             "controls": {"amounts": [0.75, 0.9]},
@@ -59,12 +59,12 @@ def test_disk_is_for_checkpoints_that_run_and_models_that_stay() -> None:
 )
 def test_models_are_as_large_as_the_least_amount_leaves_them(options: dict[str, Any], kept: float) -> None:
     values = {"trial": {"pruning": {"amount": 0.5}}, "controls": {"amounts": [0.75]}, "space": {"options": options}}
-    one, two = (planned(resolve(values), trials_left=100 + more).disk_bytes for more in (0, 1))
+    one, two = (planned(resolve_settings(values), trials_left=100 + more).disk_bytes for more in (0, 1))
     assert two - one == pytest.approx(DENSE_BYTES * kept)
 
 
 def test_a_search_without_controls_has_a_plan() -> None:
-    assert planned(resolve({"controls": {"amounts": []}})).disk_bytes > 0
+    assert planned(resolve_settings({"controls": {"amounts": []}})).disk_bytes > 0
 
 
 def test_no_more_trials_run_than_are_left() -> None:
@@ -74,8 +74,8 @@ def test_no_more_trials_run_than_are_left() -> None:
 
 
 def test_a_narrow_network_needs_less() -> None:
-    narrow = resolve({"dense": {"width": 0.25}})
-    wide = resolve({})
+    narrow = resolve_settings({"dense": {"width": 0.25}})
+    wide = resolve_settings({})
     assert planned(narrow).disk_bytes < planned(wide).disk_bytes / 12
 
 

@@ -10,14 +10,14 @@ import optuna
 import pytest
 
 from records.experiment import ExperimentFolder
-from search.settings import Settings, as_settings_json, resolve
+from search.settings import Settings, as_settings_json, resolve_settings
 from search.setup import validation
 from search.setup.creation import create_experiment
 from search.setup.validation import check_settings, read_data, read_recorded_data, recorded_settings
 from trainable.config import TrialConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-SETTINGS = resolve({"data": {"images": 40}, "dense": {"width": 0.0625}, "trial": {"pruning": {"round_to": 1}}})
+SETTINGS = resolve_settings({"data": {"images": 40}, "dense": {"width": 0.0625}, "trial": {"pruning": {"round_to": 1}}})
 
 
 def longer(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
@@ -63,7 +63,7 @@ def folder(tmp_path: Path) -> ExperimentFolder:
 
 
 def test_recorded_settings_come_back(folder: ExperimentFolder) -> None:
-    assert recorded_settings(folder, folder.read()) == SETTINGS
+    assert recorded_settings(folder, folder.read_record()) == SETTINGS
 
 
 @pytest.mark.parametrize(
@@ -76,17 +76,17 @@ def test_recorded_settings_come_back(folder: ExperimentFolder) -> None:
     ],
 )
 def test_settings_that_are_damaged_are_named(folder: ExperimentFolder, settings: dict[str, Any], says: str) -> None:
-    folder.record_path.write_text(json.dumps({**asdict(folder.read()), "settings": settings}))
+    folder.record_path.write_text(json.dumps({**asdict(folder.read_record()), "settings": settings}))
     with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: .*{says}") as error:
-        recorded_settings(folder, folder.read())
+        recorded_settings(folder, folder.read_record())
     assert "\n" not in str(error.value)
 
 
 def test_other_data_is_refused_wherever_it_is(folder: ExperimentFolder) -> None:
-    record = folder.read()
+    record = folder.read_record()
     assert read_recorded_data(folder, record, SETTINGS, None).fingerprint == record.data.fingerprint
     assert read_recorded_data(folder, record, SETTINGS, "digits").fingerprint == record.data.fingerprint
-    other = resolve({**as_settings_json(SETTINGS), "data": {"images": 50}})
+    other = resolve_settings({**as_settings_json(SETTINGS), "data": {"images": 50}})
     with pytest.raises(ValueError, match=r"--data must be what 'search' was begun on, but 'digits' has other images"):
         read_recorded_data(folder, record, other, None)
     with pytest.raises(ValueError, match="nowhere"):

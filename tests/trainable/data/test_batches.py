@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainable.data.batches import Images
+from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
 
 CPU = torch.device("cpu")
@@ -25,7 +25,7 @@ def pixels(batch: Tensor, data: Data) -> np.ndarray:
 
 def drawn(data: Data, batch_size: int = 7, *, seed: int = 0, epoch: int = 1) -> tuple[np.ndarray, list[int]]:
     """The images of a whole epoch, and their labels."""
-    batches = list(Images(data.train, data, CPU).augmented(batch_size, seed=seed, epoch=epoch))
+    batches = list(DeviceSplit(data.train, data, CPU).augmented_batches(batch_size, seed=seed, epoch=epoch))
     return np.concatenate([pixels(images, data) for images, _ in batches]), torch.cat([y for _, y in batches]).tolist()
 
 
@@ -97,9 +97,9 @@ def test_the_draw_depends_on_seed_and_epoch_alone(data: Data) -> None:
 @settings(max_examples=60, deadline=None)
 def test_batches_are_of_about_equal_size(make_data: Callable[..., Data], count: int, batch_size: int) -> None:
     data = make_data(train=count, validation=1)
-    images = Images(data.train, data, CPU)
-    sizes = [len(labels) for _, labels in images.augmented(batch_size, seed=0, epoch=1)]
-    assert (len(images), len(sizes)) == (count, images.steps(batch_size))
+    images = DeviceSplit(data.train, data, CPU)
+    sizes = [len(labels) for _, labels in images.augmented_batches(batch_size, seed=0, epoch=1)]
+    assert (len(images), len(sizes)) == (count, images.count_steps(batch_size))
     assert sum(sizes) == count
     assert max(sizes) <= batch_size
     assert max(sizes) - min(sizes) <= 1
@@ -112,7 +112,7 @@ def test_plain_batches_are_the_first_images_in_order(
 ) -> None:
     data = make_data(train=count, validation=1)
     wanted = count if most is None else min(count, most)
-    batches = list(Images(data.train, data, CPU).plain(batch_size, most=most))
+    batches = list(DeviceSplit(data.train, data, CPU).plain_batches(batch_size, most=most))
     labels = torch.cat([labels for _, labels in batches])
     assert len(labels) == wanted
     assert np.array_equal(labels, data.train.labels[:wanted])
@@ -120,7 +120,7 @@ def test_plain_batches_are_the_first_images_in_order(
 
 
 def test_normalisation_is_numpys(data: Data) -> None:
-    ((images, _),) = Images(data.train, data, CPU).plain()
+    ((images, _),) = DeviceSplit(data.train, data, CPU).plain_batches()
     expected = (data.train.images / 255 - np.array(data.mean)) / np.array(data.std)
     np.testing.assert_allclose(images.permute(0, 2, 3, 1), expected, rtol=1e-4, atol=1e-5)
     assert images.mean().abs() < 1e-4
@@ -128,8 +128,8 @@ def test_normalisation_is_numpys(data: Data) -> None:
 
 
 def test_batches_are_channels_last_floats(data: Data) -> None:
-    images = Images(data.train, data, CPU)
-    for batches in (images.augmented(7, seed=0, epoch=1), images.plain(7)):
+    images = DeviceSplit(data.train, data, CPU)
+    for batches in (images.augmented_batches(7, seed=0, epoch=1), images.plain_batches(7)):
         for batch, labels in batches:
             assert batch.shape[1:] == (3, 32, 32)
             assert (batch.dtype, labels.dtype) == (torch.float32, torch.int64)
@@ -144,8 +144,8 @@ def test_arrays_as_rays_object_store_gives_them_are_shared_and_not_written(data:
     assert not stored.train.images.flags.writeable
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        images = Images(stored.train, stored, CPU)
-        for batches in (images.augmented(7, seed=0, epoch=1), images.plain(7)):
+        images = DeviceSplit(stored.train, stored, CPU)
+        for batches in (images.augmented_batches(7, seed=0, epoch=1), images.plain_batches(7)):
             for batch, _ in batches:
                 batch.mul_(2)
     assert images.pixels.data_ptr() == stored.train.images.ctypes.data

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from records.measurement import NetworkMeasurement
-from trainable.data.batches import Images
+from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
-from trainable.measurement.job import as_autocast_computes, measure
+from trainable.measurement.job import as_autocast_computes, perform_job
 from trainable.measurement.memory import ENVIRONMENT
-from trainable.network.vgg16 import VGG16, dense_widths, macs, parameters
+from trainable.network.vgg16 import VGG16, count_macs, count_parameters, dense_widths
 from trainable.network.weights import load_pruned, save_network
 from trainable.training import evaluate
 
@@ -66,8 +66,8 @@ def test_memory(networks: list[str], test_split: str) -> None:
     for found, folder in ((dense, networks[0]), (pruned, networks[1])):
         network = load_pruned(folder)
         assert found["size_bytes"] == (Path(folder) / "model.safetensors").stat().st_size
-        assert found["macs"] == macs(network.widths, network.classes)
-        assert found["parameters"] == parameters(network.widths, network.classes)
+        assert found["macs"] == count_macs(network.widths, network.classes)
+        assert found["parameters"] == count_parameters(network.widths, network.classes)
         memory = found["memory"]
         # Weights, and the running statistics that are no parameters; a little more in the file, its header.
         assert memory["weights_bytes"] <= found["size_bytes"] <= memory["weights_bytes"] + 20_000
@@ -109,11 +109,11 @@ def test_the_peak_is_what_the_network_needs(networks: list[str], test_split: str
 
 def test_the_test_set_is_seen_as_in_training(networks: list[str], test_split: str, data: Data) -> None:
     """The same accuracy and loss as by the search's own evaluation of the split."""
-    measured = measure({"kind": "accuracy", "networks": [networks[1]], "test": test_split, "threads": 1})
+    measured = perform_job({"kind": "accuracy", "networks": [networks[1]], "test": test_split, "threads": 1})
     assert isinstance(measured, NetworkMeasurement)
     found = measured.test
     assert found is not None
-    wanted = evaluate(load_pruned(networks[1]), Images(data.test, data, torch.device("cpu")))
+    wanted = evaluate(load_pruned(networks[1]), DeviceSplit(data.test, data, torch.device("cpu")))
     assert found.images == len(data.test.labels)
     assert found.accuracy == wanted.accuracy
     assert found.loss == pytest.approx(wanted.loss, rel=1e-5)

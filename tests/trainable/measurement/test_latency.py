@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from records.measurement import Quartiles
-from trainable.measurement.latency import ENVIRONMENT, LEAST_PAIRS, compare, quartiles
+from trainable.measurement.latency import ENVIRONMENT, LEAST_PAIRS, compare_latencies, compute_quartiles
 from trainable.network.vgg16 import VGG16, dense_widths
 
 
@@ -27,12 +27,12 @@ def median(quartiles: Quartiles) -> float:
 
 def test_the_larger_network_is_the_slower_one() -> None:
     """Sixteen times the MACs: no noise of a machine turns that round."""
-    found = compare(network(0.5), network(0.125), 32, seconds=0.1)
+    found = compare_latencies(network(0.5), network(0.125), 32, seconds=0.1)
     assert found.batch_size == 32
     assert (found.pairs or 0) >= LEAST_PAIRS
     assert median(found.dense_ms) > median(found.pruned_ms) > 0
     assert median(found.speedup) > 1
-    swapped = compare(network(0.125), network(0.5), 32, seconds=0.1)
+    swapped = compare_latencies(network(0.125), network(0.5), 32, seconds=0.1)
     assert median(swapped.speedup) < 1
 
 
@@ -48,7 +48,7 @@ def test_both_networks_run_equally_often_and_take_turns_in_being_first() -> None
             calls.append(self.name)
             return images
 
-    found = compare(Noted("dense"), Noted("pruned"), 2, seconds=0.0)  # type: ignore[arg-type]
+    found = compare_latencies(Noted("dense"), Noted("pruned"), 2, seconds=0.0)  # type: ignore[arg-type]
     assert found.pairs is not None
     measured = calls[-2 * found.pairs :]
     assert measured[:6] == ["dense", "pruned", "pruned", "dense", "dense", "pruned"]
@@ -82,7 +82,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 5)
 
 @given(st.lists(st.floats(0.1, 1e3), min_size=2))
 def test_quartiles_are_in_order_and_among_the_values(values: list[float]) -> None:
-    found = quartiles(values)
+    found = compute_quartiles(values)
     quartered = [min(values), found.q1, found.median, found.q3, max(values)]
     assert quartered == pytest.approx(sorted(quartered), rel=1e-12)
     assert found.median == pytest.approx(statistics.median(values))

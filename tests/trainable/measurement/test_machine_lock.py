@@ -49,13 +49,13 @@ def seconds(enter: Callable[[], object]) -> float:
 
 
 def train() -> None:
-    with machine_lock.training():
+    with machine_lock.training_allowed():
         pass
 
 
 def measure() -> list[str]:
     waited: list[str] = []
-    with machine_lock.measuring(on_wait=lambda: waited.append("waited")) as alone:
+    with machine_lock.measuring_alone(on_wait=lambda: waited.append("waited")) as alone:
         assert alone
     return waited
 
@@ -116,7 +116,7 @@ def test_both_go_on_where_no_lock_can_be_had_and_measuring_tells(
 ) -> None:
     spoil(folder, monkeypatch)
     train()
-    with machine_lock.measuring() as alone:
+    with machine_lock.measuring_alone() as alone:
         assert not alone
     assert [path.stat().st_mode & 0o777 for path in folder.glob("private")] in ([], [0o600])
 
@@ -164,5 +164,5 @@ def test_the_tests_do_not_wait_for_a_measurement_elsewhere(
 
 
 def test_an_error_inside_is_passed_on_once(folder: Path) -> None:
-    with pytest.raises(OSError, match="mine"), machine_lock.training():
+    with pytest.raises(OSError, match="mine"), machine_lock.training_allowed():
         raise OSError("mine")

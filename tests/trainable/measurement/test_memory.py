@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trainable.measurement import memory
-from trainable.measurement.memory import Sampler, counter, used_bytes
+from trainable.measurement.memory import MemorySampler, describe_counter, used_bytes
 
 CPU = torch.device("cpu")
 MEGABYTES_64 = 64 * 2**20
@@ -18,7 +18,7 @@ MEGABYTES_64 = 64 * 2**20
 
 def test_a_block_that_lives_half_the_time_is_the_peak_and_about_half_the_mean() -> None:
     baseline = used_bytes(CPU)
-    with Sampler(CPU, baseline) as sampler:
+    with MemorySampler(CPU, baseline) as sampler:
         time.sleep(0.5)
         block = bytearray(MEGABYTES_64)
         time.sleep(0.5)
@@ -29,7 +29,7 @@ def test_a_block_that_lives_half_the_time_is_the_peak_and_about_half_the_mean() 
 
 
 def test_what_takes_less_than_before_took_nothing() -> None:
-    with Sampler(CPU, used_bytes(CPU) + MEGABYTES_64) as sampler:
+    with MemorySampler(CPU, used_bytes(CPU) + MEGABYTES_64) as sampler:
         pass
     assert (sampler.sampled.peak_bytes, sampler.sampled.mean_bytes) == (0, 0)
     assert sampler.sampled.samples >= 1
@@ -44,11 +44,11 @@ def test_the_pages_of_files_do_not_count(tmp_path: Path) -> None:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert sum(mapped[:: mmap.PAGESIZE]) == 0
         assert used_bytes(CPU) - before < MEGABYTES_64 / 4
-    assert counter(CPU) == "resident without files"
+    assert describe_counter(CPU) == "resident without files"
 
 
 def test_where_there_is_no_proc_the_unique_set_size_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(memory, "_STATM", tmp_path / "statm")
     monkeypatch.setattr(psutil.Process, "memory_full_info", lambda process: SimpleNamespace(uss=123))
     assert used_bytes(CPU) == 123
-    assert counter(CPU) == "unique set size"
+    assert describe_counter(CPU) == "unique set size"

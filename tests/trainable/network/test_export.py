@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainable.network.export import TOLERANCE, Classifier, export
+from trainable.network.export import TOLERANCE, Classifier, export_network
 from trainable.network.vgg16 import VGG16
 from trainable.network.weights import load_pruned, save_network
 
@@ -49,7 +49,7 @@ def close(logits: torch.Tensor, wanted: torch.Tensor) -> bool:
 
 
 def test_torch_export(model: Path, images: np.ndarray, wanted: torch.Tensor, tmp_path: Path) -> None:
-    difference = export(model, tmp_path / "network", "torch")
+    difference = export_network(model, tmp_path / "network", "torch")
     assert 0 <= difference <= TOLERANCE
     np.save(tmp_path / "images.npy", images)
     code = (
@@ -63,7 +63,7 @@ def test_torch_export(model: Path, images: np.ndarray, wanted: torch.Tensor, tmp
 
 def test_the_loader_in_the_readme(model: Path, images: np.ndarray, wanted: torch.Tensor, tmp_path: Path) -> None:
     """It needs torchvision and safetensors only, and is short."""
-    export(model, tmp_path / "network", "torch")
+    export_network(model, tmp_path / "network", "torch")
     readme = (Path(__file__).parents[3] / "README.md").read_text()
     (code,) = re.findall(r"```python\n(import json\n.*?)```", readme, re.DOTALL)
     assert len([line for line in code.splitlines() if line]) <= 11
@@ -77,7 +77,7 @@ def test_the_loader_in_the_readme(model: Path, images: np.ndarray, wanted: torch
 
 def test_onnx(model: Path, images: np.ndarray, wanted: torch.Tensor, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    assert export(model, tmp_path / "network.onnx", "onnx") <= TOLERANCE
+    assert export_network(model, tmp_path / "network.onnx", "onnx") <= TOLERANCE
     assert [path.name for path in tmp_path.iterdir()] == ["network.onnx"]
     session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
     for count in (1, 7):
@@ -88,9 +88,9 @@ def test_onnx(model: Path, images: np.ndarray, wanted: torch.Tensor, tmp_path: P
 def test_what_is_there_is_not_overwritten(model: Path, tmp_path: Path) -> None:
     (tmp_path / "network").mkdir()
     with pytest.raises(ValueError, match="--to must be a path where nothing is yet"):
-        export(model, tmp_path / "network", "torch")
+        export_network(model, tmp_path / "network", "torch")
     with pytest.raises(ValueError, match="--to must be in a folder that exists"):
-        export(model, tmp_path / "missing" / "network", "torch")
+        export_network(model, tmp_path / "missing" / "network", "torch")
 
 
 def test_a_damaged_network_is_not_exported(model: Path, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_damaged_network_is_not_exported(model: Path, tmp_path: Path) -> None:
     (damaged / "arch.json").write_text(json.dumps({**arch, "sha256": "0" * 64}))
     (damaged / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes())
     with pytest.raises(ValueError, match="damaged"):
-        export(damaged, tmp_path / "network", "torch")
+        export_network(damaged, tmp_path / "network", "torch")
     assert not (tmp_path / "network").exists()
 
 
@@ -111,5 +111,5 @@ def test_an_export_that_differs_is_removed(model: Path, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(Classifier, "forward", wrong)
     with pytest.raises(ArithmeticError, match="differs from the network"):
-        export(model, tmp_path / "network", "torch")
+        export_network(model, tmp_path / "network", "torch")
     assert not (tmp_path / "network").exists()

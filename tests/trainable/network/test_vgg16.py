@@ -13,12 +13,12 @@ from trainable.network.vgg16 import (
     FULL_WIDTHS,
     IMAGE_SIZE,
     VGG16,
-    channels,
+    compute_sparsities,
+    count_channels,
+    count_macs,
+    count_parameters,
+    create_initialised,
     dense_widths,
-    initialised,
-    macs,
-    parameters,
-    sparsities,
 )
 
 WIDTHS = st.lists(st.integers(1, 24), min_size=13, max_size=13)
@@ -31,15 +31,17 @@ def test_costs_are_what_torch_counts(widths: list[int], classes: int) -> None:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         logits = network(torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE))
     assert logits.shape == (1, classes)
-    assert macs(widths, classes) == counter.get_total_flops() / 2
-    assert parameters(widths, classes) == sum(parameter.numel() for parameter in network.parameters())
-    assert channels(widths, classes) == sum(m.num_features for m in network.modules() if isinstance(m, nn.BatchNorm2d))
+    assert count_macs(widths, classes) == counter.get_total_flops() / 2
+    assert count_parameters(widths, classes) == sum(parameter.numel() for parameter in network.parameters())
+    assert count_channels(widths, classes) == sum(
+        m.num_features for m in network.modules() if isinstance(m, nn.BatchNorm2d)
+    )
 
 
 def test_the_full_network_is_the_published_one() -> None:
     assert FULL_WIDTHS == dense_widths(1) == (64, 64, 128, 128, 256, 256, 256, *[512] * 6)
-    assert parameters(FULL_WIDTHS, 10) == 14_728_266
-    assert macs(FULL_WIDTHS, 10) == 313_201_664  # 313.7 M in papers, which count the hidden linear layer, too
+    assert count_parameters(FULL_WIDTHS, 10) == 14_728_266
+    assert count_macs(FULL_WIDTHS, 10) == 313_201_664  # 313.7 M in papers, which count the hidden linear layer, too
 
 
 @pytest.mark.parametrize(
@@ -68,10 +70,10 @@ def test_impossible_widths_are_refused(widths: Sequence[int]) -> None:
 def test_the_weights_depend_on_the_seed_alone() -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    first = initialised(dense_widths(1 / 16), 10, seed=5)
+    first = create_initialised(dense_widths(1 / 16), 10, seed=5)
     assert torch.equal(before, torch.get_rng_state())
     torch.manual_seed(2)
-    again, other = initialised(first.widths, 10, seed=5), initialised(first.widths, 10, seed=6)
+    again, other = create_initialised(first.widths, 10, seed=5), create_initialised(first.widths, 10, seed=6)
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name])
     for (conv, _), (other_conv, _) in zip(first.layers(), other.layers(), strict=True):
@@ -79,7 +81,7 @@ def test_the_weights_depend_on_the_seed_alone() -> None:
 
 
 def test_channels_last_is_the_same_function() -> None:
-    network = initialised(dense_widths(1 / 16), 10, seed=0).eval()
+    network = create_initialised(dense_widths(1 / 16), 10, seed=0).eval()
     assert all(conv.weight.is_contiguous(memory_format=torch.channels_last) for conv, _ in network.layers())
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     plain = VGG16(network.widths, 10).eval()
@@ -90,11 +92,11 @@ def test_channels_last_is_the_same_function() -> None:
 
 def test_sparsities_are_fractions_of_the_dense_network() -> None:
     widths = dense_widths(0.5)
-    assert sparsities(FULL_WIDTHS, FULL_WIDTHS, 10) == dict.fromkeys(
+    assert compute_sparsities(FULL_WIDTHS, FULL_WIDTHS, 10) == dict.fromkeys(
         ("channel_sparsity", "parameter_sparsity", "mac_sparsity"), 0
     )
-    found = sparsities(widths, FULL_WIDTHS, 10)
+    found = compute_sparsities(widths, FULL_WIDTHS, 10)
     assert found["channel_sparsity"] == 0.5
-    assert found["parameter_sparsity"] == 1 - parameters(widths, 10) / 14_728_266
+    assert found["parameter_sparsity"] == 1 - count_parameters(widths, 10) / 14_728_266
     # By hand: a quarter of every layer but the first, which keeps its three inputs, and the classifier.
     assert found["mac_sparsity"] == 1 - (1_769_472 / 2 + 311_427_072 / 4 + 2_560) / 313_201_664

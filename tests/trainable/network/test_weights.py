@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import alphaprune
-from trainable.network.vgg16 import VGG16, initialised
+from trainable.network.vgg16 import VGG16, create_initialised
 from trainable.network.weights import load_pruned, save_network
 
 WIDTHS = (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9)
@@ -19,7 +19,7 @@ WIDTHS = (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9)
 
 @pytest.fixture
 def network() -> VGG16:
-    network = initialised(WIDTHS, 7, seed=0)
+    network = create_initialised(WIDTHS, 7, seed=0)
     with torch.no_grad():
         network(torch.randn(4, 3, 32, 32))  # so that the statistics are no defaults
     return network
@@ -51,7 +51,7 @@ def test_the_files_are_for_anybody_to_read(network: VGG16, folder: Path) -> None
 
 
 def test_saving_again_replaces(folder: Path) -> None:
-    other = initialised((2,) * 13, 3, seed=1)
+    other = create_initialised((2,) * 13, 3, seed=1)
     save_network(other, folder, mean=(0, 0, 0), std=(1, 1, 1))
     assert load_pruned(folder).widths == (2,) * 13
 

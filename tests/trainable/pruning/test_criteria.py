@@ -9,26 +9,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainable.data.batches import Images
+from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
-from trainable.dense import Dense
-from trainable.network.vgg16 import VGG16, initialised
-from trainable.pruning.criteria import Criterion, score
+from trainable.dense import DenseNetwork
+from trainable.network.vgg16 import VGG16, create_initialised
+from trainable.pruning.criteria import Criterion, score_channels
 
 
 @pytest.fixture
 def batches(data: Data) -> list[tuple[Tensor, Tensor]]:
-    return list(Images(data.train, data, torch.device("cpu")).plain(12))
+    return list(DeviceSplit(data.train, data, torch.device("cpu")).plain_batches(12))
 
 
 def test_norms_and_scales_by_hand() -> None:
-    network = initialised((2,) * 13, 4, seed=0)
+    network = create_initialised((2,) * 13, 4, seed=0)
     conv, norm = next(network.layers())
     with torch.no_grad():
         conv.weight.zero_()
         conv.weight[0, 0, 0, 0], conv.weight[0, 2, 1, 1], conv.weight[1, 1, 2, 2] = 3, -4, -6
         norm.weight.copy_(torch.tensor([-0.5, 0.25]))
-    first = {name: score(network, name, batches=(), seed=0)[0].tolist() for name in ("l1", "l2", "bn_scale")}
+    first = {name: score_channels(network, name, batches=(), seed=0)[0].tolist() for name in ("l1", "l2", "bn_scale")}
     assert first == {"l1": [7, 6], "l2": [5, 6], "bn_scale": [0.5, 0.25]}
 
 
@@ -46,9 +46,9 @@ def gate_gradients(network: VGG16, images: Tensor, labels: Tensor) -> list[Tenso
     return list(gradients)
 
 
-def test_taylor_is_the_squared_gradient_of_a_gate(dense: Dense, batches: list[tuple[Tensor, Tensor]]) -> None:
+def test_taylor_is_the_squared_gradient_of_a_gate(dense: DenseNetwork, batches: list[tuple[Tensor, Tensor]]) -> None:
     network = dense.network
-    scores = score(network, "taylor", batches=batches, seed=0)
+    scores = score_channels(network, "taylor", batches=batches, seed=0)
     expected = [
         sum(grads) for grads in zip(*([g**2 for g in gate_gradients(network, *b)] for b in batches), strict=True)
     ]
@@ -59,12 +59,12 @@ def test_taylor_is_the_squared_gradient_of_a_gate(dense: Dense, batches: list[tu
 
 
 def test_taylor_foretells_what_the_loss_does_without_a_little_of_the_channel(
-    dense: Dense, batches: list[tuple[Tensor, Tensor]]
+    dense: DenseNetwork, batches: list[tuple[Tensor, Tensor]]
 ) -> None:
     """A finite difference: the loss with the highest channel's output times 1 - h and 1 + h."""
     network, step = dense.network, 1e-2
     images, labels = batches[0]
-    (layer, *_) = score(network, "taylor", batches=batches[:1], seed=0)
+    (layer, *_) = score_channels(network, "taylor", batches=batches[:1], seed=0)
     channel = int(layer.argmax())
     _, norm = next(network.layers())
     losses = []
@@ -79,10 +79,10 @@ def test_taylor_foretells_what_the_loss_does_without_a_little_of_the_channel(
 
 
 def test_random_depends_on_its_seed_alone() -> None:
-    first, second = initialised((5,) * 13, 4, seed=0), initialised((5,) * 13, 4, seed=1)
+    first, second = create_initialised((5,) * 13, 4, seed=0), create_initialised((5,) * 13, 4, seed=1)
     before = torch.get_rng_state()
     scores, same, other = (
-        torch.cat(score(network, "random", batches=(), seed=seed))
+        torch.cat(score_channels(network, "random", batches=(), seed=seed))
         for network, seed in ((first, 3), (second, 3), (first, 4))
     )
     assert torch.equal(scores, same)
@@ -93,11 +93,11 @@ def test_random_depends_on_its_seed_alone() -> None:
 @pytest.mark.parametrize("criterion", get_args(Criterion))
 @pytest.mark.parametrize("training", [True, False])
 def test_the_network_is_left_as_it_was(
-    criterion: Criterion, training: bool, dense: Dense, batches: list[tuple[Tensor, Tensor]]
+    criterion: Criterion, training: bool, dense: DenseNetwork, batches: list[tuple[Tensor, Tensor]]
 ) -> None:
     network = copy.deepcopy(dense.network).train(training)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    scores = score(network, criterion, batches=batches, seed=0)
+    scores = score_channels(network, criterion, batches=batches, seed=0)
     assert [len(layer) for layer in scores] == list(network.widths)
     assert not any(layer.requires_grad for layer in scores)
     assert network.training is training

@@ -9,17 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainable.config import OptimizerConfig
-from trainable.dense import Dense
+from trainable.dense import DenseNetwork
 from trainable.network.vgg16 import VGG16
 from trainable.pruning.gates import GatedBatchNorm2d, GatedVGG16
-from trainable.training import sgd
+from trainable.training import create_sgd
 
 Gate = Literal["bn_output", "conv_weight"]
 GATES: tuple[Gate, ...] = ("bn_output", "conv_weight")
 
 
 @pytest.fixture
-def source(dense: Dense) -> VGG16:
+def source(dense: DenseNetwork) -> VGG16:
     return copy.deepcopy(dense.network)
 
 
@@ -41,7 +41,7 @@ def images() -> Tensor:
 
 def train(network: VGG16, images: Tensor, steps: int = 3) -> None:
     """A few steps with as much weight decay and learning rate as anyone would use."""
-    optimizer = sgd(network, OptimizerConfig(weight_decay=0.1), lr=0.1)
+    optimizer = create_sgd(network, OptimizerConfig(weight_decay=0.1), lr=0.1)
     network.train()
     for _ in range(steps):
         optimizer.zero_grad()

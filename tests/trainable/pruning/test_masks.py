@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainable.config import PruningConfig
 from trainable.network.vgg16 import COSTS, dense_widths
-from trainable.pruning.masks import choose, widths_of
+from trainable.pruning.masks import choose_masks, widths_of
 
 CLASSES = 10
 PRUNING = st.builds(
@@ -45,7 +45,7 @@ def fraction_cut(widths: tuple[int, ...] | list[int], scores: list[Tensor], prun
 def chosen(scores: list[Tensor], pruning: PruningConfig) -> list[Tensor]:
     """The masks, where the amount can be reached."""
     try:
-        return choose(scores, pruning, CLASSES)
+        return choose_masks(scores, pruning, CLASSES)
     except ValueError:
         assume(False)
         raise
@@ -97,7 +97,7 @@ def test_no_wider_choice_reaches_the_amount(scores: list[Tensor], pruning: Pruni
     allowed = (1 - pruning.amount) * COSTS[pruning.of](dense, CLASSES) * (1 + 1e-12)
     reaching = [widths for widths in rounded if COSTS[pruning.of](widths, CLASSES) <= allowed]
     assume(reaching)
-    assert widths_of(choose(scores, pruning, CLASSES)) == reaching[0]
+    assert widths_of(choose_masks(scores, pruning, CLASSES)) == reaching[0]
 
 
 @given(score_lists(), PRUNING)
@@ -107,11 +107,11 @@ def test_what_cannot_be_reached_is_refused_and_what_the_message_offers_can(
 ) -> None:
     greedy = PruningConfig(0.9999999, pruning.of, pruning.criterion, pruning.scope, pruning.round_to)
     with pytest.raises(ValueError, match=r"pruning\.amount") as caught:
-        choose(scores, greedy, CLASSES)
+        choose_masks(scores, greedy, CLASSES)
     offered = float(re.findall(r"at most ([\d.]+)", str(caught.value))[0])
     assume(offered > 0)
     offer = PruningConfig(offered, pruning.of, pruning.criterion, pruning.scope, pruning.round_to)
-    widths = widths_of(choose(scores, offer, CLASSES))
+    widths = widths_of(choose_masks(scores, offer, CLASSES))
     # And it is the greatest: the amount next to it of those that the message can say cannot be reached.
     assert fraction_cut(widths, scores, pruning) - offered < 1e-4
 
@@ -119,8 +119,8 @@ def test_what_cannot_be_reached_is_refused_and_what_the_message_offers_can(
 def test_global_ranks_over_layers_and_uniform_does_not() -> None:
     scores = [torch.linspace(0.9, 1.1, 32) for _ in range(13)]
     scores[6] = torch.cat([torch.full((24,), 1e-3), torch.full((8,), 4.0)])
-    uniform = widths_of(choose(scores, PruningConfig(0.05, "channels", scope="uniform", round_to=1), CLASSES))
-    ranked = widths_of(choose(scores, PruningConfig(0.05, "channels", round_to=1), CLASSES))
+    uniform = widths_of(choose_masks(scores, PruningConfig(0.05, "channels", scope="uniform", round_to=1), CLASSES))
+    ranked = widths_of(choose_masks(scores, PruningConfig(0.05, "channels", round_to=1), CLASSES))
     assert uniform == (30,) * 13
     assert ranked == (32,) * 6 + (11,) + (32,) * 6
 
@@ -129,7 +129,7 @@ def test_unequal_sizes_of_scores_do_not_let_one_layer_pay_for_all() -> None:
     generator = torch.Generator().manual_seed(0)
     scores = [torch.rand(32, generator=generator) + 0.5 for _ in range(13)]
     scaled = [layer * 10.0**exponent for exponent, layer in enumerate(scores, start=-6)]
-    masks, same = (choose(each, PruningConfig(0.5, round_to=1), CLASSES) for each in (scores, scaled))
+    masks, same = (choose_masks(each, PruningConfig(0.5, round_to=1), CLASSES) for each in (scores, scaled))
     assert widths_of(masks) == widths_of(same)
 
 
@@ -137,7 +137,7 @@ def test_unequal_sizes_of_scores_do_not_let_one_layer_pay_for_all() -> None:
 def test_just_the_amount_is_enough(amount: float, width: int) -> None:
     """Where rounding makes (1 - amount) * channels a little less than the channels that are left."""
     scores = [torch.ones(40) for _ in range(13)]
-    masks = choose(scores, PruningConfig(amount, "channels", scope="uniform", round_to=1), CLASSES)
+    masks = choose_masks(scores, PruningConfig(amount, "channels", scope="uniform", round_to=1), CLASSES)
     assert widths_of(masks) == (width,) * 13
 
 
@@ -145,5 +145,5 @@ def test_a_layer_keeps_a_tenth_and_others_pay_for_the_rest() -> None:
     scores = [torch.linspace(1, 2, 40) for _ in range(13)]
     # Relative to its layer's mean all but one channel of this layer are next to nothing.
     scores[3] = torch.cat([torch.full((39,), 1e-6), torch.ones(1)])
-    widths = widths_of(choose(scores, PruningConfig(37 / (13 * 40), "channels", round_to=1), CLASSES))
+    widths = widths_of(choose_masks(scores, PruningConfig(37 / (13 * 40), "channels", round_to=1), CLASSES))
     assert widths == (39, 40, 40, 4) + (40,) * 9

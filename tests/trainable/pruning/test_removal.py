@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from trainable.dense import Dense
-from trainable.network.vgg16 import VGG16, parameters, placed
+from trainable.dense import DenseNetwork
+from trainable.network.vgg16 import VGG16, count_parameters, place_on
 from trainable.pruning.gates import GatedVGG16
 from trainable.pruning.masks import widths_of
-from trainable.pruning.removal import relative_difference, remove
+from trainable.pruning.removal import relative_difference, remove_channels
 
 CLASSES = 4
 
@@ -31,7 +31,7 @@ def random_network(widths: Sequence[int], seed: int) -> VGG16:
         with torch.no_grad():
             norm.weight.mul_(torch.rand(len(norm.weight)) < 0.9)
             norm.num_batches_tracked.fill_(seed)
-    return placed(network, torch.device("cpu"))
+    return place_on(network, torch.device("cpu"))
 
 
 def random_masks(widths: Sequence[int], share: float) -> list[Tensor]:
@@ -57,9 +57,9 @@ def images(count: int = 8) -> Tensor:
 @given(gated_networks())
 @settings(max_examples=40, deadline=None)
 def test_the_smaller_network_gives_the_same_output(gated: GatedVGG16) -> None:
-    pruned = remove(gated)
+    pruned = remove_channels(gated)
     assert pruned.widths == widths_of(gated.masks)
-    assert sum(p.numel() for p in pruned.parameters()) == parameters(pruned.widths, CLASSES)
+    assert sum(p.numel() for p in pruned.parameters()) == count_parameters(pruned.widths, CLASSES)
     assert relative_difference(gated, pruned, images()) < 1e-5
 
 
@@ -68,7 +68,7 @@ def test_the_smaller_network_gives_the_same_output(gated: GatedVGG16) -> None:
 def test_every_layer_gives_the_kept_channels_and_the_doomed_are_0(gated: GatedVGG16, training: bool) -> None:
     """Also with the statistics of the batch itself, which training uses."""
     gated.set_alpha(0)
-    pruned = remove(gated.train(training))
+    pruned = remove_channels(gated.train(training))
     assert all(module.training is training for module in pruned.modules())
     read = torch.ones(3, dtype=torch.bool)
     for (conv, norm), (small_conv, small_norm), kept in zip(gated.layers(), pruned.layers(), gated.masks, strict=True):
@@ -86,7 +86,7 @@ def test_every_layer_gives_the_kept_channels_and_the_doomed_are_0(gated: GatedVG
 @settings(max_examples=10, deadline=None)
 def test_nothing_is_shared_and_the_gated_network_stays_as_it_is(gated: GatedVGG16) -> None:
     before = {name: tensor.clone() for name, tensor in gated.state_dict().items()}
-    pruned = remove(gated)
+    pruned = remove_channels(gated)
     assert type(pruned) is VGG16
     theirs = {tensor.data_ptr() for tensor in gated.state_dict().values()}
     for tensor in pruned.state_dict().values():
@@ -100,7 +100,7 @@ def test_nothing_is_shared_and_the_gated_network_stays_as_it_is(gated: GatedVGG1
 def test_measuring_the_difference_leaves_both_as_they_were(training: tuple[bool, bool]) -> None:
     dense = random_network((4,) * 13, 0)
     gated = GatedVGG16(dense, random_masks(dense.widths, 0.5), "bn_output")
-    pruned = remove(gated)
+    pruned = remove_channels(gated)
     gated.train(training[0]).set_alpha(0.3)
     pruned.train(training[1])
     before = [tensor.clone() for network in (gated, pruned) for tensor in network.state_dict().values()]
@@ -113,14 +113,14 @@ def test_measuring_the_difference_leaves_both_as_they_were(training: tuple[bool,
 def test_the_difference_is_the_greatest_relative_to_the_greatest_logit() -> None:
     dense = random_network((4,) * 13, 0)
     gated = GatedVGG16(dense, random_masks(dense.widths, 0.5), "bn_output")
-    pruned, x = remove(gated), images()
+    pruned, x = remove_channels(gated), images()
     with torch.no_grad():
         pruned.classifier.bias[2] += 5
         largest = pruned.eval()(x).sub(torch.tensor([0, 0, 5, 0])).abs().max()
     assert relative_difference(gated, pruned, x) == pytest.approx(5 / largest.item(), rel=1e-4)
 
 
-def test_torch_pruning_makes_the_same_network(dense: Dense) -> None:
+def test_torch_pruning_makes_the_same_network(dense: DenseNetwork) -> None:
     """Another library removes the doomed channels from the network whose gamma and beta are folded to 0."""
     torch.manual_seed(0)
     masks = random_masks(dense.network.widths, 0.5)
@@ -130,7 +130,7 @@ def test_torch_pruning_makes_the_same_network(dense: Dense) -> None:
         doomed = (~mask).nonzero().flatten().tolist()
         if doomed:
             graph.get_pruning_group(conv, torch_pruning.prune_conv_out_channels, idxs=doomed).prune()
-    ours = remove(GatedVGG16(dense.network, masks, "bn_output"))
+    ours = remove_channels(GatedVGG16(dense.network, masks, "bn_output"))
     assert folded.widths == ours.widths == widths_of(masks)
     x = images()
     with torch.no_grad():
@@ -151,7 +151,7 @@ def folded_at_0(network: VGG16, masks: Sequence[Tensor], scaled: Sequence[str]) 
 def test_gamma_and_beta_have_to_go_together(scaled: tuple[str, ...], same: bool) -> None:
     network = random_network((12,) * 13, 0).eval()
     masks = random_masks(network.widths, 0.5)
-    pruned, x = remove(GatedVGG16(network, masks, "bn_output").eval()), images()
+    pruned, x = remove_channels(GatedVGG16(network, masks, "bn_output").eval()), images()
     with torch.no_grad():
         expected = folded_at_0(network, masks, scaled)(x)
         difference = (pruned(x) - expected).abs().max() / expected.abs().max()
@@ -161,7 +161,7 @@ def test_gamma_and_beta_have_to_go_together(scaled: tuple[str, ...], same: bool)
 @given(gated_networks("conv_weight"))
 @settings(max_examples=10, deadline=None)
 def test_with_conv_weight_the_kept_weights_are_taken_all_the_same(gated: GatedVGG16) -> None:
-    pruned = remove(gated)
+    pruned = remove_channels(gated)
     inputs = torch.ones(3, dtype=torch.bool)
     for (old, _), (new, _), kept in zip(gated.layers(), pruned.layers(), gated.masks, strict=True):
         assert torch.equal(new.weight, old.weight[kept][:, inputs])
@@ -169,11 +169,11 @@ def test_with_conv_weight_the_kept_weights_are_taken_all_the_same(gated: GatedVG
     assert torch.equal(pruned.classifier.weight, gated.classifier.weight[:, inputs])
 
 
-def test_a_gate_in_front_of_the_norm_is_not_the_smaller_network(dense: Dense) -> None:
+def test_a_gate_in_front_of_the_norm_is_not_the_smaller_network(dense: DenseNetwork) -> None:
     masks = random_masks(dense.network.widths, 0.5)
     differences: dict[str, Any] = {}
     for gate in ("bn_output", "conv_weight"):
         gated = GatedVGG16(dense.network, masks, gate)
-        differences[gate] = relative_difference(gated, remove(gated), images(32))
+        differences[gate] = relative_difference(gated, remove_channels(gated), images(32))
     assert differences["bn_output"] < 1e-5
     assert differences["conv_weight"] > 1e-2

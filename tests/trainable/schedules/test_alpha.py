@@ -70,7 +70,7 @@ def piecewise(draw: st.DrawFn) -> Piecewise:
     ],
 )
 def test_the_stages_are_these_numbers(schedule: Schedule, alphas: list[float]) -> None:
-    assert schedule.stages(len(alphas) or 4) == pytest.approx(alphas, rel=1e-13)
+    assert schedule.stage_alphas(len(alphas) or 4) == pytest.approx(alphas, rel=1e-13)
 
 
 def test_multiplicative_ends_early_and_exponential_stretches() -> None:
@@ -78,7 +78,7 @@ def test_multiplicative_ends_early_and_exponential_stretches() -> None:
     assert Multiplicative(0.5, 0.03125).stages(10)[-1] == 0.03125
     longest = Multiplicative(0.95, 1e-3).stages(MANY)
     assert (len(longest), longest[-1]) == (134, pytest.approx(0.00103505423990588, rel=1e-12))
-    assert len(Exponential(3).stages(MANY)) == MANY
+    assert len(Exponential(3).stage_alphas(MANY)) == MANY
 
 
 # The weekly report's schedule, told by hand: 18 stages above 0.4, then 0.4 itself; 6 above 0.018, then 0.018 itself.
@@ -128,7 +128,7 @@ def test_later_segments_fall_from_where_the_one_before_ended() -> None:
 @given(STRETCHED, st.integers(1, MANY) | st.sampled_from([1, 2, MANY]))
 @settings(deadline=None)
 def test_a_stretched_family_falls_from_1_to_0_in_all_its_stages(schedule: Schedule, count: int) -> None:
-    alphas = schedule.stages(count)
+    alphas = schedule.stage_alphas(count)
     assert len(alphas) == count
     assert all(later < earlier for earlier, later in pairwise((1.0, *alphas, 0.0)))
 
@@ -164,9 +164,9 @@ def test_piecewise_falls_through_the_end_of_each_segment(schedule: Piecewise, co
 )
 @settings(deadline=None)
 def test_the_curve_starts_at_1_never_rises_and_ends_at_0(schedule: Schedule, u: float, v: float) -> None:
-    assert schedule.alpha(0.0) == 1
-    assert schedule.alpha(1.0) == 0
-    sooner, later = schedule.alpha(min(u, v)), schedule.alpha(max(u, v))
+    assert schedule.alpha_at(0.0) == 1
+    assert schedule.alpha_at(1.0) == 0
+    sooner, later = schedule.alpha_at(min(u, v)), schedule.alpha_at(max(u, v))
     # Neighbouring floats may differ in the last digit either way.
     assert 0 <= later <= sooner * (1 + 1e-14) <= 1 + 1e-14
 
@@ -190,7 +190,7 @@ def test_piecewise_trains_its_stages_at_its_curve(rate: float) -> None:
 
 def test_one_shot_is_0_from_the_start() -> None:
     assert (OneShot().alpha(0.0), OneShot().alpha(1e-9), OneShot().alpha(1.0)) == (1, 0, 0)
-    assert OneShot().stages(MANY) == ()
+    assert OneShot().stage_alphas(MANY) == ()
 
 
 @pytest.mark.parametrize(("family", "stages"), [("time_based", 109), ("exponential", 8)])
@@ -209,7 +209,7 @@ def test_unscaled_an_exponential_is_multiplicative(k: float) -> None:
 
 
 def test_scaled_an_exponential_is_not_multiplicative() -> None:
-    alphas = Exponential(3).stages(10)
+    alphas = Exponential(3).stage_alphas(10)
     ratios = [later / earlier for earlier, later in pairwise(alphas)]
     assert all(later < earlier for earlier, later in pairwise(ratios))
     assert ratios[-1] < 0.7 * ratios[0]

@@ -22,7 +22,7 @@ from trainable.schedules.lr_policies import (
     Plateau,
     StagnationRestart,
 )
-from trainable.schedules.lr_schedulers import LearningRate
+from trainable.schedules.lr_schedulers import LRDriver
 
 # PyTorch warns where schedulers and optimizers step in the wrong order.
 pytestmark = pytest.mark.filterwarnings("error")
@@ -45,14 +45,14 @@ class Phase:
         parameter.grad = torch.ones(2)
         groups = [{"params": [parameter]}, {"params": [torch.nn.Parameter(torch.zeros(2))]}]
         self.optimizer = torch.optim.SGD(groups, lr=0.5, momentum=0.9)
-        self.learning_rate = LearningRate(self.optimizer, policy, epochs=epochs, steps=steps)
+        self.learning_rate = LRDriver(self.optimizer, policy, epochs=epochs, steps=steps)
         self.steps = steps
 
     def epoch(self, loss: float = 1.0, accuracy: float = 0.5) -> list[float]:
         """The learning rate of each batch."""
         rates = []
         for _ in range(self.steps):
-            rates.append(self.learning_rate.now)
+            rates.append(self.learning_rate.current_lr)
             assert {group["lr"] for group in self.optimizer.param_groups} == {rates[-1]}
             self.optimizer.step()
             self.learning_rate.after_batch()
@@ -125,11 +125,11 @@ def test_plateau_whose_warm_up_ends_within_an_epoch() -> None:
     phase = Phase(Plateau(peak=1, factor=0.5, patience=0, warmup_epochs=9), 4, 5)
     rates = phase.run(losses=[1, 9, 2, 3])
     assert rates == pytest.approx([n / 7 for n in range(1, 7)] + [1] * 14)
-    assert phase.learning_rate.now == pytest.approx(0.5)
+    assert phase.learning_rate.current_lr == pytest.approx(0.5)
     phase = Phase(Plateau(peak=1, factor=0.5, patience=0, warmup_epochs=9), 3, 5)
     rates = phase.run(losses=[1, 2, 3])
     assert rates == pytest.approx([n / 6 for n in range(1, 6)] + [1] * 10)
-    assert phase.learning_rate.now == pytest.approx(0.5)
+    assert phase.learning_rate.current_lr == pytest.approx(0.5)
 
 
 def test_stagnation_restart() -> None:

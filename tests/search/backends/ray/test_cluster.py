@@ -88,7 +88,7 @@ def test_auto_takes_the_environments_address(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SET", "mine")
     monkeypatch.delenv("UNSET", raising=False)
-    with cluster.environment({"SET": "other", "UNSET": "new"}):
+    with cluster.set_environment({"SET": "other", "UNSET": "new"}):
         assert (os.environ["SET"], os.environ["UNSET"]) == ("mine", "new")
     assert os.environ["SET"] == "mine"
     assert "UNSET" not in os.environ

@@ -70,14 +70,16 @@ def test_a_search_outlives_the_loss_of_nodes(cluster: Cluster, tmp_path: Path) -
             time.sleep(draw.uniform(0, 2))
             kept.look()
             lost = wait_for(lambda node=node: trials_on(node, folder), what="a trial on the node")  # type: ignore[misc]
-            rows = {number: len(folder.trial(number).rows()) + 1 for number in lost}  # one may have come since
+            rows = {
+                number: len(folder.trial_folder(number).read_rows()) + 1 for number in lost
+            }  # one may have come since
             cluster.remove_node(node, allow_graceful=False)
             wait_for(
                 lambda losses=losses: log.read_text().count("the cluster now has room for 1 trial (was 2)") == losses,  # type: ignore[misc]
                 what="the loss to be told",
             )
             wait_for(
-                lambda rows=rows: all(went_on(folder.trial(number), done) for number, done in rows.items()),  # type: ignore[misc]
+                lambda rows=rows: all(went_on(folder.trial_folder(number), done) for number, done in rows.items()),  # type: ignore[misc]
                 what="its trial to go on",
             )
             all_lost |= lost
@@ -106,7 +108,7 @@ def trials_on(node: object, folder: ExperimentFolder) -> set[int]:
 
 
 def went_on(trial: TrialFolder, rows: int) -> bool:
-    return trial.read().attempt > 1 and len(trial.rows()) > rows
+    return trial.read_record().attempt > 1 and len(trial.read_rows()) > rows
 
 
 def test_a_driver_that_dies_far_from_its_workers(cluster: Cluster, tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ def test_a_driver_that_dies_far_from_its_workers(cluster: Cluster, tmp_path: Pat
     where = ["--storage", tmp_path, "--address", cluster.address]
     driver = start("run", settings, *where, log=log)
     with ended(driver):
-        wait_for(lambda: any(trial.rows() for trial in folder.trials()), what="an epoch")
+        wait_for(lambda: any(trial.read_rows() for trial in folder.trial_folders()), what="an epoch")
         workers = worker_pids(folder)
         assert workers
         driver.kill()
