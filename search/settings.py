@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from analysis.objectives import DEFAULT_OBJECTIVES, ObjectiveName
 from trainable.config import DataConfig, DenseConfig, Seed, TrialConfig
 from trainable.schedules.alpha import STRICT, AlphaSchedule
 from trainable.schedules.lr_policies import LRPolicy
 
-Objective = Literal["pruned_val_accuracy", "macs", "parameters"]
 ControlKind = Literal["one_shot", "random_channels", "from_scratch"]
 KINDS: tuple[ControlKind, ...] = ("one_shot", "random_channels", "from_scratch")
 
@@ -61,7 +61,7 @@ class SearchSettings:
 
     trials: Annotated[int, Field(ge=0)] = 50
     """Number of trials, besides the controls."""
-    objectives: Annotated[tuple[Objective, ...], Field(min_length=1)] = ("pruned_val_accuracy", "macs")
+    objectives: Annotated[tuple[ObjectiveName, ...], Field(min_length=1)] = DEFAULT_OBJECTIVES
     """What is optimised: the accuracy of the pruned network is maximised, its costs are minimised."""
     seed: Seed = 0
     """Seeds the sampler."""

@@ -6,9 +6,11 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from analysis.labels import label_record, spell
+from analysis.rank.ranking import best_first_key
+from analysis.text import format_duration
 from records.dense import DenseEpochRow
 from records.epoch import EpochRow
-from records.trial import TrialRecord
 from search.observers.observer import SearchObserver, SearchStart, StudyResult
 from search.settings import Settings
 from search.snapshot import TrialSnapshot
@@ -30,7 +32,8 @@ class ProgressDisplay(SearchObserver):
         self._epochs_each = settings.trial.epochs
         self._planned = self._dense_epochs = 0
         self._epochs = self._epochs_left = self._epochs_at_start = 0
-        self._ended, self._best, self._best_accuracy = 0, "", -1.0
+        self._ended, self._best = 0, ""
+        self._best_key: tuple[float, float, int] | None = None
         self._room: tuple[int, int] | None = None
         self._began = time.monotonic()
         self._bar: Progress | None = None
@@ -98,9 +101,12 @@ class ProgressDisplay(SearchObserver):
 
     def _count_end(self, trial: TrialSnapshot) -> None:
         self._ended += 1
-        if trial.record.state == "complete" and trial.rows and trial.rows[-1].pruned_val_accuracy > self._best_accuracy:
-            self._best_accuracy = trial.rows[-1].pruned_val_accuracy
-            self._best = f"best {self._best_accuracy:.4f} (trial {trial.number})"
+        if trial.record.state != "complete" or trial.is_result_lost:
+            return
+        accuracy, cut = trial.rows[-1].pruned_val_accuracy, trial.record.cut
+        key = best_first_key(accuracy, None if cut is None else cut.macs, trial.number)
+        if self._best_key is None or key < self._best_key:
+            self._best_key, self._best = key, f"best {accuracy:.4f} (trial {trial.number})"
 
     def _describe_state(self) -> str:
         done = self._epochs - self._epochs_left
@@ -109,7 +115,7 @@ class ProgressDisplay(SearchObserver):
             parts.append(self._best)
         run = self._epochs_at_start - self._epochs_left
         if run > 0 and self._epochs_left > 0:
-            parts.append(f"about {_duration((time.monotonic() - self._began) / run * self._epochs_left)} left")
+            parts.append(f"about {format_duration((time.monotonic() - self._began) / run * self._epochs_left)} left")
         return ", ".join(parts)
 
     def _update_bar(self) -> None:
@@ -125,28 +131,13 @@ class ProgressDisplay(SearchObserver):
 
 def _end_line(trial: TrialSnapshot) -> str:
     """How a trial ended, in one line."""
-    record, line = trial.record, f"trial {trial.number} {trial.record.state}: {describe(trial.record)}"
+    record = trial.record
+    line = f"trial {label_record(record)}, {spell(record.config['lr']['policy'])}: {record.state}"
+    if record.state == "stopped" and trial.rows:
+        line += f" after epoch {trial.rows[-1].epoch}"
     if record.error:
         return f"{line}: {record.error}"
     if trial.rows:
         last = trial.rows[-1]
         line += f", accuracy {last.pruned_val_accuracy:.4f} at {100 * last.mac_sparsity:.0f}% fewer MACs"
-        if record.state == "stopped":
-            line += f" after epoch {last.epoch}"
     return line
-
-
-def describe(record: TrialRecord) -> str:
-    """What a trial is, in a few words."""
-    if record.control:
-        return f"control {record.control}"
-    alpha, lr = record.config["alpha"], record.config["lr"]
-    rate = f" {alpha['rate']:.3g}" if "rate" in alpha else ""
-    origin = f", branch of {record.parent.number}" if record.parent else ""
-    return f"{alpha['family']}{rate}, {lr['policy']}{origin}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

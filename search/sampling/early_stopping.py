@@ -11,18 +11,11 @@ from math import ceil, isfinite
 import moocore
 import numpy as np
 
+from analysis.objectives import OBJECTIVES
 from records.epoch import EpochRow
 from search.settings import EarlyStoppingSettings
 
 Point = tuple[float, ...]  # a value an objective, each to be made small
-
-# The column of a row that says each objective; high is good in all of them. Sparsities stand for costs: all trials
-# prune the same dense network, so the order is that of MACs and of parameters.
-COLUMNS = {
-    "pruned_val_accuracy": "pruned_val_accuracy",
-    "macs": "mac_sparsity",
-    "parameters": "parameter_sparsity",
-}
 
 
 class SuccessiveHalving:
@@ -55,7 +48,7 @@ class SuccessiveHalving:
             epochs: of a trial.
         """
         self._reduction = settings.reduction
-        self._columns = [COLUMNS[objective] for objective in objectives]
+        self._columns = [OBJECTIVES[objective].epoch_column for objective in objectives]
         self.rungs: dict[int, dict[int, Point]] = {}
         epoch = settings.first * epochs
         while settings.enabled and ceil(epoch) < epochs:

@@ -7,12 +7,13 @@ records. So a first start, an interrupted search and an extended one are the sam
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.distributions import distribution_to_json
 from optuna.trial import TrialState
 
+from analysis.objectives import OBJECTIVES
 from analysis.optuna_study import trial_of
 from records.experiment import ExperimentFolder
 from records.trial import TrialRecord
@@ -26,11 +27,6 @@ log = logging.getLogger("alphaprune")
 
 SpaceFunction = Callable[[optuna.Trial, TrialConfig], TrialConfig]
 
-DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
-    "pruned_val_accuracy": "maximize",
-    "macs": "minimize",
-    "parameters": "minimize",
-}
 # If this many trials have failed and none has not, the search ends rather than burn its budget.
 FAILURES_TO_END = 4
 # How often the study is asked again when it repeats a configuration; small spaces run out.
@@ -243,4 +239,4 @@ def create_study(settings: SearchSettings, *, asked: int) -> optuna.Study:
     sampler = optuna.samplers.TPESampler(
         seed=(settings.seed * 1_000_003 + asked) % 2**32, multivariate=True, group=True, constant_liar=True
     )
-    return optuna.create_study(sampler=sampler, directions=[DIRECTIONS[name] for name in settings.objectives])
+    return optuna.create_study(sampler=sampler, directions=[OBJECTIVES[name].direction for name in settings.objectives])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from search.backends.base import Node, TrialResources
 from search.settings import Settings
-from trainable.network.vgg16 import dense_widths, count_parameters
+from trainable.network.vgg16 import count_parameters, dense_widths
 from trainable.recorded_trial import KEPT_CHECKPOINTS
 
 FLOAT32_BYTES = 4
@@ -38,16 +38,16 @@ class SearchPlan:
     disk_bytes: int
 
     def __str__(self) -> str:
-        gpus = f" and {_format_count(self.gpus, 'GPU')}" if self.gpus else ""
-        gpus_each = f" and {_format_count(self.gpus_per_trial, 'GPU')}" if self.gpus_per_trial else ""
-        dense = (
-            f", after {_format_count(self.dense_epochs, 'epoch')} for the dense network" if self.dense_epochs else ""
-        )
+        there = _format_resources(self.cpus, self.gpus)
+        each = _format_resources(self.cpus_per_trial, self.gpus_per_trial)
+        trials, epochs = _format_count(self.trials, "trial"), _format_count(self.trial_epochs, "epoch")
+        dense = _format_count(self.dense_epochs, "epoch")
+        after = f", after {dense} for the dense network" if self.dense_epochs else ""
         return "\n".join(
             (
-                f"{_format_count(self.nodes, 'node')} with {_format_count(self.cpus, 'CPU')}{gpus}: "
-                f"{_format_count(self.concurrency, 'trial')} at once, each on {_format_count(self.cpus_per_trial, 'CPU')}{gpus_each}",
-                f"{_format_count(self.trials, 'trial')}, at most {_format_count(self.trial_epochs, 'epoch')} in total{dense}",
+                f"{_format_count(self.nodes, 'node')} with {there}: "
+                f"{_format_count(self.concurrency, 'trial')} at once, each on {each}",
+                f"{trials}, at most {epochs} in total{after}",
                 f"about {_format_size(self.disk_bytes)} of disk space",
             )
         )
@@ -115,6 +115,10 @@ def _least_amount(settings: Settings) -> float:
 
 def _format_count(number: float, what: str) -> str:
     return f"{number:,.10g} {what}{'' if number == 1 else 's'}"
+
+
+def _format_resources(cpus: float, gpus: float) -> str:
+    return _format_count(cpus, "CPU") + (f" and {_format_count(gpus, 'GPU')}" if gpus else "")
 
 
 def _format_size(size_bytes: float) -> str:
