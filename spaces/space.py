@@ -103,7 +103,8 @@ def _import_module(module_name: str, name: str) -> ModuleType:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
             raise ValueError(
-                f"space {name!r}: {_describe_error(error)}, neither installed nor in {here}; fix it or run it there"
+                f"space {name!r}: {_describe_error(error)}, neither installed nor in {here}; "
+                "fix the name or run in its folder"
             ) from error
         raise ValueError(
             f"space {name!r}: importing {module_name} raised {_describe_error(error)}; fix the module"

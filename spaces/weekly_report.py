@@ -17,7 +17,7 @@ from trainable.schedules.lr_policies import StagnationRestart
 GATES: tuple[Literal["bn_output", "conv_weight"], ...] = ("bn_output", "conv_weight")
 # Piecewise's own default is the report's schedule.
 SCHEDULE = Piecewise()
-STAGES = len(SCHEDULE.stages(10_000))
+STAGES = len(SCHEDULE.stage_alphas(10_000))
 RATES = (0.001, 0.01, 0.1)
 
 

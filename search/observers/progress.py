@@ -132,12 +132,13 @@ class ProgressDisplay(SearchObserver):
 def _end_line(trial: TrialSnapshot) -> str:
     """How a trial ended, in one line."""
     record = trial.record
-    line = f"trial {label_record(record)}, {spell(record.config['lr']['policy'])}: {record.state}"
-    if record.state == "stopped" and trial.rows:
-        line += f" after epoch {trial.rows[-1].epoch}"
+    label = label_record(record).removeprefix(f"{record.number} ")
+    line = f"trial {record.number} {record.state}: {label}, {spell(record.config['lr']['policy'])}"
     if record.error:
         return f"{line}: {record.error}"
     if trial.rows:
         last = trial.rows[-1]
         line += f", accuracy {last.pruned_val_accuracy:.4f} at {100 * last.mac_sparsity:.0f}% fewer MACs"
+        if record.state == "stopped":
+            line += f" after epoch {last.epoch}"
     return line

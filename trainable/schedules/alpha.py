@@ -44,7 +44,7 @@ class Exponential(Schedule):
     family: Literal["exponential"] = "exponential"
     """Selects this family."""
 
-    def alpha(self, u: float) -> float:
+    def alpha_at(self, u: float) -> float:
         # expm1 keeps the digits that the difference of two near exponentials would lose.
         return math.exp(-self.rate * u) * math.expm1(-self.rate * (1 - u)) / math.expm1(-self.rate)
 
@@ -60,11 +60,11 @@ class Multiplicative(Schedule):
     family: Literal["multiplicative"] = "multiplicative"
     """Selects this family."""
 
-    def alpha(self, u: float) -> float:
+    def alpha_at(self, u: float) -> float:
         """The curve of a phase that is just long enough to reach alpha_min, as a function of its fraction u."""
         return self.alpha_min**u if u < 1 else 0.0
 
-    def stages(self, count: int, start: float = 1.0) -> tuple[float, ...]:
+    def stage_alphas(self, count: int, start: float = 1.0) -> tuple[float, ...]:
         # Not stretched over the stages it is given: with few of them it is cut from higher up.
         alphas = (start * self.rate**stage for stage in range(1, count + 1))
         return tuple(alpha for alpha in alphas if alpha >= self.alpha_min)
@@ -79,7 +79,7 @@ class TimeBased(Schedule):
     family: Literal["time_based"] = "time_based"
     """Selects this family."""
 
-    def alpha(self, u: float) -> float:
+    def alpha_at(self, u: float) -> float:
         return (1 - u) / (1 + self.rate * u)
 
 
@@ -92,7 +92,7 @@ class Polynomial(Schedule):
     family: Literal["polynomial"] = "polynomial"
     """Selects this family."""
 
-    def alpha(self, u: float) -> float:
+    def alpha_at(self, u: float) -> float:
         return float((1 - u) ** self.rate)
 
 
@@ -103,7 +103,7 @@ class Cosine(Schedule):
     family: Literal["cosine"] = "cosine"
     """Selects this family."""
 
-    def alpha(self, u: float) -> float:
+    def alpha_at(self, u: float) -> float:
         # cos(pi u / 2)^2 is the same function without the cancellation near u = 1; there pi is not exact.
         return math.cos(math.pi * u / 2) ** 2 if u < 1 else 0.0
 
@@ -115,7 +115,7 @@ class OneShot(Schedule):
     family: Literal["one_shot"] = "one_shot"
     """Selects this family."""
 
-    def alpha(self, u: float) -> float:
+    def alpha_at(self, u: float) -> float:
         return 1.0 if u <= 0 else 0.0
 
 
@@ -170,15 +170,15 @@ class Piecewise(Schedule):
         if any(later >= earlier for earlier, later in pairwise(ends)):
             raise ValueError(f"`ends_at` must fall from segment to segment, but got {ends}")
 
-    def alpha(self, u: float) -> float:
+    def alpha_at(self, u: float) -> float:
         """The stages of an unlimited phase, as a step function of its fraction u."""
         if u >= 1:
             return 0.0
-        alphas = (1.0, *self.stages(10**6))
+        alphas = (1.0, *self.stage_alphas(10**6))
         # Stage j begins at j / len(alphas), which may round to just below it.
         return alphas[min(int(u * len(alphas) + 1e-9), len(alphas) - 1)]
 
-    def stages(self, count: int, start: float = 1.0) -> tuple[float, ...]:
+    def stage_alphas(self, count: int, start: float = 1.0) -> tuple[float, ...]:
         alphas: list[float] = []
         for segment in self.segments:
             if segment.ends_at < start:

@@ -14,7 +14,7 @@ from records.dense import DenseEpochRow
 from records.experiment import ExperimentFolder
 from records.trial import Parent, State, TrialRecord
 from search.observers.observer import SearchStart
-from search.observers.progress import ProgressDisplay, describe
+from search.observers.progress import ProgressDisplay
 from search.settings import resolve_settings
 from search.snapshot import Snapshot, TrialSnapshot
 from trainable.config import TrialConfig, as_json
@@ -84,7 +84,7 @@ def test_each_end_is_told_with_what_is_done(
     progress.trial_ended(3, add(folder, 3, 9, accuracy=0.8765), None)
     control, stopped, failed, complete = logged()
     assert control.startswith(
-        "trial 0 complete: control one_shot, accuracy 0.8100 at 75% fewer MACs "
+        "trial 0 complete: one-shot (control), cosine, accuracy 0.8100 at 75% fewer MACs "
         "(1 of 4 trials, 9 of 36 epochs, best 0.8100 (trial 0), about "
     )
     # What a trial will not run any more is done, too.
@@ -144,19 +144,6 @@ def dense_row(epoch: int) -> DenseEpochRow:
         val_accuracy=epoch / 100,
         epoch_seconds=1.0,
     )
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"control": "random_channels"}, "control random_channels"),
-        ({"config": as_json(TrialConfig(alpha=Exponential(rate=1.23456)))}, "exponential 1.23, cosine"),
-        ({"config": as_json(TrialConfig(alpha=OneShot()))}, "one_shot, cosine"),
-        ({"parent": Parent(number=3, epoch=4)}, f"exponential {Exponential().rate:g}, cosine, branch of 3"),
-    ],
-)
-def test_what_a_trial_is_in_a_few_words(given: dict[str, Any], words: str) -> None:
-    assert describe(TrialRecord(7, **{"config": as_json(TrialConfig()), **given})) == words
 
 
 def test_on_a_terminal_it_draws_in_place_and_lines_stay(

@@ -74,9 +74,9 @@ def test_the_stages_are_these_numbers(schedule: Schedule, alphas: list[float]) -
 
 
 def test_multiplicative_ends_early_and_exponential_stretches() -> None:
-    assert Multiplicative(0.5, 0.05).stages(10) == (0.5, 0.25, 0.125, 0.0625)
-    assert Multiplicative(0.5, 0.03125).stages(10)[-1] == 0.03125
-    longest = Multiplicative(0.95, 1e-3).stages(MANY)
+    assert Multiplicative(0.5, 0.05).stage_alphas(10) == (0.5, 0.25, 0.125, 0.0625)
+    assert Multiplicative(0.5, 0.03125).stage_alphas(10)[-1] == 0.03125
+    longest = Multiplicative(0.95, 1e-3).stage_alphas(MANY)
     assert (len(longest), longest[-1]) == (134, pytest.approx(0.00103505423990588, rel=1e-12))
     assert len(Exponential(3).stage_alphas(MANY)) == MANY
 
@@ -95,8 +95,8 @@ REPORT = [
 def test_piecewise_replays_the_weekly_report() -> None:
     report = Piecewise((Segment("exponential", 0.05, 0.4), Segment("exponential", 0.5, 0.018)))
     assert report == Piecewise()
-    assert report.stages(MANY) == pytest.approx(REPORT, rel=1e-13)
-    assert report.stages(20) == pytest.approx(REPORT[:20], rel=1e-13)
+    assert report.stage_alphas(MANY) == pytest.approx(REPORT, rel=1e-13)
+    assert report.stage_alphas(20) == pytest.approx(REPORT[:20], rel=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -111,18 +111,18 @@ def test_piecewise_replays_the_weekly_report() -> None:
     ],
 )
 def test_a_segment_ends_at_its_end_once(segment: Segment, alphas: list[float]) -> None:
-    assert Piecewise((segment,)).stages(MANY) == pytest.approx(alphas, rel=1e-12)
+    assert Piecewise((segment,)).stage_alphas(MANY) == pytest.approx(alphas, rel=1e-12)
 
 
 def test_a_long_slow_tail_does_not_overflow() -> None:
-    alphas = Piecewise((Segment("time_based", 50, 2e-6),)).stages(MANY)
+    alphas = Piecewise((Segment("time_based", 50, 2e-6),)).stage_alphas(MANY)
     assert (len(alphas), alphas[-1]) == (MANY, 2e-6)
     assert alphas[4999] == pytest.approx(1 / 250_001)
 
 
 def test_later_segments_fall_from_where_the_one_before_ended() -> None:
     schedule = Piecewise((Segment("multiplicative", 0.5, 0.3), Segment("time_based", 1, 0.1)))
-    assert schedule.stages(MANY) == pytest.approx([0.5, 0.3, 0.15, 0.1])
+    assert schedule.stage_alphas(MANY) == pytest.approx([0.5, 0.3, 0.15, 0.1])
 
 
 @given(STRETCHED, st.integers(1, MANY) | st.sampled_from([1, 2, MANY]))
@@ -136,7 +136,7 @@ def test_a_stretched_family_falls_from_1_to_0_in_all_its_stages(schedule: Schedu
 @given(MULTIPLICATIVE, st.integers(1, MANY))
 @settings(deadline=None)
 def test_multiplicative_falls_by_its_rate_and_not_below_its_least(schedule: Multiplicative, count: int) -> None:
-    alphas = schedule.stages(count)
+    alphas = schedule.stage_alphas(count)
     assert 1 <= len(alphas) <= count
     assert all(later / earlier == pytest.approx(schedule.rate) for earlier, later in pairwise((1.0, *alphas)))
     assert alphas[-1] >= schedule.alpha_min
@@ -147,14 +147,14 @@ def test_multiplicative_falls_by_its_rate_and_not_below_its_least(schedule: Mult
 @example(Piecewise((Segment("multiplicative", 0.1, 0.001),)), 10)
 @settings(deadline=None)
 def test_piecewise_falls_through_the_end_of_each_segment(schedule: Piecewise, count: int) -> None:
-    alphas = schedule.stages(MANY)
+    alphas = schedule.stage_alphas(MANY)
     assert len(alphas) <= MANY
     assert all(0 < later < earlier * (1 - 1e-9) for earlier, later in pairwise((1.0, *alphas)))
     ends = [segment.ends_at for segment in schedule.segments]
     if len(alphas) < MANY:
         assert set(ends) <= set(alphas)
         assert alphas[-1] == ends[-1]
-    assert schedule.stages(count) == alphas[:count]
+    assert schedule.stage_alphas(count) == alphas[:count]
 
 
 @given(
@@ -177,26 +177,26 @@ def test_the_curves_are_the_formulas_as_the_method_writes_them(k: float, d: floa
     exact_u, exact_k, exact_d = Decimal(u), Decimal(k), Decimal(d)
     exponential = ((-exact_k * exact_u).exp() - (-exact_k).exp()) / (1 - (-exact_k).exp())
     time_based = (1 / (1 + exact_d * exact_u) - 1 / (1 + exact_d)) / (1 - 1 / (1 + exact_d))
-    assert Exponential(k).alpha(u) == pytest.approx(float(exponential), rel=1e-12, abs=1e-25)
-    assert TimeBased(d).alpha(u) == pytest.approx(float(time_based), rel=1e-12, abs=1e-25)
+    assert Exponential(k).alpha_at(u) == pytest.approx(float(exponential), rel=1e-12, abs=1e-25)
+    assert TimeBased(d).alpha_at(u) == pytest.approx(float(time_based), rel=1e-12, abs=1e-25)
 
 
 @pytest.mark.parametrize("rate", [0.7, 0.72, 0.75, 0.9])
 def test_piecewise_trains_its_stages_at_its_curve(rate: float) -> None:
     schedule = Piecewise((Segment("multiplicative", rate, 0.001),))
-    alphas = schedule.stages(MANY)
-    assert tuple(schedule.alpha(stage / (len(alphas) + 1)) for stage in range(1, len(alphas) + 1)) == alphas
+    alphas = schedule.stage_alphas(MANY)
+    assert tuple(schedule.alpha_at(stage / (len(alphas) + 1)) for stage in range(1, len(alphas) + 1)) == alphas
 
 
 def test_one_shot_is_0_from_the_start() -> None:
-    assert (OneShot().alpha(0.0), OneShot().alpha(1e-9), OneShot().alpha(1.0)) == (1, 0, 0)
+    assert (OneShot().alpha_at(0.0), OneShot().alpha_at(1e-9), OneShot().alpha_at(1.0)) == (1, 0, 0)
     assert OneShot().stage_alphas(MANY) == ()
 
 
 @pytest.mark.parametrize(("family", "stages"), [("time_based", 109), ("exponential", 8)])
 def test_unscaled_time_based_has_the_fatter_tail(family: str, stages: int) -> None:
     """The whole steps before alpha passes 0.018 at rate 0.5: at t = 109.1 and t = 8.03."""
-    alphas = Piecewise((Segment(family, 0.5, 1e-3),)).stages(200)
+    alphas = Piecewise((Segment(family, 0.5, 1e-3),)).stage_alphas(200)
     assert sum(alpha > 0.018 for alpha in alphas) == stages
 
 
@@ -205,7 +205,7 @@ def test_unscaled_time_based_has_the_fatter_tail(family: str, stages: int) -> No
 def test_unscaled_an_exponential_is_multiplicative(k: float) -> None:
     exponential = Piecewise((Segment("exponential", k, 1e-3),))
     multiplicative = Piecewise((Segment("multiplicative", math.exp(-k), 1e-3),))
-    assert exponential.stages(100) == pytest.approx(multiplicative.stages(100), rel=1e-11)
+    assert exponential.stage_alphas(100) == pytest.approx(multiplicative.stage_alphas(100), rel=1e-11)
 
 
 def test_scaled_an_exponential_is_not_multiplicative() -> None:
