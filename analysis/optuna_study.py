@@ -46,27 +46,27 @@ def study_of(experiment: "Experiment") -> "optuna.Study":
     """
     import optuna
 
-    objectives = _objectives(experiment.settings)
+    objectives = _read_objectives(experiment.settings)
     for name in objectives:
         column(experiment.trials, name)
-    with _quiet():
+    with _quiet_optuna():
         study = optuna.create_study(
             study_name=experiment.name,
             directions=["minimize" if split_direction(name)[1] else "maximize" for name in objectives],
         )
         study.set_metric_names(list(objectives))
-    reported = _reported(experiment.epochs, objectives)
+    reported = _reported_values(experiment.epochs, objectives)
     numbers: list[int] = experiment.trials.index.tolist()
     for number, (_, row) in zip(numbers, experiment.trials.iterrows(), strict=True):
         try:
             record = experiment.trial_record(number)
             if record.kind != "searched":
                 continue
-            trial = trial_of(record, _values(row, objectives), reported.get(number, {}))
+            trial = trial_of(record, _objective_values(row, objectives), reported.get(number, {}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             warnings.warn(f"trial {number} is not in the study: {printable(str(error))}", stacklevel=2)
             continue
-        trial.user_attrs = {"number": record.number} | _attributes(row)
+        trial.user_attrs = {"number": record.number} | _user_attributes(row)
         _set_times(trial, row)
         study.add_trial(trial)
     return study
@@ -106,7 +106,7 @@ def trial_of(
     )
 
 
-def _objectives(settings: Mapping[str, Any]) -> tuple[str, ...]:
+def _read_objectives(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """What the search optimised, as the settings say; DEFAULT_OBJECTIVES where they do not."""
     search = settings.get("search")
     found = search.get("objectives") if isinstance(search, dict) else None
@@ -115,13 +115,13 @@ def _objectives(settings: Mapping[str, Any]) -> tuple[str, ...]:
     return DEFAULT_OBJECTIVES
 
 
-def _values(row: "pd.Series[Any]", objectives: Sequence[str]) -> list[float] | None:
+def _objective_values(row: "pd.Series[Any]", objectives: Sequence[str]) -> list[float] | None:
     """The objectives' values; None where one is not known."""
     values = [float(row[name]) for name in objectives]
     return None if pd.isna(values).any() else values
 
 
-def _reported(epochs: pd.DataFrame, objectives: Sequence[str]) -> dict[int, dict[int, float]]:
+def _reported_values(epochs: pd.DataFrame, objectives: Sequence[str]) -> dict[int, dict[int, float]]:
     """Trial -> epoch -> value of the one objective, if it is one that each epoch tells."""
     if len(objectives) > 1 or objectives[0] not in epochs:
         return {}
@@ -132,7 +132,7 @@ def _reported(epochs: pd.DataFrame, objectives: Sequence[str]) -> dict[int, dict
     return found
 
 
-def _attributes(row: "pd.Series[Any]") -> dict[str, Any]:
+def _user_attributes(row: "pd.Series[Any]") -> dict[str, Any]:
     return {str(name): value for name, value in row.reindex(_ATTRIBUTES).dropna().items()}
 
 
@@ -140,18 +140,18 @@ def _set_times(trial: "optuna.trial.FrozenTrial", row: "pd.Series[Any]") -> None
     started = row["started"] if pd.notna(row["started"]) else row["created"]
     if pd.isna(started):
         return
-    trial.datetime_start = _local(started)
+    trial.datetime_start = _local_time(started)
     if trial.state.is_finished():
-        trial.datetime_complete = _local(row["finished"]) if pd.notna(row["finished"]) else trial.datetime_start
+        trial.datetime_complete = _local_time(row["finished"]) if pd.notna(row["finished"]) else trial.datetime_start
 
 
-def _local(time: pd.Timestamp) -> datetime:
+def _local_time(time: pd.Timestamp) -> datetime:
     """UTC as local time without a zone, which is how Optuna keeps times."""
     return time.to_pydatetime().astimezone().replace(tzinfo=None)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet_optuna() -> Iterator[None]:
     """Without Optuna's word on the new study, and without its warning that metric names are experimental."""
     import optuna
 
