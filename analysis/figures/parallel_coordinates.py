@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from analysis.columns import iterate_rows
 from analysis.experiment import Experiment
 from analysis.figures.style import INK, MUTED, blank_figure, hover_text, literal_text, sentence_figure, trial_colour
-from analysis.labels import TrialLabel, label_trial, select_kinds
+from analysis.labels import TrialLabel, label_row, select_kinds
 from analysis.text import format_count, format_percent
 
 # What every trial has besides the parameters with a dot in their names.
@@ -55,7 +56,7 @@ def parallel_coordinates_info(experiment: Experiment) -> ParallelCoordinatesInfo
     axes.append(_number_axis("validation accuracy", accuracies, 2, True))
     order = trials.sort_values(["macs", "pruned_val_accuracy"], ascending=[True, False])["pruned_val_accuracy"]
     front = order[order > order.cummax().shift(fill_value=-math.inf)].index
-    labels = tuple(label_trial(experiment.trials, int(number)) for number in trials.index.tolist())
+    labels = tuple(label_row(number, row) for number, row in iterate_rows(trials))
     coloured = f"{format_count(len(front), 'trial')} on their Pareto front in colour"
     title = f"Parameters of {format_count(len(trials), 'complete trial')} of the search, the {coloured}."
     return ParallelCoordinatesInfo(title, labels, tuple(label.number in front for label in labels), tuple(axes))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.columns import text_column
+from analysis.columns import iterate_rows, text_column
 from analysis.experiment import Experiment
 from analysis.figures.style import (
     OTHER_COLOUR,
@@ -15,7 +15,7 @@ from analysis.figures.style import (
     literal_text,
     sentence_figure,
 )
-from analysis.labels import label_trial
+from analysis.labels import label_row
 from analysis.text import format_count, format_duration
 
 
@@ -53,18 +53,18 @@ def timeline_info(experiment: Experiment) -> TimelineInfo:
     running = trials["state"] == "running"
     ends = finished.where(finished >= started, ran).where(~running, last)
     hosts, devices = text_column(trials, "host"), text_column(trials, "device")
-    places = [_device_of_host(host, device) for host, device in zip(hosts, devices, strict=True)]
     bars = []
-    for number, place in zip(trials.index, places, strict=True):
-        start, end, state = started[number], ends[number], str(trials.loc[number, "state"])
+    for number, row in iterate_rows(trials):
+        start, end, state = started[number], ends[number], str(row["state"])
+        place = _device_of_host(hosts[number], devices[number])
         when = f"{start:%Y-%m-%d %H:%M:%S} UTC, {format_duration((end - start).total_seconds())}"
-        lines = [label_trial(experiment.trials, int(number)).text, f"{state} on {place}", when]
-        bars.append(TrialBar(int(number), place, 0, start, end, state, hover_text(lines)))
+        lines = [label_row(number, row).text, f"{state} on {place}", when]
+        bars.append(TrialBar(number, place, 0, start, end, state, hover_text(lines)))
     bars = _stack_bars(sorted(bars, key=lambda bar: (bar.place, bar.start, bar.number)))
     busy = sum((bar.end - bar.start).total_seconds() for bar in bars)
     span = (max(bar.end for bar in bars) - min(bar.start for bar in bars)).total_seconds()
     machines = len({bar.place.split(" · ")[0] for bar in bars})
-    where = f"{format_count(len(set(places)), 'device')} of {format_count(machines, 'host')}"
+    where = f"{format_count(len({bar.place for bar in bars}), 'device')} of {format_count(machines, 'host')}"
     title = f"{format_count(len(bars), 'trial')} ran on {where} within {format_duration(span)}"
     return TimelineInfo(title + (f", {busy / span:.2g} at a time on average." if span else "."), tuple(bars))
 

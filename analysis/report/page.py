@@ -16,8 +16,9 @@ import tomli_w
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
+from analysis.columns import iterate_rows
 from analysis.experiment import Experiment
-from analysis.labels import label_trial
+from analysis.labels import label_row
 from analysis.report import static_text as texts
 from analysis.report.answer import find_answer
 from analysis.report.figure_html import draw_figures
@@ -134,5 +135,5 @@ def _list_versions(versions: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _list_failed(trials: pd.DataFrame) -> list[tuple[str, str]]:
     """The labels of failed trials and the first lines of their errors."""
-    failed = trials[trials["state"] == "failed"]
-    return [(label_trial(trials, number).text, first_line(failed["error"][number])) for number in failed.index.tolist()]
+    failed = iterate_rows(trials[trials["state"] == "failed"])
+    return [(label_row(number, row).text, first_line(row["error"])) for number, row in failed]
