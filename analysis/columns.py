@@ -68,7 +68,7 @@ def _table_of(*columns: Column) -> dict[str, Column]:
     return {column.name: column for column in columns}
 
 
-# A row an epoch: `number` and the fields of records.epoch.EpochRow.
+# One row per epoch: `number` and the fields of records.epoch.EpochRow.
 EPOCH_COLUMNS = _table_of(
     Column("number", "whole", "the trial"),
     Column("epoch", "whole", "1 for a trial's first; a branch counts on from its parent's", "epoch"),
@@ -122,7 +122,7 @@ MEASUREMENT_COLUMNS = _table_of(
     Column("measured", "time", "when, UTC"),
 )
 
-# A row a trial; epoch columns are those of its last epoch. Besides them come the leaves of its configuration.
+# One row per trial; epoch columns are those of its last epoch. Besides them come the leaves of its configuration.
 TRIAL_COLUMNS = _table_of(
     Column("number", "whole", "the index"),
     Column("kind", "text", "searched (the study asked for it), control, branch or repeat"),

@@ -101,8 +101,8 @@ class Experiment(RankedTrials):
 
     record: experiment.json. dense: dense/dense.json, None before it is trained and where it is damaged. dense_measure:
     how fast, large and accurate the dense network is, by the names of the trials' columns (tables.measurements); {}
-    where nothing was measured. trials: a row a trial, controls and repeats included (columns: tables.trials). problems:
-    what could not be read or does not fit together, a line each that begins with the file's name.
+    where nothing was measured. trials: one row per trial, controls and repeats included (columns: tables.trials).
+    problems: what could not be read or does not fit together, a line each that begins with the file's name.
     """
 
     path: Path
@@ -129,7 +129,7 @@ class Experiment(RankedTrials):
 
     @property
     def epochs(self) -> pd.DataFrame:
-        """A row an epoch, in the order of the trials (columns: tables.epochs), as it was when `trials` was read."""
+        """One row per epoch, in the order of the trials (columns: tables.epochs), as it was when `trials` was read."""
         return self._epochs.get()
 
     @cached_property

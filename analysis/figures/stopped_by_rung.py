@@ -37,7 +37,7 @@ class StoppingRung:
 
 @dataclass(frozen=True)
 class StoppedByRungInfo:
-    """rungs: the epochs after which trials were stopped, the first first."""
+    """rungs: the epochs after which trials were stopped, in order."""
 
     title: str
     rungs: tuple[StoppingRung, ...]
@@ -58,7 +58,7 @@ def stopped_by_rung_info(experiment: Experiment) -> StoppedByRungInfo:
 
 
 def stopped_by_rung(experiment: Experiment) -> go.Figure:
-    """Accuracy at each rung of what was stopped there (crosses) and of those that continued (rings)."""
+    """Accuracy at each rung of the trials stopped there (crosses) and of those that continued (rings)."""
     info = stopped_by_rung_info(experiment)
     if not info.rungs:
         return sentence_figure(info.title)

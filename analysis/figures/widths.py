@@ -1,4 +1,4 @@
-"""How many channels each layer kept, beside the dense network."""
+"""How many channels each layer kept, compared with the dense network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from analysis.text import format_count, format_percent
 
 @dataclass(frozen=True)
 class WidthsInfo:
-    """dense: output channels of each convolution, from the input on; empty where not known. trials: likewise."""
+    """dense: output channels of each convolution, starting at the input; empty where not known. trials: likewise."""
 
     title: str
     dense: tuple[int, ...]
@@ -63,7 +63,7 @@ def widths(experiment: Experiment, numbers: Sequence[int] | None = None) -> go.F
         )
     layers = max(len(kept) for kept in (info.dense, *(kept for _, kept in info.trials)))
     drawn.update_xaxes(
-        title_text="convolutional layer, from the input on", range=[0.3, layers + 0.7], dtick=1, showgrid=False
+        title_text="convolutional layer, starting at the input", range=[0.3, layers + 0.7], dtick=1, showgrid=False
     )
     drawn.update_yaxes(title_text="output channels", rangemode="tozero")
     return drawn

@@ -103,7 +103,7 @@ def compare_with_controls(trials: pd.DataFrame, ranked: pd.DataFrame, data: Data
     with alpha cuts more than the controls and none is better: what cuts more may be worse.
 
     Args:
-        trials: a row a trial, repeats included (tables.trials).
+        trials: one row per trial, repeats included (tables.trials).
         ranked: the ranking of `trials`.
         data: of experiment.json, for how many images there are.
     """
@@ -140,7 +140,7 @@ def to_confirm(trials: pd.DataFrame, top: int | None = None) -> list[int]:
     Branches are left out.
 
     Args:
-        trials: a row a trial, repeats included (tables.trials).
+        trials: one row per trial, repeats included (tables.trials).
         top: at least 1; None for 3, or as many as there are amounts if those are more.
     """
     ranked = rank(trials)

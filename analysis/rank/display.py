@@ -105,7 +105,7 @@ _ALWAYS_SHOWN = ("mac_sparsity", "pruned_val_accuracy", "accuracy_drop")
 def display_ranking(
     ranked: pd.DataFrame, dense: DenseRecord | None, dense_measure: Mapping[str, Any] | None
 ) -> RankingDisplay:
-    """The rows of a ranking after the dense network's; a column of which nothing is known is left out.
+    """The rows of a ranking after the dense network's; columns without any known value are left out.
 
     Args:
         ranked: of analysis.rank.ranking.rank.

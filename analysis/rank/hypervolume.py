@@ -1,4 +1,4 @@
-"""How much of what could be reached an experiment has reached, as one number: the hypervolume of its front."""
+"""How good an experiment's Pareto front is, as one number: its hypervolume."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def hypervolume(
     their mean (rank.seeds); what is unknown in an objective, or not better than the reference, does not count.
 
     Args:
-        trials: a row a trial (columns: tables.trials), controls included.
+        trials: one row per trial (columns: tables.trials), controls included.
         objectives: columns, directions as in analysis.rank.ranking.split_direction.
         reference: the worst value of each objective that counts, in its unit; None is `default_reference`'s. Numbers
             compare only if they were computed with the same reference.

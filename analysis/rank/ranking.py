@@ -91,7 +91,7 @@ def rank(
        in [0, 1], 1 for a row that is best in all. A column in which all are equal adds 0.
 
     Args:
-        trials: a row a trial (columns: tables.trials).
+        trials: one row per trial (columns: tables.trials).
         where: a condition (rank.filter) on `number`, the columns of the trials and those of rank.seeds; a confirmed
             trial's accuracies are means. Only what fits is ranked and can be on the front, so rank, on_front, front,
             crowding and score cannot be named. `seeds >= 2` keeps confirmed trials only: the best of many single runs
@@ -140,7 +140,7 @@ def best(trials: pd.DataFrame, by: str | Sequence[str] | None = None, where: str
 def pareto(
     trials: pd.DataFrame, objectives: Sequence[str] = DEFAULT_OBJECTIVES, where: str | None = None
 ) -> pd.DataFrame:
-    """The complete trials that fit `where` and that none of those dominates in `objectives`, best in the first first.
+    """The complete trials that fit `where` and are not dominated in `objectives`, best in the first objective first.
 
     A trial and its repeats are one row, the columns of rank.seeds before those of `trials`; directions as in
     `split_direction`. Raises ValueError, in one line, as `rank` does, and for an objective that is no number.
@@ -160,7 +160,7 @@ def sort_best_first(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows whose accuracy is known, in the order of `best_first_key`.
 
     Args:
-        frame: a row a trial without repeats, such as a ranking.
+        frame: one row per trial without repeats, such as a ranking.
     """
     known = frame[frame["pruned_val_accuracy"].notna()]
     columns = (known["pruned_val_accuracy"].tolist(), known["macs"].tolist(), known.index.tolist())

@@ -1,4 +1,4 @@
-"""A trial and its repeats with other seeds as one row: what is said of a confirmed trial is a mean over seeds."""
+"""A trial and its repeats with other seeds as one row: the accuracies of a confirmed trial are means over seeds."""
 
 import numpy as np
 import pandas as pd
@@ -7,16 +7,16 @@ _AVERAGED = ("pruned_val_accuracy", "val_accuracy", "accuracy_at_cut", "accuracy
 
 
 def merge_repeats(trials: pd.DataFrame) -> pd.DataFrame:
-    """The complete trials that are no repeats, each with what its repeats say of it.
+    """The complete trials that are not repeats, each with the results of its own repeats.
 
     The columns of columns.SEED_COLUMNS come first: how many repeats there are, and the sample standard deviations
     (divisor n - 1) of accuracies over them, NaN for fewer than two.
 
-    Where there are seeds, the accuracies and accuracy_drop are means over the repeats that have them. The trial itself
-    is left out: it was chosen for being high, so counting it would flatter the mean. All else is the trial's own.
+    Where there are repeats, accuracies and accuracy_drop are means over those that have them. The trial itself is left
+    out: it was chosen for being high, so counting it would bias the mean. Everything else is the trial's own.
 
     Args:
-        trials: a row a trial (tables.trials), numbered by its index; without a column `confirms` nothing is a repeat.
+        trials: one row per trial (tables.trials), numbered by its index; without a column `confirms` none is a repeat.
     """
     complete = trials[trials["state"] == "complete"]
     confirms = complete["confirms"] if "confirms" in complete else pd.Series(np.nan, complete.index)

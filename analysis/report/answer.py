@@ -42,7 +42,7 @@ def find_answer(
     """The answer that the complete trials give.
 
     Args:
-        trials: a row a trial, repeats included (analysis.tables.trials).
+        trials: one row per trial, repeats included (analysis.tables.trials).
         ranked: their ranking.
         data, dense, dense_measure: as in analysis.experiment; data is that of experiment.json.
     """

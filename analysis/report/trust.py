@@ -17,7 +17,7 @@ def trust_sentences(
     """What ± is, what it leaves out, and that the best was picked.
 
     Args:
-        trials: a row a trial. ranked: of analysis.rank.ranking.rank.
+        trials: one row per trial. ranked: of analysis.rank.ranking.rank.
         compared: what the answer rests on.
         data: of experiment.json.
     """

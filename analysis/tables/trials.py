@@ -1,4 +1,4 @@
-"""The trials as a table, a row a trial: what each is, how it stands and what came out.
+"""The trials as a table, one row per trial: what each is, how it stands and what came out.
 
 Accuracies and sparsities are fractions in [0, 1]; what is not known is NaN (NaT for times). columns.TRIAL_COLUMNS says
 what each column is. After them comes every leaf of the configuration by name, such as alpha.rate, lr.peak and
@@ -80,7 +80,7 @@ def build_trials_table(
     dense: DenseRecord | None,
     problems: Problems,
 ) -> pa.Table:
-    """The columns of SCHEMA and those of the configurations, a row a trial; what is not known is null.
+    """The columns of SCHEMA and those of the configurations, one row per trial; what is not known is null.
 
     Args:
         records, measurements: of all trials, by their numbers, in the order of these.

@@ -19,7 +19,7 @@ from analysis.text import format_count, join_words, printable
 from records.dense import DenseRecord
 from records.measurement import BATCH_SIZES
 
-_NAMED = 5  # so many trials are named below the table, the others counted
+_NAMED = 5  # how many trials are named below the table; the others are counted
 
 
 def ranking_table(
@@ -28,8 +28,8 @@ def ranking_table(
     """The ranking `frame` (of analysis.rank.ranking.rank), the dense network above it, as wide as the terminal.
 
     Where there is no room for all columns, the least important are left out, so that no name and no number is cut
-    short. Below the table is said what its columns mean, which device the figures are of, and what is sparser but not
-    faster. All columns are in `to_csv` and `to_json`.
+    short. The caption says what the columns mean, which device the figures are of, and what is sparser but not faster.
+    All columns are in `to_csv` and `to_json`.
 
     Args:
         dense: Experiment.dense.
@@ -158,7 +158,7 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 
 def to_json(frame: pd.DataFrame) -> str:
-    """The frame as a JSON list of an object a row, in full precision; null where a value is unknown."""
+    """The frame as a JSON list of one object per row, in full precision; null where a value is unknown."""
     plain = _plain_frame(frame)
     columns = [[_json_value(value) for value in plain[name].tolist()] for name in plain.columns]
     rows = [dict(zip(plain.columns, values, strict=True)) for values in zip(*columns, strict=True)]
