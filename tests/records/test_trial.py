@@ -231,7 +231,7 @@ def test_a_write_waits_for_the_one_that_has_the_lock(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
 from records.trial import TrialFolder
-print(TrialFolder(Path({str(folder.path)!r})).begin("there:2", "cpu").attempt)
+print(TrialFolder(Path({str(folder.path)!r})).begin_attempt("there:2", "cpu").attempt)
 """
     with folder.hold_fence(attempt):
         other = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)

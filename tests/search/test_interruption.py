@@ -12,7 +12,7 @@ from search.interruption import Interruption, allow_interruption, keep_signals, 
 
 HEAD = """
 import os, signal, subprocess, sys, time
-from search.interruption import Interruption, interruptible
+from search.interruption import Interruption, allow_interruption
 
 def hit():
     os.kill(os.getpid(), signal.SIGTERM)
@@ -28,7 +28,7 @@ def test_an_interruption_that_python_drops_comes_again() -> None:
     ran = ended("""
 os.register_at_fork(after_in_parent=hit)
 try:
-    with interruptible():
+    with allow_interruption():
         if os.fork() == 0:
             os._exit(0)
         print("was dropped", flush=True)
@@ -48,7 +48,7 @@ class Slow:
     def __exit__(self, *error): time.sleep(1.5); print("exit", flush=True)
 
 try:
-    with interruptible(), Slow():
+    with allow_interruption(), Slow():
         try:
             hit()
         finally:
@@ -62,7 +62,7 @@ except Interruption as error:
 
 def test_a_second_signal_ends_the_process_on_the_spot() -> None:
     ran = ended("""
-with interruptible():
+with allow_interruption():
     try:
         hit()
     finally:

@@ -44,10 +44,10 @@ class FakeTrial:
         self._attempt = folder.begin_attempt("here:1", "cpu").attempt
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         return len(self._folder.read_rows()) >= 3
 
-    def step(self) -> EpochRow:
+    def run_epoch(self) -> EpochRow:
         event = self.events.pop(0) if self.events else 0.5
         if isinstance(event, Exception):
             if isinstance(event, TrialError):
@@ -55,7 +55,7 @@ class FakeTrial:
             raise event
         row = make_row(len(self._folder.read_rows()) + 1, pruned_val_accuracy=event)
         self._folder.append_row(row)
-        if self.finished:
+        if self.is_finished:
             self._folder.record_end("complete")
         return row
 
@@ -117,14 +117,14 @@ def test_what_always_crashes_fails_as_often_as_on_a_cluster(run: Callable[..., A
     folder, _ = run(*[RuntimeError("a crash")] * 3)
     assert FakeTrial.starts == [0, 0, 0, 1, 2]
     assert states(folder) == ["failed", "complete", "complete"]
-    assert folder.trial(0).read().error == "RuntimeError: a crash"
+    assert folder.trial_folder(0).read_record().error == "RuntimeError: a crash"
 
 
 def test_what_would_fail_again_is_not_tried_again(run: Callable[..., Any]) -> None:
     folder, _ = run(TrialError("epoch 1: the training loss is nan"))
     assert FakeTrial.starts == [0, 1, 2]
     assert states(folder) == ["failed", "complete", "complete"]
-    assert folder.trial(0).read().error == "epoch 1: the training loss is nan"
+    assert folder.trial_folder(0).read_record().error == "epoch 1: the training loss is nan"
 
 
 def test_the_storages_trouble_is_not_the_trials(run: Callable[..., Any], tmp_path: Path) -> None:

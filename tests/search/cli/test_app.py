@@ -120,7 +120,7 @@ def process_state() -> dict[str, Any]:
     handled = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
     return {
         "signals": {number: signal.getsignal(number) for number in handled},
-        "signal.signal": signal.signal,  # which keeping_signals replaces
+        "signal.signal": signal.signal,  # which keep_signals replaces
         "timer": signal.getitimer(signal.ITIMER_REAL)[0] > 0,  # pytest's, by which it ends a test that hangs
         "environment": dict(os.environ),
         "path": list(sys.path),

@@ -39,7 +39,7 @@ def process(folder: Path, code: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 HOLDS = "with machine_lock.{0}():\n    print('there', flush=True)\n    time.sleep({1})"
-LOOPS = "print('there', flush=True)\nwhile True:\n    with machine_lock.training():\n        time.sleep(0.05)"
+LOOPS = "print('there', flush=True)\nwhile True:\n    with machine_lock.training_allowed():\n        time.sleep(0.05)"
 
 
 def seconds(enter: Callable[[], object]) -> float:
@@ -61,19 +61,19 @@ def measure() -> list[str]:
 
 
 def test_epochs_run_side_by_side(folder: Path) -> None:
-    with process(folder, HOLDS.format("training", 60)):
+    with process(folder, HOLDS.format("training_allowed", 60)):
         assert seconds(train) < 30
 
 
 def test_a_measurement_waits_for_the_epoch_that_runs(folder: Path) -> None:
-    with process(folder, HOLDS.format("training", 1)):
+    with process(folder, HOLDS.format("training_allowed", 1)):
         assert measure() == ["waited"]
     assert measure() == []
 
 
 @pytest.mark.parametrize("other", [train, measure])
 def test_nothing_else_begins_while_something_is_measured(folder: Path, other: Callable[[], object]) -> None:
-    with process(folder, HOLDS.format("measuring", 1)):
+    with process(folder, HOLDS.format("measuring_alone", 1)):
         began = time.monotonic()
         other()
         assert time.monotonic() - began > 0.5
@@ -85,7 +85,7 @@ def test_epochs_that_always_overlap_do_not_keep_a_measurement_out(folder: Path) 
         assert seconds(measure) < 20
 
 
-@pytest.mark.parametrize("holder", ["training", "measuring"])
+@pytest.mark.parametrize("holder", ["training_allowed", "measuring_alone"])
 def test_a_killed_process_holds_nothing(folder: Path, holder: str) -> None:
     with process(folder, HOLDS.format(holder, 60)) as held:
         held.send_signal(signal.SIGKILL)
@@ -154,7 +154,7 @@ def test_the_tests_do_not_wait_for_a_measurement_elsewhere(
 ) -> None:
     monkeypatch.setenv(machine_lock.FOLDER_VARIABLE, str(session_locks))
     assert session_locks not in (folder, machine_lock.DEFAULT_FOLDER)
-    with process(folder, HOLDS.format("measuring", 60)):
+    with process(folder, HOLDS.format("measuring_alone", 60)):
         train()
         measure()
     assert sorted(path.name for path in session_locks.iterdir()) == [
