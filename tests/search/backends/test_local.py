@@ -144,7 +144,7 @@ def test_a_record_that_is_damaged_while_it_runs_is_left_alone(
     run: Callable[..., Any], tmp_path: Path, warned: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = ExperimentFolder(tmp_path / "search")
-    step = FakeTrial.step
+    step = FakeTrial.run_epoch
 
     def damage(trial: FakeTrial) -> EpochRow:
         if trial._folder.number > 0:
@@ -152,7 +152,7 @@ def test_a_record_that_is_damaged_while_it_runs_is_left_alone(
         folder.trial_folder(0).record_path.write_text("{")
         raise RuntimeError("a crash")
 
-    monkeypatch.setattr(FakeTrial, "step", damage)
+    monkeypatch.setattr(FakeTrial, "run_epoch", damage)
     run()
     assert folder.trial_folder(0).record_path.read_text() == "{"
     assert FakeTrial.starts == [0, 1, 2]
