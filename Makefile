@@ -1,8 +1,8 @@
-# make demo        the quick search on scikit-learn's digits, and its ranking
+# make demo        a quick search on scikit-learn's digits, and its ranking
 # make test        the tests that take seconds
-# make test-slow   those of whole searches: kills, lost nodes, damage, full disks
+# make test-slow   the tests of whole searches: kills, lost nodes, damage, full disks
 # make lint        ruff and mypy
-# make docs        docs/settings.md, from the strings under the settings' fields
+# make docs        write docs/settings.md from the strings under the settings' fields
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -1,9 +1,9 @@
 """How long reading an experiment takes: `python benchmarks/loading.py [--trials 1000 --epochs 10]`.
 
-By default 1,000 trials of 10 epochs, beside Ray's ExperimentAnalysis of the same rows, and 10,000 of 100. The targets
-are medians for two CPU cores: from the records, which is what a search that is running costs each time, and from the
-tables, which a finished one has. Experiments are made in a temporary folder (1.5 GB), what they hold is drawn at
-random, and all files are in the file cache when the clock starts. Nothing else should run.
+By default 1,000 trials of 10 epochs, compared with Ray's ExperimentAnalysis of the same rows, and 10,000 of 100. The
+targets are medians on two CPU cores: from the records, which is what a running search costs each time, and from the
+tables, which a finished one has. Experiments are created in a temporary folder (1.5 GB) with random contents, and all
+files are in the file cache when the clock starts. Nothing else should be running.
 """
 
 import argparse
@@ -36,17 +36,17 @@ from trainable.config import TrialConfig, as_json
 
 REPEATS = 15
 FROM_RECORDS, FROM_TABLES = "from the records", "from the tables"
-# Trials and epochs -> the most seconds that each way may take.
+# Trials and epochs -> maximum seconds for each way of reading.
 TARGETS = {
     (1_000, 10): {FROM_RECORDS: 0.1, FROM_TABLES: 0.03},
     (10_000, 100): {FROM_RECORDS: 2.5, FROM_TABLES: 0.2},
 }
-# Ray takes too long for more.
+# With more rows than this, Ray takes too long.
 MOST_FOR_RAY = 20_000
 
 
 def ask_study(count: int, epochs: int) -> list[dict[str, Any]]:
-    """What a study asks for: configurations of all families and policies, with the parameters they came from."""
+    """What a study suggests: configurations of all families and policies, with the parameters they came from."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     candidates = []
@@ -59,7 +59,7 @@ def ask_study(count: int, epochs: int) -> list[dict[str, Any]]:
 
 
 def draw_rows(epochs: int, draw: random.Random) -> list[EpochRow]:
-    """Rows as a trial writes them, of numbers as long as those."""
+    """Rows as a trial writes them, with numbers of the same length."""
     cut = max(1, epochs // 3)
     return [
         EpochRow(
@@ -73,7 +73,7 @@ def draw_rows(epochs: int, draw: random.Random) -> list[EpochRow]:
 
 
 def make_experiment(folder: ExperimentFolder, trials: int, epochs: int) -> None:
-    """A finished experiment: a third of its trials was stopped half way, the others have a pruned network."""
+    """A finished experiment: a third of its trials were stopped halfway, the others have a pruned network."""
     draw = random.Random(0)
     folder.dense_path.mkdir(parents=True)
     data = DataRecord(
@@ -128,13 +128,13 @@ def make_experiment(folder: ExperimentFolder, trials: int, epochs: int) -> None:
         if not stopped:
             trial.model_path.mkdir()
             (trial.model_path / "model.safetensors").write_bytes(b"weights")
-    before = time.time() - 60  # of what has just been written no tables are made
+    before = time.time() - 60  # tables are not made of files that have only just been written
     for path in folder.path.rglob("*"):
         os.utime(path, (before, before))
 
 
 def make_ray_experiment(folder: ExperimentFolder, path: Path) -> None:
-    """The same trials and rows as Tune writes them: the experiment's state, and a result.json each."""
+    """The same trials and rows as Tune writes them: the experiment's state, and one result.json per trial."""
     from ray.train._internal.storage import StorageContext
     from ray.tune import PlacementGroupFactory
     from ray.tune.experiment import Trial
@@ -158,7 +158,7 @@ def make_ray_experiment(folder: ExperimentFolder, path: Path) -> None:
 
 
 def median_seconds(read: Callable[[], object], repeats: int) -> float:
-    """The median; the first time does not count."""
+    """The median time; the first call does not count."""
     read()
     taken = []
     for _ in range(repeats):
@@ -169,7 +169,7 @@ def median_seconds(read: Callable[[], object], repeats: int) -> float:
 
 
 def time_loading(storage: Path, trials: int, epochs: int) -> dict[str, float]:
-    """The seconds that each way to read the experiment takes."""
+    """The seconds that each way of reading the experiment takes."""
     folder = ExperimentFolder(storage / f"{trials}x{epochs}")
     make_experiment(folder, trials, epochs)
     repeats = REPEATS if trials * epochs <= MOST_FOR_RAY else 5
@@ -200,9 +200,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     arguments = parser.parse_args()
     sizes = [(arguments.trials, arguments.epochs)] if arguments.trials else list(TARGETS)
-    os.fsync = lambda descriptor: None  # type: ignore[assignment]  # what is made here may be lost
+    os.fsync = lambda descriptor: None  # type: ignore[assignment]  # nothing made here needs to last
     for trials, epochs in sizes:
-        table = Table("analysis.load", "ms", "target", "us a trial", title=f"{trials:,} trials of {epochs} epochs")
+        table = Table("analysis.load", "ms", "target", "us per trial", title=f"{trials:,} trials of {epochs} epochs")
         with tempfile.TemporaryDirectory() as storage:
             seconds = time_loading(Path(storage), trials, epochs)
         targets = TARGETS.get((trials, epochs), {})

@@ -1,12 +1,12 @@
-"""How far what is measured can be trusted: `python benchmarks/measurement.py [--width 0.25]`.
+"""How far measurements can be trusted: `python benchmarks/measurement.py [--width 0.25]`.
 
-Prints four tables, each as soon as it is known. Each ratio is dense time / pruned time, the median of the pairs, as in
+Prints four tables, each as soon as it is ready. Each ratio is dense time / pruned time, the median of the pairs, as in
 measure.json.
 
 1. The same network timed several times on a quiet machine.
 2. Memory of the same two networks, each in several processes.
 3. Widths rounded up to a multiple of 1, 8 and 16, at the same amount of MACs cut.
-4. As 1, while trials train beside it, as if measuring did not wait for them.
+4. Like 1, but with trials training at the same time, as if measuring did not wait for them.
 """
 
 import argparse
@@ -15,15 +15,15 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from search.followups.measure import job
+from records.measurement import Measurement, NetworkMeasurement, Quartiles
 from trainable.config import PruningConfig
+from trainable.measurement.protocol import run_job
 from trainable.network.vgg16 import IMAGE_SIZE, VGG16, count_macs, dense_widths
 from trainable.network.weights import save_network
 from trainable.pruning.masks import choose_masks, widths_of
@@ -31,7 +31,7 @@ from trainable.pruning.masks import choose_masks, widths_of
 REPEATS = 4
 CLASSES = 10
 TEST_IMAGES = 1000
-# What trains beside the measurement: one thread each, as trials do, without the lock that keeps them apart.
+# Trains during the measurement, with one thread as trials do, but without the lock that keeps the two apart.
 TRAINS = """
 import torch
 from trainable.network.vgg16 import VGG16, dense_widths
@@ -44,49 +44,49 @@ while True:
 
 
 def saved(folder: Path, widths: tuple[int, ...]) -> Path:
-    """A network of random weights: how long it takes depends on its widths alone."""
+    """A network with random weights: how long it takes depends only on its widths."""
     torch.manual_seed(0)
     save_network(VGG16(widths, CLASSES), folder, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     return folder
 
 
 def pruned_widths(width: float, round_to: int) -> tuple[int, ...]:
-    """The widths that a cut of three quarters of the MACs leaves, channels ranked as in a random network."""
+    """The widths left after cutting three quarters of the MACs, with channels ranked at random."""
     torch.manual_seed(0)
     scores = [torch.rand(each) for each in dense_widths(width)]
     return widths_of(choose_masks(scores, PruningConfig(amount=0.75, round_to=round_to), classes=CLASSES))
 
 
-def ratios(dense: Path, pruned: Path) -> dict[int, Any]:
+def ratios(dense: Path, pruned: Path) -> dict[int, Quartiles]:
     """The quartiles of the speed-up, by batch size."""
-    return {each["batch_size"]: each["speedup"] for each in job("latency", dense, pruned)["latency"]}
+    return {each.batch_size: each.speedup for each in run_job("latency", dense, pruned, result=Measurement).latency}
 
 
-def spread(runs: list[dict[int, Any]]) -> list[str]:
-    """How far the medians of the runs lie apart, by batch size."""
-    medians = [[run[size]["median"] for run in runs] for size in runs[0]]
+def spread(runs: list[dict[int, Quartiles]]) -> list[str]:
+    """How far apart the medians of the runs are, by batch size."""
+    medians = [[run[size].median for run in runs] for size in runs[0]]
     return [f"{max(each) / min(each) - 1:.1%}" for each in medians]
 
 
-def of_ratios(title: str, runs: list[dict[int, Any]]) -> Table:
+def of_ratios(title: str, runs: list[dict[int, Quartiles]]) -> Table:
     table = Table("", *(f"batch {size}" for size in runs[0]), title=title)
     for number, run in enumerate(runs, start=1):
-        cells = (f"{each['median']:.2f}  ({each['q1']:.2f} to {each['q3']:.2f})" for each in run.values())
+        cells = (f"{each.median:.2f}  ({each.q1:.2f} to {each.q3:.2f})" for each in run.values())
         table.add_row(f"run {number}", *cells, end_section=number == len(runs))
     table.add_row("largest over smallest", *spread(runs))
     return table
 
 
 def of_memory(networks: dict[str, Path], test: Path) -> Table:
-    """Of the test set: what measure.json has as peak_bytes and mean_bytes, over the process's own, with the weights."""
+    """Memory on the test set: peak_bytes and mean_bytes as in measure.json, above idle, weights included."""
     table = Table("MB", "weights", "peak", "mean", "peak, batch 1", title=f"memory, {TEST_IMAGES} test images")
     for name, network in networks.items():
-        runs = [job("memory", network, test=test) for _ in range(REPEATS)]
-        weights = runs[0]["memory"]["weights_bytes"] / 1e6
+        runs = [run_job("memory", network, test=test, result=NetworkMeasurement) for _ in range(REPEATS)]
+        weights = runs[0].memory.weights_bytes / 1e6
         columns = [
-            [run["test"]["peak_bytes"] for run in runs],
-            [run["test"]["mean_bytes"] for run in runs],
-            [run["memory"]["batches"][0]["peak_bytes"] for run in runs],
+            [run.test.peak_bytes for run in runs],
+            [run.test.mean_bytes for run in runs],
+            [run.memory.batches[0].peak_bytes for run in runs],
         ]
         for number, values in enumerate(zip(*columns, strict=True), start=1):
             cells = (f"{value / 1e6:.2f}" for value in values)
@@ -98,7 +98,7 @@ def of_memory(networks: dict[str, Path], test: Path) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--width", type=float, default=0.25, help="of the dense network")
+    parser.add_argument("--width", type=float, default=0.25, help="width of the dense network")
     width = parser.parse_args().width
     console = Console(width=110)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as trainers:
@@ -110,12 +110,10 @@ def main() -> None:
         title = f"dense / pruned, width {width:g}"
         console.print(of_ratios(f"{title}, quiet", [ratios(dense, pruned) for _ in range(REPEATS)]))
         console.print(of_memory({"dense": dense, "pruned": pruned}, test))
-        table = Table("round_to", "MACs cut", "batch 1", "batch 32", "batch 256", title="rounding of the widths")
+        table = Table("round_to", "MACs cut", "batch 1", "batch 32", "batch 256", title="widths rounded up")
         for each, path in by_rounding.items():
             cut = 1 - count_macs(pruned_widths(width, each), CLASSES) / count_macs(dense_widths(width), CLASSES)
-            table.add_row(
-                str(each), f"{cut:.1%}", *(f"{found['median']:.2f}" for found in ratios(dense, path).values())
-            )
+            table.add_row(str(each), f"{cut:.1%}", *(f"{found.median:.2f}" for found in ratios(dense, path).values()))
         console.print(table)
         for _ in range(2):
             process = trainers.enter_context(
@@ -124,7 +122,7 @@ def main() -> None:
             trainers.callback(process.kill)
             assert process.stdout is not None
             process.stdout.readline()
-        console.print(of_ratios(f"{title}, beside two trials", [ratios(dense, pruned) for _ in range(REPEATS)]))
+        console.print(of_ratios(f"{title}, while two trials train", [ratios(dense, pruned) for _ in range(REPEATS)]))
 
 
 if __name__ == "__main__":

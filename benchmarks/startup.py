@@ -3,9 +3,9 @@
     python benchmarks/startup.py [--trials 125 500 1000 5000] [--epochs 60]
 
 For each number of recorded trials: the driver's CPU seconds for reading the records, the early stopping, the study and
-the observers (the journal that optuna-dashboard shows), then the milliseconds for a hand-out and a tell, by themselves
-(with a random sampler) and with TPE, which grows with what it has to model. Trials are drawn from the shipped space,
-a third of them stopped early, objectives accuracy and MACs. Nothing is trained.
+the observers (the journal that optuna-dashboard shows), then the milliseconds for a hand-out and a tell, on their own
+(with a random sampler) and with TPE, whose time grows with what it has to model. Trials are drawn from the shipped
+space, a third of them are stopped early, and the objectives are accuracy and MACs. Nothing is trained.
 """
 
 import argparse
@@ -150,8 +150,8 @@ def main() -> None:
     logging.getLogger("alphaprune").setLevel(logging.ERROR)
     settings = resolve_settings({"trial": {"epochs": options.epochs}, "search": {"trials": 10**6}})
     space = load_space(settings.space.function, settings.space.options)
-    print("CPU s to start                                          CPU ms a hand-out and tell")
-    print("trials    read  early stopping  study  journal  in all  without TPE  with TPE")
+    print("CPU s to start                                          CPU ms per hand-out and tell")
+    print("trials    read  early stopping  study  journal   total  without TPE  with TPE")
     for count in options.trials:
         with tempfile.TemporaryDirectory() as storage:
             folder = ExperimentFolder(Path(storage) / "experiment")

@@ -1,1 +1,1 @@
-"""Many trials on a cluster: the study, early stopping, launch and command line."""
+"""Many trials: sampling, early stopping, backends, observers and the command line."""

@@ -1,4 +1,4 @@
-"""An experiment from its settings to its ranking: checked whole before anything starts, then run."""
+"""An experiment from its settings to its measurements: everything is checked before anything starts."""
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -55,13 +55,13 @@ def run(
         settings: resolved.
         folder: from find_free_folder.
         backend: this process or a cluster.
-        preset: what the user named, for the record.
+        preset: the name that the user gave, for the record.
         observers: are told what happens.
 
     Raises:
-        ValueError: if anything is wrong with settings, data or cluster; nothing has then been started or written.
+        ValueError: if anything is wrong with settings, data or cluster; nothing has been started or written then.
         HopelessError: if all trials fail.
-        Interruption: if it has to stop before its end; `resume` continues.
+        Interruption: if it has to stop early; `resume` continues it.
     """
     if Path(settings.data.source).is_dir():  # it may be resumed from another folder
         settings = replace(settings, data=replace(settings.data, source=str(Path(settings.data.source).resolve())))
@@ -90,16 +90,16 @@ def resume(
     new: Sequence[NewTrial] = (),
     observers: Sequence[SearchObserver] = (),
 ) -> None:
-    """Continues an experiment from its records: interrupted, finished (then extended by `trials`) or not yet started.
+    """Continues an experiment from its records: interrupted, finished (`trials` extends it) or not yet started.
 
     Args:
         folder: of the experiment.
-        backend: this process or a cluster, whatever it was before.
-        trials: the new number of trials besides the controls, None for what it was.
-        resources: those of settings.ResourceSettings that are others from now on, by name.
-        data: where the data is now, None for where it was.
-        retry_failed: failed trials are tried again, from their newest checkpoints.
-        new: trials that somebody adds, recorded once all else has been found in order.
+        backend: this process or a cluster; need not be what it was before.
+        trials: new total number of trials, besides the controls; None to keep it.
+        resources: fields of ResourceSettings that change from now on, by name.
+        data: new location of the data; None if it has not moved.
+        retry_failed: whether failed trials are run again, from their newest checkpoints.
+        new: trials to add; they are recorded once everything else has been checked.
         observers: are told what happens.
 
     Raises: as run.
@@ -137,12 +137,12 @@ def measure(folder: ExperimentFolder, backend: Backend, selection: TrialSelectio
 
     Args:
         folder: of the experiment.
-        backend: without an address this machine is measured on, else the best node of the cluster.
+        backend: without an address, this machine measures, otherwise the best node of the cluster.
         selection: which trials.
-        data: where the data is now, None for where it was.
+        data: new location of the data; None if it has not moved.
 
     Raises:
-        ValueError: if the data cannot be read or is other data, or no trial is complete.
+        ValueError: if the data cannot be read or has changed, or no trial is complete.
         TrialError: if none could be measured.
     """
     record = folder.read_record()
@@ -174,12 +174,12 @@ def _run_search(
     *,
     retried: Collection[int] = (),
 ) -> None:
-    """The one path of a first start, a resume and an extension: what is left is done, by the records."""
+    """The one path of a first start, a resume and an extension: does what is left to do, according to the records."""
     remove_leftovers(folder, snapshot, settings.search.keep_at_alpha)
     stopping, to_stop = restore_early_stopping(settings, snapshot, retried)
     for trial in to_stop:
         stop_trial(trial.folder, settings.search.keep_at_alpha)
-        log.info("trial %d is stopped early, as it was to be when the search was interrupted", trial.number)
+        log.info("trial %d is stopped early, as was due when the search was interrupted", trial.number)
     snapshot = snapshot.updated(replace(trial, record=trial.folder.read_record()) for trial in to_stop)
     observer = Observers([OptunaJournal(folder, settings.search.objectives), *observers])
     source = TrialSource(folder, settings, space, snapshot, observer)
@@ -191,14 +191,14 @@ def _run_search(
             if dense is None:
                 backend.train_dense(settings.dense, data, folder.dense_path, observer.dense_epoch_done)
             else:
-                log.info("the dense network has been trained before: %s", dense)
+                log.info("the dense network has already been trained: %s", dense)
                 if dense != folder.dense_path:
                     copy_dense(dense, folder.dense_path)
             backend.run_trials(SearchRun(source, stopping, folder, settings, data, resources, observer))
     finally:
         observer.search_ended()
     if source.exhausted:
-        log.warning("the space has no configuration left that has not been tried; the search ends here")
+        log.warning("the space has no untried configuration left; the search ends here")
     if source.common_error is not None:
         raise HopelessError(
             f"all trials failed, so the search ends here: {source.common_error} "
@@ -216,10 +216,10 @@ def _announce_plan(
     *,
     more: int = 0,
 ) -> None:
-    """Logs what is about to be done; raises ValueError if the storage has no room for it or a node does not see it.
+    """Logs what is about to be done; raises ValueError if the storage is too small or a node does not see it.
 
     Args:
-        more: trials that will be added to those of the snapshot and the settings, or tried again.
+        more: number of trials to be added or run again, on top of those in the settings and the snapshot.
     """
     kinds = [trial.record.kind for trial in snapshot.trials]
     controls = len(settings.controls.amounts) * len(settings.controls.kinds)
@@ -233,21 +233,21 @@ def _announce_plan(
         dense_epochs=settings.dense.epochs if _find_dense(settings, folder, data) is None else 0,
         trials_left=planned + more - ended,
     )
-    for line in str(plan).splitlines() if plan.trials else ["no trial is left to run"]:
+    for line in str(plan).splitlines() if plan.trials else ["no trials are left to run"]:
         log.info("%s", line)
     check_disk(plan, folder.path.parent, there_bytes=_used_bytes(folder))
     backend.check_storage(folder.path.parent)
 
 
 def _used_bytes(folder: ExperimentFolder) -> int:
-    """What the dense network and the checkpoints of an experiment already take of what a plan says it needs."""
+    """How much of the space that a plan needs the experiment's dense network and checkpoints already take."""
     kept = (*folder.path.glob("trials/*/checkpoint-*.pt"), *folder.dense_path.glob("*"))
     return sum(path.stat().st_size for path in kept)
 
 
 @contextmanager
 def _defects_are_no_refusals() -> Iterator[None]:
-    """A ValueError from here on is not the fault of what was asked for."""
+    """Turns a ValueError, which would be refused as an invalid request, into the RuntimeError of a defect."""
     try:
         yield
     except ValueError as error:
@@ -258,7 +258,7 @@ def _find_dense(settings: Settings, folder: ExperimentFolder, data: Data) -> Pat
     """Where the dense network is, in this experiment or another; None if it has to be trained.
 
     Raises:
-        ValueError: if the experiment has one that is damaged: what its trials began with cannot be replaced unasked.
+        ValueError: if the experiment's own is damaged: what its trials started from must not be replaced unasked.
     """
     if (folder.dense_path / DENSE_NAME).exists():
         load_dense(folder.dense_path)

@@ -1,4 +1,4 @@
-"""What ends a search before its end: a signal, a spent time budget, a full disk. All is recorded, to go on later."""
+"""What ends a search early: a signal, an expired time budget, a full disk. It can be resumed from its records."""
 
 import os
 import re
@@ -14,9 +14,9 @@ from trainable.errors import is_full_disk
 
 
 class Interruption(KeyboardInterrupt):
-    """Stops the search at once; no `except Exception` on the way keeps it.
+    """Stops the search at once; no `except Exception` on the way catches it.
 
-    It is a KeyboardInterrupt, since ray passes no other exception of a signal handler on through its C++ calls.
+    It is a KeyboardInterrupt, the only exception from a signal handler that ray passes on through its C++ calls.
 
     Attributes:
         code: the exit code.
@@ -29,16 +29,16 @@ class Interruption(KeyboardInterrupt):
 
 _caught: list[Interruption] = []
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
-# Python drops what is raised in some places, such as the hooks of a fork, and a signal may come just there.
+# Python drops exceptions that are raised in some places, such as fork hooks, and a signal may arrive just there.
 INSIST_SECONDS = 1.0
 
 
 @contextmanager
 def allow_interruption(time_budget: float | None = None) -> Iterator[None]:
-    """Meanwhile SIGINT, SIGTERM and the end of `time_budget` (seconds) raise Interruption in the main thread.
+    """Inside this context, SIGINT, SIGTERM and expiry of `time_budget` (seconds) raise Interruption in the main thread.
 
-    A second signal ends the process on the spot: everything that counts is on the disk. Afterwards handlers and timer
-    are as they were; a timer that somebody else has set runs on meanwhile, or waits where there is a budget.
+    A second signal ends the process immediately: everything that counts is on disk. Handlers and timer are restored at
+    the end; a timer that is already set keeps running, or, if there is a budget, goes off no earlier than the end.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
     timer, began = signal.getitimer(signal.ITIMER_REAL), time.monotonic()
@@ -50,7 +50,7 @@ def allow_interruption(time_budget: float | None = None) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        # On its way ray makes a bare KeyboardInterrupt of it, and typer an exit; the handler has noted what it was.
+        # On its way, ray turns it into a bare KeyboardInterrupt and typer into an exit; the handler kept the original.
         if _caught and not isinstance(error, Interruption):
             raise _caught[-1] from None
         raise
@@ -63,7 +63,7 @@ def allow_interruption(time_budget: float | None = None) -> Iterator[None]:
         if is_timer_taken:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
-            if handler is not None:  # None is one that was not set by Python, which cannot set it again
+            if handler is not None:  # None: not set by Python, which cannot restore it
                 signal.signal(number, handler)
         if is_timer_taken and timer[0]:
             due = timer[0] - (time.monotonic() - began)
@@ -72,7 +72,7 @@ def allow_interruption(time_budget: float | None = None) -> Iterator[None]:
 
 @contextmanager
 def keep_signals() -> Iterator[None]:
-    """Meanwhile nobody else takes the signals: ray does when it starts, and what its handler raises can get lost."""
+    """Keeps others from taking over the signals: ray does as it starts, and what its handler raises can get lost."""
     take = signal.signal
 
     def leave(number: int, handler: Any) -> Any:
@@ -89,7 +89,7 @@ def _raise_interruption(number: int, frame: FrameType | None) -> NoReturn:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _exit_now)
     if number == signal.SIGALRM:
-        _caught.append(Interruption("the time budget is spent", 0))
+        _caught.append(Interruption("the time budget has run out", 0))
     else:
         _caught.append(Interruption(f"interrupted by {signal.Signals(number).name}", 128 + number))
     signal.signal(signal.SIGALRM, _raise_again)
@@ -98,7 +98,7 @@ def _raise_interruption(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _raise_again(number: int, frame: FrameType | None) -> None:
-    """Raises the interruption again where it got lost: where no exception is on its way through anything."""
+    """Raises the interruption again if it got lost, which is when no exception is being handled."""
     if sys.exc_info()[1] is None:
         raise _caught[-1]
 
@@ -122,12 +122,12 @@ def interrupt_on_full_disk() -> Iterator[None]:
 
 
 def describe_full_disk(error: str) -> str:
-    """What people are told of a full disk."""
-    return f"no space is left on the storage; make room, then go on ({error})"
+    """The message about a full disk."""
+    return f"no space is left on the storage; make room, then resume ({error})"
 
 
 def parse_duration(duration: str) -> float:
-    """The seconds in `90`, `90s`, `30m`, `12h` or `2d`; raises ValueError for anything else or nothing."""
+    """The seconds in `90`, `90s`, `30m`, `12h` or `2d`; raises ValueError for anything else, 0 included."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", duration.strip())
     if match is None or float(match[1]) == 0:
         raise ValueError(f"--time-budget must be a duration like 90s, 30m, 12h or 2d, but got {duration!r}")

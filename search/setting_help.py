@@ -1,4 +1,4 @@
-"""Every setting there is, with its type, its default and its sentence of help: read from the dataclasses themselves.
+"""Every setting with its type, its default and its help, read from the dataclasses themselves.
 
 `python -m search.setting_help` prints docs/settings.md.
 """
@@ -16,11 +16,11 @@ from search.settings import Settings, as_settings_json
 
 Json = dict[str, Any]
 
-CHOICE_HELP = "Which of the following applies; each has settings of its own."
+CHOICE_HELP = "Which of the following applies; each has its own settings."
 INTRODUCTION = """\
 # Settings
 
-Every setting, its default and what else it may be. A preset is a TOML file that gives some of them, each in the table
+Every setting, its default and its possible values. A preset is a TOML file that sets some of them, each in the table
 of its section: `trial.pruning.amount` is `amount` under `[trial.pruning]`. On the command line `--set
 trial.pruning.amount=0.9` overrides it. `alphaprune settings PRESET` prints this list with a preset's values. A default
 of none cannot be written in TOML: leave the setting out.
@@ -36,8 +36,8 @@ class Setting:
     """One setting.
 
     name: dotted, as `--set` takes it; `[]` stands for each table of a list, whose settings have no defaults.
-    type: what it may be, for people. help: one sentence.
-    default, value: as JSON; the value is that of the settings that were asked about.
+    type: its possible values, in words. help: one sentence.
+    default, value: as JSON; the value is from the settings that are listed.
     only_with: the family or policy that it belongs to, as (name, value) of another setting.
     """
 
@@ -57,10 +57,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Section:
-    """Settings that stand together: those of a table, or those of one family or policy.
+    """Settings that belong together: those of a table, or those of one family or policy.
 
     title: the table's dotted name, or the setting that selects the family, with its value.
-    selected: whether it is the family or policy that the settings have; None where there is no choice.
+    selected: whether the settings use this family or policy; None if there is no choice.
     """
 
     title: str
@@ -70,7 +70,7 @@ class Section:
 
 
 def list_sections(settings: Settings | None = None) -> list[Section]:
-    """All settings in their order, with the values of `settings`; None for the defaults."""
+    """All settings in order, with the values of `settings`; None for the defaults."""
     default = as_settings_json(Settings())
     value = default if settings is None else as_settings_json(settings)
     # The JSON schema has all that is needed (types, bounds, defaults and descriptions) in one form.
@@ -128,7 +128,7 @@ class _Walk:
     def _settings(
         self, name: str, field: Json, default: Any, value: Any, only_with: tuple[str, str] | None = None
     ) -> Iterator[Setting]:
-        """The setting, and where it is a list of tables also what a table of it has."""
+        """The setting and, if it is a list of tables, the settings of such a table."""
         yield Setting(name, _type(field), _help(field), default, value, only_with=only_with)
         for key, each in self._resolved(field.get("items", {})).get("properties", {}).items():
             yield Setting(f"{name}[].{key}", _type(each), _help(each), required=True, only_with=only_with)
@@ -143,7 +143,7 @@ def _help(schema: Json) -> str:
 
 
 def _type(schema: Json) -> str:
-    """What a value may be, in words."""
+    """The possible values, in words."""
     *others, last = _alternatives(schema)
     return f"{', '.join(others)} or {last}" if others else last
 
@@ -176,7 +176,7 @@ def _bounds(schema: Json) -> Iterator[str]:
 
 
 def _toml(value: Any) -> str:
-    """A JSON value as TOML writes it; none where TOML has nothing."""
+    """A JSON value written as TOML; `none` for null, which TOML lacks."""
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key} = {_toml(each)}' for key, each in value.items())}}}"
     if isinstance(value, list):
@@ -204,7 +204,7 @@ def to_json(sections: Sequence[Section]) -> str:
 
 
 def to_text(sections: Sequence[Section], width: int) -> str:
-    """The settings for a terminal of `width` columns; those that differ from their defaults are marked by a star."""
+    """The settings for a terminal of `width` columns; those that differ from their defaults are marked with a star."""
     differ = any(setting.differs for section in sections for setting in section.settings)
     paragraphs = ["Settings marked with * differ from their defaults."] if differ else []
     return "\n\n".join([*paragraphs, *(_section_text(section, width) for section in sections)]) + "\n"

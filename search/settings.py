@@ -48,16 +48,16 @@ class EarlyStoppingSettings:
 
     enabled: bool = True
     """Whether trials that do badly are stopped early; controls never are."""
-    # Gentle by default: before a third of the epochs accuracy foretells little.
+    # Gentle by default: in the first third of the epochs, accuracy predicts little.
     first: Annotated[float, Field(gt=0, lt=1)] = 0.34
     """Where the first rung is, as a fraction of a trial's epochs; nothing is stopped before it."""
     reduction: Annotated[float, Field(gt=1)] = 1.5
-    """At each rung the best 1 / `reduction` of the trials continue; the next comes at `reduction` times the epochs."""
+    """At each rung the best 1 / `reduction` of the trials continue; the next rung is at `reduction` times the epoch."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class SearchSettings:
-    """The trials that a study asks for."""
+    """The trials that a study suggests."""
 
     trials: Annotated[int, Field(ge=0)] = 50
     """Number of trials, besides the controls."""
@@ -108,13 +108,13 @@ class Settings:
     space: SpaceSettings = field(default_factory=SpaceSettings)
     """What the search may vary."""
     controls: ControlSettings = field(default_factory=ControlSettings)
-    """What alpha has to beat, with as many epochs: each of `kinds` at each of `amounts`."""
+    """What alpha has to beat with the same number of epochs: each of `kinds` at each of `amounts`."""
     search: SearchSettings = field(default_factory=SearchSettings)
     """How many trials there are, and what they are chosen for."""
     resources: ResourceSettings = field(default_factory=ResourceSettings)
-    """What a trial gets of the machine or the cluster."""
+    """Each trial's share of the machine or the cluster."""
     results: ResultSettings = field(default_factory=ResultSettings)
-    """What follows when all trials have ended."""
+    """What happens once all trials have ended."""
 
 
 _SETTINGS = TypeAdapter(Settings)
@@ -127,7 +127,7 @@ def list_presets() -> list[str]:
 
 
 def preset_summaries() -> dict[str, str]:
-    """What each shipped preset is for, by its name: the first line of its file, which is a comment."""
+    """What each shipped preset is for, by name: the comment on the first line of its file."""
     texts = {name: files("search.presets").joinpath(f"{name}.toml").read_text() for name in list_presets()}
     return {name: text.splitlines()[0].removeprefix("#").strip() for name, text in texts.items()}
 
@@ -159,8 +159,8 @@ def resolve_settings(values: dict[str, Any], overrides: Sequence[str] = ()) -> S
     """The settings of `values` (from read_preset), with `overrides` ("section.key=value" each) applied in order.
 
     Raises:
-        ValueError: with one line about the first key that is unknown (and the nearest known one) or value that breaks a
-            rule.
+        ValueError: in one line, about the first key that is unknown (and the nearest known one) or the first value that
+            breaks a rule.
     """
     resolved = _validate_settings(values)
     for override in overrides:
@@ -171,13 +171,13 @@ def resolve_settings(values: dict[str, Any], overrides: Sequence[str] = ()) -> S
 
 
 def as_settings_json(settings: Settings) -> dict[str, Any]:
-    """The settings as the JSON object that experiment.json stores; `resolve` turns it into settings again."""
+    """The settings as the JSON object that experiment.json stores; resolve_settings turns it back into settings."""
     dumped: dict[str, Any] = _SETTINGS.dump_python(settings, mode="json")
     return dumped
 
 
 def find_nearest(word: str, known: Sequence[str]) -> str | None:
-    """The one of `known` that `word` was most likely meant to be, in all or in its last part; None if none is close."""
+    """The entry of `known` closest to `word`, as a whole or in its last part; None if none is close."""
     leaf, by_leaf = word.rpartition(".")[2], {path.rpartition(".")[2]: path for path in reversed(known)}
     if leaf in by_leaf and word not in known:
         return by_leaf[leaf]
@@ -199,7 +199,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
     except tomllib.TOMLDecodeError:
         value = text  # a bare word: a shell should not require a second pair of quotes
     if key in ("family", "policy") and tree.get(key) != value:
-        tree.clear()  # another family has other parameters and starts from its own defaults
+        tree.clear()  # a different family has different parameters and starts from its own defaults
     tree[key] = value
 
 

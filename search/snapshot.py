@@ -1,4 +1,4 @@
-"""What an experiment's records say at one moment: read once, under the driver's lock, for all that a start needs."""
+"""An experiment's records at one moment: read once, under the driver's lock, for everything that a start needs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from trainable.config import TrialConfig, trial_config
 
 @dataclass(frozen=True)
 class TrialSnapshot:
-    """A trial whose record is sound: its files, its record, the configuration in it, and its rows."""
+    """A trial whose record is valid: its files, its record, the configuration in it, and its rows."""
 
     folder: TrialFolder
     record: TrialRecord
@@ -25,9 +25,9 @@ class TrialSnapshot:
 
     @classmethod
     def read(cls, folder: TrialFolder) -> Self:
-        """Reads the trial; raises ValueError, in one line that names the file, if its record is not sound.
+        """Reads the trial; raises ValueError, in one line that names the file, if its record is damaged.
 
-        Besides the record's own fields, its configuration and what the study asked for are checked.
+        Besides the record's own fields, checks its configuration and what the study suggested.
         """
         record = folder.read_record()
         try:
@@ -46,7 +46,7 @@ class TrialSnapshot:
 
     @property
     def own_epochs(self) -> int:
-        """Epochs that the trial runs itself; a branch has taken over the others."""
+        """Epochs that the trial runs itself; a branch inherits the others."""
         return self.config.epochs - len(self.config.begun)
 
     @property
@@ -63,8 +63,8 @@ class TrialSnapshot:
 class Snapshot:
     """The trials of an experiment.
 
-    trials: those whose records are sound, in the order of their numbers. numbers: of all that there are.
-    problems: what is wrong with the others, a line each.
+    trials: those whose records are valid, ordered by number. numbers: of all trials.
+    problems: what is wrong with the others, one line each.
     """
 
     trials: tuple[TrialSnapshot, ...]
@@ -73,7 +73,7 @@ class Snapshot:
 
     @classmethod
     def read(cls, folder: ExperimentFolder) -> Self:
-        """Reads all trials of an experiment; the caller holds its lock, or what was read may change at once."""
+        """Reads all trials of an experiment; the caller holds its lock, or the records could change right away."""
         trials, numbers, problems = [], set(), []
         for trial in folder.trial_folders():
             numbers.add(trial.number)
@@ -84,7 +84,7 @@ class Snapshot:
         return cls(tuple(trials), frozenset(numbers), tuple(problems))
 
     def updated(self, changed: Iterable[TrialSnapshot]) -> Self:
-        """The snapshot with these trials as they are now, whether they were there before or are new."""
+        """A snapshot in which these trials replace their earlier state or are added."""
         by_number = {trial.number: trial for trial in (*self.trials, *changed)}
         trials = tuple(by_number[number] for number in sorted(by_number))
         return replace(self, trials=trials, numbers=self.numbers.union(by_number))

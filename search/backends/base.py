@@ -1,4 +1,4 @@
-"""Where an experiment runs: what the search needs of it, whatever it is."""
+"""Where an experiment runs: the interface that the search needs from any backend."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -26,7 +26,7 @@ class Node(NamedTuple):
 
 @dataclass(frozen=True)
 class TrialResources:
-    """What each trial gets, and how many run at once: as many as the nodes hold, but never more than `most`."""
+    """What each trial gets, and how many run at once: as many as fit on the nodes, at most `most`."""
 
     cpus: int
     gpus: float
@@ -36,7 +36,7 @@ class TrialResources:
 
 @dataclass(frozen=True)
 class SearchRun:
-    """Everything that running the trials of a search takes."""
+    """Everything needed to run the trials of a search."""
 
     source: TrialSource
     stopping: SuccessiveHalving
@@ -47,7 +47,7 @@ class SearchRun:
     observer: SearchObserver
 
 
-# Measures a network: trainable.measurement.protocol.measure_network, here or elsewhere.
+# Measures a network: trainable.measurement.protocol.measure_network, on this machine or another.
 MeasureNetwork = Callable[..., Measurement]
 
 
@@ -56,27 +56,27 @@ class Backend(Protocol):
 
     @property
     def address(self) -> str | None:
-        """Of a cluster that outlives the search, for the command that resumes it; None if there is none."""
+        """Of a cluster that outlives the search, for the command that resumes it; None for any other backend."""
 
     def connect(self) -> AbstractContextManager[None]:
-        """A context in which nodes, check_storage, train_dense and run_trials work; raises ValueError if it cannot."""
+        """Context for the methods below except open_measurement; raises ValueError if the connection fails."""
 
     def list_nodes(self) -> list[Node]:
-        """The machines that there are now."""
+        """The machines available now."""
 
     def trial_resources(self, wanted: ResourceSettings) -> TrialResources:
         """What each trial gets; raises ValueError if no node can run even one."""
 
     def check_storage(self, storage: Path) -> None:
-        """Raises ValueError if not all nodes see `storage` as this process does."""
+        """Raises ValueError unless all nodes see `storage` as this process does."""
 
     def train_dense(
         self, config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
     ) -> None:
-        """Trains the dense network into `folder`: trainable.dense.train_dense."""
+        """Trains the dense network into `folder`, as trainable.dense.train_dense does."""
 
     def run_trials(self, run: SearchRun) -> None:
-        """Runs what `run.source` hands out until there is no more, and tells it how each trial ended."""
+        """Runs the trials that `run.source` hands out until none are left, and tells it when each has ended."""
 
     def open_measurement(self) -> AbstractContextManager[MeasureNetwork]:
-        """A context in which networks can be measured; it connects by itself."""
+        """Context in which networks can be measured; it makes its own connection."""

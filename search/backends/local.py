@@ -1,4 +1,4 @@
-"""This process: no cluster, one trial after another, for debugging and tests."""
+"""The backend without a cluster: one trial after another in this process, for debugging and tests."""
 
 import logging
 from collections.abc import Callable
@@ -24,7 +24,7 @@ log = logging.getLogger("alphaprune")
 
 
 class LocalBackend:
-    """Runs everything in this process, on all CPUs that are its own."""
+    """Runs everything in this process, on all CPUs available to it."""
 
     address = None
 
@@ -38,7 +38,7 @@ class LocalBackend:
         return TrialResources(wanted.cpus_per_trial, 0, 1)
 
     def check_storage(self, storage: Path) -> None:
-        pass  # there is one node, and it is this one
+        pass  # this machine is the only node
 
     def train_dense(
         self, config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
@@ -57,13 +57,13 @@ class LocalBackend:
 
 
 def measure_here(*arguments: Any, **keywords: Any) -> Measurement:
-    """measure_network on this machine, which says if it has to wait."""
-    on_wait = partial(log.info, "waiting for what trains on this machine to pause")
+    """measure_network on this machine; logs that it is waiting if it has to."""
+    on_wait = partial(log.info, "waiting for the training on this machine to pause")
     return measure_network(*arguments, on_wait=on_wait, **keywords)
 
 
 def run_trial(record: TrialRecord, run: SearchRun, dense: DenseNetwork) -> None:
-    """Runs one trial to its end, which its record says; what crashes is tried again, as often as on a cluster."""
+    """Runs one trial until it has ended; after a crash it is retried, as often as on a cluster."""
     files, keep = run.folder.trial_folder(record.number), run.settings.search.keep_at_alpha
     attempts = run.settings.search.max_failures + 1
     for attempt in range(1, attempts + 1):
@@ -77,12 +77,12 @@ def run_trial(record: TrialRecord, run: SearchRun, dense: DenseNetwork) -> None:
                     break
             return
         except OSError:
-            raise  # the storage's trouble and not the trial's
+            raise  # a problem with the storage, not with the trial
         except Exception as error:
             try:
                 if files.read_record().state == "failed":
-                    return  # and it would fail again
+                    return  # it would only fail again
                 if attempt == attempts:
                     files.record_end("failed", f"{type(error).__name__}: {error}")
             except ValueError:
-                return  # its record is damaged, so nobody can continue it
+                return  # its record is damaged, so it cannot be continued

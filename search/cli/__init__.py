@@ -1,4 +1,4 @@
-"""The command line. Data goes to stdout, messages to stderr; a request that cannot be met is one line, exit 2."""
+"""The command line. Data goes to stdout, messages to stderr; an invalid request gets one line and exit code 2."""
 
 import sys
 
@@ -10,7 +10,7 @@ from search.interruption import Interruption, allow_interruption
 def main() -> None:
     """The entry point."""
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that knows ASCII only gets question marks, and no traceback.
+        # An ASCII-only terminal gets question marks instead of a traceback.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         with allow_interruption():

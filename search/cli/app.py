@@ -1,4 +1,4 @@
-"""What the commands share: options, how they refuse and how they end, and how a ranking is shown."""
+"""What the commands share: options, refusals, graceful ends, and the display of a ranking."""
 
 import logging
 import shlex
@@ -84,7 +84,7 @@ def _show_log(context: typer.Context) -> None:
 
 @contextmanager
 def refuse_invalid_requests() -> Iterator[None]:
-    """Turns the ValueError of a request that cannot be met into one line and exit code 2."""
+    """Turns the ValueError of an invalid request into one line and exit code 2."""
     try:
         yield
     except ValueError as error:
@@ -95,7 +95,7 @@ def refuse_invalid_requests() -> Iterator[None]:
 
 @contextmanager
 def refuse_unwritable(to: Path) -> Iterator[None]:
-    """Turns an OSError in writing to `to` into the ValueError of a request that cannot be met."""
+    """Turns an OSError from writing to `to` into the ValueError of an invalid request."""
     try:
         yield
     except OSError as error:
@@ -107,12 +107,12 @@ def refuse_unwritable(to: Path) -> Iterator[None]:
 def end_gracefully(
     folder: ExperimentFolder, time_budget: float | None = None, *, address: str | None = None, data: str | None = None
 ) -> Iterator[None]:
-    """Stops what runs inside when it is told to or the time budget is spent, and says how to resume it.
+    """Stops what runs inside on a signal or when the time budget runs out, and says how to resume it.
 
     Args:
         folder: of the experiment.
         time_budget: in seconds; None for no limit.
-        address: of the cluster that it runs on, unless it starts its own.
+        address: of the cluster, unless one is started for the search.
         data: new location of the data, if it has moved.
     """
     try:
@@ -124,7 +124,7 @@ def end_gracefully(
     except Interruption as error:
         log.error("%s", error)
         if not folder.record_path.exists():
-            log.info("nothing had been started")
+            log.info("nothing has been started")
             raise typer.Exit(error.code) from error
         if error.code == 0:
             print_ranking(folder, empty_is_failure=False)
@@ -152,7 +152,7 @@ def _quiet_optuna() -> Iterator[None]:
 
 
 def load_experiment(storage: Path, name: str) -> analysis.Experiment:
-    """The experiment `name`; its problems go to stderr."""
+    """The experiment `name`; logs its problems as warnings."""
     with refuse_invalid_requests():
         experiment = analysis.load(ExperimentFolder.find(storage, name).path)
     for problem in experiment.problems:
@@ -161,7 +161,7 @@ def load_experiment(storage: Path, name: str) -> analysis.Experiment:
 
 
 def print_ranking(folder: ExperimentFolder, *, empty_is_failure: bool = True) -> analysis.Experiment:
-    """Prints the ranking to stdout, and to stderr where the experiment is; returns the experiment."""
+    """Prints the ranking to stdout and logs the experiment's folder; returns the experiment."""
     experiment = load_experiment(folder.path.parent, folder.path.name)
     ranked = experiment.rank()
     output_console().print(ranking_table(ranked, experiment.dense, experiment.dense_measure))
@@ -173,6 +173,6 @@ def print_ranking(folder: ExperimentFolder, *, empty_is_failure: bool = True) ->
 
 
 def output_console() -> Console:
-    """Where data is printed."""
-    # A pipe has no width of its own, and 80 columns would fold the table.
+    """The console for data: stdout."""
+    # A pipe has no width of its own, and 80 columns would wrap the table.
     return Console(width=None if sys.stdout.isatty() else 120, highlight=False)

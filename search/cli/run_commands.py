@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from search.backends.base import Backend
     from search.observers.observer import SearchObserver
 
-# Paragraphs, which are wrapped to the terminal's width.
+# As paragraphs, which are wrapped to the terminal's width.
 PRESETS = "\n\n".join(["Shipped presets:", *(f"{name} - {summary}" for name, summary in preset_summaries().items())])
 
 
@@ -159,7 +159,7 @@ def branch(
 ) -> None:
     """Start a new trial from another trial's checkpoint.
 
-    It has other settings from there on. The experiment then continues as with `resume`.
+    Its settings differ from there on. The experiment then continues as with `resume`.
     """
     from search.followups.branch import plan_branch
     from search.setup.creation import add_trials
@@ -186,16 +186,16 @@ def confirm(
             min=1,
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Number of other seeds to repeat each with.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Number of additional seeds for each.")] = 3,
     data: MovedData = None,
     address: Address = None,
     local: Local = False,
     time_budget: TimeBudget = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """Repeat the best trials and the controls over seeds.
+    """Repeat the best trials and the controls with other seeds.
 
-    The ranking then goes by the means. The experiment continues as with `resume`.
+    The ranking then uses the means. The experiment continues as with `resume`.
     """
     from search.followups.confirm import plan_repeats
     from search.setup.creation import NewTrial
@@ -209,14 +209,14 @@ def confirm(
 
 @dataclass(frozen=True)
 class SearchPlace:
-    """Where a search runs and what watches it, as the options say."""
+    """Where a search runs and what observes it, according to the options."""
 
     local: bool = False
     address: str | None = None
     tensorboard: bool = False
 
     def create_backend(self) -> "Backend":
-        # Imported here, as below: torch takes seconds, which `rank` and `status` should not.
+        # Imported here, as below: importing torch takes seconds, and `rank` and `status` should not.
         from search.backends.local import LocalBackend
         from search.backends.ray.backend import RayBackend
 
@@ -268,5 +268,5 @@ def _show_results(folder: ExperimentFolder) -> None:
 
         try:
             log.info("report: %s", write_report(experiment))
-        except OSError as error:  # everything else is done
+        except OSError as error:  # everything else has succeeded
             log.error("the report could not be written: %s", error.strerror or error)

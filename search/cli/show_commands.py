@@ -53,10 +53,10 @@ def settings(
     preset: Annotated[str | None, typer.Argument(metavar="PRESET", help="Show this preset's values.")] = None,
     form: Annotated[StatusFormat, typer.Option("--format", help="Output format.")] = StatusFormat.table,
 ) -> None:
-    """List every setting: its value, what it may be, what it means.
+    """List every setting with its value, type and meaning.
 
-    With a preset (a shipped one's name, or a TOML file) its values are shown, and those that differ from the defaults
-    are marked. Any of them can be overridden: `alphaprune run PRESET --set trial.pruning.amount=0.9`.
+    With a preset (the name of a shipped one, or a TOML file), its values are shown, and those that differ from the
+    defaults are marked. Any setting can be overridden: `alphaprune run PRESET --set trial.pruning.amount=0.9`.
     """
     from search.setting_help import list_sections, to_json, to_text
 
@@ -92,7 +92,7 @@ def rank(
     weight: Annotated[
         list[str], typer.Option(metavar="COLUMN=W", help="Rank by a weighted sum of scaled columns; repeatable.")
     ] = [],  # noqa: B006
-    where: Annotated[str | None, typer.Option(help="Only trials that meet this, e.g. 'mac_sparsity >= 0.75'.")] = None,
+    where: Annotated[str | None, typer.Option(help="Only trials that match, e.g. 'mac_sparsity >= 0.75'.")] = None,
     top: Annotated[int | None, typer.Option(help="Show only the top N.", min=1)] = None,
     form: Annotated[RankFormat, typer.Option("--format", help="Output format.")] = RankFormat.table,
     storage: Storage = DEFAULT_STORAGE,
@@ -129,7 +129,7 @@ def measure(
 ) -> None:
     """Measure speed, memory, size and test accuracy.
 
-    Measures the Pareto front and the controls unless told otherwise, again if they have been measured before.
+    Measures the Pareto front and the controls by default, even if they have been measured before.
     """
     with refuse_invalid_requests():
         if top is not None and everything:
@@ -154,7 +154,7 @@ def report(
 ) -> None:
     """Write the results as one HTML file.
 
-    It holds the answer, the ranking, the figures and how everything was measured, and needs no network.
+    It has the answer, the ranking, the figures and how everything was measured, and works offline.
     """
     experiment = load_experiment(storage, name)
     with refuse_invalid_requests():

@@ -1,4 +1,4 @@
-"""Repeats of the best trials and of the controls with other seeds: what a single seed says may be luck."""
+"""Repeats of the best trials and of the controls with other seeds: the result of a single seed may be luck."""
 
 from dataclasses import replace
 
@@ -13,17 +13,17 @@ from trainable.config import as_json
 
 
 def plan_repeats(folder: ExperimentFolder, *, top: int | None, seeds: int) -> list[TrialRecord]:
-    """Repeats of `top` trials and of all controls, each with `seeds` other seeds than its own; nothing is written.
+    """Repeats of `top` trials and of all controls, each with `seeds` other seeds; nothing is written.
 
-    Which trials: the best of those that cut as much as the controls do, amount by amount in turn
-    (analysis.rank.comparison.to_confirm); None for 3, or as many as there are amounts if those are more.
+    The trials are the best of those that cut as much as the controls do, taken from each amount in turn
+    (analysis.rank.comparison.to_confirm). None for `top` means 3, or one per amount if there are more amounts.
 
-    What has been repeated before gets only the repeats it lacks. A repeat differs in its seed alone: the order of the
-    data, the augmentation, and what is drawn at random; the dense network is the same. Branches are left out, since
-    they begin with a checkpoint of one seed.
+    Trials that have been repeated before get only the missing repeats. A repeat differs only in its seed: the order of
+    the data, the augmentation, and what is drawn at random; the dense network is the same. Branches are left out, since
+    they start from a checkpoint of one seed.
 
     Returns:
-        Their records, numbered as the experiment's next trials; a search runs those that are written to its folder.
+        Their records, numbered as the experiment's next trials; a search runs them once they are in its folder.
 
     Raises:
         ValueError: if `top` or `seeds` is less than 1, or no trial is complete.

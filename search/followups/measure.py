@@ -1,4 +1,4 @@
-"""Which trials are measured, and their measurements one after another."""
+"""Chooses the trials to measure, and measures them one after another."""
 
 import logging
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from trainable.errors import TrialError, is_full_disk
 
 log = logging.getLogger("alphaprune")
 
-# Above this fraction of the CPUs' time, what other programs do makes latencies doubtful.
+# If other programs take more than this fraction of the CPU time, latencies are doubtful.
 BUSY = 0.1
 
 
 @dataclass(frozen=True)
 class TrialSelection:
-    """Which complete trials are measured: those on the front, the controls and what the report compares with them; or
-    the `top` ranked and the controls; or `everything`. Repeats with other seeds only run the test set. `again`: also
-    what has been measured before."""
+    """Which complete trials are measured: the Pareto front, the controls and the trials that the report compares with
+    them; or the `top` ranked trials and the controls; or `everything`. Repeats are included, but only run the test set.
+    `again`: also those that have been measured before."""
 
     top: int | None = None
     everything: bool = False
@@ -32,7 +32,7 @@ class TrialSelection:
 
 
 def select_trials(folder: ExperimentFolder, selection: TrialSelection) -> list[int]:
-    """The numbers of the trials to measure, in their order."""
+    """The numbers of the trials to measure, in ascending order."""
     experiment = analysis.load(folder.path)
     trials = experiment.trials
     complete = trials[trials["state"] == "complete"]
@@ -55,7 +55,7 @@ def measure_trials(
 ) -> int:
     """Measures the trials `numbers` one after another and writes each one's measure.json.
 
-    What cannot be measured (a damaged network, a node that was lost) is logged, and the others are measured.
+    A trial that cannot be measured (a damaged network, a lost node) is logged, and the others are measured.
 
     Args:
         folder: of the experiment.
@@ -95,8 +95,8 @@ def measure_trials(
             )
         if found.busy is not None and found.busy > BUSY:
             log.warning(
-                "other programs took %.0f%% of the CPUs' time before trial %d was measured, so its latencies may be "
-                "far off; `alphaprune measure` measures again",
+                "other programs took %.0f%% of the CPU time just before trial %d was measured, so its latencies may be "
+                "far off; `alphaprune measure` measures it again",
                 100 * found.busy,
                 number,
             )
@@ -111,5 +111,5 @@ def summarize_measurement(found: Measurement) -> str:
     speedups = [(each.batch_size, each.speedup.median) for each in found.latency if each.speedup.median is not None]
     if speedups:
         times = ", ".join(f"{speedup:.2f}x at batch {size}" for size, speedup in speedups)
-        parts.append(f"speed {times} of dense")
+        parts.append(f"speed-up {times}")
     return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""What watches a search: told of everything that happens in it, and without a say in it."""
+"""What observes a search: it is told about everything that happens, and has no influence on it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from search.snapshot import Snapshot, TrialSnapshot
 
 @dataclass(frozen=True)
 class SearchStart:
-    """What a search begins with.
+    """What a search starts with.
 
-    study: of the recorded trials. snapshot: of the records. planned: trials in all, with controls, branches and
-    repeats. dense_epochs: that the dense network still has to be trained.
+    study: of the recorded trials. snapshot: of the records. planned: total number of trials, including controls,
+    branches and repeats. dense_epochs: left to train the dense network.
     """
 
     study: optuna.Study
@@ -27,7 +27,7 @@ class SearchStart:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """How the study's trial `number` ended; values: of the objectives, None unless it is complete."""
+    """How the study's trial `number` ended; values: of the objectives; None unless it is complete."""
 
     number: int
     state: TrialState
@@ -35,16 +35,16 @@ class StudyResult:
 
 
 class SearchObserver:
-    """Base of the observers; each overrides what it wants to know. All are called in the driver's main thread."""
+    """Base class of the observers, which override what they need. All calls are in the driver's main thread."""
 
     def search_started(self, start: SearchStart) -> None:
-        """Everything has been checked and nothing runs yet."""
+        """Everything has been checked, and nothing is running yet."""
 
     def dense_epoch_done(self, row: DenseEpochRow) -> None:
         """An epoch of the dense network is done."""
 
     def trial_asked(self, trial: FrozenTrial) -> None:
-        """The study asked for `trial`; its record is written."""
+        """The study suggested `trial`, and its record has been written."""
 
     def epoch_done(self, number: int, row: EpochRow) -> None:
         """An epoch of trial `number` is done."""
@@ -54,15 +54,15 @@ class SearchObserver:
 
         Args:
             number: of the trial.
-            trial: as it is recorded; None if its record has been damaged.
-            result: what the study was told; None for trials that it did not ask for.
+            trial: as it is recorded; None if its record is damaged.
+            result: what the study was told; None for trials that it did not suggest.
         """
 
     def room_changed(self, trials: int, waiting: int) -> None:
-        """The cluster has room for `trials` now, and `waiting` interrupted ones wait for more; may repeat itself."""
+        """The cluster has room for `trials` now, and `waiting` others are interrupted; may repeat what is known."""
 
     def search_ended(self) -> None:
-        """Nothing runs any more, whether the search is done, was interrupted or failed. Always the last call."""
+        """Nothing is running any more: the search is done, was interrupted or failed. Always the last call."""
 
 
 class Observers(SearchObserver):

@@ -27,9 +27,9 @@ class OptunaJournal(SearchObserver):
         self._numbers: dict[int, int] = {}
 
     def search_started(self, start: SearchStart) -> None:
-        """Writes the journal from the start: an earlier driver's may be torn, or lack what was done since."""
+        """Rewrites the journal from scratch: an earlier driver's may be torn or incomplete."""
         path = self._folder.path / "study.journal"
-        for old in self._folder.path.glob("study.journal*"):  # and the lock of one that was killed
+        for old in self._folder.path.glob("study.journal*"):  # and the lock of a driver that was killed
             old.unlink()
         storage = JournalStorage(JournalFileBackend(str(path)))
         self._study = optuna.create_study(
@@ -38,7 +38,7 @@ class OptunaJournal(SearchObserver):
         self._study.set_metric_names(list(self._objectives))
         trials = start.study.get_trials(deepcopy=False)
         self._study.add_trials(trials)
-        # What the study asks for twice is not shown, so its numbers and those here come apart.
+        # Repeated suggestions are not shown, so the numbers here drift from those in the study.
         self._numbers = {trial.number: trial.number for trial in trials}
 
     def trial_asked(self, trial: FrozenTrial) -> None:

@@ -1,4 +1,4 @@
-"""What a person sees of a running search: one live display on a terminal, plain lines elsewhere."""
+"""What the user sees of a running search: a live display on a terminal, plain lines elsewhere."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ log = logging.getLogger("alphaprune")
 
 
 class ProgressDisplay(SearchObserver):
-    """Counts epochs and trials as they are done; what stays on the screen is logged."""
+    """Counts epochs and trials as they finish; whatever should stay on the screen is logged."""
 
     def __init__(self, settings: Settings, console: Console) -> None:
         """
@@ -39,7 +39,7 @@ class ProgressDisplay(SearchObserver):
         self._bar: Progress | None = None
 
     def search_started(self, start: SearchStart) -> None:
-        """Starts from what the records already have."""
+        """Starts counting from what is already recorded."""
         self._planned, self._dense_epochs = start.planned, start.dense_epochs
         self._epochs = self._epochs_left = start.planned * self._epochs_each
         for trial in start.snapshot.trials:
@@ -70,7 +70,7 @@ class ProgressDisplay(SearchObserver):
             )
         elif row.epoch == self._dense_epochs or row.epoch % max(1, self._dense_epochs // 5) == 0:
             log.info("dense network: %s", state)
-        self._began = time.monotonic()  # the estimate is of the trials' epochs
+        self._began = time.monotonic()  # the estimate is for the trials' epochs only
 
     def epoch_done(self, number: int, row: EpochRow) -> None:
         self._epochs_left -= 1
@@ -86,7 +86,7 @@ class ProgressDisplay(SearchObserver):
         self._update_bar()
 
     def room_changed(self, trials: int, waiting: int) -> None:
-        """Logs it once."""
+        """Logs each change once."""
         before, self._room = self._room, (trials, waiting)
         if before is None or before == self._room or (before[0] == trials and not waiting):
             return

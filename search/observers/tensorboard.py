@@ -1,4 +1,4 @@
-"""`tensorboard/<number>/`: TensorBoard's event files of each trial's rows, written as they come. Never read back."""
+"""`tensorboard/<number>/`: TensorBoard's event files of each trial's rows, written as they arrive. Never read back."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from search.snapshot import TrialSnapshot
 
 
 class TensorBoardFiles(SearchObserver):
-    """Writes every metric of every row, a folder a trial."""
+    """Writes every metric of every row, one folder per trial."""
 
     def __init__(self, folder: ExperimentFolder) -> None:
         self._folder = folder
         self._writers: dict[int, Any] = {}
 
     def epoch_done(self, number: int, row: EpochRow) -> None:
-        """What an earlier, killed driver wrote of this epoch and later ones is hidden."""
+        """Hides what an earlier driver that was killed wrote about this epoch and later ones."""
         if number not in self._writers:
             from tensorboardX import SummaryWriter  # takes most of a second to import
 

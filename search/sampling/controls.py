@@ -1,4 +1,4 @@
-"""The controls: what alpha has to beat, at the same total of epochs."""
+"""The controls: what alpha has to beat with the same total number of epochs."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -9,7 +9,7 @@ from trainable.schedules.alpha import OneShot
 
 
 def control_configs(settings: Settings) -> Iterator[tuple[ControlKind, TrialConfig]]:
-    """The controls in the order of their numbers: one-shot cuts of `settings.trial`, at each amount all kinds."""
+    """The controls, ordered by number: one-shot cuts of `settings.trial`, all kinds at each amount."""
     for amount in settings.controls.amounts:
         for kind in settings.controls.kinds:
             pruning = replace(settings.trial.pruning, amount=amount)
@@ -20,10 +20,10 @@ def control_configs(settings: Settings) -> Iterator[tuple[ControlKind, TrialConf
 
 
 def next_number(numbers: Collection[int], settings: Settings) -> int:
-    """The number of a new trial: after all that there are, and after the controls, also those that are still to come.
+    """The number of a new trial: after all existing trials and all controls, including those still to come.
 
     Args:
-        numbers: of all trials that there are, sound or not.
+        numbers: of all existing trials, damaged ones included.
     """
     controls = len(settings.controls.amounts) * len(settings.controls.kinds)
     return max([controls - 1, *numbers]) + 1

@@ -1,4 +1,4 @@
-"""Early stopping: MO-ASHA (Schmucker et al. 2021), the variant that stops and never pauses.
+"""Early stopping: MO-ASHA (Schmucker et al. 2021), in the variant that stops trials and never pauses them.
 
 Asynchronous successive halving for several objectives; with one objective it is plain ASHA (Li et al. 2020).
 """
@@ -15,37 +15,36 @@ from analysis.objectives import OBJECTIVES
 from records.epoch import EpochRow
 from search.settings import EarlyStoppingSettings
 
-Point = tuple[float, ...]  # a value an objective, each to be made small
+Point = tuple[float, ...]  # one value per objective, all to be minimised
 
 
 class SuccessiveHalving:
-    """Decides at each rung whether a trial goes on; knows nothing of who runs the trials.
+    """Decides at each rung whether a trial should continue, whoever runs the trials.
 
-    At a rung a trial goes on if it is among the best ceil(n / reduction) of the n seen there so far, its own included.
-    So the first to come always goes on, and nobody waits for the others. Best are
+    At a rung, a trial continues if it is among the best ceil(n / reduction) of the n trials seen there so far,
+    including itself. So the first to arrive always continues, and no trial waits for others. They are ordered
 
-    1. those of an earlier front: front 0 is what no trial at the rung dominates, front 1 what is left undominated
-       without front 0, and so on;
-    2. within a front those that come earlier in its epsilon-net: the best in the first objective, then always the one
-       farthest from all before it (Euclidean, each objective scaled by its range at the rung), of equally far ones
-       the better in the first objective that tells them apart. Where two objectives are given, the second is thus the
-       front's other end.
+    1. by front: front 0 is what no trial at the rung dominates, front 1 what no trial dominates once front 0 is left
+       out, and so on;
+    2. within a front, by its epsilon-net: first the best in the first objective, then always the one farthest from
+       all those before it (Euclidean, each objective scaled by its range at the rung); of equally distant ones, the
+       better in the first objective that differs. With two objectives, the second is thus the other end of the front.
 
-    Trials with equal values share the place of the first of them: none is stopped for having come later than its like.
-    One with a value that is no finite number comes after all others. A decision depends on the values at the rung
-    alone, not on the order or the numbers of the trials.
+    Trials with equal values share the first place among them: none is stopped for arriving later than its equals. A
+    trial with a non-finite value comes last. A decision depends only on the values at the rung, not on the order or
+    the numbers of the trials.
 
     Attributes:
-        rungs: epoch -> trial number -> what the trial had reached there, a value an objective, each to be made small.
+        rungs: epoch -> trial number -> the trial's values there, one per objective, all to be minimised.
     """
 
     def __init__(self, settings: EarlyStoppingSettings, *, objectives: Sequence[str], epochs: int) -> None:
-        """Rungs at epochs first, first * reduction, first * reduction^2 ... below `epochs`, the total of a trial.
+        """Places rungs at first * epochs, first * epochs * reduction, first * epochs * reduction^2 ..., rounded up.
 
         Args:
             settings: enabled, first and reduction.
             objectives: of the search, as in SearchSettings.
-            epochs: of a trial.
+            epochs: of a trial; every rung is below it.
         """
         self._reduction = settings.reduction
         self._columns = [OBJECTIVES[objective].epoch_column for objective in objectives]
@@ -56,18 +55,18 @@ class SuccessiveHalving:
             epoch = max(epoch * settings.reduction, epoch + 1)
 
     def should_continue(self, number: int, row: EpochRow) -> bool:
-        """Whether trial `number`, whose newest row is `row`, goes on.
+        """Whether trial `number`, whose newest row is `row`, should continue.
 
-        A trial that comes to a rung again counts once, with its latest values.
+        A trial that reaches a rung again counts once, with its latest values.
         """
         self.remember_rows(number, [row])
         rung = self.rungs.get(row.epoch)
         return rung is None or _is_among_best(rung.values(), rung[number], ceil(len(rung) / self._reduction))
 
     def remember_rows(self, number: int, rows: Iterable[EpochRow]) -> None:
-        """Takes up the rungs that trial `number` came to, as `rows` have them, without deciding anything.
+        """Notes the rungs that trial `number` reached according to `rows`, without deciding anything.
 
-        Later decisions are those of an object that has seen the same trials live, in whatever order.
+        Later decisions are the same as if the trials had been seen live, in any order.
         """
         for row in rows:
             if row.epoch in self.rungs:
@@ -78,9 +77,9 @@ def _is_among_best(points: Collection[Point], own: Point, quota: int) -> bool:
     """Whether fewer than `quota` of `points` come before `own`, which is one of them."""
     finite = [point for point in points if all(map(isfinite, point))]
     if not all(map(isfinite, own)):
-        return len(points) <= quota  # the last of all
+        return len(points) <= quota  # it comes last
     if len(own) == 1:
-        return sum(point < own for point in finite) < quota  # as below, only sooner
+        return sum(point < own for point in finite) < quota  # as below, but faster
     trials = Counter(finite)
     known = sorted(trials)
     ranks = moocore.pareto_rank(np.array(known))
@@ -103,7 +102,7 @@ def _order_by_epsilon_net(front: Sequence[Point], points: Sequence[Point]) -> It
     scaled = ((np.array(front) - low) / np.where(high > low, high - low, 1)).T  # objectives x points
     distances = np.full(len(front), np.inf)
     for _ in front:
-        newest = int(distances.argmax())  # of equally far ones the first, which is the better in the first objective
+        newest = int(distances.argmax())  # the first of equally distant ones, which is better in the first objective
         yield front[newest]
         distances = np.minimum(distances, ((scaled - scaled[:, newest, None]) ** 2).sum(axis=0))
         distances[newest] = -1  # taken

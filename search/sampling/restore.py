@@ -1,4 +1,4 @@
-"""The early stopping of a search that is resumed, restored from its records."""
+"""Restores the early stopping of a resumed search from its records."""
 
 from collections.abc import Collection
 
@@ -10,10 +10,10 @@ from search.snapshot import Snapshot, TrialSnapshot
 def restore_early_stopping(
     settings: Settings, snapshot: Snapshot, retried: Collection[int]
 ) -> tuple[SuccessiveHalving, list[TrialSnapshot]]:
-    """The early stopping as the records have it, and the running trials that it would stop now; nothing is written.
+    """The early stopping according to the records, and the running trials that it would stop now; nothing is written.
 
-    A trial whose newest row is at a rung may have been told there to stop, and a crash kept that from being recorded;
-    so that is decided again. A failed one that is `retried` had been told to go on.
+    A trial whose newest row is at a rung may have been told to stop just before a crash, so the decision is made
+    again. A failed trial that is `retried` had been told to continue.
     """
     search = settings.search
     stopping = SuccessiveHalving(search.early_stopping, objectives=search.objectives, epochs=settings.trial.epochs)

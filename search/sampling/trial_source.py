@@ -1,7 +1,7 @@
-"""Where trials come from: the controls first, then what an Optuna study asks for.
+"""Where trials come from: first the controls, then what an Optuna study suggests.
 
-Every trial's record is written before the trial starts, with what the study asked, and the study is made of nothing but
-records. So a first start, an interrupted search and an extended one are the same thing here.
+Every trial's record is written before the trial starts, with what the study suggested, and the study is built from
+records alone. So a first start, an interrupted search and an extended one are the same thing here.
 """
 
 import logging
@@ -27,9 +27,9 @@ log = logging.getLogger("alphaprune")
 
 SpaceFunction = Callable[[optuna.Trial, TrialConfig], TrialConfig]
 
-# If this many trials have failed and none has not, the search ends rather than burn its budget.
+# If this many trials have ended and all of them failed, the search ends rather than burn its budget.
 FAILURES_TO_END = 4
-# How often the study is asked again when it repeats a configuration; small spaces run out.
+# How many times the study is asked for an untried configuration; small spaces run out.
 REPEATED_ASKS = 200
 
 
@@ -37,8 +37,8 @@ class TrialSource:
     """Hands out trials and learns how they ended.
 
     Attributes:
-        study: made of the records.
-        exhausted: whether the space has nothing new left, as far as can be seen; nothing is handed out then.
+        study: built from the records.
+        exhausted: whether the space seems to have nothing new left; no more trials are handed out then.
     """
 
     def __init__(
@@ -49,16 +49,16 @@ class TrialSource:
         snapshot: Snapshot,
         observer: SearchObserver,
     ) -> None:
-        """Continues the search of `snapshot`: the study learns what has ended, and what has not will run again.
+        """Continues the search of `snapshot`: the study learns from trials that have ended, the others will run again.
 
-        A trial that cannot be read is logged and left alone, and its number is not used again.
+        A trial that cannot be read is logged and left alone, and its number is not reused.
 
         Args:
-            folder: of an experiment whose experiment.json is written.
+            folder: of an experiment whose experiment.json has been written.
             settings: of the experiment.
-            space: load_space's; it may use all that an optuna.Trial offers.
+            space: from load_space; it may use everything that an optuna.Trial offers.
             snapshot: of the experiment's trials.
-            observer: is told what the study asks for and how trials end.
+            observer: is told what the study suggests and how trials end.
         """
         self._folder, self._settings, self._space, self._observer = folder, settings, space, observer
         self._controls = list(control_configs(settings))
@@ -91,20 +91,20 @@ class TrialSource:
 
     @property
     def planned_trials(self) -> int:
-        """Trials in all, with controls, branches and repeats."""
+        """Total number of trials, including controls, branches and repeats."""
         return len(self._controls) + self._settings.search.trials + self._added
 
     @property
     def common_error(self) -> str | None:
-        """The most common error if all trials that ended so far have failed; nothing is handed out then."""
+        """The most common error if all trials so far have failed, else None; no more trials are handed out then."""
         if self._errors.total() == self._ended >= max(1, min(FAILURES_TO_END, self.planned_trials)):
             return self._errors.most_common(1)[0][0]
         return None
 
     def next_trial(self) -> TrialRecord | None:
-        """The record of a trial to run now, already written; None when there are no more for now.
+        """The record of a trial to run now, already written; None if there is none for now.
 
-        As long as trials run there may be more later: one that completes gives a search hope again.
+        While trials are running there may be more later: if all have failed so far, one that completes changes that.
         """
         if self.exhausted or self.common_error is not None:
             return None
@@ -130,7 +130,7 @@ class TrialSource:
         return record
 
     def tell_end(self, number: int) -> None:
-        """Learns how trial `number` ended, as it is recorded, and tells the study, if that asked for it."""
+        """Reads how trial `number` ended from its record, and tells the study if the trial was suggested by it."""
         trial = None
         try:
             trial = TrialSnapshot.read(self._folder.trial_folder(number))
@@ -150,10 +150,10 @@ class TrialSource:
             self._errors[record.error or "no error recorded"] += 1
 
     def _ask_study(self) -> tuple[optuna.Trial, TrialConfig] | None:
-        """What the study asks for now and has not asked for before; None where nothing new is available.
+        """What the study suggests next and has not suggested before; None if nothing new is available.
 
-        The same configuration gives the same numbers, so it is not run twice. What the study repeats, and what the
-        space refuses to make a configuration of, is told to it as failed, which teaches it nothing, and not recorded.
+        The same configuration gives the same numbers, so it is not run twice. Suggestions that are repeats, or that the
+        space rejects, are reported to the study as failed, which teaches it nothing, and are not recorded.
         """
         sampler = self.study.sampler
         try:
@@ -165,9 +165,9 @@ class TrialSource:
                         self._configs.add(config)
                         return trial, config
                 except ValueError as error:
-                    log.warning("the space refuses %s: %s", trial.params, " ".join(str(error).split()))
+                    log.warning("the space rejects %s: %s", trial.params, " ".join(str(error).split()))
                 self.study.tell(trial, state=TrialState.FAIL)
-                # A sampler that learns nothing new would repeat itself for ever.
+                # A sampler that learns nothing new would repeat itself forever.
                 if repeated == 0:
                     self.study.sampler = optuna.samplers.RandomSampler(seed=trial.number)
         finally:
@@ -175,7 +175,7 @@ class TrialSource:
         return None
 
     def _restore_study(self, searched: list[TrialSnapshot]) -> None:
-        """Puts recorded trials into the empty study: ended ones as they ended, the others as running."""
+        """Adds recorded trials to the empty study: ended ones as they ended, the others as running."""
         frozen: list[optuna.trial.FrozenTrial] = []
         for trial in searched:
             self._study_numbers[trial.number] = len(frozen)
@@ -204,11 +204,11 @@ class TrialSource:
         return StudyResult(study_number, state, values)
 
     def _study_trial(self, number: int) -> optuna.trial.FrozenTrial:
-        # `study.trials` would copy every trial deeply.
+        # `study.trials` would deep-copy every trial.
         return self.study.get_trials(deepcopy=False)[number]
 
     def _objective_values(self, trial: TrialSnapshot) -> list[float] | None:
-        """The objectives of a complete trial, else None; also if they are lost: an earlier epoch's must not pass."""
+        """The objectives of a complete trial; None for others, and if its last rows are lost: earlier ones won't do."""
         if trial.record.state != "complete" or trial.is_result_lost or trial.record.cut is None:
             return None
         reached: dict[str, Any] = {
@@ -219,9 +219,9 @@ class TrialSource:
         return [float(reached[name]) for name in self._settings.search.objectives]
 
     def _accuracy_by_epoch(self, trial: TrialSnapshot) -> dict[int, float]:
-        """Accuracy by epoch where it is the one objective.
+        """Accuracy by epoch if it is the only objective.
 
-        With several, none are told: Optuna 5's TPE fails at the next ask when a PRUNED trial of such a study has any.
+        With several, none is reported: Optuna 5's TPE fails at the next ask if a PRUNED trial of such a study has any.
         """
         if self._settings.search.objectives != ("pruned_val_accuracy",):
             return {}
@@ -233,8 +233,8 @@ def create_study(settings: SearchSettings, *, asked: int) -> optuna.Study:
 
     Args:
         settings: objectives and seed.
-        asked: how many trials were asked for before. The sampler is seeded with it too, or a search that goes on would
-            be asked for the trials it began with.
+        asked: how many trials there are already. It is part of the sampler's seed, or a resumed search would be given
+            the suggestions that it began with.
     """
     sampler = optuna.samplers.TPESampler(
         seed=(settings.seed * 1_000_003 + asked) % 2**32, multivariate=True, group=True, constant_liar=True

@@ -1,4 +1,4 @@
-"""Leftovers of killed processes that no later start of a trial would come across."""
+"""Leftovers of killed processes that no later start of a trial would remove."""
 
 import re
 import shutil
@@ -9,14 +9,14 @@ from records.experiment import ExperimentFolder
 from search.snapshot import Snapshot
 from trainable.recorded_trial import drop_checkpoints
 
-# What was being written aside, a file or a folder (replace_file, TrialFolder.create).
+# The temporary name of a file or a folder that is being written (replace_file, TrialFolder.create).
 _ASIDE = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
 def remove_leftovers(folder: ExperimentFolder, snapshot: Snapshot, keep_at_alpha: Sequence[float] = ()) -> None:
     """Removes files that were never finished, and checkpoints of trials that have ended, except those to be kept.
 
-    The caller holds the experiment's lock. A worker that outlived its driver and is writing right now is stopped by it.
+    The caller holds the experiment's lock. This stops a worker that outlived its driver and is still writing.
     """
     trials = folder.trials_path
     for place in (folder.path, folder.dense_path, trials, *trials.glob("*"), *trials.glob("*/model")):
@@ -26,7 +26,7 @@ def remove_leftovers(folder: ExperimentFolder, snapshot: Snapshot, keep_at_alpha
     if (folder.dense_path / DENSE_NAME).exists():
         (folder.dense_path / "checkpoint.pt").unlink(missing_ok=True)
     for trial in snapshot.trials:
-        # A failed one may be tried again, from its newest; and rows that are damaged do not say which are to be kept.
+        # A failed trial may be run again from its newest checkpoint, and damaged rows do not say which ones to keep.
         if trial.record.state in ("complete", "stopped"):
             checkpoints = trial.folder.list_checkpoints()
             if checkpoints and trial.folder.checkpoint_epoch(checkpoints[0]) <= len(trial.rows):

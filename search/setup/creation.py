@@ -1,4 +1,4 @@
-"""New experiments and new trials: a free name in a storage that can be written, a folder made whole, trials added."""
+"""New experiments and new trials: a free name in a writable storage, a folder created in one step, trials added."""
 
 import platform
 import secrets
@@ -28,10 +28,10 @@ class NewTrial(NamedTuple):
 
 
 def find_free_folder(storage: Path, preset: str, name: str | None) -> ExperimentFolder:
-    """The folder of a new experiment, not yet made: `name`, or the preset's name with the next free number.
+    """The folder of a new experiment, not yet created: `name`, or the preset's name with the next free number.
 
     Raises:
-        ValueError: if there is an experiment of that name, or nothing can be written there.
+        ValueError: if an experiment of that name exists, or the storage is not writable.
     """
     stem = name or Path(preset).stem
     if not stem or Path(stem).name != stem or stem.startswith("."):
@@ -45,7 +45,7 @@ def find_free_folder(storage: Path, preset: str, name: str | None) -> Experiment
 
 
 def check_writable(storage: Path) -> None:
-    """Raises ValueError if no experiment can be written to `storage`; leaves no folder that was not there."""
+    """Raises ValueError if no experiment can be written to `storage`; leaves no new folder."""
     try:
         new = [folder for folder in (storage, *storage.parents) if not folder.exists()]
         storage.mkdir(parents=True, exist_ok=True)
@@ -53,17 +53,17 @@ def check_writable(storage: Path) -> None:
             probe.write(b"probe")
     except OSError as error:
         reason = f"{error.strerror or error}"
-        raise ValueError(f"--storage must be a folder that can be written, but {str(storage)!r}: {reason}") from error
+        raise ValueError(f"--storage must be a writable folder, but {str(storage)!r} is not: {reason}") from error
     for folder in new:
-        with suppress(OSError):  # somebody else has put something there
+        with suppress(OSError):  # another process has put something there
             folder.rmdir()
 
 
 def create_experiment(folder: ExperimentFolder, settings: Settings, data: Data, preset: str) -> None:
-    """Makes the folder with its experiment.json, all at once or not at all.
+    """Creates the folder with its experiment.json, all at once or not at all.
 
     Raises:
-        ValueError: if somebody else has made it in the meantime.
+        ValueError: if another process has created it since.
     """
     record = ExperimentRecord(
         name=folder.path.name,
@@ -89,20 +89,18 @@ def create_experiment(folder: ExperimentFolder, settings: Settings, data: Data, 
         shutil.rmtree(aside.path, ignore_errors=True)
         if not folder.path.exists():
             raise
-        raise ValueError(f"--name must be new, but {str(folder.path)!r} has just been made; choose another") from error
+        raise ValueError(f"--name must be new, but {str(folder.path)!r} was just created; choose another") from error
 
 
 def add_trials(folder: ExperimentFolder, new: Sequence[NewTrial]) -> list[TrialSnapshot]:
-    """Records trials that somebody adds, and returns them; the caller holds the experiment's lock.
+    """Records new trials and returns them; the caller holds the experiment's lock.
 
     Raises:
-        ValueError: if one of their numbers has been taken in the meantime.
+        ValueError: if one of their numbers has been taken since.
     """
     for trial in new:
         if folder.trial_folder(trial.record.number).path.exists():
-            raise ValueError(
-                f"{folder.path.name!r} got new trials while this command was being prepared; give it once more"
-            )
+            raise ValueError(f"{folder.path.name!r} got new trials while this command was being prepared; run it again")
     added = []
     for trial in new:
         files = folder.trial_folder(trial.record.number)

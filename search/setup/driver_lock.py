@@ -1,4 +1,4 @@
-"""One driver an experiment at a time."""
+"""One driver per experiment at a time."""
 
 import fcntl
 import json
@@ -13,10 +13,10 @@ from records.files import now
 
 @contextmanager
 def hold_driver_lock(folder: ExperimentFolder) -> Iterator[None]:
-    """Holds the experiment's lock; the operating system gives it up when this process is gone, however it goes.
+    """Holds the experiment's lock; the operating system releases it when this process ends, however it ends.
 
     Raises:
-        ValueError: if a living driver holds it, naming its host and process id, or there are no locks.
+        ValueError: if another driver holds it, naming its host and process id, or the file system has no locks.
     """
     with (folder.path / ".driver.lock").open("a+") as file:
         try:
@@ -28,7 +28,7 @@ def hold_driver_lock(folder: ExperimentFolder) -> Iterator[None]:
             ) from error
         except OSError as error:
             raise ValueError(
-                f"--storage must be on a file system that has locks (flock), but {str(folder.path.parent)!r}: "
+                f"--storage must be on a file system that supports locks (flock), but {str(folder.path.parent)!r}: "
                 f"{error.strerror}"
             ) from error
         file.seek(0)

@@ -1,4 +1,4 @@
-"""What a search is about to do and to need: a few lines for people, and a check of the disk before it starts."""
+"""What a search is about to do and what it needs: a few lines for the user, and a check of the disk."""
 
 import shutil
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from trainable.recorded_trial import KEPT_CHECKPOINTS
 FLOAT32_BYTES = 4
 # Weights and momentum; a gated network is as large as the dense one.
 CHECKPOINT_COPIES = 2
-# A new checkpoint is written beside those that are kept.
+# A new checkpoint is written before an old one is removed.
 CHECKPOINTS_AT_ONCE = KEPT_CHECKPOINTS + 1
 
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What a search is about to do; as `str`, three lines for people.
+    """What a search is about to do; as `str`, three lines for the user.
 
     nodes, cpus, gpus: of the cluster. concurrency: trials at once, each with cpus_per_trial and gpus_per_trial.
-    trials, trial_epochs: that are left, controls included; so many epochs at most, since trials may be stopped early.
-    dense_epochs: that the dense network still has to be trained. disk_bytes: what the storage needs, about.
+    trials, trial_epochs: left to run, controls included; the epochs are a maximum, since trials may be stopped early.
+    dense_epochs: left to train the dense network. disk_bytes: approximate space that the storage needs.
     """
 
     nodes: int
@@ -66,15 +66,15 @@ def plan_search(
 
     Args:
         nodes: of the cluster.
-        share: what each trial gets of them.
+        share: what each trial gets.
         settings: of the experiment.
         classes: of the data.
-        dense_epochs: that the dense network still has to be trained.
-        trials_left: that have not ended, controls included.
+        dense_epochs: left to train the dense network.
+        trials_left: number of trials that have not ended, controls included.
     """
     running = min(share.concurrency, trials_left)
     dense_bytes = FLOAT32_BYTES * count_parameters(dense_widths(settings.dense.width), classes)
-    # As if the amount were of the parameters. Of MACs it is, too, within a few hundredths, on trained networks.
+    # Takes the amount for a share of the parameters; cutting by MACs gives the same share within a few hundredths.
     model_bytes = (1 - _least_amount(settings)) * dense_bytes
     checkpoints = running * CHECKPOINTS_AT_ONCE + trials_left * len(settings.search.keep_at_alpha)
     disk_bytes = dense_bytes + trials_left * model_bytes + checkpoints * CHECKPOINT_COPIES * dense_bytes
@@ -95,7 +95,7 @@ def plan_search(
 def check_disk(plan: SearchPlan, storage: Path, *, there_bytes: int = 0) -> None:
     """Raises ValueError if the file system that `storage` is on, or will be, has less room than the plan needs.
 
-    there_bytes: what stands on it already of what the plan needs.
+    there_bytes: how much of what the plan needs is already there.
     """
     there = next(path for path in (storage.resolve(), *storage.resolve().parents) if path.exists())
     free = shutil.disk_usage(there).free
@@ -107,7 +107,7 @@ def check_disk(plan: SearchPlan, storage: Path, *, there_bytes: int = 0) -> None
 
 
 def _least_amount(settings: Settings) -> float:
-    """The least that a trial cuts, as far as the settings say: a space of one's own may do as it likes."""
+    """The smallest amount that a trial cuts, as far as the settings say: a custom space may cut less."""
     amounts = settings.space.options.get("amounts")
     of_space = [each for each in amounts if isinstance(each, float)] if isinstance(amounts, list) else []
     return min([*settings.controls.amounts, *(of_space or [settings.trial.pruning.amount])])

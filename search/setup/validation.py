@@ -1,4 +1,4 @@
-"""What is checked before an experiment starts or goes on: its settings, its space, and that its data is the same."""
+"""What is checked before an experiment starts or continues: its settings, its space, and that its data is the same."""
 
 import logging
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from trainable.pruning.masks import choose_masks
 
 log = logging.getLogger("alphaprune")
 
-# The space is tried out this often before anything starts.
+# How many times the space is tried out before anything starts.
 SAMPLES = 16
 
 
@@ -26,7 +26,7 @@ def check_settings(settings: Settings) -> Callable[[optuna.Trial, TrialConfig], 
     """The space of `settings`, once it and the controls have been tried out; nothing is trained.
 
     Raises:
-        ValueError: if the space cannot be loaded or fails, or a control cannot be cut as far as it has to be.
+        ValueError: if the space cannot be loaded or fails, or a control cannot cut as much as it has to.
     """
     space = load_space(settings.space.function, settings.space.options)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
@@ -36,14 +36,14 @@ def check_settings(settings: Settings) -> Callable[[optuna.Trial, TrialConfig], 
         choose_masks(ones, config.pruning, classes=10)
         if config.epochs != settings.trial.epochs:
             raise ValueError(
-                f"the space must leave trial.epochs as it is, or trials do not compare, but it made "
-                f"{settings.trial.epochs} {config.epochs}; use `dataclasses.replace(base, ...)` without epochs"
+                f"the space must leave trial.epochs unchanged, or trials cannot be compared, but it changed "
+                f"{settings.trial.epochs} to {config.epochs}; use `dataclasses.replace(base, ...)` without epochs"
             )
     return space
 
 
 def recorded_settings(folder: ExperimentFolder, record: ExperimentRecord) -> Settings:
-    """The settings in an experiment's record; raises ValueError naming the file if they are not sound."""
+    """The settings in an experiment's record; raises ValueError naming the file if they are invalid."""
     try:
         return resolve_settings(record.settings)
     except (ValueError, TypeError) as error:
@@ -53,18 +53,18 @@ def recorded_settings(folder: ExperimentFolder, record: ExperimentRecord) -> Set
 def read_recorded_data(
     folder: ExperimentFolder, record: ExperimentRecord, settings: Settings, moved_to: str | None
 ) -> Data:
-    """The data that the experiment was begun on, at `moved_to` if given; raises ValueError if it is other data."""
+    """The data that the experiment was started on, from `moved_to` if given; raises ValueError if the data differs."""
     source = replace(settings.data, source=moved_to) if moved_to else settings.data
     data = read_data(source)
     if data.fingerprint != record.data.fingerprint:
         raise ValueError(
-            f"--data must be what {folder.path.name!r} was begun on, but {source.source!r} has other images "
-            f"(fingerprint {data.fingerprint}) than {folder.record_path} has recorded ({record.data.fingerprint})"
+            f"--data must be what {folder.path.name!r} was started on, but {source.source!r} has different images "
+            f"(fingerprint {data.fingerprint}) from those in {folder.record_path} ({record.data.fingerprint})"
         )
     return data
 
 
 def read_data(config: DataConfig) -> Data:
     """The data; raises ValueError if it cannot be read."""
-    log.info("reading %s", config.source)  # first, as it takes its time
+    log.info("reading %s", config.source)  # logged first, since reading takes a while
     return load_data(config)

@@ -18,7 +18,7 @@ def tiny(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """What the project has logged for people since the last time it was asked, from INFO on."""
+    """What the project has logged since the last call, from INFO up."""
     caplog.set_level(logging.INFO, "alphaprune")
 
     def new() -> list[str]:
@@ -31,7 +31,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 
 @pytest.fixture
 def warned(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """What the project has warned of since the last time it was asked."""
+    """What the project has warned of since the last call."""
 
     def new() -> list[str]:
         found = [each for each in caplog.records if each.name == "alphaprune" and each.levelno >= logging.WARNING]

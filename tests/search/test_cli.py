@@ -1,4 +1,4 @@
-"""The command line as a person meets it: what cannot work is one line on stderr, exit 2, and nothing is started."""
+"""The command line as the user sees it: what cannot work gets one line on stderr, exit code 2, and starts nothing."""
 
 import io
 import json
@@ -96,7 +96,7 @@ def test_wrong_flags(tmp_path: Path) -> None:
     assert alphaprune("run").exit_code == 2
 
 
-def test_data_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_data(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     storage = tmp_path / "r"
     for source, word in [("nowhere", "nowhere"), (tmp_path / "empty", "train.parquet")]:
@@ -109,7 +109,7 @@ def test_data_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_cifar10_without_a_network_says_what_to_do_instead(tmp_path: Path) -> None:
-    # A proxy that refuses at once is no network on any machine.
+    # A proxy that refuses immediately amounts to no network on any machine.
     environment = {
         **os.environ,
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
@@ -132,19 +132,19 @@ def test_cifar10_without_a_network_says_what_to_do_instead(tmp_path: Path) -> No
     assert done.stdout == ""
 
 
-def test_storage_that_cannot_be_written(tmp_path: Path) -> None:
+def test_unwritable_storage(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     refused(alphaprune("run", "quickstart", "--storage", tmp_path / "file" / "in"), "--storage", "in")
     refused(alphaprune("run", "quickstart", "--storage", tmp_path / "file"), "--storage")
     refused(alphaprune("run", "quickstart", "--storage", "/proc/nowhere"), "--storage")
 
 
-def test_a_name_that_is_taken(tmp_path: Path) -> None:
+def test_a_taken_name(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     refused(alphaprune("run", "quickstart", "--name", "mine", "--storage", tmp_path), "--name", "mine")
 
 
-def test_commands_on_an_experiment_that_is_not_there(tmp_path: Path) -> None:
+def test_commands_on_a_missing_experiment(tmp_path: Path) -> None:
     for command in (["rank", "none"], ["status", "none"], ["trial", "none", "3"]):
         refused(alphaprune(*command, "--storage", tmp_path), "none", "alphaprune run")
     (tmp_path / "other").mkdir()
@@ -154,7 +154,7 @@ def test_commands_on_an_experiment_that_is_not_there(tmp_path: Path) -> None:
 
 
 def _nothing(folder: Path) -> None:
-    """There is no experiment of the name."""
+    """There is no experiment with that name."""
 
 
 def _foreign(folder: Path) -> None:
@@ -176,7 +176,7 @@ def _half_written(folder: Path) -> None:
 
 
 def _begun(folder: Path) -> None:
-    """No dense network and no trial yet; and of other images than there are."""
+    """No dense network and no trial yet, and recorded for different images."""
     write_experiment(ExperimentFolder(folder), resolve_settings(read_preset("quickstart")))
 
 
@@ -196,17 +196,17 @@ ON_AN_EXPERIMENT: list[list[object]] = [
 ]
 
 
-def test_all_commands_on_an_experiment_are_there() -> None:
+def test_all_commands_on_an_experiment_are_covered() -> None:
     there = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
     assert {str(command[0]) for command in ON_AN_EXPERIMENT} == there - {"run", "settings"}
 
 
 @pytest.mark.parametrize("made", [_nothing, _foreign, _without_data, _half_written, _begun])
 @pytest.mark.parametrize("command", ON_AN_EXPERIMENT, ids=lambda command: " ".join(map(str, command[:1] + command[4:])))
-def test_every_command_on_an_experiment_that_is_none(
+def test_every_command_on_a_folder_that_is_not_an_experiment(
     made: Callable[[Path], None], command: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refused in a line with nothing written; what only shows shows what there is, and be it nothing."""
+    """Refused in one line with nothing written; commands that only show things show what there is, if anything."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "r").mkdir()
     made(tmp_path / "r" / "e")
@@ -229,7 +229,7 @@ def test_every_command_on_an_experiment_that_is_none(
 def test_an_experiment_of_a_newer_version_is_refused_by_every_command(
     rest: str, command: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that has a trial which could be ranked, exported, branched and repeated; or of which nothing can be read."""
+    """One with a trial that could be ranked, exported, branched and repeated; or one that cannot be read at all."""
     monkeypatch.chdir(tmp_path)
     folder = ExperimentFolder(tmp_path / "r" / "e")
     write_experiment(folder, resolve_settings(read_preset("quickstart")))
@@ -248,7 +248,7 @@ def test_an_experiment_of_a_newer_version_is_refused_by_every_command(
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_a_report_where_nothing_can_be_written(tmp_path: Path) -> None:
+def test_a_report_to_an_unwritable_place(tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     _begun(tmp_path / "r" / "e")
     refused(alphaprune("report", "e", "--storage", tmp_path / "r", "--to", tmp_path), "--to", "directory")
@@ -258,7 +258,7 @@ def test_a_report_where_nothing_can_be_written(tmp_path: Path) -> None:
 COMMANDS = ("run", "trial", "resume", "branch", "confirm", "settings", "status", "rank", "measure", "report", "export")
 
 
-def test_help_names_every_command_in_a_whole_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_describes_every_command_in_a_whole_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     shown = alphaprune("--help")
     assert shown.exit_code == 0
@@ -281,7 +281,7 @@ def test_settings_lists_them_and_those_of_a_preset(tmp_path: Path) -> None:
     assert [row["value"] for row in rows if row["name"] == "dense.width"] == [0.25]
 
 
-def test_settings_of_a_preset_that_is_none(tmp_path: Path) -> None:
+def test_settings_of_an_unknown_preset(tmp_path: Path) -> None:
     refused(alphaprune("settings", "quikstart"), "'quikstart'", "did you mean 'quickstart'")
     (tmp_path / "mine.toml").write_text("[trial.pruning]\namout = 0.9\n")
     refused(alphaprune("settings", tmp_path / "mine.toml"), "did you mean 'trial.pruning.amount'")
@@ -300,7 +300,7 @@ def test_an_address_where_nobody_answers(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("r/*"))
 
 
-def test_json_of_status_is_nothing_but_json(tmp_path: Path) -> None:
+def test_status_as_json_prints_only_json(tmp_path: Path) -> None:
     (tmp_path / "e").mkdir()
     (tmp_path / "e" / "experiment.json").write_text(json.dumps({"name": "e", "settings": {}}))
     result = alphaprune("status", "e", "--storage", tmp_path, "--format", "json")

@@ -1,4 +1,4 @@
-"""Files of an experiment cut short or overwritten anywhere: named, never replaced in silence, and the others go on."""
+"""Files of an experiment cut short or overwritten anywhere: reported, never silently replaced; the others continue."""
 
 import random
 import shutil
@@ -39,7 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
 
 @pytest.fixture(scope="module")
 def interrupted(finished: ExperimentFolder, tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
-    """As `finished`, but trial 4 is in the middle, with two checkpoints."""
+    """Like `finished`, but trial 4 is half done, with two checkpoints."""
     from search.setup.validation import recorded_settings
     from trainable.data.dataset import load_data
 
@@ -64,9 +64,9 @@ def copy(interrupted: ExperimentFolder, tmp_path: Path) -> ExperimentFolder:
 
 
 def damages(content: bytes, draw: random.Random) -> Iterator[bytes]:
-    """The content cut short, overwritten in part, emptied, and twice with another letter or digit in one place.
+    """The content cut short, overwritten in part, emptied, and twice with one letter or digit changed.
 
-    The last two mostly leave JSON that is whole, and says something else.
+    The last two mostly leave valid JSON that says something else.
     """
     place = draw.randrange(len(content))
     yield content[:place]
@@ -79,7 +79,7 @@ def damages(content: bytes, draw: random.Random) -> Iterator[bytes]:
 
 
 def assert_plain(result: Result) -> None:
-    """It worked or was refused; anything else is a defect."""
+    """It succeeded or was refused; anything else is a defect."""
     assert result.exit_code in (0, 1, 2), result.output
     assert isinstance(result.exception, SystemExit | None), result.exception
     assert "Traceback" not in result.output
@@ -115,7 +115,7 @@ def test_status_and_rank_survive_any_damage(copy: ExperimentFolder) -> None:
 
 
 def test_resume_survives_any_damage(interrupted: ExperimentFolder, tmp_path: Path) -> None:
-    """What can be mended is (torn rows and checkpoints), what cannot is named, and no other trial is touched."""
+    """What can be repaired is (torn rows and checkpoints), the rest is reported, and no other trial is touched."""
     draw = random.Random(6)
     names = [path.relative_to(interrupted.path) for path in files(interrupted)]
     for number in range(200):
@@ -147,7 +147,7 @@ def test_resume_survives_any_damage(interrupted: ExperimentFolder, tmp_path: Pat
                 assert f"{path} is damaged: " in result.stderr
                 assert path.read_bytes() == damage
                 continue
-            # What another letter makes of a configuration may fail.
+            # A configuration with a letter changed may fail.
             assert record.state in (("complete", "failed") if path == trial.record_path else ("complete",))
             if trial.path.name != hurt and trial.number != 4:
                 assert trial.read_rows() == before.read_rows()
@@ -161,7 +161,7 @@ def test_resume_survives_any_damage(interrupted: ExperimentFolder, tmp_path: Pat
         shutil.rmtree(folder.path.parent)
 
 
-def test_the_interrupted_trial_comes_to_the_same_end(
+def test_the_interrupted_trial_ends_with_the_same_rows(
     copy: ExperimentFolder, finished: ExperimentFolder, tmp_path: Path
 ) -> None:
     newest = copy.trial_folder(4).list_checkpoints()[0]
@@ -175,7 +175,7 @@ def test_the_interrupted_trial_comes_to_the_same_end(
 
 
 def test_a_checkpoint_never_runs_code(copy: ExperimentFolder, tmp_path: Path) -> None:
-    """A pickle that would write a file when loaded is refused, also with a digest that fits."""
+    """A pickle that would write a file when loaded is refused, even if its digest matches."""
     import hashlib
     import io
 

@@ -1,4 +1,4 @@
-"""A full disk stops the search with a clear message and nothing corrupt; with room again it goes on."""
+"""A full disk stops the search with a clear message and nothing corrupt; with room again it continues."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of twelve megabytes."""
+    """A file system of 12 MB."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small tmpfs takes root")
     disk = tmp_path / "disk"
@@ -53,7 +53,7 @@ def test_a_full_disk(small_disk: Path, tmp_path: Path, how: list[str]) -> None:
 
 
 def fill(path: Path) -> None:
-    """Takes all the room there is, whatever else is written or removed meanwhile."""
+    """Takes up all the space there is, whatever else is written or removed at the same time."""
     with path.open("ab", buffering=0) as file:
         for size in (2**20, 2**14, 2**12):
             with suppress(OSError):
@@ -61,7 +61,7 @@ def fill(path: Path) -> None:
                     pass
 
 
-def test_too_small_a_disk_is_refused_before_anything_starts(small_disk: Path, tmp_path: Path) -> None:
+def test_a_disk_that_is_too_small_is_refused_before_anything_starts(small_disk: Path, tmp_path: Path) -> None:
     settings = tmp_path / "search.toml"
     settings.write_text(SETTINGS)
     result = run("run", settings, "--storage", small_disk, "--local", "--width", "1")

@@ -46,10 +46,10 @@ SETTINGS = resolve_settings(
 
 
 class IdleBackend(LocalBackend):
-    """Trains nothing. What is to happen while the search runs is given."""
+    """Trains nothing; calls `during` in place of running the trials."""
 
-    def __init__(self, meanwhile: Callable[[SearchRun], None] = lambda run: None) -> None:
-        self.meanwhile = meanwhile
+    def __init__(self, during: Callable[[SearchRun], None] = lambda run: None) -> None:
+        self.during = during
         self.runs: list[SearchRun] = []
         self.dense: list[Path] = []
 
@@ -60,7 +60,7 @@ class IdleBackend(LocalBackend):
 
     def run_trials(self, run: SearchRun) -> None:
         self.runs.append(run)
-        self.meanwhile(run)
+        self.during(run)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def folder(tmp_path: Path, data: Data) -> ExperimentFolder:
 
 
 def add(folder: ExperimentFolder, number: int, epochs: int = 6, *, accuracy: float = 0.5, **its: Any) -> None:
-    """A trial that has so many epochs done; each has another configuration."""
+    """A trial with `epochs` epochs done; each trial has a different configuration."""
     trial = folder.trial_folder(number)
     config = TrialConfig(epochs=6, seed=number)
     trial.create(TrialRecord(number, as_json(config), **{"state": "complete", "cut": make_cut(), **its}))
@@ -100,7 +100,7 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
 
 @contextmanager
 def counting() -> Iterator[Counter[str]]:
-    """How often each trial's record and rows are opened meanwhile, whoever does it and however."""
+    """How often each trial's record and rows are opened inside, by anyone and in any way."""
     if not hasattr(sys, "_counts_opened_records"):  # a hook can never be taken away again
         sys.addaudithook(_note)
         sys._counts_opened_records = True  # type: ignore[attr-defined]
@@ -113,7 +113,7 @@ def counting() -> Iterator[Counter[str]]:
 
 @pytest.mark.parametrize("trials", [10, 20])
 def test_a_resume_reads_each_trial_once_before_the_search_starts(folder: ExperimentFolder, trials: int) -> None:
-    """Cleaned up, announced, restored and shown from one reading: with thousands of trials it is what a start takes."""
+    """Cleanup, plan, study and display share one reading, which dominates a start with thousands of trials."""
     add(folder, 0, control="one_shot")
     for number in range(1, trials):
         add(folder, number, state="complete" if number % 3 else "stopped", epochs=6 if number % 3 else 3)
@@ -123,15 +123,13 @@ def test_a_resume_reads_each_trial_once_before_the_search_starts(folder: Experim
         resume(folder, backend)
     names = [f"{number:05}/{name}" for number in range(trials) for name in ("trial.json", "epochs.jsonl")]
     assert seen == [Counter(names)]
-    assert opened == seen[0]  # and none of them after it
+    assert opened == seen[0]  # and none of them afterwards
     (ran,) = backend.runs
     assert len(ran.source.study.get_trials()) == trials - 1
     assert {trial.state for trial in ran.source.study.get_trials()} == {TrialState.COMPLETE, TrialState.PRUNED}
 
 
-def test_a_decision_that_a_crash_kept_from_being_recorded_is_recorded(
-    folder: ExperimentFolder, logged: Callable[[], list[str]]
-) -> None:
+def test_a_decision_lost_in_a_crash_is_recorded(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:
     for number in (1, 2):
         add(folder, number, accuracy=0.5)
     add(folder, 3, epochs=3, accuracy=0.1, state="running", attempt=1)
@@ -146,8 +144,8 @@ def test_a_decision_that_a_crash_kept_from_being_recorded_is_recorded(
     assert [path.name for path in folder.trial_folder(3).list_checkpoints()] == [
         "checkpoint-00001.pt"
     ]  # to branch from
-    assert "trial 3 is stopped early, as it was to be when the search was interrupted" in logged()
-    # The other one goes on, and first of all.
+    assert "trial 3 is stopped early, as was due when the search was interrupted" in logged()
+    # The other one continues, before any new trial.
     assert folder.trial_folder(4).read_record().state == "running"
     assert len(folder.trial_folder(4).list_checkpoints()) == 3
     (ran,) = backend.runs
@@ -161,7 +159,7 @@ def test_a_decision_that_a_crash_kept_from_being_recorded_is_recorded(
     ]
 
 
-def test_what_is_damaged_is_warned_of_once(folder: ExperimentFolder, warned: Callable[[], list[str]]) -> None:
+def test_damage_is_reported_once(folder: ExperimentFolder, warned: Callable[[], list[str]]) -> None:
     for number in (1, 2, 3):
         add(folder, number)
     folder.trial_folder(2).record_path.write_text("{")
@@ -175,10 +173,10 @@ def test_what_is_damaged_is_warned_of_once(folder: ExperimentFolder, warned: Cal
     assert folder.trial_folder(2).record_path.read_text() == "{"
 
 
-def test_failed_trials_are_tried_again_on_request(folder: ExperimentFolder) -> None:
+def test_failed_trials_are_retried_on_request(folder: ExperimentFolder) -> None:
     for number in (1, 2):
         add(folder, number, accuracy=0.5)
-    # At a rung, and worse than the others: it had been told to go on, or it would have been stopped and not failed.
+    # At a rung, and worse than the others: it had been told to continue, or it would have been stopped and not failed.
     add(folder, 3, epochs=3, accuracy=0.1, state="failed", error="a reason", finished="2025-01-01T00:00:00+00:00")
     backend = IdleBackend()
     resume(folder, backend)
@@ -195,7 +193,9 @@ def new_trial(number: int) -> NewTrial:
     return NewTrial(TrialRecord(number, as_json(TrialConfig(epochs=6, seed=9)), confirms=1))
 
 
-def test_new_trials_and_new_numbers_are_recorded(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:
+def test_new_trials_and_changed_settings_are_recorded(
+    folder: ExperimentFolder, logged: Callable[[], list[str]]
+) -> None:
     add(folder, 0, control="one_shot")
     add(folder, 1)
     before, backend = folder.read_record(), IdleBackend()
@@ -235,7 +235,7 @@ def test_a_resume_without_changes_writes_nothing_of_its_own(folder: ExperimentFo
         ({"data": "nowhere"}, "nowhere"),
     ],
 )
-def test_a_resume_that_cannot_be_writes_nothing(folder: ExperimentFolder, how: dict[str, Any], says: str) -> None:
+def test_a_refused_resume_writes_nothing(folder: ExperimentFolder, how: dict[str, Any], says: str) -> None:
     add(folder, 1, state="failed")
     before, backend = content(folder.path), IdleBackend()
     with pytest.raises(ValueError, match=says):
@@ -244,13 +244,13 @@ def test_a_resume_that_cannot_be_writes_nothing(folder: ExperimentFolder, how: d
     assert backend.runs == []
 
 
-def test_a_number_that_is_taken_meanwhile_is_refused(folder: ExperimentFolder) -> None:
+def test_a_number_that_has_been_taken_since_is_refused(folder: ExperimentFolder) -> None:
     add(folder, 2)
     with pytest.raises(ValueError, match="'search' got new trials while this command was being prepared"):
         resume(folder, IdleBackend(), new=[new_trial(2)])
 
 
-def test_who_comes_second_is_refused_before_it_reads_anything(folder: ExperimentFolder) -> None:
+def test_a_second_driver_is_refused_before_it_reads_anything(folder: ExperimentFolder) -> None:
     add(folder, 1)
     with (
         hold_driver_lock(folder),
@@ -262,7 +262,7 @@ def test_who_comes_second_is_refused_before_it_reads_anything(folder: Experiment
 
 
 class Noting(SearchObserver):
-    """Notes when it is told of the search's start and end, and what there was then."""
+    """Notes when it is told of the search's start and end, and what there was at the time."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -276,7 +276,7 @@ class Noting(SearchObserver):
         self.told.append("ended")
 
 
-def test_observers_know_of_the_search_from_its_start_to_its_end(folder: ExperimentFolder) -> None:
+def test_observers_are_told_of_the_start_and_the_end(folder: ExperimentFolder) -> None:
     add(folder, 0, control="one_shot")
     add(folder, 1, state="running", epochs=2)
     noting = [Noting(), Noting()]
@@ -292,9 +292,9 @@ def test_observers_know_of_the_search_from_its_start_to_its_end(folder: Experime
 @pytest.mark.parametrize(
     ("error", "raised"),
     [
-        (Interruption("the time budget is spent", 0), Interruption),
+        (Interruption("the time budget has run out", 0), Interruption),
         (OSError("the disk is on fire"), OSError),
-        (ValueError("a defect"), RuntimeError),  # it is not what was asked for that is wrong
+        (ValueError("a defect"), RuntimeError),  # the request is not what is wrong
     ],
 )
 def test_observers_are_told_of_the_end_however_it_comes(
@@ -308,20 +308,20 @@ def test_observers_are_told_of_the_end_however_it_comes(
     with pytest.raises(raised):
         resume(folder, IdleBackend(fail), observers=[noting])
     assert noting.told == ["started", "ended"]
-    with hold_driver_lock(folder):  # the lock has been given up
+    with hold_driver_lock(folder):  # the lock has been released
         pass
 
 
 def run_all(state: str) -> Callable[[SearchRun], None]:
-    def meanwhile(run: SearchRun) -> None:
+    def run_trials(run: SearchRun) -> None:
         while (record := run.source.next_trial()) is not None:
             run.folder.trial_folder(record.number).record_end(state, "a reason" if state == "failed" else None)  # type: ignore[arg-type]
             run.source.tell_end(record.number)
 
-    return meanwhile
+    return run_trials
 
 
-def test_a_search_all_of_whose_trials_fail_says_so(folder: ExperimentFolder) -> None:
+def test_a_search_whose_trials_all_fail_says_so(folder: ExperimentFolder) -> None:
     with pytest.raises(
         HopelessError, match=r"^all trials failed, so the search ends here: a reason \(.*--retry-failed"
     ):
@@ -329,15 +329,15 @@ def test_a_search_all_of_whose_trials_fail_says_so(folder: ExperimentFolder) -> 
     assert len(list(folder.trial_folders())) == 4
 
 
-def test_a_space_without_more_is_told(folder: ExperimentFolder, warned: Callable[[], list[str]]) -> None:
+def test_an_exhausted_space_is_reported(folder: ExperimentFolder, warned: Callable[[], list[str]]) -> None:
     settings = replace(SETTINGS, space=replace(SETTINGS.space, function="spaces.fixed:fixed"))
     folder.write_record(replace(folder.read_record(), settings=as_settings_json(settings)))
     resume(folder, IdleBackend(run_all("stopped")))
-    assert warned() == ["the space has no configuration left that has not been tried; the search ends here"]
+    assert warned() == ["the space has no untried configuration left; the search ends here"]
 
 
 class RefusingBackend(IdleBackend):
-    """A cluster that is not as it has to be."""
+    """A cluster that fails one of the checks."""
 
     def __init__(self, refuses: str) -> None:
         super().__init__()
@@ -354,7 +354,7 @@ class RefusingBackend(IdleBackend):
 
 
 @pytest.mark.parametrize("refuses", ["resources", "storage"])
-def test_what_a_cluster_refuses_leaves_nothing_behind(tmp_path: Path, refuses: str) -> None:
+def test_a_refusal_by_the_cluster_leaves_no_files(tmp_path: Path, refuses: str) -> None:
     folder = ExperimentFolder(tmp_path / "storage" / "search")
     backend = RefusingBackend(refuses)
     with pytest.raises(ValueError, match=r"must fit|must be shared"):
@@ -378,7 +378,7 @@ def test_a_new_experiment_runs_from_its_record(tmp_path: Path, logged: Callable[
 
 
 def test_the_current_folder_is_importable_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a space that lies beside the preset; its module may import others when it is called."""
+    """For a space next to the preset; its module may import others when it is called."""
     (tmp_path / "beside.py").write_text(
         "from dataclasses import replace\n"
         "def space(trial, base):\n"
@@ -411,9 +411,9 @@ def test_branches_and_repeats_count_as_planned(folder: ExperimentFolder, logged:
     assert "20 trials, at most 120 epochs in total, after 2 epochs for the dense network" in logged()
 
 
-def test_nothing_left_is_said(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:
+def test_nothing_left_to_run_is_reported(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:
     add(folder, 0, control="one_shot")
     for number in range(1, 21):
         add(folder, number)
     resume(folder, IdleBackend())
-    assert "no trial is left to run" in logged()
+    assert "no trials are left to run" in logged()

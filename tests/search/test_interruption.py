@@ -1,4 +1,4 @@
-"""Signals end what runs, wherever they hit it. Real signals, in processes of their own."""
+"""Signals end what is running, wherever they hit it. Real signals, in processes of their own."""
 
 import signal
 import subprocess
@@ -23,8 +23,8 @@ def ended(code: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, "-c", HEAD + code], capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_an_interruption_that_python_drops_comes_again() -> None:
-    """What is raised in the hooks of a fork is printed and forgotten."""
+def test_an_interruption_that_python_drops_is_raised_again() -> None:
+    """Exceptions raised in fork hooks are printed and dropped."""
     ran = ended("""
 os.register_at_fork(after_in_parent=hit)
 try:
@@ -41,7 +41,7 @@ except Interruption as error:
     assert ran.returncode == 143
 
 
-def test_what_is_cleaned_up_meanwhile_is_left_in_peace() -> None:
+def test_cleanup_during_an_interruption_is_not_disturbed() -> None:
     ran = ended("""
 class Slow:
     def __enter__(self): pass
@@ -60,7 +60,7 @@ except Interruption as error:
     assert (ran.returncode, ran.stdout, ran.stderr) == (143, "finally\nexit\n", "")
 
 
-def test_a_second_signal_ends_the_process_on_the_spot() -> None:
+def test_a_second_signal_ends_the_process_immediately() -> None:
     ran = ended("""
 with allow_interruption():
     try:
@@ -74,7 +74,7 @@ with allow_interruption():
 
 @pytest.fixture
 def alarms() -> Iterator[list[float]]:
-    """When the timer of somebody else went off, which is set to do so in 1.5 seconds (pytest has set its own)."""
+    """When an existing timer, due in 1.5 seconds, went off (pytest's own is put back afterwards)."""
     began, found = time.monotonic(), list[float]()
     handler = signal.signal(signal.SIGALRM, lambda number, frame: found.append(time.monotonic() - began))
     left, interval = signal.setitimer(signal.ITIMER_REAL, 1.5)
@@ -91,7 +91,7 @@ def wait(seconds: float) -> None:
         time.sleep(0.01)
 
 
-def test_a_spent_time_budget_ends_well(alarms: list[float]) -> None:
+def test_an_expired_time_budget_ends_the_search_successfully(alarms: list[float]) -> None:
     with pytest.raises(Interruption, match="time budget") as error, allow_interruption(0.05):
         time.sleep(30)
     assert error.value.code == 0
@@ -103,14 +103,14 @@ def test_a_spent_time_budget_ends_well(alarms: list[float]) -> None:
     assert alarms[0] > 1.4
 
 
-def test_a_budget_that_is_not_spent_leaves_the_timer_of_others(alarms: list[float]) -> None:
+def test_an_unexpired_budget_restores_an_existing_timer(alarms: list[float]) -> None:
     with allow_interruption(30):
         wait(0.1)
     assert 0.5 < signal.getitimer(signal.ITIMER_REAL)[0] < 1.45
     assert alarms == []
 
 
-def test_a_timer_that_was_due_meanwhile_goes_off_afterwards(alarms: list[float]) -> None:
+def test_an_existing_timer_due_during_the_budget_goes_off_afterwards(alarms: list[float]) -> None:
     with allow_interruption(30):
         wait(1.8)
         assert alarms == []
@@ -118,7 +118,7 @@ def test_a_timer_that_was_due_meanwhile_goes_off_afterwards(alarms: list[float])
     assert len(alarms) == 1
 
 
-def test_without_a_budget_the_timer_of_others_runs_on(alarms: list[float]) -> None:
+def test_without_a_budget_an_existing_timer_keeps_running(alarms: list[float]) -> None:
     with allow_interruption():
         wait(1.8)
         assert len(alarms) == 1
@@ -126,8 +126,8 @@ def test_without_a_budget_the_timer_of_others_runs_on(alarms: list[float]) -> No
     assert len(alarms) == 1
 
 
-def test_an_interruption_leaves_the_timer_of_others(alarms: list[float]) -> None:
-    """Though it takes the timer, to come again where it gets lost."""
+def test_an_interruption_restores_an_existing_timer(alarms: list[float]) -> None:
+    """Although it uses the timer itself, to be raised again if it gets lost."""
     with pytest.raises(Interruption, match="SIGTERM"), allow_interruption():
         signal.raise_signal(signal.SIGTERM)
     assert 0.5 < signal.getitimer(signal.ITIMER_REAL)[0] < 1.5
@@ -135,7 +135,7 @@ def test_an_interruption_leaves_the_timer_of_others(alarms: list[float]) -> None
     assert len(alarms) == 1
 
 
-def test_nobody_else_takes_the_signals_meanwhile() -> None:
+def test_nobody_else_can_take_over_the_signals() -> None:
     with allow_interruption():
         ours = signal.getsignal(signal.SIGTERM)
         with keep_signals():
@@ -156,6 +156,6 @@ def test_durations(text: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0", "0s", "-3", "5 weeks", "h"])
-def test_no_durations(text: str) -> None:
+def test_invalid_durations(text: str) -> None:
     with pytest.raises(ValueError, match="--time-budget must be a duration"):
         parse_duration(text)

@@ -1,4 +1,4 @@
-"""Whatever is killed, whenever: after `resume` the records are those of a search that nothing befell."""
+"""Whatever is killed, and whenever: after `resume` the records are those of an undisturbed search."""
 
 import os
 import random
@@ -24,7 +24,7 @@ from records.experiment import ExperimentFolder
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 KILLS = 5
-TRIALS = 23  # 3 controls and 20: on a fast machine, too, there is something left to be killed
+TRIALS = 23  # 3 controls and 20 trials, so that even on a fast machine something is left to be killed
 LONG = SETTINGS.replace("trials = 8", f"trials = {TRIALS - 3}")
 
 
@@ -40,7 +40,7 @@ def epochs_done(folder: ExperimentFolder) -> int:
 
 
 def pause(seconds: float, folder: ExperimentFolder) -> None:
-    """So long, but not until the search is over."""
+    """Waits that long, but no longer than the search runs."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and len(list(folder.trial_folders())) < TRIALS - 3:
         time.sleep(0.05)
@@ -75,7 +75,7 @@ def test_the_driver_dies(
         before = {trial.number: trial.read_record().config for trial in folder.trial_folders()}
         driver = start(*command, "--storage", tmp_path, *how, log=log)
         with ended(driver):
-            # Every third at any moment since the start of the process, the others once an epoch has been recorded.
+            # Every third kill comes at any moment after the start, the others once an epoch has been recorded.
             if kill % 3:
                 done = epochs_done(folder)
                 wait_for(lambda done=done: epochs_done(folder) > done, what="an epoch")  # type: ignore[misc]
@@ -98,7 +98,7 @@ def test_the_driver_dies(
             if folder.record_path.exists():
                 assert last == resume
             else:
-                assert last in ("nothing had been started", f"alphaprune: interrupted by {number.name}")
+                assert last in ("nothing has been started", f"alphaprune: interrupted by {number.name}")
             assert "Traceback" not in log.read_text()
         kept.look()
         for old, config in before.items():
@@ -121,9 +121,9 @@ def test_workers_die(tmp_path: Path, settings: Path) -> None:
             assert time.monotonic() < end, f"killed only {killed}"
             pids = wait_for(lambda: {n: p for n, p in worker_pids(folder).items() if alive(p)}, what="a worker")
             number, pid = draw.choice(sorted(pids.items()))
-            # Not one trial more often than it is started again.
+            # No trial is killed more often than it is restarted.
             if killed.count(number) < 2 and folder.trial_folder(number).read_rows():
-                driver.send_signal(signal.SIGSTOP)  # so that nothing goes on before it has been looked at
+                driver.send_signal(signal.SIGSTOP)  # so that nothing continues before it has been checked
                 os.kill(pid, signal.SIGKILL)
                 killed.append(number)
                 wait_for(lambda pid=pid: not alive(pid), what="its death")  # type: ignore[misc]
@@ -137,7 +137,7 @@ def test_workers_die(tmp_path: Path, settings: Path) -> None:
     assert all(attempts[number] >= 1 + killed.count(number) for number in killed)
 
 
-def test_a_trial_whose_worker_always_dies_fails_and_is_tried_again_on_request(tmp_path: Path, settings: Path) -> None:
+def test_a_trial_whose_worker_always_dies_fails_and_is_retried_on_request(tmp_path: Path, settings: Path) -> None:
     folder = ExperimentFolder(tmp_path / "search")
     log = tmp_path / "log"
     few = ["--set", "search.trials=1", "--set", "search.max_failures=1", "--concurrency", "1"]
@@ -168,7 +168,7 @@ def test_a_trial_whose_worker_always_dies_fails_and_is_tried_again_on_request(tm
     check_whole(folder, trials=4)
 
 
-def test_a_spent_time_budget_ends_well(tmp_path: Path, settings: Path) -> None:
+def test_an_expired_time_budget_ends_the_search_successfully(tmp_path: Path, settings: Path) -> None:
     folder = ExperimentFolder(tmp_path / "search")
     result = run("run", settings, "--storage", tmp_path, "--time-budget", "14s")
     assert result.returncode == 0, result.stderr
@@ -185,7 +185,7 @@ def test_a_second_driver_is_refused(tmp_path: Path, settings: Path) -> None:
     driver = start("run", settings, "--storage", tmp_path, "--local", log=tmp_path / "log")
     with ended(driver):
         wait_for(lambda: epochs_done(folder), what="an epoch")
-        driver.send_signal(signal.SIGSTOP)  # or it might be done before the others have come to the lock
+        driver.send_signal(signal.SIGSTOP)  # or it might be done before the others reach the lock
         for how in ([], ["--local"]):
             result = run("resume", "search", "--storage", tmp_path, *how)
             assert result.returncode == 2
@@ -198,8 +198,8 @@ def test_a_second_driver_is_refused(tmp_path: Path, settings: Path) -> None:
     finish(folder, "--local")
 
 
-def test_early_stopping_goes_on_where_it_was(tmp_path: Path, settings: Path) -> None:
-    """Stopped trials stay stopped, and the rungs know them."""
+def test_early_stopping_continues_where_it_was(tmp_path: Path, settings: Path) -> None:
+    """Stopped trials stay stopped, and the rungs include them."""
     folder = ExperimentFolder(tmp_path / "search")
     stop = ["--set", "search.early_stopping.enabled=true", "--set", "search.early_stopping.first=0.3"]
     result = run("run", settings, "--storage", tmp_path, "--local", *stop)

@@ -1,4 +1,4 @@
-"""A search to its very end: measured, reported, confirmed over seeds, exported. Real processes."""
+"""A search to its very end: measurements, report, repeats with other seeds, export. Real processes."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from trainable.network.weights import load_pruned
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-# One control and two trials: a measurement takes seconds a trial, most of them to start its processes.
+# One control and two trials: a measurement takes seconds per trial, most of them to start its processes.
 WITH_RESULTS = (
     TINY.replace("measure = false\nreport = false", "measure = true\nreport = true")
     .replace("[controls]", "[controls]\nkinds = ['one_shot']")
@@ -79,7 +79,7 @@ def test_derived_files_can_be_deleted_and_come_back(finished: tuple[ExperimentFo
     before = analysis.load(folder.path)
     for name in ("report.html", "study.journal"):
         (folder.path / name).unlink()
-    shutil.rmtree(folder.path / "tables", ignore_errors=True)  # not there yet if all this took less than two seconds
+    shutil.rmtree(folder.path / "tables", ignore_errors=True)  # not written yet if all this took less than two seconds
     (folder.trial_folder(0).model_path / "measure.json").unlink()
     alphaprune("resume", "search", "--storage", folder.path.parent, "--local")
     assert (folder.path / "report.html").exists()
@@ -89,18 +89,18 @@ def test_derived_files_can_be_deleted_and_come_back(finished: tuple[ExperimentFo
     assert (folder.trial_folder(0).model_path / "measure.json").exists()
 
 
-def test_a_measurement_waits_for_what_trains(finished: tuple[ExperimentFolder, Result], tmp_path: Path) -> None:
+def test_a_measurement_waits_for_training(finished: tuple[ExperimentFolder, Result], tmp_path: Path) -> None:
     folder, _ = finished
     log = tmp_path / "log"
     process = start("measure", "search", "--top", "1", "--storage", folder.path.parent, log=log)
     with ended(process):
         with machine_lock.training_allowed():
-            wait_for(lambda: "waiting for what trains" in log.read_text(), what="the message")
+            wait_for(lambda: "waiting for the training" in log.read_text(), what="the message")
             assert process.poll() is None
         assert process.wait(timeout=180) == 0, log.read_text()
 
 
-def test_measure_takes_what_it_is_told_to(finished: tuple[ExperimentFolder, Result]) -> None:
+def test_measure_selects_as_told(finished: tuple[ExperimentFolder, Result]) -> None:
     folder, _ = finished
     before = measured(folder)
     alphaprune("measure", "search", "--all", "--storage", folder.path.parent)
@@ -109,7 +109,7 @@ def test_measure_takes_what_it_is_told_to(finished: tuple[ExperimentFolder, Resu
     assert all(after[number]["created"] > found["created"] for number, found in before.items())
 
 
-def test_a_damaged_network_is_named_and_the_others_are_measured(
+def test_a_damaged_network_is_reported_and_the_others_are_measured(
     finished: tuple[ExperimentFolder, Result], tmp_path: Path
 ) -> None:
     folder, _ = finished
@@ -167,7 +167,7 @@ def test_the_notebook_runs_from_end_to_end(
     shutil.copytree(folder.path, tmp_path / "other")
     monkeypatch.setenv("ALPHAPRUNE_EXPERIMENTS", f"{folder.path}:{tmp_path / 'other'}")
     notebook = nbformat.read(Path(analysis.__file__).parent / "notebooks" / "explore.ipynb", as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells)  # results are not kept in git
+    assert not any(cell.get("outputs") for cell in notebook.cells)  # results are not committed
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     drawn = [output for output in outputs if "application/vnd.plotly.v1+json" in output.get("data", {})]
@@ -175,14 +175,14 @@ def test_the_notebook_runs_from_end_to_end(
     assert not [output for output in outputs if output["output_type"] == "error"]
 
 
-def test_where_nothing_is_there_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_experiment_gets_one_line(tmp_path: Path) -> None:
     for command in (("measure",), ("report",), ("confirm",), ("export", 1, "--to", tmp_path / "x")):
         result = alphaprune(command[0], "missing", *command[1:], "--storage", tmp_path, code=2)
         assert len(result.stderr.strip().splitlines()) == 1
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_terminal_that_knows_ascii_alone(finished: tuple[ExperimentFolder, Result]) -> None:
+def test_an_ascii_only_terminal(finished: tuple[ExperimentFolder, Result]) -> None:
     folder, _ = finished
     ran = subprocess.run(
         [sys.executable, "-m", "alphaprune", "rank", "search", "--storage", str(folder.path.parent)],

@@ -1,4 +1,4 @@
-"""Whole searches on small data, by Ray Tune and in one process. Real trials, real processes."""
+"""Whole searches on small data, with Ray Tune and in one process. Real trials, real processes."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def settings(storage: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def clustered(storage: Path, settings: Path) -> tuple[ExperimentFolder, Result]:
-    # One trial at a time, so that the study asks as it does in one process.
+    # One trial at a time, so that the study suggests the same trials as in one process.
     result = alphaprune("run", settings, "--storage", storage, "--name", "tune", "--concurrency", "1")
     return ExperimentFolder(storage / "tune"), result
 
@@ -57,7 +57,7 @@ def local(storage: Path, settings: Path, clustered: tuple[ExperimentFolder, Resu
     return ExperimentFolder(storage / "local"), result
 
 
-def test_a_search_leaves_a_whole_experiment(clustered: tuple[ExperimentFolder, Result]) -> None:
+def test_a_search_leaves_a_complete_experiment(clustered: tuple[ExperimentFolder, Result]) -> None:
     folder, result = clustered
     records = [trial.read_record() for trial in folder.trial_folders()]
     assert [record.number for record in records] == list(range(6))
@@ -84,10 +84,10 @@ def test_the_same_trials_have_the_same_rows_in_one_process(
 ) -> None:
     assert rows_of(local[0]) == rows_of(clustered[0])
     assert all(len(rows) == 3 for rows in rows_of(local[0]).values())
-    assert "the dense network has been trained before: " in local[1].stderr
+    assert "the dense network has already been trained: " in local[1].stderr
 
 
-def test_a_recorded_trial_is_computed_again(storage: Path, clustered: tuple[ExperimentFolder, Result]) -> None:
+def test_a_recorded_trial_is_recomputed(storage: Path, clustered: tuple[ExperimentFolder, Result]) -> None:
     before = {path: path.stat().st_mtime_ns for path in clustered[0].path.rglob("*")}
     shown = alphaprune("trial", "tune", 4, "--storage", storage)
     assert [untimed(line) for line in shown.stdout.splitlines()] == rows_of(clustered[0])[4]
@@ -110,7 +110,7 @@ def test_rank_and_status_read_both(storage: Path, local: object, name: str) -> N
     assert "did you mean" in alphaprune("rank", name, "--storage", storage, "--by", "acuracy", code=2).stderr
 
 
-def test_one_trial_of_a_file_is_an_experiment_of_its_own(storage: Path, settings: Path, local: object) -> None:
+def test_a_trial_from_a_file_is_an_experiment_of_its_own(storage: Path, settings: Path, local: object) -> None:
     alphaprune("trial", settings, "--storage", storage, "--name", "single")
     folder = ExperimentFolder(storage / "single")
     (record,) = [trial.read_record() for trial in folder.trial_folders()]
@@ -118,7 +118,7 @@ def test_one_trial_of_a_file_is_an_experiment_of_its_own(storage: Path, settings
     assert record.config == read_json(folder.record_path)["settings"]["trial"]
 
 
-def test_trials_that_lose_are_stopped_and_say_so(storage: Path, settings: Path, local: object) -> None:
+def test_losing_trials_are_stopped_and_reported(storage: Path, settings: Path, local: object) -> None:
     stop = ["--set", "search.early_stopping.enabled=true", "--set", "search.early_stopping.first=0.3"]
     alphaprune("run", settings, "--storage", storage, "--name", "stopping", "--trials", 8, *stop)
     records = {
@@ -137,10 +137,10 @@ def test_trials_that_lose_are_stopped_and_say_so(storage: Path, settings: Path, 
 
 
 @pytest.mark.parametrize("how", [["--local"], []])
-def test_a_diverging_trial_fails_and_the_search_goes_on(
+def test_a_diverging_trial_fails_and_the_search_continues(
     storage: Path, settings: Path, local: object, tmp_path: Path, how: list[str]
 ) -> None:
-    """The dense network is found again by its hash, so a search can be given one that no trial survives."""
+    """The dense network is found by its hash, so a search can be given one that no trial survives."""
     dense = tmp_path / "sick" / "dense"
     copy_dense(storage / "tune" / "dense", dense)
     network = load_pruned(dense)
@@ -148,7 +148,7 @@ def test_a_diverging_trial_fails_and_the_search_goes_on(
     save_network(network, dense, mean=(0.5,) * 3, std=(0.5,) * 3)
     result = alphaprune("run", settings, "--storage", tmp_path, "--name", "run", "--trials", 1, *how)
     records = [trial.read_record() for trial in ExperimentFolder(tmp_path / "run").trial_folders()]
-    # What does not begin with the dense network is not hurt.
+    # Trials that do not start from the dense network are unharmed.
     assert [record.state for record in records] == ["failed", "failed", "complete", "failed"]
     assert "epoch 1: the network's output is no longer finite" in (records[0].error or "")
     assert "epoch 1: the training loss is nan at learning rate" in (records[3].error or "")

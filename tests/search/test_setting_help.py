@@ -1,4 +1,4 @@
-"""The list of settings has all of them, says what they are by default and in a preset, and is what the docs show."""
+"""The list of settings is complete, has defaults and the values of a preset, and is what the docs show."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
 def listed(settings: Settings | None = None) -> dict[str, Setting]:
-    """By name; of several families with a setting of the name the one that is selected."""
+    """By name; if several families have a setting of that name, the selected one."""
     return {
         setting.name: setting
         for section in list_sections(settings)
@@ -25,7 +25,7 @@ def listed(settings: Settings | None = None) -> dict[str, Setting]:
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The leaves of a JSON object by their dotted names."""
+    """The leaves of a JSON object, by dotted name."""
     leaves = {}
     for key, value in values.items():
         table = isinstance(value, dict) and prefix + key != "space.options"
@@ -40,7 +40,7 @@ def test_every_setting_is_listed_with_its_value(preset: str | None) -> None:
     assert names == flat(as_settings_json(settings))
 
 
-def test_set_takes_whatever_is_listed() -> None:
+def test_set_accepts_every_listed_setting() -> None:
     for setting in (setting for section in list_sections() for setting in section.settings):
         if setting.required or setting.default is None or setting.name == "trial.alpha.segments":
             continue  # neither none nor a JSON object is TOML
@@ -88,7 +88,7 @@ def test_every_family_lists_its_own_settings() -> None:
     }
 
 
-def test_a_policy_that_is_selected_differs_from_its_own_defaults_only() -> None:
+def test_a_selected_policy_is_compared_with_its_own_defaults() -> None:
     settings = replace(Settings(), trial=replace(Settings().trial, lr=Plateau(factor=0.5)))
     selected = [section.title for section in list_sections(settings) if section.selected]
     assert selected == ['trial.alpha.family = "exponential"', 'trial.lr.policy = "plateau"']
@@ -134,5 +134,5 @@ def test_json_is_for_programs() -> None:
     assert by_name["trial.lr.rise"]["only_with"] == {"trial.lr.policy": "one_cycle"}
 
 
-def test_the_page_of_the_docs_is_fresh() -> None:
+def test_the_docs_page_is_up_to_date() -> None:
     assert PAGE.read_text() == to_markdown(list_sections()), "run `make docs`"

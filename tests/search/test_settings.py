@@ -1,4 +1,4 @@
-"""Settings resolve from presets and overrides, and what is wrong is said in one line."""
+"""Settings are resolved from presets and overrides; what is wrong is said in one line."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def test_shipped_presets_resolve_and_come_back_from_json(preset: str) -> None:
 
 
 def test_every_field_has_one_sentence_of_help() -> None:
-    """Also where no setting is listed for it: those who read the source or the JSON schema see them all."""
+    """Even those not listed as settings: readers of the source or the JSON schema see them all."""
     schema = TypeAdapter(Settings).json_schema()
     kinds = {"Settings": schema, **schema["$defs"]}
     assert {"TrialConfig", "PruningConfig", "Segment", "StagnationRestart", "EarlyStoppingSettings"} <= set(kinds)
@@ -77,8 +77,8 @@ def test_another_family_starts_from_its_own_defaults() -> None:
         ("=3", ["section.key=value", "'=3'"]),
     ],
 )
-def test_what_is_wrong_is_named(override: str, says: list[str]) -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  the message is what is looked at
+def test_errors_name_the_setting(override: str, says: list[str]) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  the message is checked below
         resolve_settings(read_preset("quickstart"), [override])
     message = str(caught.value)
     assert "\n" not in message
@@ -86,7 +86,7 @@ def test_what_is_wrong_is_named(override: str, says: list[str]) -> None:
         assert words in message
 
 
-def test_a_schedule_without_its_family_is_asked_for_it() -> None:
+def test_a_schedule_without_a_family_is_refused() -> None:
     with pytest.raises(ValueError, match=r"trial\.alpha\.family must be one of exponential, .* but got none"):
         resolve_settings({"trial": {"alpha": {"rate": 3}}})
 
@@ -102,5 +102,5 @@ def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:
         read_preset(str(broken))
 
 
-def test_nothing_is_proposed_where_nothing_is_near() -> None:
+def test_nothing_is_suggested_if_nothing_is_close() -> None:
     assert find_nearest("xyzzy", ["trial.epochs", "search.trials"]) is None

@@ -1,4 +1,4 @@
-"""What records say at one moment: each file read once, damaged trials named, the others whole."""
+"""The records at one moment: each file is read once, damaged trials are reported, the others are complete."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def add(folder: ExperimentFolder, number: int, rows: int = 0, config: Any = None
         trial.append_row(make_row(epoch))
 
 
-def test_all_trials_are_there_in_their_order(folder: ExperimentFolder) -> None:
+def test_all_trials_are_read_in_order(folder: ExperimentFolder) -> None:
     assert Snapshot.read(folder) == Snapshot((), frozenset())
     for number in (11, 2, 0):
         add(folder, number, rows=number % 5, state="complete")
@@ -54,7 +54,7 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_trial_that_is_not_sound_is_named_and_its_number_is_not_free(folder: ExperimentFolder, damage: str) -> None:
+def test_a_damaged_trial_is_named_and_its_number_stays_taken(folder: ExperimentFolder, damage: str) -> None:
     for number in (1, 2, 3):
         add(folder, number, state="complete")
     path = folder.trial_folder(2).record_path
@@ -68,7 +68,7 @@ def test_a_trial_that_is_not_sound_is_named_and_its_number_is_not_free(folder: E
     assert "http" not in problem
 
 
-def test_a_folder_that_is_not_called_by_its_number_is_named(folder: ExperimentFolder) -> None:
+def test_a_folder_not_named_after_its_number_is_reported(folder: ExperimentFolder) -> None:
     add(folder, 2)
     folder.trial_folder(2).path.rename(folder.trials_path / "2")
     snapshot = Snapshot.read(folder)
@@ -77,7 +77,7 @@ def test_a_folder_that_is_not_called_by_its_number_is_named(folder: ExperimentFo
     assert snapshot.problems == (f"{folder.trials_path / '2' / 'trial.json'} is left out: trial 2 belongs in 00002",)
 
 
-def test_a_branch_runs_what_its_parent_has_not(folder: ExperimentFolder) -> None:
+def test_a_branch_runs_only_its_own_epochs(folder: ExperimentFolder) -> None:
     add(folder, 1, rows=3, config=TrialConfig(epochs=10, begun=(0.7, 0.5)), parent=Parent(number=0, epoch=2))
     add(folder, 2, rows=0, config=TrialConfig(epochs=10, begun=(0.7, 0.5)), parent=Parent(number=0, epoch=2))
     add(folder, 3, rows=3)
@@ -95,7 +95,7 @@ def test_a_branch_runs_what_its_parent_has_not(folder: ExperimentFolder) -> None
         ("running", 0, False),
     ],
 )
-def test_a_result_is_lost_where_the_last_rows_are(folder: ExperimentFolder, state: Any, rows: int, lost: bool) -> None:
+def test_a_result_is_lost_with_the_last_rows(folder: ExperimentFolder, state: Any, rows: int, lost: bool) -> None:
     add(folder, 1, rows, state=state, cut=make_cut())
     (trial,) = Snapshot.read(folder).trials
     assert trial.is_result_lost == lost
@@ -118,6 +118,6 @@ def test_a_snapshot_is_updated_without_reading_the_others_again(folder: Experime
     assert after.numbers == {1, 2, 3, 4}
     assert isinstance(after.numbers, frozenset)
     assert after.problems == before.problems
-    # What was read stays as it was read.
+    # The earlier snapshot does not change.
     assert [trial.record.state for trial in before.trials] == ["running", "running"]
     assert before.updated([]) == before

@@ -1,4 +1,4 @@
-"""The weekly report replayed at a small scale: its schedule, its jump to 0, its restarts, its iterations by hand."""
+"""The weekly report replayed on a small scale: its schedule, its jump to 0, its restarts, its manual iterations."""
 
 import pytest
 from searches import alphaprune
@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
     return ExperimentFolder(storage / "weekly-report-5")
 
 
-def test_the_story_at_both_places_of_the_gate(folder: ExperimentFolder) -> None:
+def test_the_report_with_the_gate_in_both_positions(folder: ExperimentFolder) -> None:
     records = [trial.read_record() for trial in folder.trial_folders()]
     assert [record.state for record in records] == ["complete"] * 3
     assert [record.control for record in records] == ["one_shot", None, None]
@@ -28,7 +28,7 @@ def test_the_story_at_both_places_of_the_gate(folder: ExperimentFolder) -> None:
     for trial in (folder.trial_folder(1), folder.trial_folder(2)):
         rows = trial.read_rows()
         alphas, rates = [row.alpha for row in rows], [row.lr for row in rows[26:]]
-        # e^(-0.05 t) until 0.4, then e^(-0.5 t) until 0.018, an epoch each; then the jump, for as long again.
+        # e^(-0.05 t) until 0.4, then e^(-0.5 t) until 0.018, an epoch each; then the jump, for the same time again.
         assert alphas[:3] == pytest.approx([0.9512, 0.9048, 0.8607], abs=1e-4)
         assert alphas[17:20] == pytest.approx([0.4066, 0.4, 0.2426], abs=1e-4)
         assert alphas[24:] == pytest.approx([0.0199, 0.018] + [0] * 26, abs=1e-4)
@@ -39,11 +39,11 @@ def test_the_story_at_both_places_of_the_gate(folder: ExperimentFolder) -> None:
         assert [alphas[epoch - 1] for epoch in kept] == pytest.approx([0.4, 0.0328, 0.018, 0], abs=1e-4)
     assert (
         len({folder.trial_folder(number).read_rows()[-1].lr for number in (1, 2)} - {0.001}) > 0
-    )  # somebody stagnated
+    )  # at least one stagnated
 
 
 def test_the_iterations_by_hand(folder: ExperimentFolder) -> None:
-    """From the model at 0.05 straight to 0, at another learning rate: what the report's author did."""
+    """From the model at 0.05 straight to 0, at a different learning rate, as the report's author did."""
     sets = [
         argument
         for each in ("alpha.family=one_shot", "lr.policy=cosine", "lr.peak=0.1")

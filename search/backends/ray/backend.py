@@ -19,7 +19,7 @@ from trainable.measurement.protocol import measure_network
 
 
 class RayBackend:
-    """The cluster at `address`, or one of its own on this machine, started for the search and shut down afterwards."""
+    """The cluster at `address`, or one that is started on this machine for the search and shut down afterwards."""
 
     def __init__(self, address: str | None = None) -> None:
         self.address = address
@@ -34,7 +34,7 @@ class RayBackend:
         return divide_nodes(cluster_nodes(), wanted)
 
     def check_storage(self, storage: Path) -> None:
-        if self.address is not None:  # the nodes of one's own cluster are this machine
+        if self.address is not None:  # a cluster that we started has only this machine
             storage.mkdir(parents=True, exist_ok=True)
             check_storage(storage)
 
@@ -50,7 +50,7 @@ class RayBackend:
 
     @contextmanager
     def open_measurement(self) -> Iterator[MeasureNetwork]:
-        """On the best node of the cluster; without an address on this machine, which needs no cluster."""
+        """On the best node of the cluster; without an address, on this machine and without a cluster."""
         if self.address is None:
             yield measure_here
         else:

@@ -1,4 +1,4 @@
-"""The connection to a Ray cluster: one that is started here and shut down afterwards, or one that is there."""
+"""The connection to a Ray cluster: one that is started here and shut down afterwards, or an existing one."""
 
 import logging
 import os
@@ -13,11 +13,11 @@ import psutil
 from search.backends.base import Node
 from search.interruption import keep_signals
 
-# ray.init tries for 13 minutes where nobody answers.
+# ray.init keeps trying for 13 minutes if nobody answers.
 ADDRESS_SECONDS = 5
 
-# Read by ray here and in what it starts: plain output, no logger files, every row at once, no usage report. Trials
-# start side by side and not one after the other: how many there are at once is the searcher's business (capacity).
+# Read by ray here and in the processes it starts: plain output, no logger files, each row as it comes, no usage report.
+# Trials start in parallel, not one after another: the searcher decides how many run at once (_TrialSearcher.suggest).
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_COLOR_PREFIX": "0",
@@ -27,25 +27,25 @@ _ENVIRONMENT = {
     "TUNE_RESULT_BUFFER_LENGTH": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-# Read by ray in the worker: a trial that gets no GPU is to see none.
+# Read by ray in the worker: a trial that gets no GPU must see none.
 _WORKER_ENVIRONMENT = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
 _ADDRESS = "--address must be host:port of a Ray cluster that this machine is a node of, or auto"
 
 
 @contextmanager
 def connect(address: str | None) -> Iterator[None]:
-    """A connection to the Ray cluster at `address`, or to one started here on this machine and shut down behind.
+    """A connection to the Ray cluster at `address`, or to one that is started here and shut down afterwards.
 
     Args:
-        address: host:port of a cluster that this machine is a node of; `auto` for RAY_ADDRESS or the one cluster that
-            it is a node of; None starts one, whatever RAY_ADDRESS or an earlier cluster's files say.
+        address: host:port of a cluster that this machine is a node of; `auto` for RAY_ADDRESS or, if it is
+            not set, the only such cluster; None to start one, regardless of RAY_ADDRESS and of earlier clusters' files.
 
     Raises:
-        ValueError: if there is no cluster at the address, or it does not let this process in.
+        ValueError: if there is no cluster at the address, or it refuses the connection.
     """
     if address is not None:
         _check_address(address)
-    # Ray prints what befalls its nodes to stdout, which is for data.
+    # Ray reports on its nodes on stdout, which is for data.
     with set_environment({**_ENVIRONMENT, **_WORKER_ENVIRONMENT}), redirect_stdout(sys.stderr):
         import ray
 
@@ -53,7 +53,7 @@ def connect(address: str | None) -> Iterator[None]:
         if address is not None:  # its workers have their node's environment, not this process's
             options = {"address": address, "runtime_env": {"env_vars": _WORKER_ENVIRONMENT}}
         try:
-            # One attempt: the address has answered, so a second would fail as the first.
+            # One attempt: the address has answered, so a second would fail like the first.
             waiting = {} if address is None else {"RAY_gcs_server_port_wait_time_s": "1"}
             with set_environment(waiting), keep_signals():
                 ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
@@ -68,7 +68,7 @@ def connect(address: str | None) -> Iterator[None]:
 
 
 def _check_address(address: str) -> None:
-    """Raises ValueError if ray.init could not connect to `address`, in seconds."""
+    """Raises ValueError within seconds if ray.init could not connect to `address`."""
     here = _clusters_here()
     got = repr(address)
     if address == "auto":
@@ -77,8 +77,8 @@ def _check_address(address: str) -> None:
         if not address and len(here) == 1:
             return
         if not address:
-            found = f"several: {', '.join(sorted(here))}; give one" if here else "none; `ray start` makes it one"
-            raise ValueError(f"{_ADDRESS}, but it is a node of {found}")
+            found = f"several: {', '.join(sorted(here))}; choose one" if here else "none; `ray start` adds it to one"
+            raise ValueError(f"{_ADDRESS}, but this machine is a node of {found}")
     if "://" in address:
         raise ValueError(f"{_ADDRESS}, but got {got}; Ray's client is not supported, run alphaprune on a node")
     host, _, port = address.rpartition(":")
@@ -91,20 +91,20 @@ def _check_address(address: str) -> None:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{_ADDRESS}, but nothing answers at {got}: {reason}") from error
     if not answers:
-        raise ValueError(f"{_ADDRESS}, but what listens at {got} is none; `ray start` prints the address")
+        raise ValueError(f"{_ADDRESS}, but what listens at {got} is not a Ray cluster; `ray start` prints its address")
     if not here:
-        raise ValueError(f"{_ADDRESS}, but no Ray runs here; `ray start --address={address}` makes it a node")
+        raise ValueError(f"{_ADDRESS}, but Ray is not running here; run `ray start --address={address}`")
 
 
 def _clusters_here() -> set[str]:
-    """The addresses of the clusters that this machine is a node of; by its raylets, as ray itself looks for them."""
+    """The addresses of the clusters that this machine is a node of, found by its raylets, as ray does."""
     flag = "--gcs-address="
     raylets = (each.info for each in psutil.process_iter(["name", "cmdline"]) if each.info["name"] == "raylet")
     return {part.removeprefix(flag) for each in raylets for part in each["cmdline"] or () if part.startswith(flag)}
 
 
 def _speaks_http2(connection: socket.socket) -> bool:
-    """Whether the other side is gRPC: to a preface and empty settings (RFC 9113, 3.4) it answers its settings."""
+    """Whether the other side is gRPC: it answers a preface and empty settings (RFC 9113, 3.4) with its own settings."""
     settings = b"\x04"
     connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + settings + bytes(5))
     return connection.recv(9)[3:4] == settings
@@ -114,15 +114,15 @@ def _explain_refusal(error: Exception) -> str:
     """Why the cluster that answers refuses the connection, and what to do."""
     text = f"{error} {error.__cause__ or ''}"
     if "authentication token" in text.lower():
-        return "wants its token: set RAY_AUTH_MODE=token and have the head's ~/.ray/auth_token here (docs/cluster.md)"
+        return "requires a token: set RAY_AUTH_MODE=token and copy the head's ~/.ray/auth_token here (docs/cluster.md)"
     if "No node info" in text:
-        return "has no node on this machine; `ray start --address` makes it one"
-    return f"refuses: {' '.join(str(error).split())}"
+        return "has no node on this machine; `ray start --address` adds one"
+    return f"refuses the connection: {' '.join(str(error).split())}"
 
 
 @contextmanager
 def set_environment(values: dict[str, str]) -> Iterator[None]:
-    """`values` as environment variables, where they are not set already."""
+    """Sets `values` as environment variables while active, except those that are set already."""
     new = {name: value for name, value in values.items() if name not in os.environ}
     os.environ.update(new)
     try:
@@ -140,5 +140,5 @@ def living_nodes() -> list[dict[str, Any]]:
 
 
 def node_resources(node: dict[str, Any]) -> Node:
-    """What a node of `living_nodes` has in all, used or not."""
+    """The total resources of a node from `living_nodes`, used or not."""
     return Node(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))

@@ -1,4 +1,4 @@
-"""Whether all nodes of a Ray cluster see one storage, with its locks: tried out before anything starts."""
+"""Checks, before anything starts, that all nodes of a Ray cluster see the same storage and its locks."""
 
 import fcntl
 import secrets
@@ -10,22 +10,22 @@ from records.files import replace_file
 from search.backends.ray.cluster import living_nodes
 from search.backends.ray.tasks import create_task, fetch_result
 
-# A node that reads its Python from a cold disk takes its time; one whose mount hangs never comes back.
+# A node that loads Python from a cold disk is slow; one whose mount hangs never answers.
 STORAGE_SECONDS = 60
 
 
 def check_storage(folder: Path, *, timeout_seconds: float = STORAGE_SECONDS) -> None:
-    """Writes to `folder` here and reads it on every node of the connected cluster, and the other way round.
+    """Writes to `folder` here and reads it on every node of the connected cluster, and vice versa.
 
-    That a node sees a lock that is held here is tried as well.
+    Also checks that each node sees a lock that is held here.
 
     Args:
-        folder: exists here. What is written is removed again.
-        timeout_seconds: for all nodes together, which are asked at the same time.
+        folder: must exist here; what is written to it is removed again.
+        timeout_seconds: for all nodes together; they are checked in parallel.
 
     Raises:
-        ValueError: naming a node that has another folder there or none, cannot write to it, lacks this package, or
-            does not answer in time.
+        ValueError: naming a node that has a different folder there or none, cannot write to it, lacks this package,
+            or does not answer in time.
     """
     import ray
 
@@ -48,7 +48,7 @@ def check_storage(folder: Path, *, timeout_seconds: float = STORAGE_SECONDS) -> 
             if task in late:
                 raise ValueError(
                     f"all nodes of the cluster must reach --storage, but {name} did not within {timeout_seconds:g} s; "
-                    f"see whether {str(folder)!r} hangs there, or `ray stop` it"
+                    f"check whether {str(folder)!r} hangs there, or `ray stop` the node"
                 )
             try:
                 problem = _describe_difference(fetch_result(task), token, probe / node["NodeID"])
@@ -57,7 +57,7 @@ def check_storage(folder: Path, *, timeout_seconds: float = STORAGE_SECONDS) -> 
             except Exception as error:
                 last = f"{type(error).__name__}: {error}".strip().splitlines()[-1]
                 raise ValueError(
-                    f"all nodes of the cluster must run alphaprune, installed as it is here, but {name}: {last}"
+                    f"all nodes of the cluster must have alphaprune, installed as it is here, but {name}: {last}"
                 ) from error
             if problem:
                 raise ValueError(
@@ -73,12 +73,12 @@ def _lock_file(file: IO[str], folder: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
         raise ValueError(
-            f"--storage must be on a file system that has locks (flock), but {str(folder)!r}: {error.strerror}"
+            f"--storage must be on a file system that supports locks (flock), but {str(folder)!r}: {error.strerror}"
         ) from error
 
 
 class _ProbeResult(NamedTuple):
-    """What a node read in the driver's file, whether that was locked for it, and what it wrote to its own."""
+    """What a node read from the driver's file, whether it saw that file as locked, and what it wrote to its own."""
 
     read: str
     locked: bool
@@ -86,7 +86,7 @@ class _ProbeResult(NamedTuple):
 
 
 def _probe_storage(folder: str, name: str) -> _ProbeResult:
-    """On a node: reads the driver's file in `folder` and writes one called `name`."""
+    """Runs on a node: reads the driver's file in `folder` and writes one called `name`."""
     wrote = secrets.token_hex(8)
     with Path(folder, "driver").open("r+") as file:
         try:
@@ -100,7 +100,7 @@ def _probe_storage(folder: str, name: str) -> _ProbeResult:
 
 
 def _describe_difference(probed: _ProbeResult, written: str, path: Path) -> str:
-    """What of the driver's `written` and of the node's file at `path` is not the same on both sides, if anything."""
+    """How the two sides differ over what the driver has `written` or the node's file at `path`; empty if they agree."""
     if (probed.read, path.read_text()) != (written, probed.wrote):
-        return "a file has other contents"
-    return "" if probed.locked else "a lock (flock) is not seen on the other"
+        return "a file has different contents"
+    return "" if probed.locked else "a lock (flock) held on one is not seen on the other"

@@ -10,20 +10,19 @@ from trainable.config import DenseConfig
 from trainable.data.dataset import Data
 from trainable.errors import LostError
 
-# How often the training of the dense network is started or continued before its nodes are given up on.
+# How many times the training of the dense network is started or continued before giving up.
 DENSE_ATTEMPTS = 3
 
 
 def choose_best_node() -> dict[str, Any]:
-    """The node to compute alone on: one with a GPU if there is one, of those the one with the most CPUs."""
+    """The node to compute on alone: one with a GPU if possible, and of those the one with the most CPUs."""
     return max(living_nodes(), key=lambda node: (node_resources(node).gpus > 0, node_resources(node).cpus))
 
 
 def run_on_best_node(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-    """What `function` returns or raises on the best node of the connected cluster, whose GPU it sees if it has one.
+    """Calls `function` on the best node of the connected cluster, with one GPU if the node has any.
 
-    Raises:
-        LostError: if the node or the process is lost meanwhile.
+    Raises: what `function` raises; LostError if the node or the process is lost.
     """
     node = choose_best_node()
     return fetch_result(
@@ -32,7 +31,7 @@ def run_on_best_node(function: Callable[..., Any], *arguments: Any, **keywords: 
 
 
 def create_task(function: Callable[..., Any], node: dict[str, Any], **options: Any) -> Any:
-    """`function` as a task of just this node, which fails at once if the node is lost."""
+    """`function` as a task that runs on this node only and fails at once if the node is lost."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -41,7 +40,7 @@ def create_task(function: Callable[..., Any], node: dict[str, Any], **options: A
 
 
 def fetch_result(task: Any) -> Any:
-    """What a task returned; what it raised is raised as it was there, and LostError where its process is gone."""
+    """What a task returned; raises what the task raised, or LostError if its process is gone."""
     import ray
 
     try:
@@ -49,18 +48,18 @@ def fetch_result(task: Any) -> Any:
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.RayError as error:
-        raise LostError(f"its process or its node is gone: {str(error).splitlines()[0]}") from error
+        raise LostError(f"its process or its node was lost: {str(error).splitlines()[0]}") from error
 
 
 def train_dense_remotely(
     config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
 ) -> None:
-    """Trains the dense network on the best node of the connected cluster; its rows are read from its records.
+    """Trains the dense network on the best node of the connected cluster; reads its rows from its records.
 
-    It gets a GPU where there is one, else all CPUs of its node, and waits until they are free. If its node is lost or
-    its process dies, it continues from its checkpoint on what is then the best node, DENSE_ATTEMPTS times at most.
+    It gets a GPU if there is one, otherwise all CPUs of its node, and waits until they are free. If its node is lost
+    or its process dies, it continues from its checkpoint on the node that is best then, in DENSE_ATTEMPTS attempts.
 
-    Raises: what train_dense raises there; LostError if the last attempt died, too.
+    Raises: what train_dense raises there; LostError if the last attempt was lost, too.
     """
     import ray
 
@@ -75,7 +74,7 @@ def train_dense_remotely(
         done: list[Any] = []
         while not done:
             done, _ = ray.wait([running], timeout=0.5)
-            seen = len(rows)  # of an attempt that goes on further back there may have been more
+            seen = len(rows)  # a new attempt continues from a checkpoint, so there may be fewer now
             rows = read_dense_rows(folder)
             for row in rows[seen:]:
                 on_epoch(row)
@@ -85,7 +84,7 @@ def train_dense_remotely(
         except LostError as error:
             if attempt == DENSE_ATTEMPTS:
                 raise LostError(
-                    f"training the dense network was tried {DENSE_ATTEMPTS} times, and each time {error}"
+                    f"the dense network could not be trained in {DENSE_ATTEMPTS} attempts; in the last, {error}"
                 ) from error
 
 

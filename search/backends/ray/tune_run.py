@@ -1,4 +1,4 @@
-"""The search on a Ray cluster. Tune places trials, shares GPUs and restarts what died; it remembers nothing."""
+"""The search on a Ray cluster. Tune places trials, shares GPUs and restarts what died; it keeps no state."""
 
 import logging
 import shutil
@@ -22,16 +22,15 @@ from search.sampling.early_stopping import SuccessiveHalving
 from trainable.ray_trainable import NO_SPACE, RecordedAlphaPruning
 from trainable.recorded_trial import stop_trial
 
-# How often it is looked whether the cluster still holds the trials that run.
+# How often to check whether the running trials still fit on the cluster.
 LOOK_SECONDS = 5.0
 
-
-# Read by ray.tune: its own handler would end the run as if all were well.
+# Read by ray.tune, whose own handler would end the run as if nothing were wrong.
 _ENVIRONMENT = {"TUNE_DISABLE_SIGINT_HANDLER": "1"}
 
 
 def run_trials(run: SearchRun) -> None:
-    """Runs what the search hands out on the connected Ray cluster until there is no more.
+    """Runs the trials that the search hands out on the connected Ray cluster until none are left.
 
     Raises:
         Interruption: if the storage is full.
@@ -70,7 +69,7 @@ def run_trials(run: SearchRun) -> None:
 
 @contextmanager
 def _quiet_tune() -> Iterator[None]:
-    """Without Tune's complaints about each trial that failed and about missing loggers: both are in the records."""
+    """Silences Tune's complaints about failed trials, which the records explain, and about missing loggers."""
     logger = logging.getLogger("ray.tune")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -85,12 +84,12 @@ def _number_of(trial: TuneTrial) -> int:
 
 
 def _row_in(result: dict[str, Any]) -> EpochRow | None:
-    """The row of the epoch that Tune reports; None where the trial answers something else (RecordedAlphaPruning)."""
+    """The epoch's row in a result from Tune; None if the trial reported something else (see RecordedAlphaPruning)."""
     return EpochRow.from_values(result, result["epoch"]) if "pruned_val_accuracy" in result else None
 
 
 class _NotPickled:
-    """Tune pickles its parts now and then, to remember them; nothing of them is ever read back."""
+    """Pickles as nothing: Tune saves its parts now and then, but they are never read back."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -106,42 +105,43 @@ class _TrialSearcher(_NotPickled, Searcher):
 
     @property
     def room(self) -> tuple[int, int]:
-        """How many trials the living nodes hold now, and how many that run, or did, there is no room for."""
+        """How many trials fit on the living nodes now, and how many of those started no longer do."""
         room = count_room(self._run.resources)
         return room, max(0, len(self._running) - room)
 
     def suggest(self, trial_id: str) -> Any:
-        # Asked for as late as possible: a study that is asked for trials that only wait learns nothing in between.
-        # The cluster is counted each time, since nodes join and leave.
+        # Trials are taken as late as possible: while they only wait, the study could still learn from others.
+        # The room is counted each time, since nodes join and leave.
         if len(self._running) >= max(1, count_room(self._run.resources)):
             return None
         with interrupt_on_full_disk():
             record = self._run.source.next_trial()
-        if record is None:  # what runs may still change that, and to be finished is final
+        if record is None:  # FINISHED is final, and what is still running may change that
             return None if self._running else str(Searcher.FINISHED)
         self._running[trial_id] = record.number
         path = self._run.folder.trial_folder(record.number).path.resolve()
         return {"number": record.number, "can_stop": record.kind == "searched", "folder": str(path)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Completes the record where the trial could not do it itself, and tells the study."""
+        """Completes the record if the trial could not do so itself, and tells the trial source."""
         number = self._running.pop(trial_id)
         if result and result.get("state") == NO_SPACE:
             raise Interruption(describe_full_disk(result["error"]), 1)
         files = self._run.folder.trial_folder(number)
         with interrupt_on_full_disk():
-            with suppress(ValueError):  # of a damaged record, which the search names
+            with suppress(ValueError):  # the record is damaged, which tell_end logs
                 if error:
                     times = self._run.settings.search.max_failures + 1
                     files.record_end(
-                        "failed", files.read_record().error or f"its process died {times} times; its host may say why"
+                        "failed",
+                        files.read_record().error or f"its process died {times} times; see the logs of its host",
                     )
                 elif files.read_record().state == "running":
                     stop_trial(files, self._run.settings.search.keep_at_alpha)
             self._run.source.tell_end(number)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the records have it."""
+        """Does nothing: it is all in the records."""
 
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("the search is rebuilt from the experiment's records")
@@ -163,7 +163,7 @@ class _StoppingScheduler(_NotPickled, FIFOScheduler):
 
 
 class _ObserverCallback(_NotPickled, tune.Callback):
-    """Tells the observer of epochs and of the cluster's room; how trials end it learns from the trial source."""
+    """Tells the observer about epochs and the cluster's room; the trial source tells it how trials end."""
 
     def __init__(self, observer: SearchObserver, searcher: _TrialSearcher) -> None:
         self._observer, self._searcher = observer, searcher

@@ -1,4 +1,4 @@
-"""Trials one after another in this process: how often each is tried, and who is told. Nothing is trained here."""
+"""Trials one after another in this process: how often each is tried, and who is told. Nothing is trained."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ SETTINGS = resolve_settings(
 
 
 class FakeTrial:
-    """In the place of a RecordedTrial: its epochs are those of `events`, a number for an accuracy or what it raises."""
+    """Stands in for a RecordedTrial: each epoch takes one of `events`, an accuracy or an exception to raise."""
 
     events: ClassVar[list[float | Exception]] = []
     starts: ClassVar[list[int]] = []
@@ -70,7 +70,7 @@ class Noting(SearchObserver):
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[ExperimentFolder, Noting]]]:
-    """Runs a control and two trials, whose events are given."""
+    """Runs a control and two trials with the given events."""
     monkeypatch.setattr(local, "load_dense", lambda folder: None)
     monkeypatch.setattr(local, "RecordedTrial", FakeTrial)
 
@@ -85,7 +85,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
                 stopping=stopping,
                 folder=folder,
                 settings=settings,
-                data=None,  # type: ignore[arg-type]  # nobody looks at it
+                data=None,  # type: ignore[arg-type]  # not used
                 resources=TrialResources(1, 0, 1),
                 observer=noting,
             )
@@ -99,35 +99,35 @@ def states(folder: ExperimentFolder) -> list[str]:
     return [trial.read_record().state for trial in folder.trial_folders()]
 
 
-def test_trials_run_one_after_another_and_each_epoch_is_told(run: Callable[..., Any]) -> None:
+def test_trials_run_one_after_another_and_each_epoch_is_reported(run: Callable[..., Any]) -> None:
     folder, noting = run()
     assert FakeTrial.starts == [0, 1, 2]
     assert states(folder) == ["complete"] * 3
     assert noting.epochs == [(number, epoch) for number in range(3) for epoch in (1, 2, 3)]
 
 
-def test_what_crashes_is_tried_again_and_goes_on(run: Callable[..., Any]) -> None:
+def test_a_trial_that_crashes_is_restarted_and_continues(run: Callable[..., Any]) -> None:
     folder, noting = run(0.5, RuntimeError("a crash"), MemoryError("another"))
     assert FakeTrial.starts == [0, 0, 0, 1, 2]
     assert states(folder) == ["complete"] * 3
     assert noting.epochs[:3] == [(0, 1), (0, 2), (0, 3)]
 
 
-def test_what_always_crashes_fails_as_often_as_on_a_cluster(run: Callable[..., Any]) -> None:
+def test_a_trial_that_always_crashes_fails_after_as_many_attempts_as_on_a_cluster(run: Callable[..., Any]) -> None:
     folder, _ = run(*[RuntimeError("a crash")] * 3)
     assert FakeTrial.starts == [0, 0, 0, 1, 2]
     assert states(folder) == ["failed", "complete", "complete"]
     assert folder.trial_folder(0).read_record().error == "RuntimeError: a crash"
 
 
-def test_what_would_fail_again_is_not_tried_again(run: Callable[..., Any]) -> None:
+def test_a_trial_that_would_fail_again_is_not_retried(run: Callable[..., Any]) -> None:
     folder, _ = run(TrialError("epoch 1: the training loss is nan"))
     assert FakeTrial.starts == [0, 1, 2]
     assert states(folder) == ["failed", "complete", "complete"]
     assert folder.trial_folder(0).read_record().error == "epoch 1: the training loss is nan"
 
 
-def test_the_storages_trouble_is_not_the_trials(run: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_storage_problem_does_not_fail_the_trial(run: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(PermissionError):
         run(0.5, PermissionError(errno.EACCES, "Permission denied"))
     assert states(ExperimentFolder(tmp_path / "search")) == ["running"]
@@ -140,15 +140,15 @@ def test_a_full_disk_interrupts(run: Callable[..., Any], tmp_path: Path) -> None
     assert states(ExperimentFolder(tmp_path / "search")) == ["running"]
 
 
-def test_a_record_that_is_damaged_while_it_runs_is_left_alone(
+def test_a_record_damaged_during_the_run_is_left_alone(
     run: Callable[..., Any], tmp_path: Path, warned: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = ExperimentFolder(tmp_path / "search")
-    step = FakeTrial.run_epoch
+    run_epoch = FakeTrial.run_epoch
 
     def damage(trial: FakeTrial) -> EpochRow:
         if trial._folder.number > 0:
-            return step(trial)
+            return run_epoch(trial)
         folder.trial_folder(0).record_path.write_text("{")
         raise RuntimeError("a crash")
 
@@ -160,8 +160,8 @@ def test_a_record_that_is_damaged_while_it_runs_is_left_alone(
     assert problem.startswith(f"{folder.trial_folder(0).record_path} is damaged: ")
 
 
-def test_searched_trials_are_stopped_and_controls_never(run: Callable[..., Any]) -> None:
-    """The only rung is at epoch 2; a control there that is worse than all goes on."""
+def test_searched_trials_are_stopped_but_controls_never(run: Callable[..., Any]) -> None:
+    """The only rung is at epoch 2; a control that is worse than all others there continues."""
     early = replace(SETTINGS.search.early_stopping, first=0.5, reduction=2)
     settings = replace(
         SETTINGS, search=replace(SETTINGS.search, objectives=("pruned_val_accuracy",), early_stopping=early)
@@ -171,7 +171,7 @@ def test_searched_trials_are_stopped_and_controls_never(run: Callable[..., Any])
     assert noting.epochs == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]
 
 
-def test_it_is_one_node_that_runs_one_trial_at_a_time() -> None:
+def test_the_local_backend_is_one_node_running_one_trial_at_a_time() -> None:
     backend = LocalBackend()
     with backend.connect():
         (node,) = backend.list_nodes()

@@ -1,4 +1,4 @@
-"""What all commands do to the process they run in: messages as they are, and everything put back afterwards."""
+"""What commands do to the process they run in: messages are shown as they are, everything is restored afterwards."""
 
 import gc
 import logging
@@ -14,7 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
-import sklearn.datasets  # noqa: F401  what commands import, so that what it does to the process is none of theirs
+import sklearn.datasets  # noqa: F401  commands import these; done here, so that what importing does to the process is not counted
 import tensorboardX  # noqa: F401
 import torch._inductor  # noqa: F401
 from searches import TINY, alphaprune
@@ -24,7 +24,7 @@ import analysis.report  # noqa: F401
 import search.experiment  # noqa: F401
 from search.cli.app import app, log, logging_to_console
 
-# The texts of others are full of what rich would take for markup, emoji or highlights.
+# Texts from elsewhere are full of what rich would take for markup, emoji or highlights.
 ODD = [
     "--data must be a folder, but got '[/data/masks]'",
     "RuntimeError: [enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory",
@@ -56,7 +56,7 @@ def test_a_refusal_is_shown_as_it_is(tmp_path: Path) -> None:
     )
 
 
-def test_an_error_of_ones_own_space_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_from_a_custom_space_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "odd_space.py").write_text("def odd(trial):\n    raise ValueError('[/data/masks] [enforce fail]')\n")
     settings = tmp_path / "mine.toml"
     settings.write_text(TINY.replace("[space.options]\namounts = [0.5]", "[space]\nfunction = 'odd_space:odd'"))
@@ -66,8 +66,8 @@ def test_an_error_of_ones_own_space_is_shown_as_it_is(tmp_path: Path, monkeypatc
 
 
 @pytest.fixture
-def as_somebody_set_it() -> Iterator[None]:
-    """The logger as a program has it that uses the project as a library."""
+def custom_logger() -> Iterator[None]:
+    """The logger as a program sets it up that uses the project as a library."""
     before = log.level, log.propagate
     log.setLevel(logging.ERROR)
     log.propagate = True
@@ -80,18 +80,18 @@ def logger_state() -> tuple[int, bool, list[logging.Handler], bool]:
     return log.level, log.propagate, list(log.handlers), log.disabled
 
 
-@pytest.mark.usefixtures("as_somebody_set_it")
+@pytest.mark.usefixtures("custom_logger")
 @pytest.mark.parametrize(
     "command", [["--help"], ["rank", "none"], ["status"], ["run", "quikstart"], ["settings"], ["no-such-command"]]
 )
-def test_the_logger_is_as_before_after_every_command(command: list[str], tmp_path: Path) -> None:
+def test_every_command_restores_the_logger(command: list[str], tmp_path: Path) -> None:
     before = logger_state()
     CliRunner().invoke(app, [*command, *(["--storage", str(tmp_path)] if command[0] in ("rank", "run") else [])])
     assert logger_state() == before
 
 
-@pytest.mark.usefixtures("as_somebody_set_it")
-def test_the_logger_is_as_before_whatever_is_raised(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("custom_logger")
+def test_the_logger_is_restored_whatever_is_raised(capsys: pytest.CaptureFixture[str]) -> None:
     before = logger_state()
     with suppress(KeyboardInterrupt), logging_to_console():
         log.info("shown")
@@ -101,7 +101,7 @@ def test_the_logger_is_as_before_whatever_is_raised(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == "shown\n"
 
 
-def test_what_the_project_logs_reaches_other_handlers_outside_of_commands_only(
+def test_log_messages_reach_other_handlers_only_outside_of_commands(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with logging_to_console():
@@ -115,13 +115,13 @@ LOGGERS = ["", "alphaprune", "optuna", "ray", "ray.tune", "py.warnings"]
 
 
 def process_state() -> dict[str, Any]:
-    """What of the process belongs to whoever it is that calls the command in it."""
+    """The state of the process that belongs to whoever calls the command in it."""
     loggers = [logging.getLogger(name) for name in LOGGERS]
     handled = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
     return {
         "signals": {number: signal.getsignal(number) for number in handled},
         "signal.signal": signal.signal,  # which keep_signals replaces
-        "timer": signal.getitimer(signal.ITIMER_REAL)[0] > 0,  # pytest's, by which it ends a test that hangs
+        "timer": signal.getitimer(signal.ITIMER_REAL)[0] > 0,  # pytest's, which ends a test that hangs
         "environment": dict(os.environ),
         "path": list(sys.path),
         "folder": Path.cwd(),
@@ -169,7 +169,7 @@ def alien() -> Iterator[None]:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("alien")
-def test_a_search_in_this_process_leaves_it_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_leaves_its_process_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tmp_path / "mine.toml"
     settings.write_text(SETTINGS)
     monkeypatch.chdir(tmp_path)
@@ -193,7 +193,7 @@ def test_a_search_in_this_process_leaves_it_as_it_was(tmp_path: Path, monkeypatc
     ],
     ids=["interrupted", "refused", "no duration", "no space"],
 )
-def test_a_search_that_ends_before_its_end_leaves_it_so_too(
+def test_an_interrupted_search_leaves_its_process_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int
 ) -> None:
     settings = tmp_path / "mine.toml"
@@ -206,7 +206,7 @@ def test_a_search_that_ends_before_its_end_leaves_it_so_too(
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("alien")
-def test_a_search_with_a_defect_leaves_it_so_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_with_a_defect_leaves_its_process_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tmp_path / "mine.toml"
     settings.write_text(SETTINGS)
     monkeypatch.chdir(tmp_path)

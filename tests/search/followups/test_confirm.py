@@ -1,4 +1,4 @@
-"""Repeats with other seeds: which are recorded. No trial is trained here; tests/search/test_results.py runs them."""
+"""Which repeats with other seeds are recorded. No trial is trained here; tests/search/test_results.py runs them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ SETTINGS = resolve_settings(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> ExperimentFolder:
-    """Control 0, trials 1 to 3 that the study asked for, the higher the better, and 4, a branch of 3 and the best."""
+    """Control 0, searched trials 1 to 3, each better than the one before, and 4, a branch of 3 and the best of all."""
     folder = ExperimentFolder(tmp_path / "experiment")
     write_experiment(folder, SETTINGS)
     add(folder, 0, control="one_shot")
@@ -50,7 +50,7 @@ def written(folder: ExperimentFolder, records: list[TrialRecord]) -> list[TrialR
     return [folder.trial_folder(record.number).read_record() for record in records]
 
 
-def test_the_best_and_the_controls_are_repeated_with_other_seeds_alone(folder: ExperimentFolder) -> None:
+def test_the_best_and_the_controls_are_repeated_with_only_the_seed_changed(folder: ExperimentFolder) -> None:
     found = written(folder, plan_repeats(folder, top=2, seeds=3))
     assert [repeat.number for repeat in found] == list(range(5, 14))
     assert [repeat.confirms for repeat in found] == [0, 0, 0, 2, 2, 2, 3, 3, 3]
@@ -84,14 +84,14 @@ def test_each_amount_that_the_controls_cut_gets_its_best(folder: ExperimentFolde
     assert {repeat.confirms for repeat in plan_repeats(folder, top=None, seeds=1)} == {0, 5, 8, 6, 7}
 
 
-def test_the_number_of_a_control_that_has_not_begun_is_not_taken(folder: ExperimentFolder) -> None:
-    """The search gives it to the control when it goes on."""
+def test_the_number_of_a_control_still_to_come_is_not_taken(folder: ExperimentFolder) -> None:
+    """The search gives it to the control when it continues."""
     settings = replace(SETTINGS, controls=replace(SETTINGS.controls, amounts=tuple(x / 10 for x in range(1, 9))))
     write_experiment(folder, settings)
     assert [repeat.number for repeat in plan_repeats(folder, top=1, seeds=1)] == [8, 9]
 
 
-def test_a_search_runs_the_repeats_and_asks_the_study_for_nothing_more(folder: ExperimentFolder) -> None:
+def test_a_search_runs_the_repeats_without_asking_the_study(folder: ExperimentFolder) -> None:
     created = [repeat.number for repeat in written(folder, plan_repeats(folder, top=1, seeds=2))]
     source = open_source(folder, SETTINGS)
     assert source.planned_trials == 9  # a control, three trials, a branch, four repeats
@@ -102,12 +102,12 @@ def test_a_search_runs_the_repeats_and_asks_the_study_for_nothing_more(folder: E
 
 
 @pytest.mark.parametrize(("top", "seeds"), [(0, 3), (3, 0), (None, 0)])
-def test_none_is_no_number(folder: ExperimentFolder, top: int | None, seeds: int) -> None:
+def test_counts_below_one_are_refused(folder: ExperimentFolder, top: int | None, seeds: int) -> None:
     with pytest.raises(ValueError, match="must be at least 1"):
         plan_repeats(folder, top=top, seeds=seeds)
 
 
-def test_nothing_complete_is_refused(tmp_path: Path) -> None:
+def test_an_experiment_with_nothing_complete_is_refused(tmp_path: Path) -> None:
     folder = ExperimentFolder(tmp_path / "experiment")
     write_experiment(folder, SETTINGS)
     with pytest.raises(ValueError, match="only complete trials can be repeated"):

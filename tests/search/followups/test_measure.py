@@ -1,4 +1,4 @@
-"""Which trials are measured, one after another: what is taken over, what is said, what goes on. Nothing is measured."""
+"""Which trials are measured, what is logged, and what happens after an error. Nothing is really measured."""
 
 import errno
 import json
@@ -45,13 +45,13 @@ def folder(tmp_path: Path) -> ExperimentFolder:
 
 
 class Machine:
-    """Measures without measuring: returns or raises what it is given, in turn; notes what it was given from before."""
+    """Measures without measuring: returns or raises the given results in turn; notes the `before` of each call."""
 
     def __init__(self, *results: Measurement | Exception) -> None:
         self.results, self.before, self.light = list(results), list[Any](), list[bool]()
 
     def __call__(self, model: Path, dense: Path, test: Split, *, light: bool, before: Any) -> Measurement:
-        assert model.is_absolute()  # it may be measured by a process that is somewhere else
+        assert model.is_absolute()  # the process that measures it may be elsewhere
         assert dense.is_absolute()
         self.before.append(before)
         self.light.append(light)
@@ -69,7 +69,7 @@ class Machine:
         PermissionError(errno.EACCES, "Permission denied"),
     ],
 )
-def test_what_cannot_be_measured_is_said_and_the_others_are(
+def test_a_trial_that_cannot_be_measured_is_reported_and_the_others_are_measured(
     folder: ExperimentFolder, error: Exception, logged: Callable[[], list[str]], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert measure_trials(folder, [0, 1], TEST, Machine(error, FOUND)) == 1
@@ -83,26 +83,26 @@ def test_what_cannot_be_measured_is_said_and_the_others_are(
     assert not folder.trial_folder(0).measurement_path.exists()
 
 
-def test_none_measured_is_told(folder: ExperimentFolder) -> None:
+def test_that_none_was_measured_is_returned(folder: ExperimentFolder) -> None:
     assert measure_trials(folder, [0, 1], TEST, Machine(*[LostError("gone")] * 2)) == 0
 
 
-def test_a_full_disk_ends_it(folder: ExperimentFolder) -> None:
+def test_a_full_disk_ends_the_measurements(folder: ExperimentFolder) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(OSError, match="No space left"):
         measure_trials(folder, [0, 1], TEST, Machine(full, FOUND))
 
 
-def test_what_a_machine_could_not_keep_out_is_said(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:
+def test_disturbances_on_the_machine_are_reported(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:
     disturbed = [replace(FOUND, alone=False), replace(FOUND, alone=True, busy=2 * BUSY)]
     assert measure_trials(folder, [0, 1], TEST, Machine(*disturbed)) == 2
     said = logged()
     assert "no lock was available on the machine that measured trial 0" in said[1]
-    assert f"other programs took {2 * BUSY:.0%} of the CPUs' time before trial 1" in said[3]
+    assert f"other programs took {2 * BUSY:.0%} of the CPU time just before trial 1" in said[3]
     assert len(said) == 4
 
 
-def test_a_repeat_leaves_what_is_known_of_the_dense_network(folder: ExperimentFolder) -> None:
+def test_a_repeat_keeps_what_is_known_of_the_dense_network(folder: ExperimentFolder) -> None:
     first, repeat = replace(FOUND, dense=NetworkMeasurement(macs=1)), Measurement(pruned=FOUND.pruned)
     machine = Machine(first, repeat, first)
     assert measure_trials(folder, [0, 2, 1], TEST, machine) == 3
@@ -124,7 +124,7 @@ def test_a_repeat_leaves_what_is_known_of_the_dense_network(folder: ExperimentFo
                     LatencyComparison(batch_size=256, speedup=Quartiles(median=3.25)),
                 ),
             ),
-            "test accuracy 0.5000, speed 1.50x at batch 1, 3.25x at batch 256 of dense",
+            "test accuracy 0.5000, speed-up 1.50x at batch 1, 3.25x at batch 256",
         ),
     ],
 )
@@ -134,7 +134,7 @@ def test_a_measurement_in_a_few_words(found: Measurement, words: str) -> None:
 
 @pytest.fixture
 def searched(tmp_path: Path) -> ExperimentFolder:
-    """A control 0, trials 1 to 4 of which 1 and 3 are the front and 4 has failed, 5 a repeat of 3, and 6 a branch."""
+    """Control 0, trials 1 to 4 of which 1 and 3 are the front and 4 failed, 5 a repeat of 3, and 6 a branch."""
     folder = ExperimentFolder(tmp_path / "search")
     write_experiment(folder, resolve_settings({"trial": {"epochs": 2}}))
     for number, accuracy, macs, its in (
@@ -155,7 +155,7 @@ def searched(tmp_path: Path) -> ExperimentFolder:
     return folder
 
 
-def test_the_front_the_controls_and_the_repeats_are_measured_and_what_has_been_is_not_again(
+def test_the_front_the_controls_and_the_repeats_are_measured_once(
     searched: ExperimentFolder,
 ) -> None:
     assert set(select_trials(searched, TrialSelection())) >= {0, 1, 3, 5}
@@ -168,7 +168,7 @@ def test_the_front_the_controls_and_the_repeats_are_measured_and_what_has_been_i
     assert 1 in select_trials(searched, TrialSelection(again=True))
 
 
-def test_where_nothing_is_complete_nothing_is_measured(tmp_path: Path) -> None:
+def test_nothing_is_measured_if_nothing_is_complete(tmp_path: Path) -> None:
     folder = ExperimentFolder(tmp_path / "search")
     write_experiment(folder, resolve_settings({}))
     assert select_trials(folder, TrialSelection(everything=True)) == []

@@ -1,4 +1,4 @@
-"""The study as others see it while the search runs: a journal that is written anew at each start."""
+"""The study as others see it while the search runs: a journal that is rewritten at each start."""
 
 import subprocess
 import sys
@@ -47,7 +47,7 @@ def ask(study: optuna.Study, journal: OptunaJournal) -> int:
     return trial.number
 
 
-def test_what_is_asked_and_told_is_seen_at_once(folder: ExperimentFolder) -> None:
+def test_asks_and_tells_are_visible_immediately(folder: ExperimentFolder) -> None:
     study = new_study()
     journal = started(folder, study)
     numbers = [ask(study, journal) for _ in range(4)]
@@ -62,7 +62,7 @@ def test_what_is_asked_and_told_is_seen_at_once(folder: ExperimentFolder) -> Non
     assert seen(folder).metric_names == list(OBJECTIVES)
 
 
-def test_what_the_study_did_not_ask_for_is_none_of_its(folder: ExperimentFolder) -> None:
+def test_trials_from_outside_the_study_are_not_in_the_journal(folder: ExperimentFolder) -> None:
     """Controls, branches and repeats."""
     study = new_study()
     journal = started(folder, study)
@@ -71,8 +71,8 @@ def test_what_the_study_did_not_ask_for_is_none_of_its(folder: ExperimentFolder)
     assert [trial.state for trial in seen(folder).trials] == [TrialState.RUNNING]
 
 
-def test_numbers_come_apart_where_the_study_repeats_itself(folder: ExperimentFolder) -> None:
-    """What is asked for twice is told to the study alone, so later trials have other numbers in the journal."""
+def test_numbers_diverge_when_the_study_repeats_itself(folder: ExperimentFolder) -> None:
+    """Only the study is told about repeated suggestions, so later trials have other numbers in the journal."""
     study = new_study()
     journal = started(folder, study)
     first = ask(study, journal)
@@ -84,17 +84,17 @@ def test_numbers_come_apart_where_the_study_repeats_itself(folder: ExperimentFol
     assert seen(folder).trials[1].params == study.trials[2].params
 
 
-def test_a_resumed_search_writes_it_anew_whatever_a_killed_driver_left(folder: ExperimentFolder) -> None:
+def test_a_resumed_search_rewrites_whatever_a_killed_driver_left(folder: ExperimentFolder) -> None:
     study = new_study()
     ask(study, started(folder, study))
     journal = folder.path / "study.journal"
     journal.write_bytes(journal.read_bytes()[:-7])
-    (folder.path / "study.journal.lock").symlink_to(journal)  # as JournalFileBackend locks
+    (folder.path / "study.journal.lock").symlink_to(journal)  # JournalFileBackend locks this way
     ask(study, started(folder, study))
     assert [trial.params for trial in seen(folder).trials] == [trial.params for trial in study.trials]
 
 
-def test_a_killed_driver_leaves_a_journal_that_can_be_read(folder: ExperimentFolder) -> None:
+def test_a_killed_driver_leaves_a_readable_journal(folder: ExperimentFolder) -> None:
     code = f"""
 import os, pathlib, optuna
 from records.experiment import ExperimentFolder

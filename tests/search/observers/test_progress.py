@@ -1,4 +1,4 @@
-"""What people are told of a running search: plain lines, and a display of its own on a terminal."""
+"""What the user sees of a running search: plain lines, and a live display on a terminal."""
 
 import io
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def start(progress: ProgressDisplay, snapshot: Snapshot, *, planned: int = 9, de
 def add(
     folder: ExperimentFolder, number: int, epochs: int, state: State = "complete", *, accuracy: float = 0.5, **its: Any
 ) -> TrialSnapshot:
-    """A trial that has so many epochs done, as it is recorded."""
+    """A trial with `epochs` epochs, as it is recorded."""
     config = its.pop("config", TrialConfig(epochs=9, alpha=Exponential(rate=2.5)))
     trial = folder.trial_folder(number)
     trial.create(TrialRecord(number, as_json(config), state=state, cut=make_cut(), **its))
@@ -50,7 +50,7 @@ def add(
     return TrialSnapshot.read(trial)
 
 
-def test_a_change_of_room_is_told_once(progress: ProgressDisplay, logged: Callable[[], list[str]]) -> None:
+def test_a_change_of_room_is_reported_once(progress: ProgressDisplay, logged: Callable[[], list[str]]) -> None:
     def told(trials: int, waiting: int) -> list[str]:
         progress.room_changed(trials, waiting)
         return logged()
@@ -66,7 +66,7 @@ def test_a_change_of_room_is_told_once(progress: ProgressDisplay, logged: Callab
     assert told(2, 0) == []
 
 
-def test_each_end_is_told_with_what_is_done(
+def test_each_end_is_reported_with_the_progress(
     progress: ProgressDisplay, folder: ExperimentFolder, logged: Callable[[], list[str]]
 ) -> None:
     start(progress, Snapshot((), frozenset()), planned=4)
@@ -87,7 +87,7 @@ def test_each_end_is_told_with_what_is_done(
         "trial 0 complete: one-shot (control), cosine, accuracy 0.8100 at 75% fewer MACs "
         "(1 of 4 trials, 9 of 36 epochs, best 0.8100 (trial 0), about "
     )
-    # What a trial will not run any more is done, too.
+    # The epochs that a trial no longer runs count as done, too.
     assert stopped.startswith(
         "trial 1 stopped: exponential 2.5, cosine, accuracy 0.9000 at 75% fewer MACs after epoch 4 "
         "(2 of 4 trials, 18 of 36 epochs, best 0.8100 (trial 0), about "
@@ -101,14 +101,14 @@ def test_each_end_is_told_with_what_is_done(
     )
 
 
-def test_a_resumed_search_counts_from_what_the_records_have(
+def test_a_resumed_search_counts_from_its_records(
     progress: ProgressDisplay, folder: ExperimentFolder, logged: Callable[[], list[str]]
 ) -> None:
     add(folder, 0, 9, accuracy=0.7)
     add(folder, 1, 3, "running")
     begun = TrialConfig(epochs=12, begun=(0.7, 0.5, 0.3, 0.1))
     add(folder, 2, 0, "running", parent=Parent(number=0, epoch=4), config=begun)  # it has 8 epochs of its own
-    folder.trial_folder(3).create(TrialRecord(3, {"epochs": "many"}))  # damaged, and yet one of those that are planned
+    folder.trial_folder(3).create(TrialRecord(3, {"epochs": "many"}))  # damaged, but still one of the planned trials
     start(progress, Snapshot.read(folder), planned=5)
     trial = add(folder, 4, 9, accuracy=0.6)
     for epoch in range(1, 10):
@@ -118,14 +118,16 @@ def test_a_resumed_search_counts_from_what_the_records_have(
     assert "(2 of 5 trials, 21 of 44 epochs, best 0.7000 (trial 0), about " in line
 
 
-def test_a_trial_whose_record_is_damaged_is_no_news(progress: ProgressDisplay, logged: Callable[[], list[str]]) -> None:
-    """Whoever read it has said so."""
+def test_a_trial_with_a_damaged_record_is_not_reported(
+    progress: ProgressDisplay, logged: Callable[[], list[str]]
+) -> None:
+    """The reader has reported it already."""
     start(progress, Snapshot((), frozenset()))
     progress.trial_ended(3, None, None)
     assert logged() == []
 
 
-def test_the_dense_network_is_told_five_times(progress: ProgressDisplay, logged: Callable[[], list[str]]) -> None:
+def test_the_dense_network_is_reported_five_times(progress: ProgressDisplay, logged: Callable[[], list[str]]) -> None:
     start(progress, Snapshot((), frozenset()), dense_epochs=12)
     for epoch in range(1, 13):
         progress.dense_epoch_done(dense_row(epoch))
@@ -146,7 +148,7 @@ def dense_row(epoch: int) -> DenseEpochRow:
     )
 
 
-def test_on_a_terminal_it_draws_in_place_and_lines_stay(
+def test_on_a_terminal_the_display_is_redrawn_and_log_lines_stay(
     folder: ExperimentFolder, logged: Callable[[], list[str]]
 ) -> None:
     output = io.StringIO()
@@ -164,12 +166,12 @@ def test_on_a_terminal_it_draws_in_place_and_lines_stay(
     finally:
         progress.search_ended()
     assert "1 of 2 trials, 9 of 18 epochs" in shown
-    # The display has the counts; the line says the end alone, and the dense network's epochs are no lines.
+    # The display has the counts, so the line only tells the end, and the dense network's epochs get no lines.
     assert logged() == ["trial 0 complete: exponential 2.5, cosine, accuracy 0.8100 at 75% fewer MACs"]
     assert not progress._bar.live.is_started
-    progress.search_ended()  # also where it has ended already
+    progress.search_ended()  # even if it has ended already
 
 
-def test_it_may_end_before_it_has_started(progress: ProgressDisplay) -> None:
-    """What begins before it may fail."""
+def test_the_display_may_end_before_it_has_started(progress: ProgressDisplay) -> None:
+    """What comes before it may fail."""
     progress.search_ended()

@@ -37,7 +37,7 @@ def events(folder: ExperimentFolder, number: int) -> dict[str, list[tuple[int, f
     return found
 
 
-def test_event_files_have_each_row(folder: ExperimentFolder) -> None:
+def test_event_files_contain_every_row(folder: ExperimentFolder) -> None:
     files = TensorBoardFiles(folder)
     for epoch in (1, 2):
         for number in (3, 12):
@@ -48,15 +48,15 @@ def test_event_files_have_each_row(folder: ExperimentFolder) -> None:
         assert events(folder, number) == {name: [(1, 0.25 + number), (2, 0.5 + number)] for name in METRICS}
 
 
-def test_what_a_row_does_not_know_is_left_out(folder: ExperimentFolder) -> None:
+def test_missing_values_of_a_row_are_left_out(folder: ExperimentFolder) -> None:
     files = TensorBoardFiles(folder)
     files.epoch_done(3, make_row(1, images_per_second=None))
     files.search_ended()
     assert set(events(folder, 3)) == set(METRICS) - {"images_per_second"}
 
 
-def test_what_a_killed_driver_wrote_of_epochs_that_come_again_is_hidden(folder: ExperimentFolder) -> None:
-    """TensorBoard purges what was logged from the step on at which a writer begins with a session's start."""
+def test_what_a_killed_driver_wrote_about_repeated_epochs_is_hidden(folder: ExperimentFolder) -> None:
+    """TensorBoard hides what was logged from the step at which a later writer starts its session."""
     killed = TensorBoardFiles(folder)
     for epoch in (1, 2, 3):
         killed.epoch_done(3, make_row(epoch))

@@ -1,4 +1,4 @@
-"""What alpha has to beat: cuts at once, at the same budget, and the numbers that are kept for them."""
+"""What alpha has to beat: one-shot cuts with the same budget, and the numbers that are reserved for them."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ def settings() -> Settings:
     return replace(base, trial=replace(base.trial, epochs=9))
 
 
-def test_controls_differ_from_the_base_in_what_they_control_alone() -> None:
+def test_controls_differ_from_the_base_only_in_what_they_control() -> None:
     chosen = settings()
     for kind, config in control_configs(chosen):
         assert config.alphas == ()
@@ -28,8 +28,8 @@ def test_controls_differ_from_the_base_in_what_they_control_alone() -> None:
         )
 
 
-def test_controls_are_in_the_order_of_their_numbers() -> None:
-    """A resumed search finds each of them again by its number."""
+def test_controls_are_ordered_by_number() -> None:
+    """A resumed search recognises each of them by its number."""
     found = [(kind, config.pruning.amount) for kind, config in control_configs(settings())]
     assert found == [
         ("one_shot", 0.5),
@@ -44,7 +44,5 @@ def test_controls_are_in_the_order_of_their_numbers() -> None:
 @pytest.mark.parametrize(
     ("numbers", "following"), [(set(), 6), ({0}, 6), ({0, 3, 5}, 6), ({6}, 7), ({2, 11}, 12), (range(6), 6)]
 )
-def test_new_trials_are_numbered_after_all_others_and_after_the_controls_to_come(
-    numbers: set[int], following: int
-) -> None:
+def test_new_trials_are_numbered_after_all_others_and_all_controls(numbers: set[int], following: int) -> None:
     assert next_number(numbers, settings()) == following

@@ -1,4 +1,4 @@
-"""Successive halving by hand, against rules written naively, and its promises on random trials and whole searches."""
+"""Successive halving by hand, against a naive version, and its promises on random trials and whole searches."""
 
 import heapq
 import math
@@ -40,7 +40,7 @@ def row(accuracy: float, mac_sparsity: float = 0.5, parameter_sparsity: float = 
 
 
 def going_on(points: Sequence[Values], objectives: Sequence[str], reduction: float) -> list[bool]:
-    """Which of the trials at a rung would go on, now that it has seen them all."""
+    """Which of the trials at a rung would continue, now that it has seen them all."""
     stopping = halving(objectives, reduction)
     for number, values in enumerate(points):
         stopping.remember_rows(number, [row(*values)])
@@ -69,13 +69,13 @@ def test_rungs(first: float, reduction: float, epochs: int, rungs: list[int]) ->
     assert list(SuccessiveHalving(settings, objectives=BOTH, epochs=epochs).rungs) == rungs
 
 
-def test_all_objectives_are_made_small() -> None:
+def test_all_objectives_are_minimised() -> None:
     stopping = halving(("parameters", "pruned_val_accuracy", "macs"))
     stopping.remember_rows(7, [row(0.9, 0.7, 0.8)])
     assert stopping.rungs == {RUNG: {7: (-0.8, -0.9, -0.7)}}
 
 
-def test_the_best_half_of_those_seen_so_far_should_continue() -> None:
+def test_the_best_half_of_those_seen_so_far_continues() -> None:
     stopping = halving(ACCURACY)
     values = [0.5, 0.4, 0.6, 0.55, 0.1, 0.6]
     assert [stopping.should_continue(number, row(value)) for number, value in enumerate(values)] == [
@@ -89,10 +89,10 @@ def test_the_best_half_of_those_seen_so_far_should_continue() -> None:
 
 
 def test_fronts_come_first_and_within_a_front_the_epsilon_net() -> None:
-    # Accuracy and sparsity, each with a range of 1 at the rung. In the order in which they go on:
+    # Accuracy and sparsity, each with a range of 1 at the rung, in the order in which they are kept:
     order = [
         (1.0, 0.0),  # front 0: the best in accuracy
-        (0.0, 1.0),  # its other end, 1.41 away
+        (0.0, 1.0),  # its other end, at a distance of 1.41
         (0.6, 0.7),  # 0.67 from the nearer of those; the next two are 0.56 and 0.62
         (0.75, 0.5),  # 0.25 from the nearest of those; the next is 0.19
         (0.72, 0.55),
@@ -114,7 +114,7 @@ def test_distances_are_scaled_by_the_range_at_the_rung_not_on_the_front() -> Non
     assert going_on(points[:4], BOTH, 1.4) == [True, True, False, True]
 
 
-def test_between_rungs_and_when_off_all_go_on() -> None:
+def test_between_rungs_and_when_disabled_all_continue() -> None:
     stopping = halving()
     assert all(stopping.should_continue(number, row(-number, epoch=4)) for number in range(20))
     off = SuccessiveHalving(EarlyStoppingSettings(enabled=False), objectives=BOTH, epochs=10)
@@ -122,7 +122,7 @@ def test_between_rungs_and_when_off_all_go_on() -> None:
     assert off.rungs == {}
 
 
-def test_a_trial_that_comes_to_a_rung_again_counts_once_with_its_latest_value() -> None:
+def test_a_trial_that_reaches_a_rung_again_counts_once_with_its_latest_value() -> None:
     stopping = halving(ACCURACY)
     for _ in range(5):
         assert stopping.should_continue(0, row(0.3))
@@ -133,12 +133,12 @@ def test_a_trial_that_comes_to_a_rung_again_counts_once_with_its_latest_value() 
 
 
 @pytest.mark.parametrize("broken", [(math.nan, 0.9), (0.9, math.nan), (math.nan, math.nan), (math.inf, 0.9)])
-def test_what_is_no_number_comes_last(broken: tuple[float, float]) -> None:
+def test_values_that_are_not_finite_come_last(broken: tuple[float, float]) -> None:
     stopping = halving(BOTH, 1.5)
     assert stopping.should_continue(0, row(*broken))  # the first, whatever it is
     assert stopping.should_continue(1, row(0.1, 0.1))
-    assert not stopping.should_continue(2, row(*broken))  # ceil(3 / 1.5) = 2 go on
-    assert stopping.should_continue(3, row(0.0, 0.0))  # dominated, yet the second of 4
+    assert not stopping.should_continue(2, row(*broken))  # ceil(3 / 1.5) = 2 continue
+    assert stopping.should_continue(3, row(0.0, 0.0))  # dominated, but the second of 4
     assert not stopping.should_continue(0, row(*broken))
 
 
@@ -152,7 +152,7 @@ def test_one_objective_is_plain_asha(values: list[float], reduction: float) -> N
 
 
 def naive_places(costs: np.ndarray) -> list[int]:
-    """The place of each trial by the rule as it is told, one step after the other."""
+    """The place of each trial by the rule as it is stated, step by step."""
     front = fronts(costs)
     span = np.ptp(costs, axis=0)
     scaled = costs / np.where(span == 0, 1, span)
@@ -181,7 +181,7 @@ def test_several_objectives_are_mo_asha(points: list[Values], objectives: tuple[
 
 
 @given(rungs_of(), OBJECTIVES, REDUCTIONS)
-def test_who_is_on_a_front_that_fits_always_should_continue(
+def test_trials_on_a_front_that_fits_always_continue(
     points: list[Values], objectives: tuple[str, ...], reduction: float
 ) -> None:
     on_front = fronts(-np.array(points)[:, : len(objectives)]) == 0
@@ -191,7 +191,7 @@ def test_who_is_on_a_front_that_fits_always_should_continue(
 
 
 @given(rungs_of(), REDUCTIONS, st.floats(0, 1))
-def test_gentler_cuts_never_push_out_the_best_of_the_hardest(
+def test_gentler_cuts_never_displace_the_best_of_the_hardest(
     points: list[Values], reduction: float, accuracy: float
 ) -> None:
     hardest = (accuracy, 7.0, 0.0)  # sparser than any of `points`, whatever their accuracies
@@ -203,9 +203,9 @@ def test_gentler_cuts_never_push_out_the_best_of_the_hardest(
 
 @given(rungs_of(), OBJECTIVES, REDUCTIONS)
 def test_it_never_stops_everything(points: list[Values], objectives: tuple[str, ...], reduction: float) -> None:
-    # Of those that have come, the best ceil(n / reduction) would go on now; equal ones share a place, so maybe more.
-    # (How many did go on depends on the order they came in: all of them or, where each was worse than the one
-    # before, few. But never none.)
+    # Of those that have arrived, the best ceil(n / reduction) would continue now; equal ones share a place, so maybe
+    # more. (How many did continue depends on the order in which they arrived: all of them or, if each was worse than
+    # the one before, few. But never none.)
     quota = math.ceil(len(points) / reduction)
     goes_on = going_on(points, objectives, reduction)
     assert sum(goes_on) >= quota
@@ -229,7 +229,9 @@ def test_the_units_of_an_objective_do_not_matter(
 
 
 @given(st.integers(1, 20), OBJECTIVES, st.integers(0, 2**32))
-def test_rebuilt_from_the_records_it_decides_as_before(trials: int, objectives: tuple[str, ...], seed: int) -> None:
+def test_decisions_are_the_same_when_rebuilt_from_the_records(
+    trials: int, objectives: tuple[str, ...], seed: int
+) -> None:
     draw = random.Random(seed)
 
     def any_row(epoch: int) -> EpochRow:
@@ -269,12 +271,14 @@ def test_the_best_trial_always_reaches_the_end(
         if all(stopping.should_continue(number, row(*values, epoch=epoch)) for epoch in range(1, 17))
     ]
     assert quality.index(max(quality)) in ended
-    assert ended[0] == 0  # nobody waits: the first has nobody to lose against
+    assert ended[0] == 0  # nobody waits: the first has no rival yet
 
 
-# Fronts take longer than one order to settle: until then a few more go on.
+# Fronts take longer to settle than a single order: until then a few more continue.
 @pytest.mark.parametrize(("objectives", "trials", "within"), [(ACCURACY, 1500, 0.01), (BOTH, 500, 0.05)])
-def test_many_trials_cost_what_the_rungs_say(objectives: tuple[str, ...], trials: int, within: float) -> None:
+def test_the_cost_of_many_trials_follows_from_the_rungs(
+    objectives: tuple[str, ...], trials: int, within: float
+) -> None:
     draw = random.Random(1)
     stopping = SuccessiveHalving(EarlyStoppingSettings(first=0.25, reduction=2), objectives=objectives, epochs=16)
     spent = 0
@@ -284,19 +288,19 @@ def test_many_trials_cost_what_the_rungs_say(objectives: tuple[str, ...], trials
             spent += 1
             if not stopping.should_continue(number, row(*values, epoch=epoch)):
                 break
-    # All run 4 epochs, half of them 4 more, a quarter 8 more.
+    # All run 4 epochs, half of them 4 more, and a quarter another 8.
     assert spent / (trials * 16) == pytest.approx((4 + 4 / 2 + 8 / 4) / 16, abs=within)
 
 
 EPOCHS = 24
-REACHABLE = {0.58: 0.93, 0.66: 0.92, 0.78: 0.90, 0.9: 0.86}  # the accuracy that each amount could come to
+REACHABLE = {0.58: 0.93, 0.66: 0.92, 0.78: 0.90, 0.9: 0.86}  # the accuracy that each amount could reach
 Decide = Callable[[int, EpochRow], bool]
 
 
 class Curve:
-    """A trial that never was: its amount, where it ends, and how slowly it gets there.
+    """A made-up trial: its amount, the accuracy that it ends at, and how slowly it gets there.
 
-    Made so that accuracy foretells as little as was measured: within an amount, Kendall's tau with the end is about
+    Built so that accuracy predicts as little as was measured: within an amount, Kendall's tau with the end is about
     0.4 after a third of the epochs and 0.7 after five sixths.
     """
 
@@ -314,7 +318,7 @@ class Curve:
 
 
 def finished(seed: int, goes_on: Decide, *, budget: int, workers: int = 8) -> tuple[list[Curve], list[Curve]]:
-    """The trials that a search over `budget` epochs starts, and those that end; `workers` at once, none as fast."""
+    """The trials that a search over `budget` epochs starts, and those that end; `workers` of varying speed at once."""
     draw = random.Random(seed)
     started, ended = [Curve(seed, number) for number in range(workers)], []
     events = [(draw.random(), number, 1) for number in range(workers)]
@@ -337,7 +341,7 @@ def deciding(objectives: Sequence[str], reduction: float = 1.5) -> Decide:
 
 
 def tossing(seed: int, reduction: float = 1.5) -> Decide:
-    """Stops as many as successive halving, but anyone."""
+    """Stops as many as successive halving, but at random."""
     draw = random.Random(-seed - 1)
     rungs = SuccessiveHalving(EarlyStoppingSettings(reduction=reduction), objectives=BOTH, epochs=EPOCHS).rungs
     return lambda number, row: row.epoch not in rungs or draw.random() < 1 / reduction
@@ -367,7 +371,7 @@ def test_trials_of_each_amount_survive_and_plain_asha_kills_the_hard_cuts() -> N
     assert hardest < 0.05
 
 
-def test_the_front_is_better_than_chance_makes_it_for_the_same_epochs() -> None:
+def test_the_front_is_better_than_chance_for_the_same_epochs() -> None:
     gains = []
     for seed in range(20):
         _, by_rule = finished(seed, deciding(BOTH), budget=1200)

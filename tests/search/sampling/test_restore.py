@@ -1,4 +1,4 @@
-"""The early stopping of a search that is resumed, from records that are written here: no trial is trained."""
+"""The early stopping of a resumed search, from records that are written here. No trial is trained."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -43,7 +43,7 @@ def rungs(folder: ExperimentFolder) -> dict[int, list[int]]:
     return {epoch: sorted(rung) for epoch, rung in restore(folder)[0].rungs.items()}
 
 
-def test_they_hold_what_the_search_asked_for_and_nothing_else(folder: ExperimentFolder) -> None:
+def test_rungs_hold_the_searched_trials_and_nothing_else(folder: ExperimentFolder) -> None:
     add(folder, 0, *[0.9] * 9, control="one_shot", state="complete")
     add(folder, 1, *[0.5] * 9, state="complete")
     add(folder, 2, *[0.4] * 4, state="stopped")
@@ -54,7 +54,7 @@ def test_they_hold_what_the_search_asked_for_and_nothing_else(folder: Experiment
 
 
 @pytest.mark.parametrize(("accuracy", "stopped"), [(0.1, [3]), (0.9, [])])
-def test_a_decision_that_a_crash_kept_from_being_recorded_is_made(
+def test_a_decision_lost_in_a_crash_is_made_again(
     folder: ExperimentFolder, accuracy: float, stopped: list[int]
 ) -> None:
     """It is recorded in tests/search/test_experiment.py."""
@@ -73,8 +73,8 @@ def test_between_rungs_nothing_is_decided(folder: ExperimentFolder) -> None:
     assert restore(folder)[1] == []
 
 
-def test_a_failed_trial_that_is_tried_again_is_not_stopped_instead(folder: ExperimentFolder) -> None:
-    """It had been told to go on, or it would have been stopped and not failed."""
+def test_a_failed_trial_that_is_retried_is_not_stopped_instead(folder: ExperimentFolder) -> None:
+    """It had been told to continue, or it would have been stopped and not failed."""
     for number in (1, 2):
         add(folder, number, *[0.5] * 9, state="complete")
     add(folder, 3, *[0.1] * FIRST, state="failed")
@@ -83,7 +83,7 @@ def test_a_failed_trial_that_is_tried_again_is_not_stopped_instead(folder: Exper
     assert restore(folder)[1] == [3]
 
 
-def test_a_damaged_trial_is_passed_over(folder: ExperimentFolder) -> None:
+def test_a_damaged_trial_is_skipped(folder: ExperimentFolder) -> None:
     add(folder, 1, *[0.5] * 9, state="complete")
     add(folder, 2, *[0.5] * 9, state="complete")
     folder.trial_folder(2).record_path.write_text(

@@ -74,7 +74,7 @@ def test_controls_come_first_and_each_record_is_written_before_its_trial(folder:
     assert not folder.trial_folder(11).path.exists()
 
 
-def test_the_record_replays_to_the_config_that_the_space_made(folder: ExperimentFolder) -> None:
+def test_the_record_replays_to_the_config_from_the_space(folder: ExperimentFolder) -> None:
     chosen = settings()
     source = open_source(folder, chosen)
     run_all(source, folder)
@@ -84,7 +84,7 @@ def test_the_record_replays_to_the_config_that_the_space_made(folder: Experiment
         assert config == trial_config(record.config)
 
 
-def test_how_trials_end_is_told_to_the_study(folder: ExperimentFolder) -> None:
+def test_the_study_is_told_how_trials_end(folder: ExperimentFolder) -> None:
     source = open_source(folder, settings())
     for number in range(11):
         assert ask(source) == number
@@ -123,7 +123,7 @@ def test_one_objective_gets_intermediate_values(folder: ExperimentFolder) -> Non
 
 
 @pytest.mark.parametrize("objectives", [["pruned_val_accuracy"], ["pruned_val_accuracy", "macs"]])
-def test_the_sampler_goes_on_over_stopped_and_failed_trials(folder: ExperimentFolder, objectives: list[str]) -> None:
+def test_the_sampler_copes_with_stopped_and_failed_trials(folder: ExperimentFolder, objectives: list[str]) -> None:
     source = open_source(folder, settings(objectives=objectives, trials=40))
     states = ["complete", "stopped", "failed", "complete"]
     for number in range(46):
@@ -149,7 +149,7 @@ def test_the_study_is_rebuilt_from_the_records(folder: ExperimentFolder, objecti
         return [(t.state, t.params, t.values, t.intermediate_values, t.distributions) for t in trials]
 
     assert seen(again.study.trials) == seen(source.study.trials)
-    # What was running runs again, under its number and as it was, and then the rest of the plan.
+    # What was running runs again, unchanged and under its number, and then the rest of the plan.
     assert [ask(again) for _ in range(8)] == [1, 2, 3, 4, 5, 9, 10, None]
     for number in (1, 9, 10):
         end(folder, number, "complete", accuracy=0.4)
@@ -178,12 +178,12 @@ def few(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
 
 
 @pytest.mark.parametrize("objectives", [["pruned_val_accuracy"], ["pruned_val_accuracy", "macs"]])
-def test_nothing_is_run_twice_and_a_space_without_more_ends_the_search(
+def test_nothing_is_run_twice_and_an_exhausted_space_ends_the_search(
     folder: ExperimentFolder, objectives: list[str]
 ) -> None:
     chosen = settings(trials=20, objectives=objectives)
     folder.path.mkdir()
-    for _ in range(2):  # and what is resumed knows what there was
+    for _ in range(2):  # and a resumed search knows what was run before
         journal = OptunaJournal(folder, objectives)
         source = open_source(folder, chosen, few, journal)
         journal.search_started(SearchStart(source.study, Snapshot.read(folder), source.planned_trials, 0))
@@ -201,7 +201,7 @@ def test_nothing_is_run_twice_and_a_space_without_more_ends_the_search(
     assert {trial.state for trial in shown.trials} == {TrialState.COMPLETE}
 
 
-def test_branches_are_no_trials_of_the_study(folder: ExperimentFolder) -> None:
+def test_branches_are_not_trials_of_the_study(folder: ExperimentFolder) -> None:
     run_all(open_source(folder, settings()), folder)
     config = folder.trial_folder(6).read_record().config
     folder.trial_folder(11).create(TrialRecord(11, config, parent=Parent(number=6, epoch=1, alpha=0.5)))
@@ -213,8 +213,8 @@ def test_branches_are_no_trials_of_the_study(folder: ExperimentFolder) -> None:
     )
 
 
-def test_new_trials_leave_the_numbers_of_controls_to_come(folder: ExperimentFolder) -> None:
-    """Interrupted behind its first control, the search still runs all the others."""
+def test_new_trials_do_not_take_the_numbers_of_later_controls(folder: ExperimentFolder) -> None:
+    """A search interrupted after its first control still runs all the others."""
     chosen = settings()
     assert next_number(Snapshot.read(folder).numbers, chosen) == 6
     ask(open_source(folder, chosen))
@@ -230,7 +230,7 @@ def test_new_trials_leave_the_numbers_of_controls_to_come(folder: ExperimentFold
     assert sum(trial.read_record().kind == "searched" for trial in folder.trial_folders()) == 5
 
 
-def test_a_search_all_of_whose_trials_fail_has_no_hope(folder: ExperimentFolder) -> None:
+def test_a_search_whose_trials_all_fail_ends(folder: ExperimentFolder) -> None:
     source = open_source(folder, settings())
     for number in range(4):
         assert ask(source) == number
@@ -239,14 +239,14 @@ def test_a_search_all_of_whose_trials_fail_has_no_hope(folder: ExperimentFolder)
         source.tell_end(number)
     assert source.common_error == "error"
     assert ask(source) is None
-    assert ask(open_source(folder, settings())) is None  # nor has it when it is resumed
+    assert ask(open_source(folder, settings())) is None  # nor does a resume help
     folder.trial_folder(2).reopen()
     assert ask(open_source(folder, settings())) == 2
 
 
 @pytest.mark.parametrize("first", ["failed", "complete"])
-def test_one_trial_that_does_not_fail_is_hope(folder: ExperimentFolder, first: str) -> None:
-    """Whatever the order: trials that fail end soonest, and a resumed search reads them by their numbers."""
+def test_one_trial_that_does_not_fail_keeps_the_search_going(folder: ExperimentFolder, first: str) -> None:
+    """In any order: failed trials end first, and a resumed search reads them by number."""
     source = open_source(folder, settings())
     for number in range(5):
         assert ask(source) == number
@@ -261,7 +261,7 @@ def test_one_trial_that_does_not_fail_is_hope(folder: ExperimentFolder, first: s
     assert ask(open_source(folder, settings())) == 5
 
 
-def test_what_the_space_refuses_is_said_and_asked_anew(
+def test_a_rejection_by_the_space_is_reported_and_the_study_asked_again(
     folder: ExperimentFolder, warned: Callable[[], list[str]]
 ) -> None:
     def picky(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
@@ -293,7 +293,7 @@ DAMAGES = {
 def test_a_damaged_record_is_named_and_left_alone(
     folder: ExperimentFolder, damage: str, state: str, warned: Callable[[], list[str]]
 ) -> None:
-    """Also where it is whole JSON: that one letter is another is what disks and people do."""
+    """Even if it is valid JSON: disks and people change single letters."""
     source = open_source(folder, settings())
     for number in range(9):
         assert ask(source) == number
@@ -305,7 +305,7 @@ def test_a_damaged_record_is_named_and_left_alone(
     path.write_text(DAMAGES[damage](text))
     assert path.read_text() != text
     if state == "running":
-        source.tell_end(8)  # it may be damaged while it runs
+        source.tell_end(8)  # it may be damaged while the trial runs
         assert str(path) in warned()[0]
     again = open_source(folder, settings())
     (problem,) = warned()
@@ -317,7 +317,7 @@ def test_a_damaged_record_is_named_and_left_alone(
 
 
 @pytest.mark.parametrize("damage", ["rows", "cut"])
-def test_a_complete_trial_whose_outcome_is_lost_teaches_nothing(
+def test_a_complete_trial_that_lost_its_result_teaches_nothing(
     folder: ExperimentFolder, damage: str, warned: Callable[[], list[str]]
 ) -> None:
     run_all(open_source(folder, settings()), folder)
@@ -334,7 +334,7 @@ def test_a_complete_trial_whose_outcome_is_lost_teaches_nothing(
 
 
 @pytest.mark.parametrize("missing", ["macs", "parameters", "epoch", "widths", "channels"])
-def test_a_record_whose_cut_is_not_whole_is_a_damaged_one(
+def test_a_record_with_an_incomplete_cut_is_damaged(
     folder: ExperimentFolder, missing: str, warned: Callable[[], list[str]]
 ) -> None:
     run_all(open_source(folder, settings()), folder)
@@ -347,7 +347,7 @@ def test_a_record_whose_cut_is_not_whole_is_a_damaged_one(
     assert problem.startswith(f"{path} is damaged: cut.{missing}: ")
     assert problem.endswith("; the trial is left alone")
     assert len(again.study.trials) == 4
-    assert run_all(again, folder) == [11]  # its number is not used again, and it counts as one that was asked for
+    assert run_all(again, folder) == [11]  # its number is not reused, and it counts as one that the study suggested
     assert json.loads(path.read_text()) == values
 
 
@@ -365,7 +365,7 @@ class Noting(SearchObserver):
         self.ended.append((number, trial, result))
 
 
-def test_who_watches_is_told_what_the_study_is(folder: ExperimentFolder) -> None:
+def test_observers_are_told_what_the_study_is_told(folder: ExperimentFolder) -> None:
     noting = Noting()
     source = open_source(folder, settings(), observer=noting)
     for number in range(10):
@@ -393,7 +393,7 @@ def test_who_watches_is_told_what_the_study_is(folder: ExperimentFolder) -> None
 def test_a_long_search_does_not_copy_its_study_for_each_trial(
     folder: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`Study.trials` copies every trial deeply, which takes seconds a trial once there are thousands."""
+    """`Study.trials` deep-copies every trial, which takes seconds per call once there are thousands."""
 
     def copied(study: optuna.Study) -> list[FrozenTrial]:
         raise AssertionError("all trials of the study were copied")
@@ -404,7 +404,7 @@ def test_a_long_search_does_not_copy_its_study_for_each_trial(
         assert run_all(open_source(folder, settings(trials=8)), folder) == [11, 12, 13]
 
 
-def test_the_seed_decides_what_is_asked_first(tmp_path: Path) -> None:
+def test_the_seed_decides_the_first_suggestion(tmp_path: Path) -> None:
     def first(name: str, seed: int) -> list[dict[str, object]]:
         folder = ExperimentFolder(tmp_path / name)
         run_all(open_source(folder, settings(seed=seed)), folder)
@@ -414,7 +414,7 @@ def test_the_seed_decides_what_is_asked_first(tmp_path: Path) -> None:
     assert first("c", 1) != first("d", 2)
 
 
-def test_a_record_is_what_its_dataclass_says(folder: ExperimentFolder) -> None:
+def test_a_record_matches_its_dataclass(folder: ExperimentFolder) -> None:
     ask(open_source(folder, settings()))
     assert isinstance(folder.trial_folder(0).read_record(), TrialRecord)
     assert isinstance(trial_config(folder.trial_folder(0).read_record().config), TrialConfig)

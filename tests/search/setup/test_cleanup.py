@@ -1,4 +1,4 @@
-"""What kills leave behind goes at the next start; what somebody may still want stays."""
+"""What killed processes leave is removed at the next start; what may still be wanted stays."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +41,7 @@ def epochs(folder: ExperimentFolder, number: int) -> list[int]:
 @pytest.mark.parametrize(
     ("state", "left"), [("complete", [2]), ("stopped", [2]), ("running", [2, 3, 4]), ("failed", [2, 3, 4])]
 )
-def test_an_ended_trial_keeps_only_the_checkpoints_to_be_kept(
+def test_an_ended_trial_keeps_only_the_requested_checkpoints(
     folder: ExperimentFolder, state: State, left: list[int]
 ) -> None:
     add(folder, 1, state)
@@ -55,7 +55,7 @@ def test_damaged_rows_do_not_cost_a_checkpoint(folder: ExperimentFolder) -> None
     assert epochs(folder, 1) == [2, 3, 4]
 
 
-def test_what_was_being_written_goes_and_nothing_else(folder: ExperimentFolder) -> None:
+def test_unfinished_files_are_removed_and_nothing_else(folder: ExperimentFolder) -> None:
     add(folder, 1, "running")
     trial = folder.trial_folder(1)
     trial.model_path.mkdir()

@@ -1,4 +1,4 @@
-"""New experiments and new trials: whole or not at all, and never in the place of others."""
+"""New experiments and new trials: complete or not at all, and never in place of others."""
 
 from pathlib import Path
 from typing import Any
@@ -39,28 +39,28 @@ def test_a_free_name_is_the_presets_with_the_next_number(tmp_path: Path) -> None
         ("/taken", "--name must be the name of a folder"),
     ],
 )
-def test_a_name_that_cannot_be(tmp_path: Path, name: str, says: str) -> None:
+def test_an_invalid_name(tmp_path: Path, name: str, says: str) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(ValueError, match=says):
         find_free_folder(tmp_path, "mine", name)
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
-def test_trying_out_a_storage_leaves_no_folder_that_was_not_there(tmp_path: Path) -> None:
+def test_trying_out_a_storage_leaves_no_new_folder(tmp_path: Path) -> None:
     check_writable(tmp_path / "not" / "there" / "yet")
     assert list(tmp_path.iterdir()) == []
     check_writable(tmp_path)
     assert tmp_path.is_dir()
 
 
-def test_a_storage_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_an_unwritable_storage_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for storage in (tmp_path / "file", tmp_path / "file" / "in", Path("/proc/nowhere")):
-        with pytest.raises(ValueError, match=f"--storage must be a folder that can be written, but '{storage}': "):
+        with pytest.raises(ValueError, match=f"--storage must be a writable folder, but '{storage}' is not: "):
             check_writable(storage)
 
 
-def test_an_experiments_record_says_all_that_it_is_resumed_by(tmp_path: Path, data: Data) -> None:
+def test_an_experiments_record_has_everything_that_a_resume_needs(tmp_path: Path, data: Data) -> None:
     folder, settings = ExperimentFolder(tmp_path / "search"), resolve_settings({"search": {"trials": 3}})
     create_experiment(folder, settings, data, "quickstart")
     record = folder.read_record()
@@ -74,16 +74,16 @@ def test_an_experiments_record_says_all_that_it_is_resumed_by(tmp_path: Path, da
     assert [path.name for path in tmp_path.iterdir()] == ["search"]
 
 
-def test_an_experiment_that_somebody_else_has_made_meanwhile_is_left_alone(tmp_path: Path, data: Data) -> None:
+def test_an_experiment_that_another_process_has_just_created_is_left_alone(tmp_path: Path, data: Data) -> None:
     folder = ExperimentFolder(tmp_path / "search")
     create_experiment(folder, resolve_settings({}), data, "theirs")
-    with pytest.raises(ValueError, match=r"--name must be new, but .*search' has just been made"):
+    with pytest.raises(ValueError, match=r"--name must be new, but .*search' was just created"):
         create_experiment(folder, resolve_settings({}), data, "mine")
     assert folder.read_record().preset == "theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["search"]
 
 
-def test_a_record_that_cannot_be_written_leaves_nothing(
+def test_a_record_that_cannot_be_written_leaves_no_files(
     tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(path: Path, value: Any) -> None:
@@ -100,7 +100,7 @@ def new_trial(number: int, checkpoint: Path | None = None) -> NewTrial:
     return NewTrial(TrialRecord(number, as_json(config), parent=Parent(number=0, epoch=1)), checkpoint)
 
 
-def test_added_trials_are_written_and_returned_as_they_would_be_read(tmp_path: Path) -> None:
+def test_added_trials_are_written_and_returned_as_if_read(tmp_path: Path) -> None:
     folder = ExperimentFolder(tmp_path / "search")
     checkpoint = tmp_path / "checkpoint-00001.pt"
     checkpoint.write_bytes(b"weights")
@@ -113,7 +113,7 @@ def test_added_trials_are_written_and_returned_as_they_would_be_read(tmp_path: P
     assert folder.trial_folder(4).list_checkpoints() == []
 
 
-def test_of_new_trials_none_is_added_where_one_of_their_numbers_is_taken(tmp_path: Path) -> None:
+def test_no_new_trial_is_added_if_one_of_the_numbers_is_taken(tmp_path: Path) -> None:
     folder = ExperimentFolder(tmp_path / "search")
     add_trials(folder, [new_trial(4)])
     with pytest.raises(ValueError, match="'search' got new trials while this command was being prepared"):

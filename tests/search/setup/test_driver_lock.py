@@ -1,4 +1,4 @@
-"""One driver an experiment; drivers in processes of their own are in test_kills.py."""
+"""One driver per experiment; drivers in processes of their own are in test_kills.py."""
 
 import errno
 import fcntl
@@ -24,7 +24,7 @@ def test_a_second_driver_is_refused_until_the_first_is_done(tmp_path: Path) -> N
         pass
 
 
-def test_a_driver_that_says_nothing_of_itself_is_refused_all_the_same(tmp_path: Path) -> None:
+def test_a_second_driver_is_refused_even_if_the_first_is_unknown(tmp_path: Path) -> None:
     """It has just taken the lock, or its disk is full."""
     folder = ExperimentFolder(tmp_path)
     with hold_driver_lock(folder):
@@ -34,12 +34,12 @@ def test_a_driver_that_says_nothing_of_itself_is_refused_all_the_same(tmp_path: 
 
 
 def test_storage_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No file system here is without flock, so the system's answer is made up."""
+    """Every file system here has flock, so the system's answer is faked."""
 
     def unsupported(file: object, operation: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", unsupported)
-    refused = pytest.raises(ValueError, match=r"--storage must be on a file system that has locks .*No locks available")
+    refused = pytest.raises(ValueError, match=r"--storage must .* supports locks .*No locks available")
     with refused, hold_driver_lock(ExperimentFolder(tmp_path)):
         pass

@@ -1,4 +1,4 @@
-"""The plan of a search: numbers against numbers worked out by hand."""
+"""The plan of a search, against numbers worked out by hand."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -40,8 +40,8 @@ def test_what_is_planned() -> None:
     assert (got.trials, got.trial_epochs, got.dense_epochs) == (100, 6000, 70)
 
 
-def test_disk_is_for_checkpoints_that_run_and_models_that_stay() -> None:
-    # The dense network; 100 models of which at least 0.6 is cut; 8 trials with 3 checkpoints of weights and momentum.
+def test_disk_space_is_for_checkpoints_of_running_trials_and_for_models() -> None:
+    # The dense network; 100 models, each with at least 0.6 cut; 8 trials with 3 checkpoints of weights and momentum.
     expected = DENSE_BYTES * (1 + 100 * 0.4 + 8 * 3 * 2)
     assert planned(settings()).disk_bytes == pytest.approx(expected)
     # Two more checkpoints of every trial are kept.
@@ -53,11 +53,11 @@ def test_disk_is_for_checkpoints_that_run_and_models_that_stay() -> None:
     ("options", "kept"),
     [
         ({"amounts": [0.9]}, 0.25),  # the controls cut less than the space
-        ({}, 0.5),  # a space of one's own: what trials begin with
-        ({"amounts": "many"}, 0.5),  # is no amount
+        ({}, 0.5),  # a custom space: the settings of the base count
+        ({"amounts": "many"}, 0.5),  # not an amount
     ],
 )
-def test_models_are_as_large_as_the_least_amount_leaves_them(options: dict[str, Any], kept: float) -> None:
+def test_model_size_follows_from_the_smallest_amount(options: dict[str, Any], kept: float) -> None:
     values = {"trial": {"pruning": {"amount": 0.5}}, "controls": {"amounts": [0.75]}, "space": {"options": options}}
     one, two = (planned(resolve_settings(values), trials_left=100 + more).disk_bytes for more in (0, 1))
     assert two - one == pytest.approx(DENSE_BYTES * kept)
@@ -67,7 +67,7 @@ def test_a_search_without_controls_has_a_plan() -> None:
     assert planned(resolve_settings({"controls": {"amounts": []}})).disk_bytes > 0
 
 
-def test_no_more_trials_run_than_are_left() -> None:
+def test_concurrency_does_not_exceed_the_trials_left() -> None:
     few = planned(settings(), trials_left=2, dense_epochs=0)
     assert few.concurrency == 2
     assert few.disk_bytes == pytest.approx(DENSE_BYTES * (1 + 2 * 0.4 + 2 * 3 * 2))
@@ -79,7 +79,7 @@ def test_a_narrow_network_needs_less() -> None:
     assert planned(narrow).disk_bytes < planned(wide).disk_bytes / 12
 
 
-def test_the_lines_for_people() -> None:
+def test_the_lines_for_the_user() -> None:
     assert str(planned(settings(), trials_left=212)).splitlines() == [
         "2 nodes with 20 CPUs and 2 GPUs: 8 trials at once, each on 1 CPU and 0.25 GPUs",
         "212 trials, at most 12,720 epochs in total, after 70 epochs for the dense network",

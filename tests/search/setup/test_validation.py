@@ -1,4 +1,4 @@
-"""What is refused before anything starts: spaces, controls, other data, settings that are damaged."""
+"""What is refused before anything starts: spaces, controls, other data, damaged settings."""
 
 import json
 from collections.abc import Callable
@@ -39,17 +39,17 @@ def with_space(space: Callable[..., TrialConfig], monkeypatch: pytest.MonkeyPatc
 
 def test_a_space_is_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_settings(with_space(gentle, monkeypatch)) is gentle
-    with pytest.raises(ValueError, match=r"the space must leave trial.epochs as it is, .* made 18 (19|2[01]);"):
+    with pytest.raises(ValueError, match=r"the space must leave trial.epochs unchanged, .* changed 18 to (19|2[01]);"):
         check_settings(with_space(longer, monkeypatch))
     with pytest.raises(ValueError, match="no mercy"):
         check_settings(with_space(failing, monkeypatch))
 
 
-def test_a_space_that_is_not_asked_is_not_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_space_that_is_not_used_is_not_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_settings(with_space(failing, monkeypatch, trials=0)) is failing
 
 
-def test_a_control_that_cannot_be_cut_so_far_is_refused() -> None:
+def test_a_control_that_cannot_cut_that_much_is_refused() -> None:
     settings = replace(SETTINGS, controls=replace(SETTINGS.controls, amounts=(0.5, 0.9999)))
     with pytest.raises(ValueError, match=r"pruning\.amount must be at most .* but got 0.9999"):
         check_settings(settings)
@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> ExperimentFolder:
     return folder
 
 
-def test_recorded_settings_come_back(folder: ExperimentFolder) -> None:
+def test_recorded_settings_are_read_back(folder: ExperimentFolder) -> None:
     assert recorded_settings(folder, folder.read_record()) == SETTINGS
 
 
@@ -75,24 +75,26 @@ def test_recorded_settings_come_back(folder: ExperimentFolder) -> None:
         ({"search": None}, "search"),
     ],
 )
-def test_settings_that_are_damaged_are_named(folder: ExperimentFolder, settings: dict[str, Any], says: str) -> None:
+def test_damaged_settings_are_reported(folder: ExperimentFolder, settings: dict[str, Any], says: str) -> None:
     folder.record_path.write_text(json.dumps({**asdict(folder.read_record()), "settings": settings}))
     with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: .*{says}") as error:
         recorded_settings(folder, folder.read_record())
     assert "\n" not in str(error.value)
 
 
-def test_other_data_is_refused_wherever_it_is(folder: ExperimentFolder) -> None:
+def test_different_data_is_refused_wherever_it_is(folder: ExperimentFolder) -> None:
     record = folder.read_record()
     assert read_recorded_data(folder, record, SETTINGS, None).fingerprint == record.data.fingerprint
     assert read_recorded_data(folder, record, SETTINGS, "digits").fingerprint == record.data.fingerprint
     other = resolve_settings({**as_settings_json(SETTINGS), "data": {"images": 50}})
-    with pytest.raises(ValueError, match=r"--data must be what 'search' was begun on, but 'digits' has other images"):
+    with pytest.raises(
+        ValueError, match=r"--data must be what 'search' was started on, but 'digits' has different images"
+    ):
         read_recorded_data(folder, record, other, None)
     with pytest.raises(ValueError, match="nowhere"):
         read_recorded_data(folder, record, SETTINGS, "nowhere")
 
 
-def test_that_data_is_read_is_said_first(logged: Callable[[], list[str]]) -> None:
+def test_reading_the_data_is_announced_first(logged: Callable[[], list[str]]) -> None:
     read_data(SETTINGS.data)
     assert logged() == ["reading digits"]

@@ -11,7 +11,7 @@ from search.backends.ray.cluster import connect
 
 @pytest.fixture(scope="module")
 def temp_dir() -> Iterator[str]:
-    """Ray's own files; not in /tmp/ray, where other clusters leave traces, and short, for names of sockets."""
+    """Ray's own files; not in /tmp/ray, where other clusters leave traces, and a short path, for names of sockets."""
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
         yield folder
 

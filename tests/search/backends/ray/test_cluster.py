@@ -1,4 +1,4 @@
-"""Connections to a cluster, and addresses that are none."""
+"""Connections to a cluster, and addresses that do not lead to one."""
 
 import os
 import socket
@@ -24,10 +24,10 @@ def refuse(address: str, says: str) -> None:
 
 @contextmanager
 def listening(answer: bytes) -> Iterator[str]:
-    """The address of something that answers `answer` to whoever connects."""
+    """The address of something that answers `answer` to any connection."""
 
     def serve() -> None:
-        with suppress(TimeoutError):  # of a test that has failed before it came here
+        with suppress(TimeoutError):  # a test failed before it connected
             connection, _ = server.accept()
             with connection:
                 connection.settimeout(30)
@@ -43,7 +43,7 @@ def listening(answer: bytes) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("address", ["", "local", "nonsense", ":6379", "host:", "127.0.0.1:http", "http://127.0.0.1:1"])
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_an_invalid_address_is_refused(address: str) -> None:
     refuse(address, "but got")
 
 
@@ -51,7 +51,7 @@ def test_rays_client_is_refused() -> None:
     refuse("ray://127.0.0.1:10001", "client is not supported")
 
 
-def test_where_nobody_listens_is_refused() -> None:
+def test_an_address_where_nobody_listens_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     refuse(f"127.0.0.1:{port}", "Connection refused")
@@ -59,15 +59,15 @@ def test_where_nobody_listens_is_refused() -> None:
     refuse("no-such-host.invalid:6379", "nothing answers")
 
 
-def test_what_is_no_ray_is_refused() -> None:
+def test_a_listener_that_is_not_ray_is_refused() -> None:
     with listening(b"HTTP/1.1 400 Bad Request\r\n\r\n") as address:
-        refuse(address, "what listens .* is none")
+        refuse(address, "what listens .* is not a Ray cluster")
 
 
-def test_a_machine_that_is_no_node_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_is_not_a_node_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_clusters_here", set)
     with listening(bytes(3) + b"\x04" + bytes(5)) as address:  # empty HTTP/2 settings, as any gRPC server sends
-        refuse(address, f"no Ray runs here; `ray start --address={address}`")
+        refuse(address, f"Ray is not running here; run `ray start --address={address}`")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_auto_needs_one_cluster(monkeypatch: pytest.MonkeyPatch, here: set[str],
     refuse("auto", says)
 
 
-def test_auto_takes_the_environments_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_uses_the_address_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "nonsense")
     refuse("auto", r"'nonsense' \(RAY_ADDRESS\)")
 
@@ -95,8 +95,8 @@ def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.slow
-def test_a_local_cluster_is_quiet_and_its_own(tmp_path: Path) -> None:
-    """Whatever RAY_ADDRESS and the traces of an earlier cluster say, and where there is no token yet."""
+def test_a_local_cluster_is_quiet_and_separate(tmp_path: Path) -> None:
+    """Regardless of RAY_ADDRESS and the traces of an earlier cluster, even if there is no token yet."""
     code = """
 from search.backends.ray import cluster
 with cluster.connect(None):

@@ -57,8 +57,8 @@ def test_a_search_outlives_the_loss_of_nodes(cluster: Cluster, tmp_path: Path) -
     node = cluster.add_node(**NODE)
     cluster.wait_for_nodes()
     settings, log = tmp_path / "search.toml", tmp_path / "log"
-    # More trials than can be run meanwhile, however long it takes Ray to notice a loss; and longer ones than it takes
-    # to start a worker, or whoever waits for the new node's gets that of a trial that has ended.
+    # More trials than the test can finish, however long Ray takes to notice a loss; and longer ones than it takes to
+    # start a worker, or a trial that waits for the new node would get the worker of one that has ended.
     settings.write_text(SETTINGS.replace("epochs = 8", "epochs = 60").replace("trials = 8", "trials = 500"))
     folder = ExperimentFolder(tmp_path / "search")
     kept, all_lost = Kept(folder), set()
@@ -72,7 +72,7 @@ def test_a_search_outlives_the_loss_of_nodes(cluster: Cluster, tmp_path: Path) -
             lost = wait_for(lambda node=node: trials_on(node, folder), what="a trial on the node")  # type: ignore[misc]
             rows = {
                 number: len(folder.trial_folder(number).read_rows()) + 1 for number in lost
-            }  # one may have come since
+            }  # another may have started since
             cluster.remove_node(node, allow_graceful=False)
             wait_for(
                 lambda losses=losses: log.read_text().count("the cluster now has room for 1 trial (was 2)") == losses,  # type: ignore[misc]
@@ -80,7 +80,7 @@ def test_a_search_outlives_the_loss_of_nodes(cluster: Cluster, tmp_path: Path) -
             )
             wait_for(
                 lambda rows=rows: all(went_on(folder.trial_folder(number), done) for number, done in rows.items()),  # type: ignore[misc]
-                what="its trial to go on",
+                what="its trial to continue",
             )
             all_lost |= lost
             node = cluster.add_node(**NODE)
@@ -98,7 +98,7 @@ def test_a_search_outlives_the_loss_of_nodes(cluster: Cluster, tmp_path: Path) -
 
 
 def trials_on(node: object, folder: ExperimentFolder) -> set[int]:
-    """The trials that run on a Cluster's node."""
+    """The trials that are running on a Cluster's node."""
     found = set()
     for number, pid in worker_pids(folder).items():
         with suppress(psutil.NoSuchProcess):
@@ -111,7 +111,7 @@ def went_on(trial: TrialFolder, rows: int) -> bool:
     return trial.read_record().attempt > 1 and len(trial.read_rows()) > rows
 
 
-def test_a_driver_that_dies_far_from_its_workers(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_driver_that_dies_on_a_different_node_from_its_workers(cluster: Cluster, tmp_path: Path) -> None:
     settings, log = tmp_path / "search.toml", tmp_path / "log"
     settings.write_text(SETTINGS.replace("trials = 8", "trials = 2"))
     folder = ExperimentFolder(tmp_path / "search")
@@ -124,7 +124,7 @@ def test_a_driver_that_dies_far_from_its_workers(cluster: Cluster, tmp_path: Pat
         assert workers
         driver.kill()
         driver.wait()
-        # They are the node's children, and stop all the same.
+        # They are the node's children, and stop nevertheless.
         wait_for(lambda: not any(alive(pid) for pid in workers.values()), seconds=30, what="workers to stop")
     kept.look()
     result = run("resume", "search", *where)
@@ -153,7 +153,7 @@ def test_networks_are_measured_on_a_node_of_the_cluster(cluster: Cluster, tmp_pa
     assert trial["test_accuracy"] >= 0
 
 
-def test_more_than_a_node_has_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+def test_asking_for_more_than_a_node_has_is_refused(cluster: Cluster, tmp_path: Path) -> None:
     settings, log = tmp_path / "search.toml", tmp_path / "log"
     settings.write_text(SETTINGS)
     driver = start(

@@ -1,4 +1,4 @@
-"""What we count of a cluster is what Ray gives: several nodes on this machine, with GPUs that exist on paper only."""
+"""What we count on a cluster is what Ray gives: several nodes on this machine, with GPUs that exist on paper only."""
 
 import os
 
@@ -28,7 +28,7 @@ def test_the_room_follows_the_nodes(nodes: Cluster) -> None:
 
 
 @pytest.mark.parametrize("gpus", [0.3, 0.4, 0.7, 1])
-def test_ray_holds_what_we_count(nodes: Cluster, gpus: float) -> None:
+def test_ray_fits_as_many_trials_as_we_count(nodes: Cluster, gpus: float) -> None:
     held = divide_nodes(cluster_nodes(), ResourceSettings(gpus_per_trial=gpus)).concurrency
     groups = [placement_group([{"CPU": 1, "GPU": gpus}]) for _ in range(held + 1)]
     try:
@@ -38,10 +38,10 @@ def test_ray_holds_what_we_count(nodes: Cluster, gpus: float) -> None:
             remove_placement_group(group)
 
 
-def test_what_no_node_has_is_refused(nodes: Cluster) -> None:
-    with pytest.raises(ValueError, match="at most 2 GPUs a node"):
+def test_asking_for_what_no_node_has_is_refused(nodes: Cluster) -> None:
+    with pytest.raises(ValueError, match="no node has more than 2"):
         divide_nodes(cluster_nodes(), ResourceSettings(gpus_per_trial=3))
-    with pytest.raises(ValueError, match="at most 8"):
+    with pytest.raises(ValueError, match="no node has more than 8"):
         divide_nodes(cluster_nodes(), ResourceSettings(cpus_per_trial=9))
 
 

@@ -1,4 +1,4 @@
-"""What a trial gets of a cluster, from the cluster's nodes alone. No Ray runs here; test_nodes.py asks Ray itself."""
+"""A trial's share of a cluster, from the cluster's nodes alone, without Ray; test_nodes.py asks Ray itself."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def as_nodes(nodes: list[tuple[float, float]]) -> list[Node]:
         ([(16, 1)], ResourceSettings(gpus_per_trial=0), TrialResources(1, 0, 16)),
         ([(16, 1)], ResourceSettings(gpus_per_trial=1), TrialResources(1, 1, 1)),
         ([(2, 1)], ResourceSettings(), TrialResources(1, 0.25, 2)),
-        # 0.4 of a GPU fits twice into one, and never across two
+        # 0.4 of a GPU fits twice on one, and never across two
         ([(64, 4), (8, 0)], ResourceSettings(gpus_per_trial=0.4), TrialResources(1, 0.4, 8)),
         ([(64, 2)], ResourceSettings(gpus_per_trial=0.3), TrialResources(1, 0.3, 6)),
         ([(64, 2)], ResourceSettings(gpus_per_trial=0.7), TrialResources(1, 0.7, 2)),
@@ -42,17 +42,19 @@ def test_what_each_trial_gets(
 @pytest.mark.parametrize(
     ("nodes", "wanted", "says"),
     [
-        ([(2, 0)], ResourceSettings(gpus_per_trial=1), "no GPU"),
-        ([(2, 1), (2, 2)], ResourceSettings(gpus_per_trial=3), "at most 2 GPUs a node"),
+        ([(2, 0)], ResourceSettings(gpus_per_trial=1), "there are none"),
+        ([(2, 1), (2, 2)], ResourceSettings(gpus_per_trial=3), "no node has more than 2"),
         ([(8, 4)], ResourceSettings(gpus_per_trial=1.5), "whole number"),
         ([(8, 4)], ResourceSettings(gpus_per_trial=0.00001), "at least 0.0001"),
-        ([(2, 0), (4, 0)], ResourceSettings(cpus_per_trial=5), "at most 4"),
-        # each is there, but not on one node
+        ([(2, 0), (4, 0)], ResourceSettings(cpus_per_trial=5), "no node has more than 4"),
+        # there is enough of each, but not on one node
         ([(64, 0), (2, 1)], ResourceSettings(cpus_per_trial=4), "none has both .*=4 and .*=0.25"),
         ([(64, 0), (0, 8)], ResourceSettings(), "none has both"),
     ],
 )
-def test_what_no_node_has_is_refused(nodes: list[tuple[float, float]], wanted: ResourceSettings, says: str) -> None:
+def test_asking_for_what_no_node_has_is_refused(
+    nodes: list[tuple[float, float]], wanted: ResourceSettings, says: str
+) -> None:
     with pytest.raises(ValueError, match=says):
         divide_nodes(as_nodes(nodes), wanted)
 
@@ -65,11 +67,11 @@ def test_what_no_node_has_is_refused(nodes: list[tuple[float, float]], wanted: R
         ([(2, 0), (4, 0)], TrialResources(1, 0, 2, most=2), 2),
         ([(0.5, 0), (2.5, 0)], TrialResources(1, 0, 2), 2),
         ([(16, 2)], TrialResources(1, 0.3, 6), 6),
-        ([(16, 0)], TrialResources(1, 0.3, 6), 0),  # all nodes that it could run on are lost
+        ([(16, 0)], TrialResources(1, 0.3, 6), 0),  # all nodes that it could run on have been lost
         ([], TrialResources(1, 0, 2), 0),
     ],
 )
-def test_the_room_is_what_the_living_nodes_hold(
+def test_the_room_is_what_fits_on_the_living_nodes(
     nodes: list[tuple[float, float]], each: TrialResources, room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resources, "cluster_nodes", lambda: as_nodes(nodes))

@@ -1,4 +1,4 @@
-"""Whether all nodes of a cluster see one storage: here in one process, and on nodes that have mounts of their own."""
+"""Whether all nodes of a cluster see the same storage: in one process, and on nodes with mounts of their own."""
 
 import fcntl
 import subprocess
@@ -19,28 +19,28 @@ from search.backends.ray.storage_check import _describe_difference, _probe_stora
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def test_what_a_node_finds_otherwise(tmp_path: Path) -> None:
-    """The driver's side and a node's side of check_storage, here in one process, where nothing hides."""
+def test_differences_seen_by_a_node(tmp_path: Path) -> None:
+    """The driver's side and a node's side of check_storage, both in one process."""
     (tmp_path / "driver").write_text("token")
     with (tmp_path / "driver").open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         same = _probe_storage(str(tmp_path), "node")
     assert _describe_difference(same, "token", tmp_path / "node") == ""
-    assert "other contents" in _describe_difference(same, "another", tmp_path / "node")
-    assert "other contents" in _describe_difference(same, "token", tmp_path / "driver")
+    assert "different contents" in _describe_difference(same, "another", tmp_path / "node")
+    assert "different contents" in _describe_difference(same, "token", tmp_path / "driver")
     unlocked = _probe_storage(str(tmp_path), "node")
     assert "lock" in _describe_difference(unlocked, "token", tmp_path / "node")
 
 
 @contextmanager
 def node_apart(nodes: Cluster, shell: str) -> Iterator[str]:
-    """One more node (0 CPUs), with mounts and a host name of its own, behind the commands `shell`; its host name."""
+    """Adds a node (0 CPUs) with its own mounts and host name, after the commands `shell`; yields its host name."""
     ray_start = f"{sys.executable} -m ray.scripts.scripts start --address={nodes.address} --block --num-cpus=0"
     script = f"set -e; mount --make-rprivate /; hostname apart; {shell}; exec {ray_start}"
     if subprocess.run(["unshare", "-m", "-u", "-p", "-f", "mount", "-t", "tmpfs", "none", "/mnt"]).returncode:
         pytest.skip("needs to be allowed to unshare mounts")
     before = len(living_nodes())
-    # The first process of a PID namespace takes all others with it.
+    # When the first process of a PID namespace dies, all others die with it.
     unshare = ["unshare", "-m", "-u", "-p", "-f", "--kill-child", "--mount-proc", "bash", "-c", script]
     with subprocess.Popen(unshare, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
@@ -59,7 +59,7 @@ def test_a_shared_folder_is_accepted(nodes: Cluster, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_folder_that_is_not_shared_is_refused(nodes: Cluster, tmp_path: Path) -> None:
-    """Each folder is another one, or not writable, or hangs, where a node has mounts of its own."""
+    """On a node with its own mounts, each of these folders is a different one, is not writable, or hangs."""
     shared, hidden, frozen = (tmp_path / name for name in ("shared", "hidden", "frozen"))
     for folder in (shared, hidden, frozen):
         folder.mkdir()

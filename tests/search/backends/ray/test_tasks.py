@@ -25,7 +25,7 @@ TINY = DenseConfig(width=0.0625, epochs=40, optimizer=OptimizerConfig(batch_size
         ([(2, 0)], 0),
         ([(2, 0), (16, 0), (8, 0)], 1),
         ([(64, 0), (2, 1)], 1),  # a GPU is worth more than any number of CPUs
-        ([(64, 0), (2, 8), (16, 1)], 2),  # and of GPUs one is used
+        ([(64, 0), (2, 8), (16, 1)], 2),  # and only one GPU is used
         ([(64, None), (None, 1)], 1),
     ],
 )
@@ -60,7 +60,7 @@ def test_the_dense_network_outlives_its_node(nodes: Cluster, data: Any, tmp_path
             nodes.remove_node(best, allow_graceful=False)
 
     train_dense_remotely(TINY, data, tmp_path / "dense", on_epoch)
-    # What the lost node did behind its last checkpoint is done again.
+    # What the lost node did after its last checkpoint is done again.
     assert sorted(set(seen)) == list(range(1, 41))
     assert seen[-1] == 40
     assert [row.epoch for row in read_dense_rows(tmp_path / "dense")] == list(range(1, 41))
@@ -68,8 +68,8 @@ def test_the_dense_network_outlives_its_node(nodes: Cluster, data: Any, tmp_path
 
 
 @pytest.mark.slow
-def test_what_fails_in_the_dense_network_is_raised_as_it_was(nodes: Cluster, data: Any, tmp_path: Path) -> None:
+def test_an_error_in_training_the_dense_network_is_raised_as_it_was(nodes: Cluster, data: Any, tmp_path: Path) -> None:
     (tmp_path / "dense").write_text("a file where a folder should be")
     with pytest.raises(FileExistsError) as error:
         train_dense_remotely(TINY, data, tmp_path / "dense", lambda row: None)
-    assert type(error.value) is FileExistsError  # and none of ray's, whose text is a traceback
+    assert type(error.value) is FileExistsError  # and not one of ray's, whose text is a traceback
