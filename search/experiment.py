@@ -186,7 +186,7 @@ def _run_search(
     dense = _find_dense(settings, folder, data)
     dense_epochs = 0 if dense else settings.dense.epochs
     try:
-        with _defects_are_no_refusals():
+        with _report_defects():
             observer.search_started(SearchStart(source.study, snapshot, source.planned_trials, dense_epochs))
             if dense is None:
                 backend.train_dense(settings.dense, data, folder.dense_path, observer.dense_epoch_done)
@@ -246,7 +246,7 @@ def _used_bytes(folder: ExperimentFolder) -> int:
 
 
 @contextmanager
-def _defects_are_no_refusals() -> Iterator[None]:
+def _report_defects() -> Iterator[None]:
     """Turns a ValueError, which would be refused as an invalid request, into the RuntimeError of a defect."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""The search on a Ray cluster. Tune places trials, shares GPUs and restarts what died; it keeps no state."""
+"""The search on a Ray cluster. Tune places trials, shares GPUs and restarts what died; its state is never read back."""
 
 import logging
 import shutil
