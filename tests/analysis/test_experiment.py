@@ -85,7 +85,7 @@ def test_epochs_hold_every_row(builder: ExperimentBuilder) -> None:
     assert epochs["epoch"].tolist() == [1, 2, 1, 2, 3]
     assert epochs["phase"].tolist() == ["alpha", "retrain", "alpha", "retrain", "retrain"]
     assert epochs["pruned_val_accuracy"].tolist() == [0.1, 0.2, 0.5, 0.8, 0.9]
-    assert epochs["alpha"].tolist() == [Exponential().alpha(0.5), 0.0, Exponential().alpha(0.5), 0.0, 0.0]
+    assert epochs["alpha"].tolist() == [Exponential().alpha_at(0.5), 0.0, Exponential().alpha_at(0.5), 0.0, 0.0]
     for name in METRICS:
         assert epochs[name].tolist() == [getattr(row, name) for row in rows]
 

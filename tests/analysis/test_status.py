@@ -18,7 +18,7 @@ from records.trial import Parent
 from trainable.schedules.alpha import Exponential
 
 AT = datetime(2026, 1, 2, 3, 5, 5, tzinfo=UTC)
-ALPHA = Exponential().alpha(0.5)
+ALPHA = Exponential().alpha_at(0.5)
 
 
 @pytest.fixture
