@@ -8,12 +8,13 @@ import difflib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.text import UNKNOWN, percent_number, printable
 from records.measurement import BATCH_SIZES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # fraction: in [0, 1]; points: a difference of fractions. Both are percentages where a person reads them.
 ColumnKind = Literal["whole", "number", "fraction", "points", "flag", "text", "time"]
@@ -175,7 +176,7 @@ RANKING_COLUMNS = _table_of(
 COLUMNS = EPOCH_COLUMNS | TRIAL_COLUMNS | RANKING_COLUMNS
 
 
-def column(frame: pd.DataFrame, name: str) -> pd.Series:
+def column(frame: "pd.DataFrame", name: str) -> "pd.Series":
     """The column `name`; raises ValueError, in one line, naming the nearest one, or all where none is near."""
     if name in frame.index.names:
         return frame.index.get_level_values(name).to_series(index=frame.index)
@@ -188,26 +189,30 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series:
     raise ValueError(f"there is no column {printable(name)!r}; {hint}")
 
 
-def number_column(frame: pd.DataFrame, name: str) -> pd.Series:
+def number_column(frame: "pd.DataFrame", name: str) -> "pd.Series":
     """The column as floats; NaN where there is no such column or no number in it."""
+    import pandas as pd  # not above: a search that only asks for directions should not wait for it
+
     if name not in frame:
         return pd.Series(math.nan, frame.index)
     return pd.to_numeric(frame[name], errors="coerce").astype("float64")
 
 
-def text_column(frame: pd.DataFrame, name: str) -> pd.Series:
+def text_column(frame: "pd.DataFrame", name: str) -> "pd.Series":
     """The column as texts; None where there is no such column or no text in it."""
+    import pandas as pd
+
     values: list[Any] = frame[name].tolist() if name in frame else [None] * len(frame)
     return pd.Series([value if isinstance(value, str) else None for value in values], frame.index, dtype="object")
 
 
-def iterate_rows(frame: pd.DataFrame) -> Iterator[tuple[int, dict[str, Any]]]:
+def iterate_rows(frame: "pd.DataFrame") -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a frame whose index is the trial's number."""
     for number, row in zip(frame.index.tolist(), frame.to_dict("records"), strict=True):
         yield number, {str(name): value for name, value in row.items()}
 
 
-def row_of(frame: pd.DataFrame, number: int) -> dict[str, Any]:
+def row_of(frame: "pd.DataFrame", number: int) -> dict[str, Any]:
     """The row of the trial `number`."""
     return next(iterate_rows(frame.loc[[number]]))[1]
 

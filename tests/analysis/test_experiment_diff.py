@@ -7,7 +7,7 @@ from experiments import DATA, ExperimentBuilder
 from golden import assert_golden
 
 import analysis
-from analysis.diff import ExperimentDiff, diff
+from analysis.experiment_diff import ExperimentDiff, diff
 
 Two = tuple[ExperimentBuilder, ExperimentBuilder]
 
