@@ -49,7 +49,7 @@ def study_of(experiment: "Experiment") -> "optuna.Study":
     objectives = _read_objectives(experiment.settings)
     for name in objectives:
         column(experiment.trials, name)
-    with _quiet_optuna():
+    with quiet_optuna():
         study = optuna.create_study(
             study_name=experiment.name,
             directions=["minimize" if split_direction(name)[1] else "maximize" for name in objectives],
@@ -151,8 +151,8 @@ def _local_time(time: pd.Timestamp) -> datetime:
 
 
 @contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    """Without Optuna's word on the new study, and without its warning that metric names are experimental."""
+def quiet_optuna() -> Iterator[None]:
+    """Without Optuna's lines about new studies and its warnings about experimental features."""
     import optuna
 
     verbosity = optuna.logging.get_verbosity()

@@ -3,7 +3,6 @@
 import logging
 import shlex
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 import analysis
+from analysis.optuna_study import quiet_optuna
 from analysis.terminal.ranking_table import ranking_table
 from records.experiment import ExperimentFolder
 from search.interruption import Interruption, allow_interruption, interrupt_on_full_disk
@@ -116,7 +116,7 @@ def end_gracefully(
         data: new location of the data, if it has moved.
     """
     try:
-        with allow_interruption(time_budget), interrupt_on_full_disk(), _quiet_optuna():
+        with allow_interruption(time_budget), interrupt_on_full_disk(), quiet_optuna():
             yield
     except TrialError as error:
         log.error("%s", error)
@@ -134,21 +134,6 @@ def end_gracefully(
             again += [option, value] if value is not None else []
         log.info("%s", shlex.join(again))
         raise typer.Exit(error.code) from error
-
-
-@contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    """Silences Optuna's announcement of each study and its warning that grouping parameters is experimental."""
-    import optuna
-
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
 
 
 def load_experiment(storage: Path, name: str) -> analysis.Experiment:
