@@ -1,5 +1,6 @@
 """An experiment's folder and its experiment.json."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -118,7 +119,7 @@ class ExperimentFolder:
             ValueError: in one line that names the folder of the trials, where it cannot be read.
         """
         try:
-            names = [path.name for path in self.trials_path.iterdir()]
+            names = os.listdir(self.trials_path)  # noqa: PTH208  # a Path for each takes ten times as long
         except FileNotFoundError:
             return []
         except OSError as error:

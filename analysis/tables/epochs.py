@@ -15,6 +15,7 @@ from pyarrow import compute
 
 from analysis.tables.problems import Problems
 from records.epoch import METRICS, OPTIONAL, PHASES, EpochRow, parse_epoch_rows
+from records.files import read_bytes
 from records.trial import TrialFolder
 
 _TYPES = {"epoch": pa.int64(), "phase": pa.string()}
@@ -45,7 +46,7 @@ def _read_batches(trials: Sequence[TrialFolder], problems: Problems) -> Iterator
     size = 0
     for trial in trials:
         try:
-            content = trial.rows_path.read_bytes()
+            content = read_bytes(trial.rows_path)
         except FileNotFoundError:
             continue
         except OSError as error:

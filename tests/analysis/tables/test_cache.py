@@ -155,15 +155,12 @@ def test_while_a_trial_runs_no_tables_are_written(builder: ExperimentBuilder) ->
 def test_what_could_not_be_read_is_tried_again(four: ExperimentBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     """That a file was out of reach is no change of the file."""
     shutil.rmtree(four.path / "tables")
-    read_bytes = Path.read_bytes
 
-    def fail_for_rows(path: Path) -> bytes:
-        if path.name == "epochs.jsonl":
-            raise PermissionError(13, "Permission denied")
-        return read_bytes(path)
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_bytes", fail_for_rows)
+        patched.setattr(epochs, "read_bytes", refuse)
         assert "trials/00001/epochs.jsonl cannot be read: Permission denied" in analysis.load(four.path).problems
     assert len(check(four.path).epochs) == 10
 
