@@ -31,13 +31,14 @@ def plan_repeats(folder: ExperimentFolder, *, top: int | None, seeds: int) -> li
     for name, value in (("--top", top), ("--seeds", seeds)):
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, but got {value}")
-    experiment = analysis.load(folder.path)
-    controls = experiment.controls[experiment.controls["state"] == "complete"]
-    originals = sorted({*to_confirm(experiment.trials, top), *map(int, controls.index)})
-    if not originals:
-        raise ValueError(f"only complete trials can be repeated, and {folder.path.name!r} has none")
     snapshot = Snapshot.read(folder)
     trials = {trial.number: trial for trial in snapshot.trials}
+    experiment = analysis.load(folder.path)
+    # A damaged one is named by the search that runs the repeats.
+    sound, controls = (table[table.index.isin(list(trials))] for table in (experiment.trials, experiment.controls))
+    originals = sorted({*to_confirm(sound, top), *map(int, controls.index[controls["state"] == "complete"])})
+    if not originals:
+        raise ValueError(f"only complete trials can be repeated, and {folder.path.name!r} has none")
     there = {(trial.record.confirms, trial.config.seed) for trial in snapshot.trials}
     new = next_number(snapshot.numbers, recorded_settings(folder, folder.read_record()))
     repeats: list[TrialRecord] = []

@@ -1,5 +1,6 @@
 """Which repeats with other seeds are recorded. No trial is trained here; tests/search/test_results.py runs them."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +83,19 @@ def test_each_amount_that_the_controls_cut_gets_its_best(folder: ExperimentFolde
         add(folder, number)
     assert {repeat.confirms for repeat in plan_repeats(folder, top=2, seeds=1)} == {0, 5, 8, 6}
     assert {repeat.confirms for repeat in plan_repeats(folder, top=None, seeds=1)} == {0, 5, 8, 6, 7}
+
+
+@pytest.mark.parametrize("damage", ["config", "params"])
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_trial_whose_record_is_damaged_is_not_repeated(folder: ExperimentFolder, number: int, damage: str) -> None:
+    """The control, or the best: the analysis ranks it all the same, as it needs no configuration for that."""
+    path = folder.trial_folder(number).record_path
+    values = json.loads(path.read_text())
+    values |= {"config": {**values["config"], "epochs": "three"}} if damage == "config" else {"params": {"rate": 3}}
+    path.write_text(json.dumps(values))
+    found = plan_repeats(folder, top=1, seeds=1)
+    assert [repeat.confirms for repeat in found] == ([0, 2] if number == 3 else [3])
+    assert [repeat.number for repeat in found] == [5, 6][: len(found)]
 
 
 def test_the_number_of_a_control_still_to_come_is_not_taken(folder: ExperimentFolder) -> None:
