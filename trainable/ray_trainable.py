@@ -19,6 +19,8 @@ from trainable.trial import Trial
 CHECKPOINT = "trial.pt"
 # The state of a result that no record has: the storage is full, and the driver has to stop the search.
 NO_SPACE = "no_space"
+# Only one new actor can have been given up for one that is reused.
+RESET_TRIES = 3
 
 
 class AlphaPruning(tune.Trainable):
@@ -82,6 +84,7 @@ class RecordedAlphaPruning(tune.Trainable):
     _dense: DenseNetwork
     _recorded: RecordedTrial | None
     _answer: dict[str, Any] | None  # of the next step, where there is nothing to run
+    _fenced: FencedError
 
     def setup(
         self,
@@ -99,25 +102,42 @@ class RecordedAlphaPruning(tune.Trainable):
         """
         self._data, self._dense = check_parameters(type(self), data, dense)
         self._threads, self._keep = threads, keep_at_alpha
-        self.reset_config(config)
+        self._take_trial(TrialFolder(Path(config["folder"])), tries=1)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Takes the next attempt at another trial in the same actor."""
-        self._recorded = self._answer = None
-        folder = TrialFolder(Path(new_config["folder"]))
-        with self._answering(folder, epoch=0):
-            try:
-                self._recorded = RecordedTrial(
-                    folder, self._data, self._dense, threads=self._threads, keep_at_alpha=self._keep
-                )
-            except FencedError:  # it ended, and a crash kept that from being reported
-                self._answer = {"epoch": 0, "state": folder.read_record().state, "done": True}
+        """Takes the next attempt at another trial in the same actor.
+
+        Tune may have begun to start a new actor for that trial before, which it has given up for this one. If that one
+        takes the trial away while it is being set up, it is taken again.
+        """
+        self._take_trial(TrialFolder(Path(new_config["folder"])), tries=RESET_TRIES)
         return True
 
+    def _take_trial(self, folder: TrialFolder, *, tries: int) -> None:
+        self._recorded = self._answer = None
+        with self._answering(folder, epoch=0):
+            for _ in range(tries):
+                try:
+                    self._recorded = RecordedTrial(
+                        folder, self._data, self._dense, threads=self._threads, keep_at_alpha=self._keep
+                    )
+                    return
+                except FencedError as error:
+                    self._fenced = error
+                    if (state := folder.read_record().state) != "running":
+                        # It ended, and a crash kept that from being reported.
+                        self._answer = {"epoch": 0, "state": state, "done": True}
+                        return
+
     def step(self) -> dict[str, Any]:
-        """One epoch: its row (records.epoch.EpochRow), `state` and `done`."""
+        """One epoch: its row (records.epoch.EpochRow), `state` and `done`.
+
+        Raises:
+            FencedError: if another process has taken the trial.
+        """
         if self._answer is None:
-            assert self._recorded is not None
+            if self._recorded is None:  # it was taken away in setup
+                raise self._fenced
             with self._answering(self._recorded.folder, epoch=self._recorded.trial.epoch):
                 row = self._recorded.run_epoch()
                 done = self._recorded.is_finished

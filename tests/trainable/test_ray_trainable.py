@@ -12,7 +12,7 @@ import torch
 from ray import tune
 
 from records.epoch import EpochRow
-from records.trial import TrialFolder, TrialRecord
+from records.trial import FencedError, TrialFolder, TrialRecord
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_json, trial_config
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork
@@ -310,6 +310,61 @@ def test_a_defect_is_no_failure_of_the_trial(
     with pytest.raises(ValueError, match="a defect"):
         trainable.step()
     assert (folder.read_record().state, folder.read_record().error) == ("running", "ValueError: a defect")
+
+
+@pytest.fixture
+def rival(monkeypatch: pytest.MonkeyPatch) -> Callable[[TrialFolder, int], None]:
+    """Another process takes the next attempt at a trial while this one is set up, so often."""
+
+    def take(folder: TrialFolder, times: int) -> None:
+        fenced, left = TrialFolder.hold_fence, [times]
+
+        def taken_away(self: TrialFolder, attempt: int) -> Any:
+            if left[0] and self == folder:
+                left[0] -= 1
+                self.begin_attempt("there:2", "cpu")
+            return fenced(self, attempt)
+
+        monkeypatch.setattr(TrialFolder, "hold_fence", taken_away)
+
+    return take
+
+
+def test_a_reused_actor_takes_its_trial_back_from_one_that_was_given_up(
+    make_recorded: MakeRecorded,
+    rival: Callable[[TrialFolder, int], None],
+    ask: Callable[[int, TrialConfig], TrialFolder],
+    config: TrialConfig,
+    results: Callable[..., Rows],
+    rows_of: Callable[..., Rows],
+) -> None:
+    """Tune gives a trial whose new actor still starts to one that is free by then; both set the trial up."""
+    first, second = ask(1, config), ask(2, config)
+    trainable = make_recorded(first)
+    results(trainable)
+    rival(second, 1)
+    trainable.reset(config_of(second))
+    assert results(trainable) == rows_of(config)
+    assert (second.read_record().state, second.read_record().attempt) == ("complete", 3)
+
+
+def test_a_new_actor_that_was_given_up_does_not_end_the_trial(
+    make_recorded: MakeRecorded,
+    rival: Callable[[TrialFolder, int], None],
+    ask: Callable[[int, TrialConfig], TrialFolder],
+    config: TrialConfig,
+) -> None:
+    """What it told would pass for the trial's end, and the driver would record it as stopped."""
+    folder = ask(1, config)
+    rival(folder, 1)
+    trainable = make_recorded(folder)  # Tune terminates it, but only when it has been set up
+    with pytest.raises(FencedError, match="running in attempt 2, so attempt 1 may not write"):
+        trainable.step()
+    assert (folder.read_record().state, folder.read_record().attempt, folder.read_record().error) == (
+        "running",
+        2,
+        None,
+    )
 
 
 @pytest.mark.parametrize("when", ["at its start", "in an epoch"])
