@@ -45,11 +45,7 @@ def test_asking_for_what_no_node_has_is_refused(nodes: Cluster) -> None:
         divide_nodes(cluster_nodes(), ResourceSettings(cpus_per_trial=9))
 
 
-def visible_gpus() -> str | None:
-    return os.environ.get("CUDA_VISIBLE_DEVICES")
-
-
 def test_a_trial_sees_the_gpus_it_was_given(nodes: Cluster) -> None:
-    task = ray.remote(visible_gpus)
+    task = ray.remote(lambda: os.environ.get("CUDA_VISIBLE_DEVICES"))
     assert ray.get(task.options(num_gpus=0).remote()) == ""
     assert ray.get(task.options(num_gpus=0.25).remote()) in ("0", "1")

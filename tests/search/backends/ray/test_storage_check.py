@@ -1,6 +1,7 @@
 """Whether all nodes of a cluster see the same storage: in one process, and on nodes with mounts of their own."""
 
 import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,9 +88,13 @@ def is_raylet_in(process: psutil.Process, mount: str) -> bool:
 
 @pytest.mark.slow
 def test_a_node_without_the_package_is_refused(nodes: Cluster, tmp_path: Path) -> None:
-    package = Path(search.__file__).parent
+    command = [sys.executable, "-c", "import search; print(search.__path__[0])"]
+    elsewhere = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    installed = subprocess.run(command, cwd="/", env=elsewhere, capture_output=True, text=True, check=False).stdout
+    # Here, and where it is installed, which is not the same where the tests run in another checkout.
+    mounts = "; ".join(f"mount -t tmpfs none {path}" for path in {search.__path__[0], *installed.split()})
     with (
-        node_apart(nodes, f"mount -t tmpfs none {package}") as name,
+        node_apart(nodes, mounts) as name,
         pytest.raises(ValueError, match=f"installed as it is here, but node {name} .*: ModuleNotFoundError"),
     ):
         check_storage(tmp_path)
