@@ -496,8 +496,8 @@ def deadly(network, optimizer, learning_rate, batches, **settings):
 train_epoch, trial.train_epoch = trial.train_epoch, deadly
 folder, data, dense = map(Path, sys.argv[1:])
 recorded = RecordedTrial(TrialFolder(folder), pickle.loads(data.read_bytes()), load_dense(dense))
-while not recorded.finished:
-    recorded.step()
+while not recorded.is_finished:
+    recorded.run_epoch()
 """
 
 

@@ -135,7 +135,7 @@ trial = Trial(
     load_dense(dense),
 )
 trial.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
-while not trial.finished:
+while not trial.is_finished:
     trial.run_epoch()
 print(json.dumps([row.as_values() for row in trial.rows]))
 """
