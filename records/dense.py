@@ -28,9 +28,9 @@ class DenseEpochRow:
 
 @dataclass(frozen=True, kw_only=True)
 class DenseRecord:
-    """dense.json, written last: where it is, the network is whole.
+    """dense.json, written last: if it exists, the network is complete.
 
-    hash: of the data, the network and the recipe, by which it is found again. Losses and accuracies (fractions in
+    hash: of the data, the network and the recipe; the network is found again by it. Losses and accuracies (fractions in
     [0, 1]): of the last epoch. widths: output channels of the convolutions; channels, parameters, macs: of the network.
     seconds: of training. created: UTC, ISO 8601.
     """
@@ -57,7 +57,7 @@ _SCHEMA = TypeAdapter(DenseRecord)
 
 
 def read_dense_record(folder: Path) -> DenseRecord:
-    """The dense.json in `folder`; raises ValueError, in one line that names it, where it is missing or damaged."""
+    """The dense.json in `folder`; raises ValueError, in one line that names it, if it is missing or damaged."""
     return read_record(folder / FILE_NAME, _SCHEMA)
 
 

@@ -14,12 +14,12 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 class EpochRow:
     """What a trial reports after an epoch. Accuracies and sparsities are fractions in [0, 1].
 
-    A field with a default is optional: a row without it is sound, and its value is unknown (None). All others must be
-    there, since the trial, its early stopping or its ranking rests on them.
+    A field with a default is optional: a row without it is valid, and its value is unknown (None). All others are
+    required, because the trial, its early stopping or its ranking depends on them.
     """
 
     epoch: int
-    """1 for the trial's first epoch; never reset by a resume. A branch counts on from its parent's."""
+    """1 for the trial's first epoch; never reset by a resume. A branch continues its parent's count."""
     phase: Phase
     alpha: float
     """What the doomed channels were multiplied by in this epoch; 0 after the cut."""
@@ -27,29 +27,29 @@ class EpochRow:
     """Mean learning rate over the epoch's batches."""
     train_loss: float
     train_accuracy: float
-    """On the augmented training images, as they were trained on."""
+    """On the augmented training images, during training."""
     val_loss: float
     val_accuracy: float
-    """Of the network at today's alpha."""
+    """Of the network at this epoch's alpha."""
     pruned_val_accuracy: float
     """If the cut were made now: alpha set to 0 on a copy, batch-norm statistics recalibrated."""
     channel_sparsity: float
     parameter_sparsity: float
     mac_sparsity: float
     images_per_second: float | None = None
-    """Training images a second."""
+    """Training images per second."""
     epoch_seconds: float | None = None
     """The whole epoch: training, validation and projection."""
 
     @classmethod
     def from_values(cls, values: Any, epoch: int) -> Self:
-        """The row of `epoch` that `values`, read from JSON or a checkpoint, are; columns that are unknown are dropped.
+        """The row of `epoch` in `values`, which were read from JSON or a checkpoint; unknown columns are dropped.
 
         Raises:
             ValueError: saying what is wrong with the row.
         """
         if not isinstance(values, Mapping):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is not a JSON object")
         if type(values.get("epoch")) is not int or values["epoch"] != epoch:
             raise ValueError(f"`epoch` must be {epoch}, but is {_shorten_value(values.get('epoch'))}")
         if values.get("phase") not in PHASES:
@@ -69,18 +69,18 @@ class EpochRow:
         return cls(**row)
 
     def as_values(self) -> dict[str, Any]:
-        """The row as records and checkpoints store it: plain numbers and texts, without what is unknown."""
+        """The row as records and checkpoints store it: plain numbers and strings, without unknown values."""
         values = ((each.name, getattr(self, each.name)) for each in fields(self))
         return {name: value for name, value in values if value is not None}
 
 
-# The columns that are numbers, in the order of the fields, and those of them that a row may lack.
+# The numeric columns, in the order of the fields, and those of them that a row may lack.
 METRICS = tuple(field.name for field in fields(EpochRow) if field.name not in ("epoch", "phase"))
 OPTIONAL = frozenset(field.name for field in fields(EpochRow) if field.default is not MISSING)
 
 
 class EpochRows(NamedTuple):
-    """The rows of a file, and what is wrong with its first line that is none, if there is one."""
+    """The rows of a file, and what is wrong with the first line that is not a row; None if all are."""
 
     rows: list[EpochRow]
     problem: str | None
@@ -89,7 +89,7 @@ class EpochRows(NamedTuple):
 def parse_epoch_rows(content: bytes) -> EpochRows:
     """The rows of epochs 1, 2, 3 ... in `content` (of an epochs.jsonl), up to the first line that is not the next.
 
-    That line may be torn, damaged or another epoch's. What follows it is left out, whatever it is.
+    That line may be torn, damaged or another epoch's. It and everything after it are left out.
     """
     rows: list[EpochRow] = []
     lines = content.split(b"\n")
@@ -101,7 +101,7 @@ def parse_epoch_rows(content: bytes) -> EpochRows:
             rows.append(EpochRow.from_values(json.loads(line.decode()), epoch))
         except (ValueError, RecursionError) as error:
             after = len(lines) - epoch
-            reason = "nested too deep" if isinstance(error, RecursionError) else error
+            reason = "nested too deeply" if isinstance(error, RecursionError) else error
             how = f"damaged ({reason})" if after or ends_with_newline else "torn"
             left_out = f"it and the {after} after it are" if after else "it is"
             return EpochRows(rows, f"line {epoch} is {how}; {left_out} left out")
@@ -111,7 +111,7 @@ def parse_epoch_rows(content: bytes) -> EpochRows:
 def _is_finite(value: float) -> bool:
     try:
         return isfinite(value)
-    except OverflowError:  # a whole number beyond a float
+    except OverflowError:  # an integer too large for a float
         return False
 
 

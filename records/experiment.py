@@ -12,9 +12,9 @@ from records.files import now, read_json, read_record, write_json
 from records.numbers import Count
 from records.trial import TrialFolder
 
-# One more whenever this version could no longer read, or would misread, what the next one writes.
+# Rises whenever an older version could no longer read, or would misread, what this one writes.
 FORMAT = 1
-# Of records from before the number existed.
+# The format of records from before the number existed.
 FIRST_FORMAT = 1
 
 _STRICT = ConfigDict(extra="forbid")
@@ -22,7 +22,7 @@ _STRICT = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecord:
-    """The data that an experiment was begun on; fingerprint: of its images and labels (data.dataset.Data)."""
+    """The data that an experiment was started on; fingerprint: as in trainable.data.dataset.Data."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
@@ -36,7 +36,7 @@ class DataRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentRecord:
-    """experiment.json. settings: resolved, as JSON; versions: of Python and of the packages that compute."""
+    """experiment.json. settings: resolved, as JSON; versions: of Python and of the packages that results depend on."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
@@ -63,12 +63,12 @@ class ExperimentFolder:
         """The experiment `name` in `storage`.
 
         Raises:
-            ValueError: if there is none, listing those that there are, or a newer version of alphaprune wrote it.
+            ValueError: if there is none (the message lists those there are), or a newer version of alphaprune wrote it.
         """
         folder = cls(storage / name)
         if not folder.record_path.is_file():
             names = sorted(path.parent.name for path in storage.glob("*/experiment.json"))
-            there = f"there are: {', '.join(names)}" if names else "there is none; `alphaprune run` makes one"
+            there = f"it holds: {', '.join(names)}" if names else "it holds none yet; `alphaprune run` makes one"
             raise ValueError(f"{str(storage)!r} holds no experiment {name!r}; {there}")
         folder.check_format()
         return folder
@@ -90,7 +90,7 @@ class ExperimentFolder:
         try:
             written = read_json(self.record_path).get("format", FIRST_FORMAT)
         except (OSError, ValueError):
-            return  # what is wrong is for whoever reads the record to say
+            return  # whoever reads the record says what is wrong with it
         if type(written) is int and written > FORMAT:
             raise ValueError(
                 f"{self.record_path} was written by a newer version of alphaprune (format {written}, and this version "
@@ -101,7 +101,7 @@ class ExperimentFolder:
         """The experiment's record.
 
         Raises:
-            ValueError: in one line that names the file, where it is missing, damaged or written by a newer version.
+            ValueError: if it is missing, damaged or written by a newer version, in one line that names the file.
         """
         self.check_format()
         return read_record(self.record_path, _SCHEMA)
@@ -113,10 +113,10 @@ class ExperimentFolder:
         return TrialFolder(self.trials_path / f"{number:05}")
 
     def trial_names(self) -> list[str]:
-        """The names of all trials' folders, in the order of their numbers.
+        """The names of all trials' folders, in numerical order.
 
         Raises:
-            ValueError: in one line that names the folder of the trials, where it cannot be read.
+            ValueError: if the folder of the trials cannot be read, in one line that names it.
         """
         try:
             names = os.listdir(self.trials_path)  # noqa: PTH208  # a Path for each takes ten times as long
@@ -128,6 +128,6 @@ class ExperimentFolder:
         return sorted(numbered, key=lambda name: (int(name), name))
 
     def trial_folders(self) -> Iterator[TrialFolder]:
-        """The folders of all trials, in the order of their numbers; raises ValueError as `trial_names`."""
+        """The folders of all trials, in numerical order; raises ValueError as `trial_names` does."""
         for name in self.trial_names():
             yield TrialFolder(self.trials_path / name)

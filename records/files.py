@@ -1,4 +1,4 @@
-"""Files that survive whatever happens to their writer: replaced whole, or appended to by a line."""
+"""Files that survive whatever happens to their writer: replaced as a whole, or appended to line by line."""
 
 import fcntl
 import json
@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 
 def now() -> str:
-    """The time as records write it: UTC, ISO 8601, to the millisecond."""
+    """The current time as records store it: UTC, ISO 8601, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Puts what `write` writes in the place of `path`, whole or not at all, even if the machine dies in between."""
+    """Replaces `path` with what `write` writes, completely or not at all, even if the machine dies in between."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with aside.open("wb") as file:
@@ -40,7 +40,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replaces `path` by `value` as JSON; raises ValueError for NaN and infinities, which JSON does not have."""
+    """Replaces `path` with `value` as JSON; raises ValueError for NaN and infinities, which JSON does not have."""
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
     replace_file(path, lambda file: file.write(text.encode()))
 
@@ -58,15 +58,15 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`; raises ValueError naming the file when it holds anything else."""
+    """The JSON object in `path`; raises ValueError, naming the file, if it holds anything else."""
     try:
         value = json.loads(read_bytes(path))
     except RecursionError as error:
-        raise ValueError(f"{path} is damaged: nested too deep") from error
+        raise ValueError(f"{path} is damaged: nested too deeply") from error
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path} is damaged: it holds no JSON object")
+        raise ValueError(f"{path} is damaged: it does not hold a JSON object")
     return value
 
 
@@ -74,7 +74,7 @@ def read_record(path: Path, schema: TypeAdapter[T]) -> T:
     """The record in `path`, checked against `schema`.
 
     Raises:
-        ValueError: in one line that names the file, where it is missing, cannot be read or is damaged.
+        ValueError: if it is missing, cannot be read or is damaged, in one line that names the file.
     """
     try:
         return schema.validate_json(read_bytes(path), strict=True)
@@ -91,7 +91,7 @@ def describe_invalid(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     field = ".".join(str(key) for key in first["loc"])
     if first["type"] == "unexpected_keyword_argument":
-        return f"{field} is no field that this version knows; a newer version may have written it"
+        return f"{field} is not a field that this version knows; a newer version may have written it"
     return f"{field}{': ' if field else ''}{first['msg']}"
 
 
@@ -104,7 +104,7 @@ def append_json_line(path: Path, row: dict[str, Any]) -> None:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a .jsonl file up to the first line that is torn or damaged; none where there is no file."""
+    """The rows of a .jsonl file up to the first line that is torn or damaged; none if there is no file."""
     rows: list[dict[str, Any]] = []
     if not path.exists():
         return rows
@@ -120,7 +120,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def replace_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Makes `path` hold just `rows`: what follows them, torn lines included, goes."""
+    """Makes `path` hold exactly `rows`: anything after them, torn lines included, is removed."""
     text = b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows)
     if (read_bytes(path) if path.exists() else b"") != text:
         replace_file(path, lambda file: file.write(text))
@@ -128,7 +128,7 @@ def replace_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
 
 @contextmanager
 def hold_lock(folder: Path) -> Iterator[None]:
-    """Holds the lock of `folder`, once whoever has it gives it up; a process that is gone has given it up."""
+    """Holds the lock of `folder`, after waiting for whoever has it; a process that dies gives it up."""
     with (folder / ".lock").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

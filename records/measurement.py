@@ -1,4 +1,4 @@
-"""measure.json: how fast, large and accurate a pruned network is, beside the dense one that was measured with it.
+"""measure.json: how fast, large and accurate a pruned network is, next to the dense one measured with it.
 
 All of it may be missing: a repeat with another seed only runs the test set, and older records lack newer fields.
 """
@@ -12,17 +12,17 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from records.files import describe_invalid
 from records.numbers import Integer, Number
 
-# Latencies are measured at these batch sizes, and so are named the columns.
+# Latencies are measured at these batch sizes, and columns are named after them.
 BATCH_SIZES = (1, 32, 256)
 
 
 def _in_utc(time: str) -> str:
-    """The time in UTC, which it is taken to be in where it does not say; raises ValueError where it is no time."""
+    """The time in UTC, which is assumed if it names no zone; raises ValueError if it is not a time."""
     try:
         parsed = datetime.fromisoformat(time)
         return (parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)).isoformat()
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{time!r} is no time") from error
+        raise ValueError(f"{time!r} is not a time") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class LatencyComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchMemory:
-    """Memory while batches of one size pass, over what the process holds idle, to which the weights are added."""
+    """Memory while batches of one size pass: the increase over the idle process, plus the weights."""
 
     batch_size: Integer
     peak_bytes: Integer | None = None
@@ -57,7 +57,7 @@ class BatchMemory:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkMemory:
-    """weights_bytes: parameters and buffers. activation_bytes: what the largest batch takes besides, at its peak.
+    """weights_bytes: parameters and buffers. activation_bytes: what the largest batch takes on top, at its peak.
 
     counter: what was counted, in words. sample_ms: milliseconds between two samples.
     """
@@ -71,9 +71,9 @@ class NetworkMemory:
 
 @dataclass(frozen=True, kw_only=True)
 class TestRun:
-    """The whole test set once: accuracy, loss, seconds; memory as in BatchMemory. host_: beside a GPU's."""
+    """One run over the whole test set; memory as in BatchMemory. host_: of the host, if it ran on a GPU."""
 
-    __test__: ClassVar[bool] = False  # or pytest would take it for a test
+    __test__: ClassVar[bool] = False  # or pytest would collect it as a test
 
     images: Integer | None = None
     accuracy: Number | None = None
@@ -101,12 +101,12 @@ class NetworkMeasurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """A measure.json. Columns that a later version adds are passed over.
+    """A measure.json. Fields that a later version adds are ignored.
 
-    created: UTC, ISO 8601. alone: whether nothing else trained or was measured on the machine, as far as locks reach;
-    busy: the fraction of its CPUs that other programs took right before. measured_on: the device and its threads, in
-    words; figures of different ones do not compare. host: the machine's name. The fields from device to macs_counter
-    say how it was measured.
+    created: UTC, ISO 8601. alone: whether nothing else trained or was measured on the machine, as far as locks can
+    tell; busy: the fraction of its CPU time that other programs took just before. measured_on: the device and its
+    threads, in words; figures from different ones are not comparable. host: the machine's name. The fields from device
+    to macs_counter say how it was measured.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
@@ -135,7 +135,7 @@ _SCHEMA = TypeAdapter(Measurement)
 
 
 def parse_measurement(content: bytes) -> Measurement:
-    """What a measure.json holds; raises ValueError, in one line without the file's name, where it is damaged."""
+    """What a measure.json holds; raises ValueError, in one line without the file's name, if it is damaged."""
     try:
         return _SCHEMA.validate_json(content, strict=True)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The numbers that records may hold: those that JSON, a table's column and a float can hold, too."""
+"""The numbers that records may hold: those that JSON, a table's column and a float can hold as well."""
 
 from typing import Annotated
 

@@ -32,11 +32,12 @@ class Parent:
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """What removing the channels gave.
+    """The result of removing the channels.
 
-    epoch: the last of the alpha phase, 0 for none. widths, channels, parameters, macs: of the pruned network. val_loss,
-    val_accuracy: right after the cut, before retraining; difference: of its outputs from the gated network's at alpha
-    = 0, relative to the largest. These three are None where the pruned network starts from random weights.
+    epoch: the last of the alpha phase, 0 if there was none. widths, channels, parameters, macs: of the pruned
+    network. val_loss, val_accuracy: right after the cut, before retraining; difference: of its outputs from the gated
+    network's at alpha = 0, relative to the largest. These three are None if the pruned network starts from random
+    weights.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -53,13 +54,13 @@ class Cut:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """trial.json: what a trial is and how it stands.
+    """trial.json: what a trial is and what state it is in.
 
     control: one_shot, random_channels or from_scratch; None for all others. parent: of a branch. confirms: the number
     of the trial that a repeat runs again with another seed; a repeat of a control has its `control` too. params,
-    distributions: what the study asked for, from which it is rebuilt. attempt: how often the trial was started, 0 for
-    not yet. host, device: where it ran last, as `hostname:pid` and `cpu` or the GPU's name. cut: None before it.
-    error: why it failed. problems: what else went wrong, a line each. Times are UTC, ISO 8601.
+    distributions: what the study asked for; it is rebuilt from them. attempt: how many times the trial was started, 0
+    if not yet. host, device: where it ran last, as `hostname:pid` and `cpu` or the GPU's name. cut: None before the
+    cut. error: why it failed. problems: what else went wrong, one line each. Times are UTC, ISO 8601.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -96,7 +97,7 @@ _SCHEMA = TypeAdapter(TrialRecord)
 
 
 class FencedError(RuntimeError):
-    """Somebody else has the trial now."""
+    """Another process has the trial now, or the trial has ended."""
 
 
 @dataclass(frozen=True)
@@ -123,21 +124,21 @@ class TrialFolder:
 
     @property
     def number(self) -> int:
-        """The trial's number, as its folder's name has it."""
+        """The trial's number, from the folder's name."""
         return int(self.path.name)
 
     def read_record(self) -> TrialRecord:
-        """The trial's record; raises ValueError, in one line that names the file, where it is not whole."""
+        """The trial's record; raises ValueError, in one line that names the file, if it is not intact."""
         record = read_record(self.record_path, _SCHEMA)
         if record.number != self.number:
-            raise ValueError(f"{self.record_path} is damaged: it is of trial {record.number}")
+            raise ValueError(f"{self.record_path} is damaged: it belongs to trial {record.number}")
         # trials/12 and trials/00012 would both be trial 12.
         if self.path.name != f"{record.number:05}":
             raise ValueError(f"{self.record_path} is left out: trial {record.number} belongs in {record.number:05}")
         return record
 
     def create(self, record: TrialRecord, checkpoint: Path | None = None) -> None:
-        """Makes the folder with its record, and a copy of `checkpoint` to start from, all at once or not at all."""
+        """Creates the folder with its record, and a copy of `checkpoint` to start from, all at once or not at all."""
         aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
         aside.mkdir(parents=True)
         if checkpoint is not None:
@@ -150,16 +151,16 @@ class TrialFolder:
 
     @contextmanager
     def hold_lock(self) -> Iterator[None]:
-        """Nobody else changes the trial meanwhile, on this machine or another that the storage's locks reach."""
+        """Keeps others from changing the trial, on this machine and any other that the storage's locks reach."""
         with hold_lock(self.path):
             yield
 
     def begin_attempt(self, host: str, device: str) -> TrialRecord:
-        """Takes the next attempt at a trial that has not ended; whoever had the one before can write no more."""
+        """Starts the next attempt at a trial that has not ended; the attempt before it can no longer write."""
         with self.hold_lock():
             record = self.read_record()
             if record.state != "running":
-                raise FencedError(f"{self.path} is {record.state}, so that nobody may go on with it")
+                raise FencedError(f"{self.path} is {record.state}, so it cannot be continued")
             began = replace(
                 record,
                 attempt=record.attempt + 1,
@@ -173,9 +174,9 @@ class TrialFolder:
 
     @contextmanager
     def hold_fence(self, attempt: int) -> Iterator[TrialRecord]:
-        """The record, for a write under `attempt`; raises FencedError if there is a newer one or the trial has ended.
+        """The record, for a write by `attempt`; raises FencedError if there is a newer one or the trial has ended.
 
-        A worker that outlived its driver would otherwise overwrite what its successor does.
+        A worker that outlived its driver would otherwise overwrite what its successor writes.
         """
         with self.hold_lock():
             record = self.read_record()
@@ -186,14 +187,14 @@ class TrialFolder:
             yield record
 
     def record_end(self, state: State, error: str | None = None) -> None:
-        """Records how the trial ended, as the driver has it; one that has ended meanwhile stays as it ended."""
+        """Records how the trial ended according to the driver; a trial that has already ended stays as it is."""
         with self.hold_lock():
             record = self.read_record()
             if record.state == "running":
                 self.write_record(replace(record, state=state, error=error, finished=now()))
 
     def reopen(self) -> TrialRecord:
-        """Makes an ended trial one that has not ended."""
+        """Marks an ended trial as one that has not ended."""
         with self.hold_lock():
             record = replace(self.read_record(), state="running", error=None, finished=None)
             self.write_record(record)
@@ -210,7 +211,7 @@ class TrialFolder:
         append_json_line(self.rows_path, row.as_values())
 
     def replace_rows(self, rows: Sequence[EpochRow]) -> None:
-        """Leaves just `rows`; what follows them in the file, torn lines included, goes."""
+        """Keeps exactly `rows`; anything after them in the file, torn lines included, is removed."""
         replace_json_lines(self.rows_path, [row.as_values() for row in rows])
 
     def checkpoint_path(self, epoch: int) -> Path:
@@ -222,6 +223,6 @@ class TrialFolder:
 
     @staticmethod
     def checkpoint_epoch(checkpoint: Path) -> int:
-        """The epoch behind which a checkpoint was taken; -1 for a file that is not named like one."""
+        """The epoch after which a checkpoint was taken; -1 for a file that is not named like one."""
         digits = checkpoint.stem.removeprefix("checkpoint-")
         return int(digits) if digits.isdecimal() else -1

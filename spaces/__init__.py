@@ -1,1 +1,1 @@
-"""What may be tried: functions that turn an optuna.Trial into a TrialConfig."""
+"""What a search may try: functions that turn an optuna.Trial into a TrialConfig."""

@@ -1,7 +1,7 @@
 """The shipped space: which alpha schedule, which learning-rate policy, which channels, and the rates of all three.
 
 It is conditional: only the parameters of the family and the policy that a trial has drawn are suggested. A parameter
-has the name of the field that it sets; those of one family or policy contain its name as well
+is named after the field that it sets; those of a family or policy also contain its name
 (`alpha.exponential.rate`, `lr.plateau.patience`), so that no name ever has two distributions.
 """
 
@@ -38,8 +38,8 @@ def alpha_pruning(
     """`base` with another alpha schedule, learning-rate policy and choice of channels.
 
     Seed, epochs, epochs_per_alpha, batch size, momentum, round_to, `of` and gate are those of `base`. Each option lists
-    what may be drawn; a list of one is not suggested. Amounts (fractions in (0, 1)) are a choice as well rather than a
-    range, so that each has its control.
+    what may be drawn; the only entry of a list is used without being suggested. Amounts (fractions in (0, 1)) are a
+    list, too, rather than a range, so that each has its control.
 
     The warm-up is not searched: it is that of `base` (the policy's default if base's policy has none), but at most a
     third of the retrain phase. Every trial has at least one alpha stage.
@@ -135,7 +135,7 @@ def _suggest_lr_policy(trial: optuna.Trial, policy: str, config: TrialConfig) ->
 
 
 def _suggest_choice(trial: optuna.Trial, name: str, choices: Sequence[Any]) -> Any:
-    """What the trial draws from `choices`; a single one is not suggested."""
+    """What the trial draws from `choices`; a single one is used without being suggested."""
     return choices[0] if len(choices) == 1 else trial.suggest_categorical(name, choices)
 
 

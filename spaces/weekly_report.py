@@ -1,8 +1,9 @@
 """The weekly report replayed: its piecewise schedule, the jump to 0 and its learning rates, with both kinds of gate.
 
 alpha = e^(-k t) with k = 0.05 until alpha = 0.4, then k = 0.5 until 0.018, then 0. The pruned network is retrained at a
-learning rate of 0.001 and, as it stagnates, of 0.01 and 0.1. All lengths follow from one setting, `trial.epochs`: half
-of them go to the 26 stages of alpha, as many to each as fit (the report's "at most 100" would make 5,200 in all).
+learning rate of 0.001 and, each time it stagnates, at 0.01 and then 0.1. All lengths follow from one setting,
+`trial.epochs`: half of them go to the 26 stages of alpha, as many to each as fit (the report's "at most 100" would make
+5,200 in all).
 """
 
 from dataclasses import replace

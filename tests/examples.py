@@ -1,4 +1,4 @@
-"""Rows and cuts for tests to which most of what is in them does not matter."""
+"""Rows and cuts for tests to which most of their content does not matter."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from records.trial import Cut
 
 
 def make_row(epoch: int, **columns: Any) -> EpochRow:
-    """A row of `epoch`, all of whose numbers are one half unless they are given."""
+    """A row of `epoch`, all of whose numbers are one half unless given."""
     return EpochRow(**({"epoch": epoch, "phase": "retrain", **dict.fromkeys(METRICS, 0.5)} | columns))
 
 

@@ -143,7 +143,7 @@ class ExperimentBuilder:
         lr: LRPolicy | None = None,
         **fields: Unpack[RecordFields],
     ) -> TrialFolder:
-        """A trial that had each of `accuracies` after an epoch."""
+        """A trial with one epoch for each of `accuracies`."""
         alpha = alpha or (OneShot() if fields.get("control") else Exponential())
         config = replace(self.base, alpha=alpha, lr=lr or CosineAnnealing())
         ran: RecordFields = {"host": "node", "device": "cpu", "started": "2026-01-02T03:04:05.678+00:00"}
@@ -183,13 +183,13 @@ class ExperimentBuilder:
     def add_restarting(
         self, rates: tuple[float, ...], *, epochs: int | None = None, **fields: Unpack[RecordFields]
     ) -> TrialFolder:
-        """A trial as in the weekly report, whose learning rate steps up through `rates`."""
+        """A trial like those of the weekly report, whose learning rate steps up through `rates`."""
         lr = StagnationRestart(rates=rates)
         config = replace(self.base, alpha=Piecewise(), alpha_fraction=0.6, lr=lr)
         return self.add_config(config, epochs=epochs, **fields)
 
     def add_branch(self, parent: TrialFolder, epoch: int, rate: float) -> TrialFolder:
-        """A trial that goes on from `epoch` of `parent` and retrains at `rate`."""
+        """A trial that continues from `epoch` of `parent` and retrains at `rate`."""
         begun = parent.read_rows()[:epoch]
         config = replace(
             trial_config(parent.read_record().config),
@@ -214,11 +214,11 @@ class ExperimentBuilder:
         begun: Sequence[EpochRow] = (),
         **fields: Unpack[RecordFields],
     ) -> TrialFolder:
-        """A trial on its way to `accuracy`, which is drawn where it is None.
+        """A trial on its way to `accuracy`, which is drawn if it is None.
 
         Args:
             epochs: how many it has run, by default all.
-            begun: the first rows, of the trial that a branch goes on from.
+            begun: the first rows, of the trial that a branch continues from.
         """
         number, amount, mac_sparsity = self._next, config.pruning.amount, config.pruning.amount
         if accuracy is None:
@@ -355,7 +355,7 @@ def make_trials(*trials: dict[str, Any]) -> pd.DataFrame:
     """A frame of trials, numbered from 0, with just the columns that a test is about.
 
     Besides columns each gives `accuracy`, `cut` (of the MACs), and `repeats`, accuracies with other seeds (of the test
-    set as `test_repeats`). Repeats come behind all of them.
+    set as `test_repeats`). Repeats come after all of them.
     """
     rows, repeats = [], []
     for number, trial in enumerate(trials):

@@ -1,4 +1,4 @@
-"""Searches that take seconds, drivers in processes of their own, and what must hold after all that befell them."""
+"""Searches that take seconds, drivers in processes of their own, and what must hold whatever has happened to them."""
 
 import json
 import os
@@ -165,14 +165,14 @@ def worker_pids(folder: ExperimentFolder) -> dict[int, int]:
 
 
 class Kept:
-    """The rows that need not be computed again, and whether they were not: their times tell."""
+    """The rows that must not be computed again; their times tell whether they were."""
 
     def __init__(self, folder: ExperimentFolder) -> None:
         self._folder = folder
         self._rows: dict[int, list[EpochRow]] = {}
 
     def look(self) -> None:
-        """Takes up what is safe now; at most the last row of a trial that runs has no checkpoint that holds it."""
+        """Adds what is safe now: at most the last row of a running trial is not yet in a checkpoint."""
         self.check()
         for trial in self._folder.trial_folders():
             rows = trial.read_rows()
@@ -183,7 +183,7 @@ class Kept:
             self._rows[trial.number] = rows
 
     def check(self) -> None:
-        """What was safe is as it was, to the times of its epochs."""
+        """What was safe is unchanged, down to the times of its epochs."""
         for number, rows in self._rows.items():
             assert self._folder.trial_folder(number).read_rows()[: len(rows)] == rows, (
                 f"trial {number} was computed again"
@@ -202,7 +202,7 @@ def _safe_epochs(trial: TrialFolder) -> int:
 def check_undisturbed(folder: ExperimentFolder, only: Collection[int] | None = None) -> None:
     """The trials are 0, 1, 2 ..., none is there twice, and their rows so far are those of undisturbed ones.
 
-    The rows of those in `only`, if that is given: to compute them once more takes its time.
+    Compares only the rows of the trials in `only`, if given, because computing them again takes time.
     """
     settings = recorded_settings(folder, folder.read_record())
     records = [trial.read_record() for trial in folder.trial_folders()]

@@ -1,6 +1,6 @@
 """An experiment written by version 0.1.0, before records had a format number: it loads, ranks, resumes and branches.
 
-tests/fixtures/experiment-0.1.0.tar.xz is a search of seconds on scikit-learn's digits at a sixteenth of the width:
+tests/fixtures/experiment-0.1.0.tar.xz is a search of a few seconds on scikit-learn's digits at 1/16 of the width:
 controls, searched trials (one stopped, one interrupted after two of its four epochs), a branch, repeats, measurements.
 experiment-0.1.0.json holds what that version said of it, and the rows that it computed when it resumed and branched.
 """
@@ -64,5 +64,5 @@ def test_it_resumes_and_branches(folder: ExperimentFolder) -> None:
     for number in (16, 17):
         assert folder.trial_folder(number).read_record().state == "complete"
         check_rows(folder, number)
-    # And the search that was not at its end has gone on to it.
+    # And the unfinished search has run to its end.
     assert folder.trial_folder(18).read_record().kind == "searched"

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OURS = {"records", "trainable", "spaces", "search", "analysis"}
-# What a package may import of the project itself; every other of our packages is refused.
+# What a package may import of the project itself; our other packages are refused.
 MAY = {
     "records": {"records"},
     "trainable": {"trainable", "records"},
@@ -17,7 +17,7 @@ MAY = {
     "analysis": {"analysis", "records"},
     "search": OURS,
 }
-# What may not be imported at all, by whom; ray is one module's business in trainable, and one backend's in search.
+# What a package may not import at all; ray is left to one module of trainable and one backend of search.
 MAY_NOT = {
     "records": {"ray", "torch", "optuna", "pandas", "numpy", "pyarrow"},
     "trainable": {"ray", "optuna", "pandas"},

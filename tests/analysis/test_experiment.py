@@ -248,7 +248,7 @@ def test_a_copy_of_a_trial_is_not_read_as_another(builder: ExperimentBuilder) ->
     experiment = analysis.load(builder.path)
     assert experiment.trials.index.tolist() == [3]
     assert sorted(experiment.problems) == [
-        "trials/00004/trial.json is damaged: it is of trial 3",
+        "trials/00004/trial.json is damaged: it belongs to trial 3",
         "trials/3/trial.json is left out: trial 3 belongs in 00003",
     ]
 

@@ -1,4 +1,4 @@
-"""The dense network's record and rows: what is damaged is named, what is new is passed over."""
+"""The dense network's record and rows: damage is named, new fields are ignored."""
 
 import json
 import math
@@ -53,7 +53,7 @@ def test_a_record_may_lack_its_time_and_have_what_a_newer_version_adds(tmp_path:
 
 
 @pytest.mark.parametrize("missing", [name for name in asdict(RECORD) if name != "created"])
-def test_a_record_without_what_trials_rest_on_is_damaged(tmp_path: Path, missing: str) -> None:
+def test_a_record_without_a_required_field_is_damaged(tmp_path: Path, missing: str) -> None:
     write_json(tmp_path / FILE_NAME, {name: value for name, value in asdict(RECORD).items() if name != missing})
     with pytest.raises(ValueError, match=rf"^{tmp_path / FILE_NAME} is damaged: {missing}: "):
         read_dense_record(tmp_path)
@@ -81,7 +81,7 @@ def test_a_missing_record_is_named(tmp_path: Path) -> None:
         read_dense_record(tmp_path)
 
 
-def test_rows_are_read_up_to_the_first_that_is_none(tmp_path: Path) -> None:
+def test_rows_are_read_up_to_the_first_damaged_one(tmp_path: Path) -> None:
     assert read_dense_rows(tmp_path) == []
     for row in ROWS:
         append_json_line(tmp_path / ROWS_NAME, asdict(row))

@@ -1,4 +1,4 @@
-"""Which rows of an epochs.jsonl count: one rule for all that read them."""
+"""Which rows of an epochs.jsonl count: one rule for everything that reads them."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from records.epoch import METRICS, OPTIONAL, EpochRow, EpochRows, parse_epoch_ro
 
 REQUIRED = [name for name in METRICS if name not in OPTIONAL]
 VALUES = make_row(3, phase="alpha").as_values()
-# What JSON may hold in the place of a number.
+# What JSON may hold in place of a number.
 NO_NUMBERS = [True, "0.5", [0.5], {"value": 0.5}, math.nan, math.inf, -math.inf, 10**400]
 
 
@@ -28,13 +28,13 @@ def test_a_row_comes_back_as_it_was() -> None:
     assert list(row.as_values()) == ["epoch", "phase", *METRICS]
 
 
-def test_only_what_nothing_rests_on_may_be_missing() -> None:
-    """A column that is added without a default makes all rows before it unreadable."""
+def test_only_columns_that_nothing_depends_on_may_be_missing() -> None:
+    """A column added without a default makes all earlier rows unreadable."""
     assert {"images_per_second", "epoch_seconds"} == OPTIONAL
 
 
 @pytest.mark.parametrize("missing", sorted(OPTIONAL))
-def test_an_old_row_without_an_optional_column_does_not_know_it(missing: str) -> None:
+def test_an_optional_column_that_an_old_row_lacks_is_unknown(missing: str) -> None:
     row = EpochRow.from_values({name: value for name, value in VALUES.items() if name != missing}, 3)
     assert row == replace(make_row(3, phase="alpha"), **{missing: None})
     assert missing not in row.as_values()  # so it stays as it was when it is written again
@@ -62,7 +62,7 @@ def test_any_finite_number_will_do(value: float) -> None:
 
 
 @pytest.mark.parametrize("epoch", [4, 2, 0, -3, 3.0, "3", True, [3], 10**400])
-def test_a_row_is_the_epochs_whose_turn_it_is(epoch: object) -> None:
+def test_a_row_must_be_of_the_expected_epoch(epoch: object) -> None:
     with pytest.raises(ValueError, match=r"^`epoch` must be 3, but is "):
         EpochRow.from_values(VALUES | {"epoch": epoch}, 3)
 
@@ -74,18 +74,18 @@ def test_there_are_two_phases(phase: object) -> None:
 
 
 @pytest.mark.parametrize("values", [None, 3, "row", [VALUES], [["epoch", 3]]])
-def test_what_is_no_object_is_no_row(values: object) -> None:
-    with pytest.raises(ValueError, match=r"^it is no JSON object$"):
+def test_a_row_must_be_an_object(values: object) -> None:
+    with pytest.raises(ValueError, match=r"^it is not a JSON object$"):
         EpochRow.from_values(values, 3)
 
 
-def test_columns_that_are_unknown_are_passed_over() -> None:
-    """A newer version's, or what Tune adds to a result."""
+def test_unknown_columns_are_ignored() -> None:
+    """From a newer version, or added to a result by Tune."""
     newer = VALUES | {"test_accuracy": 0.5, "done": True, "energy_joules": None, "groups": [1, 2]}
     assert EpochRow.from_values(newer, 3) == make_row(3, phase="alpha")
 
 
-def test_what_a_row_holds_instead_is_told_in_short() -> None:
+def test_a_wrong_value_is_shortened_in_the_message() -> None:
     with pytest.raises(ValueError, match="`lr`") as error:
         EpochRow.from_values(VALUES | {"lr": "x" * 10_000}, 3)
     assert len(str(error.value)) < 100
@@ -99,7 +99,7 @@ WHOLE = b"".join(line + b"\n" for line in LINES)
 def test_a_whole_file() -> None:
     assert parse_epoch_rows(WHOLE) == EpochRows(ROWS, None)
     assert parse_epoch_rows(b"") == EpochRows([], None)
-    # A row is there once its last brace is, though not yet its newline.
+    # A row counts once its last brace is there, even without its newline.
     assert parse_epoch_rows(WHOLE[:-1]) == EpochRows(ROWS, None)
 
 
@@ -112,14 +112,14 @@ def test_a_whole_file() -> None:
         (WHOLE + b"\n", 5, r"line 6 is damaged (.*); it is left out"),
         (LINES[0] + b"\n\n" + LINES[1], 1, r"line 2 is damaged (.*); it and the 1 after it are left out"),
         (WHOLE + LINES[4], 5, "line 6 is torn; it is left out"),
-        (LINES[0] + b"\n" + b"[" * 100_000 + b"\n", 1, "line 2 is damaged (nested too deep); it is left out"),
+        (LINES[0] + b"\n" + b"[" * 100_000 + b"\n", 1, "line 2 is damaged (nested too deeply); it is left out"),
         (LINES[0] + b"\n" + b"\xff\xfe\n", 1, r"line 2 is damaged (.*); it is left out"),
         (b"\0" * 64, 0, "line 1 is torn; it is left out"),
         (LINES[0] + b"\n" + b"9" * 5000 + b"\n", 1, r"line 2 is damaged (.*); it is left out"),
     ],
     ids=["torn", "cut", "before", "empty", "empty between", "twice", "deep", "no text", "zeros", "long"],
 )
-def test_what_is_wrong_is_told_of_the_first_line_that_is_none(damaged: bytes, rows: int, problem: str) -> None:
+def test_the_problem_is_that_of_the_first_damaged_line(damaged: bytes, rows: int, problem: str) -> None:
     found = parse_epoch_rows(damaged)
     assert found.rows == ROWS[:rows]
     begin, *end = problem.split(".*")
@@ -141,7 +141,7 @@ def test_a_file_cut_anywhere_loses_that_line_only() -> None:
 
 @st.composite
 def damaged_files(draw: st.DrawFn) -> tuple[int, bytes]:
-    """Where the rows begin to be hurt, and the file: cut, bytes replaced, lines lost, doubled or in another order."""
+    """How many rows come before the damage, and the file: cut, bytes replaced, lines lost, repeated or reordered."""
     kind = draw(st.sampled_from(["cut", "bytes", "inserted", "lines"]))
     if kind == "lines":
         order = draw(st.lists(st.integers(0, len(LINES) - 1), max_size=8))
@@ -156,11 +156,11 @@ def damaged_files(draw: st.DrawFn) -> tuple[int, bytes]:
 
 
 @given(damaged_files())
-def test_damage_leaves_a_prefix_and_is_told_where_it_costs_something(damaged: tuple[int, bytes]) -> None:
+def test_damage_leaves_a_prefix_and_is_reported_if_it_costs_anything(damaged: tuple[int, bytes]) -> None:
     unhurt, file = damaged
     rows, problem = parse_epoch_rows(file)
     lines = file.removesuffix(b"\n").split(b"\n") if file else []
-    # What comes before the damage is as it was, the rows are those of the first lines, and they are in order.
+    # What comes before the damage is unchanged, the rows are those of the first lines, and they are in order.
     assert rows[:unhurt] == ROWS[:unhurt]
     assert [row.epoch for row in rows] == list(range(1, len(rows) + 1))
     assert parse_epoch_rows(b"\n".join(lines[: len(rows)])) == EpochRows(rows, None)
@@ -169,12 +169,12 @@ def test_damage_leaves_a_prefix_and_is_told_where_it_costs_something(damaged: tu
             row.as_values().items()
         )
         assert all(math.isfinite(getattr(row, name)) for name in REQUIRED)
-    # Nothing is left out in silence, and nothing is complained of where nothing is left out.
+    # Nothing is left out silently, and there is no complaint if nothing is left out.
     assert (problem is None) == (len(rows) == len(lines))
     if problem is not None:
         assert problem.startswith(f"line {len(rows) + 1} is ")
         after = len(lines) - len(rows) - 1
         assert problem.endswith(f"it and the {after} after it are left out" if after else "it is left out")
-        # A line that is whole and right would not have been left out: this one is not the next epoch's row.
+        # An intact and correct line would not have been left out: this one is not the next epoch's row.
         with pytest.raises((ValueError, RecursionError)):
             EpochRow.from_values(json.loads(lines[len(rows)].decode()), len(rows) + 1)

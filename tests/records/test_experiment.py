@@ -1,4 +1,4 @@
-"""An experiment's folder: its record, also an older or a newer version's, and its trials in their order."""
+"""An experiment's folder: its record, including those of older and newer versions, and its trials in order."""
 
 import json
 from dataclasses import MISSING, asdict, fields, replace
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> ExperimentFolder:
 
 
 def rewrite(folder: ExperimentFolder, **changed: Any) -> None:
-    """Changes fields of the record; None takes one out."""
+    """Changes fields of the record; None removes one."""
     values = {name: value for name, value in {**asdict(RECORD), **changed}.items() if value is not None}
     folder.record_path.write_text(json.dumps(values))
 
@@ -60,8 +60,8 @@ def test_a_record_from_before_a_field_was_added_is_read(folder: ExperimentFolder
     assert found == replace(RECORD, **{missing: default})
 
 
-def test_a_record_without_a_format_is_of_the_first(folder: ExperimentFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the format of today is."""
+def test_a_record_without_a_format_has_the_first(folder: ExperimentFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever today's format is."""
     monkeypatch.setattr(experiment, "FORMAT", 7)
     rewrite(folder, format=None)
     assert folder.read_record().format == 1
@@ -75,17 +75,17 @@ def test_a_newer_format_is_refused_by_name(folder: ExperimentFolder) -> None:
     with pytest.raises(ValueError, match=expected) as error:
         ExperimentFolder.find(folder.path.parent, "search")
     assert "\n" not in str(error.value)
-    # What else is in it need not be what this version knows.
+    # The rest of it need not be anything that this version knows.
     folder.record_path.write_text(json.dumps({"format": FORMAT + 1, "name": ["search"]}))
     with pytest.raises(ValueError, match="written by a newer version"):
         folder.read_record()
 
 
 @pytest.mark.parametrize("place", ["", "data"])
-def test_a_field_that_is_unknown_may_be_of_a_newer_version(folder: ExperimentFolder, place: str) -> None:
+def test_an_unknown_field_may_be_from_a_newer_version(folder: ExperimentFolder, place: str) -> None:
     """It would be lost when the record is written again."""
     rewrite(folder, **({"data": {**asdict(RECORD.data), "labels": 3}} if place else {"labels": 3}))
-    expected = rf"^{folder.record_path} is damaged: (data\.)?labels is no field .* a newer version may have written it$"
+    expected = rf"^{folder.record_path} is damaged: (data\.)?labels is not a field .* may have written it$"
     with pytest.raises(ValueError, match=expected):
         folder.read_record()
 
@@ -96,7 +96,7 @@ def test_a_field_that_is_unknown_may_be_of_a_newer_version(folder: ExperimentFol
     ids=["empty", "half", "list", "null", "without settings", "deep", "another format", "no text"],
 )
 def test_a_damaged_record_is_named_and_still_found(folder: ExperimentFolder, content: str) -> None:
-    """Whoever asks for the experiment is told what is wrong with it, and not that there is none."""
+    """Whoever asks for the experiment is told what is wrong with it, not that it does not exist."""
     folder.record_path.write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: ") as error:
         folder.read_record()
@@ -121,19 +121,19 @@ def test_trials_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     assert experiment.trial_folder(12).path == tmp_path / "trials" / "00012"
 
 
-def test_trials_that_cannot_be_listed_are_not_taken_for_none(tmp_path: Path) -> None:
+def test_trials_that_cannot_be_listed_are_not_taken_for_no_trials(tmp_path: Path) -> None:
     (tmp_path / "trials").write_text("a file")
     with pytest.raises(ValueError, match=rf"^{tmp_path}/trials cannot be read: Not a directory$"):
         list(ExperimentFolder(tmp_path).trial_folders())
 
 
 def test_find_says_what_is_there(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no experiment 'mine'; there is none; `alphaprune run` makes one"):
+    with pytest.raises(ValueError, match="holds no experiment 'mine'; it holds none yet; `alphaprune run` makes one"):
         ExperimentFolder.find(tmp_path, "mine")
     for name in ("zebra", "ant"):
         (tmp_path / name).mkdir()
         write_json(ExperimentFolder(tmp_path / name).record_path, {})
     (tmp_path / "no-experiment").mkdir()
-    with pytest.raises(ValueError, match=rf"^'{tmp_path}' holds no experiment 'mine'; there are: ant, zebra$"):
+    with pytest.raises(ValueError, match=rf"^'{tmp_path}' holds no experiment 'mine'; it holds: ant, zebra$"):
         ExperimentFolder.find(tmp_path, "mine")
     assert ExperimentFolder.find(tmp_path, "ant") == ExperimentFolder(tmp_path / "ant")

@@ -64,7 +64,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path, mome
     done = subprocess.run([sys.executable, "-c", WRITER, moment, str(path)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     assert path.read_bytes() == whole
-    # What a killed writer leaves aside is not taken for a checkpoint.
+    # What a killed writer leaves over is not taken for a checkpoint.
     assert TrialFolder(tmp_path).list_checkpoints() == [path]
 
 
@@ -82,7 +82,7 @@ def test_a_writer_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Pat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_replace_file_replaces_and_leaves_nothing_aside(tmp_path: Path) -> None:
+def test_replace_file_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "trial.json"
     for text in (b"first", b"second"):
         replace_file(path, lambda file, text=text: file.write(text))
@@ -91,7 +91,7 @@ def test_replace_file_replaces_and_leaves_nothing_aside(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_json_does_not_have_is_refused(tmp_path: Path, value: float) -> None:
+def test_numbers_that_json_does_not_have_are_refused(tmp_path: Path, value: float) -> None:
     json_file, rows_file = tmp_path / "trial.json", tmp_path / "epochs.jsonl"
     write_json(json_file, {"loss": 1.5})
     before = write_rows(rows_file)
@@ -122,7 +122,7 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
 def test_a_line_torn_anywhere_costs_that_line_only(tmp_path: Path) -> None:
     path = tmp_path / "epochs.jsonl"
     whole = write_rows(path)
-    # A row is there once its last brace is, though not yet its newline.
+    # A row counts once its last brace is there, even without its newline.
     ends = [position + 1 for position, byte in enumerate(whole) if byte == ord("}")]
     assert len(ends) == 3
     for length in range(len(whole) + 1):
@@ -145,7 +145,7 @@ def test_reading_stops_at_the_first_damage(tmp_path: Path, damage: bytes) -> Non
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2])
-def test_replace_rows_leaves_just_these(tmp_path: Path, kept: int) -> None:
+def test_replace_rows_leaves_only_these(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "epochs.jsonl"
     lines = write_rows(path).splitlines(keepends=True)
     replace_json_lines(path, ROWS[:kept])
@@ -154,7 +154,7 @@ def test_replace_rows_leaves_just_these(tmp_path: Path, kept: int) -> None:
     assert read_json_lines(tmp_path / "new.jsonl") == ROWS
 
 
-def test_replace_rows_touches_nothing_that_is_as_it_should_be(tmp_path: Path) -> None:
+def test_replace_rows_does_not_touch_a_file_that_is_already_right(tmp_path: Path) -> None:
     path = tmp_path / "epochs.jsonl"
     replace_json_lines(path, [])
     assert not path.exists()

@@ -1,4 +1,4 @@
-"""A measure.json: what is missing is unknown, what is new is passed over, what is no number is damage."""
+"""A measure.json: missing fields are unknown, new ones are ignored, and what is not a number is damage."""
 
 import json
 from dataclasses import asdict, fields
@@ -86,14 +86,14 @@ def test_a_measurement_comes_back_as_it_was(measurement: Measurement) -> None:
 
 
 @pytest.mark.parametrize("missing", [each.name for each in fields(Measurement)])
-def test_all_of_it_may_be_missing(missing: str) -> None:
+def test_any_field_may_be_missing(missing: str) -> None:
     values = {name: value for name, value in asdict(FULL).items() if name != missing}
     found = parse_measurement(json.dumps(values).encode())
     assert getattr(found, missing) == getattr(Measurement(), missing)
     assert asdict(found) == {**asdict(FULL), missing: getattr(found, missing)}
 
 
-def test_what_a_newer_version_adds_is_passed_over() -> None:
+def test_what_a_newer_version_adds_is_ignored() -> None:
     newer = asdict(FULL)
     for place in (
         *(newer, newer["dense"], newer["pruned"]["memory"], newer["pruned"]["memory"]["batches"][0]),
@@ -126,8 +126,8 @@ def test_times_are_in_utc(given: str, utc: str) -> None:
         (written(FULL, busy="0.1"), "^busy"),
         (written(FULL, threads=1.5), "^threads"),
         (written(FULL, alone=1), "^alone"),
-        (written(FULL, created="yesterday"), "^created: .*'yesterday' is no time"),
-        (written(FULL, created="0001-01-01T00:00:00+23:59"), "^created: .*is no time"),
+        (written(FULL, created="yesterday"), "^created: .*'yesterday' is not a time"),
+        (written(FULL, created="0001-01-01T00:00:00+23:59"), "^created: .*is not a time"),
         (written(FULL, latency=[{"pairs": 3}]), "^latency.0.batch_size"),
         (written(FULL, latency=[{"batch_size": 1, "speedup": {"median": float("inf")}}]), "^latency.0.speedup.median"),
         (written(FULL, pruned={"test": {"accuracy": float("-inf")}}), "^pruned.test.accuracy"),
@@ -135,7 +135,7 @@ def test_times_are_in_utc(given: str, utc: str) -> None:
         (written(FULL, dense={"memory": {"batches": [{"batch_size": "1"}]}}), "^dense.memory.batches.0.batch_size"),
     ],
 )
-def test_what_is_damaged_is_told_in_a_line_that_begins_with_the_field(content: bytes, says: str) -> None:
+def test_damage_is_reported_in_one_line_that_begins_with_the_field(content: bytes, says: str) -> None:
     with pytest.raises(ValueError, match=says) as error:
         parse_measurement(content)
     assert "\n" not in str(error.value)

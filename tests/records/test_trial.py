@@ -1,4 +1,4 @@
-"""A trial's record and its files: what is written is read again, what is damaged is named, and one writes at a time."""
+"""A trial's record and its files: what is written can be read again, damage is named, and one writes at a time."""
 
 import json
 import math
@@ -43,7 +43,7 @@ FULL = TrialRecord(
         difference=2e-6,
     ),
     error="RuntimeError: two\nlines",
-    problems=["attempt 2 began further back"],
+    problems=["attempt 2 started further back"],
     created="2025-01-01T00:00:00.000+00:00",
     started="2025-01-01T00:00:01.000+00:00",
     finished="2025-01-01T00:00:02.000+00:00",
@@ -73,7 +73,7 @@ def test_the_study_did_not_ask_for_controls_branches_and_repeats(given: dict[str
 
 
 def optional(kind: type) -> dict[str, Any]:
-    """The fields that records may lack, and what they are then; None where it is made anew each time."""
+    """The fields that records may lack, and their defaults; None if the default differs each time."""
     found = {}
     for each in fields(kind):
         if each.default is not MISSING:
@@ -84,7 +84,7 @@ def optional(kind: type) -> dict[str, Any]:
 
 
 def test_what_older_records_may_lack() -> None:
-    """All but what makes the trial: a field that is added without a default makes old experiments unreadable."""
+    """All but what makes the trial: a field added without a default makes old experiments unreadable."""
     assert {each.name for each in fields(TrialRecord)} - optional(TrialRecord).keys() == {"number", "config"}
     required = {each.name for each in fields(Cut)} - optional(Cut).keys()
     assert required == {"epoch", "widths", "channels", "parameters", "macs"}
@@ -108,7 +108,7 @@ def test_a_record_from_before_a_field_was_added_is_read(tmp_path: Path, missing:
 @pytest.mark.parametrize(
     ("part", "missing"), [*(("cut", name) for name in optional(Cut)), *(("parent", name) for name in optional(Parent))]
 )
-def test_what_a_part_of_an_older_record_lacks_is_unknown(tmp_path: Path, part: str, missing: str) -> None:
+def test_what_part_of_an_older_record_lacks_is_unknown(tmp_path: Path, part: str, missing: str) -> None:
     folder = TrialFolder(tmp_path / "00012")
     folder.create(FULL)
     old = asdict(FULL)
@@ -123,7 +123,7 @@ def test_a_damaged_trial_record_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"^{folder.record_path} is missing$"):
         folder.read_record()
     folder.write_record(replace(FULL, number=13))
-    with pytest.raises(ValueError, match="is damaged: it is of trial 13"):
+    with pytest.raises(ValueError, match="is damaged: it belongs to trial 13"):
         folder.read_record()
     for values in ({**asdict(FULL), "nunber": 3}, {"number": 3}):
         folder.record_path.write_text(json.dumps(values))
@@ -131,7 +131,7 @@ def test_a_damaged_trial_record_is_named(tmp_path: Path) -> None:
             folder.read_record()
 
 
-def test_a_field_that_is_unknown_may_be_of_a_newer_version(tmp_path: Path) -> None:
+def test_an_unknown_field_may_be_from_a_newer_version(tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path / "00012")
     folder.create(FULL)
     values = asdict(FULL)
@@ -143,13 +143,15 @@ def test_a_field_that_is_unknown_may_be_of_a_newer_version(tmp_path: Path) -> No
         folder.record_path.write_text(json.dumps(newer))
         with pytest.raises(ValueError, match="a newer version may have written it") as error:
             folder.read_record()
-        assert str(error.value).startswith(f"{folder.record_path} is damaged: {field} is no field that this version ")
+        assert str(error.value).startswith(
+            f"{folder.record_path} is damaged: {field} is not a field that this version "
+        )
         assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("missing", ["epoch", "widths", "channels", "parameters", "macs"])
-def test_a_cut_that_is_not_whole_makes_the_record_a_damaged_one(tmp_path: Path, missing: str) -> None:
-    """What a trial is ranked by must not be half there."""
+def test_an_incomplete_cut_makes_the_record_a_damaged_one(tmp_path: Path, missing: str) -> None:
+    """What a trial is ranked by must be complete."""
     folder = TrialFolder(tmp_path / "00012")
     folder.create(FULL)
     values = asdict(FULL)
@@ -159,7 +161,7 @@ def test_a_cut_that_is_not_whole_makes_the_record_a_damaged_one(tmp_path: Path, 
         folder.read_record()
 
 
-def test_a_folder_that_is_not_called_by_its_number_is_left_out(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_named_after_its_number_is_left_out(tmp_path: Path) -> None:
     """Or there would be two trials 12."""
     folder = TrialFolder(tmp_path / "12")
     folder.create(FULL)
@@ -176,7 +178,7 @@ def test_the_end_of_a_trial_is_recorded(tmp_path: Path) -> None:
     assert ended.finished is not None
     assert ended.finished > ended.created
     folder.record_end("failed", "MemoryError")
-    assert folder.read_record() == ended  # as it ended first
+    assert folder.read_record() == ended  # the first end stands
     folder.reopen()
     folder.record_end("failed", "MemoryError")
     assert (folder.read_record().state, folder.read_record().error) == ("failed", "MemoryError")
@@ -193,7 +195,7 @@ def test_checkpoints_come_newest_first(tmp_path: Path) -> None:
     assert [folder.checkpoint_epoch(path) for path in folder.list_checkpoints()] == [100_000, 99_999, 12, 7, -1]
 
 
-def test_a_trial_is_made_all_at_once(tmp_path: Path) -> None:
+def test_a_trial_is_created_all_at_once(tmp_path: Path) -> None:
     experiment = ExperimentFolder(tmp_path)
     checkpoint = tmp_path / "checkpoint-00003.pt"
     checkpoint.write_bytes(b"weights")
@@ -218,13 +220,13 @@ def test_only_the_newest_attempt_may_write(tmp_path: Path) -> None:
         raise AssertionError("the fence let a stale attempt in")
     folder.record_end("stopped")
     with pytest.raises(FencedError, match="is stopped"), folder.hold_fence(second):
-        raise AssertionError("the fence let an ended trial go on")
+        raise AssertionError("the fence let an ended trial continue")
     with pytest.raises(FencedError, match="is stopped"):
         folder.begin_attempt("here:3", "cpu")
 
 
 def test_a_write_waits_for_the_one_that_has_the_lock(tmp_path: Path) -> None:
-    """The next attempt cannot begin in the middle of a write of the one before."""
+    """The next attempt cannot begin in the middle of a write by the one before it."""
     folder = TrialFolder(tmp_path / "00012")
     folder.create(replace(FULL, state="running", attempt=0))
     attempt = folder.begin_attempt("here:1", "cpu").attempt
@@ -250,7 +252,7 @@ def test_rows_are_read_up_to_the_first_that_is_not_the_next_epochs(tmp_path: Pat
     folder.replace_rows(rows)
     assert folder.read_rows() == rows
     values = [row.as_values() for row in rows]
-    # A letter of a name, a value of another kind, an epoch that is left out or there twice.
+    # A wrong letter in a name, a value of the wrong kind, an epoch left out or repeated.
     for odd in (
         {"epoch": 2, "phase": "alpha", **dict.fromkeys(METRICS[1:], 0.5), "alphb": 0.5},
         {**values[1], "val_loss": None},
@@ -295,7 +297,7 @@ def test_importing_the_records_imports_nothing_heavy() -> None:
         *(("cut.val_accuracy", value) for value in (math.nan, math.inf)),
     ],
 )
-def test_a_number_that_no_column_holds_is_damage(tmp_path: Path, place: str, value: float) -> None:
+def test_a_number_that_no_column_can_hold_is_damage(tmp_path: Path, place: str, value: float) -> None:
     folder = ExperimentFolder(tmp_path).trial_folder(FULL.number)
     folder.create(FULL)
     values: Any = read_json(folder.record_path)

@@ -149,7 +149,7 @@ def test_commands_on_a_missing_experiment(tmp_path: Path) -> None:
         refused(alphaprune(*command, "--storage", tmp_path), "none", "alphaprune run")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "experiment.json").write_text("{}")
-    refused(alphaprune("rank", "none", "--storage", tmp_path), "there are: other")
+    refused(alphaprune("rank", "none", "--storage", tmp_path), "it holds: other")
     refused(alphaprune("trial", "other", "--storage", tmp_path), "NUMBER")
 
 

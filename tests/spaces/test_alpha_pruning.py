@@ -1,4 +1,4 @@
-"""The shipped space: whatever it draws is a sensible trial, and it asks for nothing that the trial does not use."""
+"""The shipped space: whatever it draws is a sensible trial, and it suggests nothing that the trial does not use."""
 
 import json
 from functools import reduce
@@ -42,7 +42,7 @@ def study_of(sampler: BaseSampler) -> optuna.Study:
 
 
 def check(trial: optuna.Trial, config: TrialConfig) -> None:
-    """The trial was asked for just what its config uses, and its config says what the trial was given."""
+    """The trial was asked for exactly what its config uses, and its config says what the trial was given."""
     branches = (config.alpha.family, config.lr.policy)
     assert set(trial.params) == ALWAYS | OF_FAMILY[branches[0]] | OF_POLICY[branches[1]]
     for name, value in trial.params.items():
@@ -67,7 +67,7 @@ def test_every_sample_is_a_sensible_trial(seed: int, epochs: int, epochs_per_alp
         assert config.lr.period_epochs <= config.retrain_epochs - warmup
 
 
-def test_the_first_restart_fits_behind_the_warmup_of_the_shortest_retrain_phase() -> None:
+def test_the_first_restart_fits_after_the_warmup_of_the_shortest_retrain_phase() -> None:
     params = {
         **{"alpha.family": "cosine", "alpha_fraction": 0.6, "alpha_lr": 0.01, "lr.policy": "cosine_restarts"},
         **{"lr.peak": 0.05, "lr.cosine_restarts.period_factor": 1},
@@ -140,7 +140,7 @@ def test_what_a_record_keeps_of_a_trial_gives_the_same_config() -> None:
         assert alpha_pruning(frozen) == config
 
 
-def test_what_is_not_searched_stays_as_base_says() -> None:
+def test_what_is_not_searched_stays_as_in_base() -> None:
     base = TrialConfig(
         seed=7,
         epochs=40,
@@ -163,7 +163,7 @@ def test_the_warmup_is_that_of_base_or_the_default(lr: object, warmup: int) -> N
     assert config.lr.warmup_epochs == warmup
 
 
-def test_one_choice_is_no_question() -> None:
+def test_a_single_choice_is_not_suggested() -> None:
     trial = study_of(RandomSampler(seed=0)).ask()
     config = alpha_pruning(
         trial, families=["cosine"], policies=["cosine"], amounts=[0.6], criteria=["l2"], scopes=["uniform"]
@@ -206,7 +206,7 @@ def test_only_what_the_options_list_is_drawn() -> None:
         ),
     ],
 )
-def test_options_that_name_something_else_are_refused(options: dict[str, object], message: str) -> None:
+def test_unknown_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         alpha_pruning(study_of(RandomSampler(seed=0)).ask(), **options)
 

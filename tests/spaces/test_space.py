@@ -153,7 +153,7 @@ def test_a_module_without_functions(write: Write) -> None:
         ("def space(trial, config):\n    return config\n", "needs 'config', which is not among its options"),
     ],
 )
-def test_what_is_no_space_is_refused(write: Write, body: str, problem: str) -> None:
+def test_what_is_not_a_space_is_refused(write: Write, body: str, problem: str) -> None:
     write(body)
     assert f"space 'my_space:space' {problem}" in message("my_space:space")
 
@@ -176,7 +176,7 @@ def test_options_that_the_function_does_not_take_are_refused(
     assert f"space 'my_space:space' {problem}" in message("my_space:space", options)
 
 
-def test_a_result_that_is_no_config_is_refused(write: Write) -> None:
+def test_a_result_that_is_not_a_config_is_refused(write: Write) -> None:
     write("def space(trial):\n    return {'epochs': 3}\n")
     space = load_space("my_space:space", {})
     with pytest.raises(ValueError, match="must return a TrialConfig, but returned a dict; "):

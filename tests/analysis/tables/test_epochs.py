@@ -159,7 +159,7 @@ def test_what_is_wrong_with_a_line_is_said_with_the_name_of_its_file(tmp_path: P
         f"trials/00000/{start} (`lr` must be a number, but is True){end}",
         f"trials/00001/{start} (`epoch` must be 2, but is 3){end}",
         f"trials/00002/{start} (`phase` must be one of alpha, retrain, but is 'x'){end}",
-        f"trials/00003/{start} (nested too deep){end}",
+        f"trials/00003/{start} (nested too deeply){end}",
         "trials/00004/epochs.jsonl: line 2 is torn; it is left out",
     ]
 

@@ -52,7 +52,7 @@ def test_a_refusal_is_shown_as_it_is(tmp_path: Path) -> None:
     storage = tmp_path / "[storage]"
     result = alphaprune("rank", "[/data/masks]", "--storage", storage, code=2)
     assert result.stderr == (
-        f"alphaprune: '{storage}' holds no experiment '[/data/masks]'; there is none; `alphaprune run` makes one\n"
+        f"alphaprune: '{storage}' holds no experiment '[/data/masks]'; it holds none yet; `alphaprune run` makes one\n"
     )
 
 
