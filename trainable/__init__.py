@@ -1,4 +1,4 @@
 """One trial of alpha-scheduled pruning: the network, its gates, the schedules, the training, its records.
 
-Importing the package imports no torch: spaces and the command line use the light modules (config, schedules) alone.
+Importing the package does not import torch: spaces and the command line use only its light modules.
 """

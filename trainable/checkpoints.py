@@ -1,4 +1,4 @@
-"""Checkpoint files: a SHA-256 digest, then what torch.save wrote; so a torn or damaged one is known for what it is."""
+"""Checkpoint files: a SHA-256 digest, then what torch.save wrote; so a torn or damaged file is detected."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Replaces `path` by `state` (tensors, numbers, strings, lists and dicts)."""
+    """Replaces `path` with `state` (tensors, numbers, strings, lists and dicts)."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     payload = buffer.getbuffer()
@@ -27,15 +27,15 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """The state in `path`, its tensors on `device`; nothing is unpickled but tensors and plain values.
+    """The state in `path`, its tensors on `device`; only tensors and plain values are unpickled.
 
     Raises:
-        ValueError: if the file is not whole, naming it.
+        ValueError: if the file is damaged, naming it.
     """
     content = memoryview(path.read_bytes())
     digest, payload = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
     if hashlib.sha256(payload).digest() != digest:
-        raise ValueError(f"{path} is damaged: its content does not have its digest")
+        raise ValueError(f"{path} is damaged: its content does not match its digest")
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
     except UnpicklingError as error:

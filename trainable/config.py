@@ -1,9 +1,9 @@
-"""What makes a trial, a dense network and a data set what they are: frozen trees that validate themselves.
+"""The configurations of trials, dense networks and data sets: frozen trees that validate themselves.
 
 The same TrialConfig, dense network and data give the same numbers. A space returns a TrialConfig, a record stores one
 as JSON, the trainable takes one. This module imports no torch, so that spaces and tools can use it cheaply.
 
-The string under a field is its help: `alphaprune settings` prints it and docs/settings.md is made of it.
+The string under a field is its help: `alphaprune settings` prints it and docs/settings.md is made from it.
 """
 
 from dataclasses import field
@@ -104,7 +104,7 @@ class TrialConfig:
 
     @property
     def alphas(self) -> tuple[float, ...]:
-        """Alpha of each epoch of the alpha phase, every one in (0, 1]; at least one epoch is left to retrain."""
+        """Alpha of each epoch of the alpha phase, each in (0, 1]; at least one epoch is left to retrain."""
         done = tuple(alpha for alpha in self.begun if alpha > 0)
         if len(done) < len(self.begun):  # branched after the cut
             return done
@@ -122,7 +122,7 @@ class TrialConfig:
 
     @property
     def retrain_epochs(self) -> int:
-        """Epochs after the cut that are its own; those that an early end of the alpha phase leaves are among them."""
+        """The trial's own epochs after the cut, including those that an early end of the alpha phase leaves."""
         return self.epochs - max(len(self.alphas), len(self.begun))
 
 
@@ -164,7 +164,7 @@ _TRIAL = TypeAdapter(TrialConfig)
 
 
 def trial_config(values: dict[str, Any]) -> TrialConfig:
-    """The TrialConfig that `as_json` gave; raises ValueError (pydantic's, naming every wrong field)."""
+    """The TrialConfig that `as_json` dumped; raises ValueError (pydantic's, naming every wrong field)."""
     return _TRIAL.validate_python(values)
 
 

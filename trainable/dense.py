@@ -1,4 +1,4 @@
-"""The dense network: trained once, kept, and found again by a hash of the data, the network and the recipe."""
+"""The dense network: trained once, saved, and found again by a hash of the data, the network and the recipe."""
 
 import hashlib
 import json
@@ -43,7 +43,7 @@ class DenseNetwork:
 
 
 def dense_hash(config: DenseConfig, fingerprint: str) -> str:
-    """What a dense network is found again by: 16 hex digits of data, network and recipe."""
+    """The hash by which a dense network is found again: 16 hex digits of data, network and recipe."""
     recipe = json.dumps([as_json(config), fingerprint], sort_keys=True)
     return hashlib.sha256(recipe.encode()).hexdigest()[:16]
 
@@ -58,15 +58,15 @@ def train_dense(
 ) -> None:
     """Trains the dense network with one-cycle SGD and writes it to `folder`, dense.json last.
 
-    Goes on from the folder's checkpoint, if there is a whole one: to the same network, to the bit on the CPU. Whoever
-    trains it in the folder already is waited for; then nothing is left to do.
+    Continues from the folder's checkpoint, if there is an intact one, to the same network (bit for bit on the CPU). If
+    another process is already training it in the folder, waits for that; then nothing is left to do.
 
     Args:
         config: width and recipe.
-        data: its training split is trained on, its validation split is measured after each epoch.
-        folder: gets epochs.jsonl, arch.json, model.safetensors and dense.json; checkpoint.pt meanwhile.
-        threads: of the CPU.
-        on_epoch: sees each row as it is written.
+        data: trained on its training split, evaluated on its validation split after each epoch.
+        folder: gets epochs.jsonl, arch.json, model.safetensors and dense.json; during training also checkpoint.pt.
+        threads: CPU threads.
+        on_epoch: called with each row once it is written.
 
     Raises:
         DivergedError: if the loss is no longer finite, with the epoch, the loss and the learning rate.
@@ -91,7 +91,7 @@ def _train_epochs(
     wanted, checkpoint = dense_hash(config, data.fingerprint), folder / "checkpoint.pt"
     rows: list[DenseEpochRow] = []
     if checkpoint.exists():
-        with suppress(ValueError):  # a damaged one: from the beginning, which gives the same
+        with suppress(ValueError):  # a damaged one: starting over gives the same network
             state = read_checkpoint(checkpoint, device)
             if state["hash"] == wanted:
                 network.load_state_dict(state["network"])
@@ -152,7 +152,7 @@ def _train_epochs(
 
 
 def find_dense(storage: Path, wanted: str) -> Path | None:
-    """The folder of a whole dense network with the hash `wanted` in any experiment of `storage`."""
+    """The folder of a complete dense network with the hash `wanted` in any experiment of `storage`."""
     for path in sorted(storage.glob(f"*/dense/{FILE_NAME}")):
         try:
             if _read_hash(path.parent) == wanted:
@@ -164,12 +164,12 @@ def find_dense(storage: Path, wanted: str) -> Path | None:
 
 
 def _read_hash(folder: Path) -> str | None:
-    """The hash in a dense.json; None where there is none. Raises ValueError where it is damaged."""
+    """The hash in a dense.json; None if there is no such file. Raises ValueError if it is damaged."""
     return read_dense_record(folder).hash if (folder / FILE_NAME).exists() else None
 
 
 def copy_dense(source: Path, target: Path) -> None:
-    """Takes over another experiment's dense network, dense.json last, since where it is the network is whole."""
+    """Copies another experiment's dense network, dense.json last: if it exists, the network is complete."""
     target.mkdir(parents=True, exist_ok=True)
     for name in (ROWS_NAME, "arch.json", "model.safetensors", FILE_NAME):
         with (source / name).open("rb") as file:
@@ -177,8 +177,8 @@ def copy_dense(source: Path, target: Path) -> None:
 
 
 def load_dense(folder: Path) -> DenseNetwork:
-    """The dense network in `folder`; raises ValueError naming the file where it is not whole."""
+    """The dense network in `folder`; raises ValueError, naming the file, if it is not intact."""
     try:
         return DenseNetwork(load_pruned(folder), read_dense_record(folder))
     except OSError as error:
-        raise ValueError(f"{str(folder)!r} holds no whole dense network: {error}") from error
+        raise ValueError(f"{str(folder)!r} holds no complete dense network: {error}") from error

@@ -4,12 +4,12 @@ import torch
 
 
 def default_device() -> torch.device:
-    """CUDA where there is one, else the CPU."""
+    """CUDA if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def prepare_device(device: torch.device, threads: int) -> None:
-    """Settings of the process: what makes CUDA fast, and the CPU's numbers repeatable (they depend on its threads)."""
+    """Sets up the process to be fast on CUDA and repeatable on the CPU, whose numbers depend on its threads."""
     torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = device.type == "cuda"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True

@@ -17,17 +17,17 @@ from trainable.recorded_trial import RecordedTrial
 from trainable.trial import Trial
 
 CHECKPOINT = "trial.pt"
-# The state of a result that no record has: the storage is full, and the driver has to stop the search.
+# A state that only results have, never records: the storage is full, and the driver has to stop the search.
 NO_SPACE = "no_space"
 # Only one new actor can have been given up for one that is reused.
 RESET_TRIES = 3
 
 
 class AlphaPruning(tune.Trainable):
-    """One alpha-pruning trial for Ray Tune, one epoch a step. Tune may save, restore, clone and reuse it.
+    """One alpha-pruning trial for Ray Tune, one epoch per step. Tune may save, restore, clone and reuse it.
 
-    Give it the data and the dense network by `tune.with_parameters(AlphaPruning, data=data, dense="path/to/dense")`,
-    and the config as the keys of a TrialConfig, nested as it is:
+    Pass the data and the dense network with `tune.with_parameters(AlphaPruning, data=data, dense="path/to/dense")`,
+    and the config as the fields of a TrialConfig, nested in the same way:
     `{"alpha": {"family": "exponential", "rate": tune.uniform(1, 8)}}`.
     """
 
@@ -47,25 +47,25 @@ class AlphaPruning(tune.Trainable):
             threads: CPU threads of the trial.
 
         Raises:
-            ValueError: if data or dense is missing, or the config is none of a trial.
+            ValueError: if data or dense is missing, or the config is not that of a trial.
         """
         self._data, self._dense = check_parameters(type(self), data, dense)
         self._threads = threads
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Starts another trial in the same actor; nothing of the earlier one is left but data and dense network."""
+        """Starts another trial in the same actor; keeps only the data and the dense network of the earlier one."""
         self._trial = Trial(trial_config(new_config), self._data, self._dense, threads=self._threads)
         return True
 
     def step(self) -> dict[str, Any]:
-        """One epoch: its row (records.epoch.EpochRow) and `done`."""
-        trial = self._trial  # one that was restored after its last epoch has nothing left to run
+        """Runs one epoch; returns its row (records.epoch.EpochRow) and `done`."""
+        trial = self._trial  # if restored after its last epoch, it has nothing left to run
         row = trial.rows[-1] if trial.is_finished else trial.run_epoch()
         return {**row.as_values(), "done": trial.is_finished}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Writes all of the trial but the data into the folder."""
+        """Writes all of the trial except the data into the folder."""
         write_checkpoint(Path(checkpoint_dir) / CHECKPOINT, self._trial.state_dict())
 
     def load_checkpoint(self, checkpoint_dir: Any) -> None:
@@ -74,10 +74,10 @@ class AlphaPruning(tune.Trainable):
 
 
 class RecordedAlphaPruning(tune.Trainable):
-    """A recorded trial for Ray Tune, one epoch a step: it keeps its records and checkpoints by itself.
+    """A recorded trial for Ray Tune, one epoch per step: it keeps its own records and checkpoints.
 
-    The config is `{"folder": "<experiment>/trials/00012"}`; what the trial is stands in the folder's trial.json. A
-    step returns the epoch's row, `state` and `done`; one that fails returns `state="failed"` and is done.
+    The config is `{"folder": "<experiment>/trials/00012"}`; the folder's trial.json says what the trial is. A step
+    returns the epoch's row, `state` and `done`; one that fails returns `state="failed"` and is done.
     """
 
     _data: Data
@@ -95,7 +95,7 @@ class RecordedAlphaPruning(tune.Trainable):
         threads: int = 1,
         keep_at_alpha: Sequence[float] = (),
     ) -> None:
-        """Takes the next attempt at the trial of a folder; the parameters are those of AlphaPruning, and
+        """Starts the next attempt at the trial of a folder. Takes the parameters of AlphaPruning, and:
 
         Args:
             keep_at_alpha: as in RecordedTrial.
@@ -147,11 +147,11 @@ class RecordedAlphaPruning(tune.Trainable):
 
     @contextmanager
     def _answering(self, folder: TrialFolder, *, epoch: int) -> Iterator[None]:
-        """What must not be tried again becomes the answer of the next step."""
+        """Turns an error that must not be retried into what the next step returns."""
         try:
             yield
         except (ValueError, TrialError) as error:
-            if folder.read_record().state != "failed":  # a defect, and nothing that the trial was found to fail of
+            if folder.read_record().state != "failed":  # a bug in the code, not a failure of the trial
                 raise
             self._answer = {"epoch": epoch, "state": "failed", "error": str(error), "done": True}
         except OSError as error:
@@ -160,14 +160,14 @@ class RecordedAlphaPruning(tune.Trainable):
             self._answer = {"epoch": epoch, "state": NO_SPACE, "error": str(error), "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: the trial's own checkpoints are in its folder."""
+        """Does nothing: the trial's own checkpoints are in its folder."""
 
     def load_checkpoint(self, checkpoint_dir: Any) -> None:
-        """Nothing: the trial continues from its own newest checkpoint."""
+        """Does nothing: the trial continues from its own newest checkpoint."""
 
 
 def check_parameters(trainable: type, data: Data | None, dense: str | Path | None) -> tuple[Data, DenseNetwork]:
-    """The data and the dense network that a trainable was given; raises ValueError where one is missing."""
+    """The data and the dense network that a trainable was given; raises ValueError if one is missing."""
     if data is None or dense is None:
         missing = "data" if data is None else "dense"
         raise ValueError(

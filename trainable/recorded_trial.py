@@ -1,4 +1,4 @@
-"""A trial that keeps its records: it goes on from its newest whole checkpoint, or starts."""
+"""A trial that keeps its records: it continues from its newest intact checkpoint, or starts."""
 
 import gc
 import os
@@ -32,7 +32,7 @@ LESS_MEMORY = (
 
 
 class RecordedTrial:
-    """Runs the trial of a folder. First start, restart after a crash and resume are one path: the constructor.
+    """Runs the trial of a folder. First start, restart after a crash and resume take the same path: the constructor.
 
     Attributes:
         folder: the trial's files.
@@ -47,17 +47,17 @@ class RecordedTrial:
         threads: int = 1,
         keep_at_alpha: Sequence[float] = (),
     ) -> None:
-        """Takes the next attempt at the trial that `folder` records, behind its newest whole checkpoint.
+        """Starts the next attempt at the trial that `folder` records, from its newest intact checkpoint.
 
         Args:
-            folder: holds the trial.json that whoever asked for the trial wrote.
+            folder: holds the trial.json, written by whoever asked for the trial.
             data, dense, threads: as in Trial.
-            keep_at_alpha: the checkpoint of the first epoch at or below each of these alphas outlives the trial.
+            keep_at_alpha: for each of these alphas, the checkpoint of the first epoch at or below it is kept for good.
 
         Raises:
             ValueError: if the channels cannot be cut that far; the trial is recorded as failed.
             FencedError: if the trial has ended.
-            TrialError, Exception: as step.
+            TrialError, Exception: as in run_epoch.
         """
         self.folder, self._data, self._dense = folder, data, dense
         self._threads, self._keep = threads, keep_at_alpha
@@ -79,9 +79,9 @@ class RecordedTrial:
         """Runs one epoch, records it, and returns its row.
 
         Raises:
-            TrialError: if a loss is no longer finite, or the GPU's memory is not enough, also after it was freed and
-                the epoch tried again; the trial is recorded as failed.
-            FencedError: if somebody else has the trial now; nothing was written.
+            TrialError: if a loss is no longer finite, or the GPU is out of memory even after memory was freed and the
+                epoch retried; the trial is recorded as failed.
+            FencedError: if another process has the trial now; nothing was written.
             Exception: anything else is noted in the record, and whoever runs the trial decides whether to try again.
         """
         row = self._record_errors(lambda: self._get_trial().run_epoch())
@@ -89,7 +89,7 @@ class RecordedTrial:
         return row
 
     def _record_errors(self, work: Callable[[], T]) -> T:
-        """What `work` gives; what it raises is recorded, as `step` has it."""
+        """The result of `work`; what it raises is recorded, as run_epoch says."""
         try:
             return work()
         except TrialError as error:
@@ -99,11 +99,11 @@ class RecordedTrial:
             where = "at its start" if self._trial is None else f"epoch {self._trial.epoch + 1}"
             short = f"{where}: out of GPU memory: {error}"
         except Exception as error:
-            # Not of a trial that has failed of it, or that is somebody else's.
+            # Unless the trial is already recorded as failed, or belongs to another process now.
             with suppress(FencedError), self.folder.hold_fence(self._record.attempt) as record:
                 self.folder.write_record(replace(record, error=f"{type(error).__name__}: {error}"))
             raise
-        # Out here the error, whose traceback holds the tensors, is gone, and what it held can be freed.
+        # Out here the error is gone, and with its traceback whatever held the tensors, so that they can be freed.
         if self._freed:
             self._record_failure(f"{short}; {LESS_MEMORY}")
             raise TrialError(f"{short}; {LESS_MEMORY}")
@@ -118,7 +118,7 @@ class RecordedTrial:
         return self._trial
 
     def _restore_trial(self) -> Trial:
-        """The trial behind its newest whole checkpoint, the rows as that has them."""
+        """The trial as of its newest intact checkpoint, to which the rows are cut back."""
         folder, attempt = self.folder, self._record.attempt
         problems = []
         try:
@@ -127,15 +127,15 @@ class RecordedTrial:
             for checkpoint in folder.list_checkpoints():
                 try:
                     state = read_checkpoint(checkpoint, trial.device)
-                    # But for the one that a branch starts from.
+                    # Except the one that a branch starts from, which is its parent's.
                     if state["epoch"] != len(config.begun) and trial_config(state["config"]) != config:
-                        raise ValueError(f"{checkpoint} is of another configuration than the trial's record")
+                        raise ValueError(f"{checkpoint} has a different configuration from the trial's record")
                     trial.load_state_dict(state)
                     break
                 except ValueError as error:
-                    problems.append(f"attempt {attempt} began further back, because {error}")
+                    problems.append(f"attempt {attempt} started further back, because {error}")
             if trial.epoch < len(config.begun):
-                raise ValueError(f"the checkpoint that it branches from is gone: {'; '.join(problems) or 'no file'}")
+                raise ValueError(f"the checkpoint that it branches from is missing: {'; '.join(problems) or 'no file'}")
         except ValueError as error:
             self._record_failure(str(error))
             raise
@@ -144,9 +144,8 @@ class RecordedTrial:
             if problems or trial.cut != record.cut:
                 folder.write_record(replace(record, cut=trial.cut, problems=[*record.problems, *problems]))
             for checkpoint in folder.list_checkpoints():
-                if (
-                    folder.checkpoint_epoch(checkpoint) > trial.epoch
-                ):  # damaged; it would count as newer than those to come
+                # A damaged one, which would count as newer than those to come.
+                if folder.checkpoint_epoch(checkpoint) > trial.epoch:
                     checkpoint.unlink(missing_ok=True)
             for aside in folder.path.glob(".*.*"):  # what a killed writer left
                 aside.unlink(missing_ok=True)
@@ -154,19 +153,19 @@ class RecordedTrial:
 
     def _record_epoch(self, row: EpochRow) -> None:
         trial, folder = self.trial, self.folder
-        # Under the fence as a whole: the row and what belongs to it are one attempt's.
+        # All under one fence, so that the row and what belongs to it are from the same attempt.
         with folder.hold_fence(self._record.attempt) as record:
             if trial.cut != record.cut:
                 record = replace(record, cut=trial.cut)
                 folder.write_record(record)
-            # The row first: a checkpoint holds all rows up to it, so what a crash leaves too many is cut back.
+            # The row comes first: a checkpoint holds all rows up to it, so a row that a crash leaves over is cut back.
             folder.append_row(row)
             if not trial.is_finished or trial.epoch in kept_epochs(trial.rows, self._keep):
                 write_checkpoint(folder.checkpoint_path(trial.epoch), trial.state_dict())
             if trial.is_finished:
                 save_network(trial.network, folder.model_path, mean=self._data.mean, std=self._data.std)
                 folder.write_record(replace(record, state="complete", finished=now()))
-            # A crash in front of this leaves checkpoints of a trial that has ended, which the next start sweeps up.
+            # A crash before this leaves checkpoints of a trial that has ended; the next start removes them.
             drop_checkpoints(folder, trial.rows, self._keep, newest=0 if trial.is_finished else KEPT_CHECKPOINTS)
 
     def _record_failure(self, error: str) -> None:
@@ -175,13 +174,13 @@ class RecordedTrial:
 
 
 def stop_trial(folder: TrialFolder, keep_at_alpha: Sequence[float] = ()) -> None:
-    """Records that the driver stopped the trial; of its checkpoints only those to be kept are left."""
+    """Records that the driver stopped the trial, and removes its checkpoints except those to be kept."""
     folder.record_end("stopped")
     drop_checkpoints(folder, folder.read_rows(), keep_at_alpha, newest=0)
 
 
 def kept_epochs(rows: Sequence[EpochRow], keep_at_alpha: Sequence[float]) -> set[int]:
-    """The epochs whose checkpoints are kept: of each of the alphas the first at or below it."""
+    """The epochs whose checkpoints are kept: for each of the alphas, the first at or below it."""
     first = (next((row.epoch for row in rows if row.alpha <= alpha), None) for alpha in keep_at_alpha)
     return {epoch for epoch in first if epoch is not None}
 
@@ -189,7 +188,7 @@ def kept_epochs(rows: Sequence[EpochRow], keep_at_alpha: Sequence[float]) -> set
 def drop_checkpoints(
     folder: TrialFolder, rows: Sequence[EpochRow], keep_at_alpha: Sequence[float], *, newest: int
 ) -> None:
-    """Removes all checkpoints but the newest and those to be kept."""
+    """Removes all checkpoints except the `newest` newest and those to be kept."""
     kept = kept_epochs(rows, keep_at_alpha)
     for checkpoint in folder.list_checkpoints()[newest:]:
         if folder.checkpoint_epoch(checkpoint) not in kept:

@@ -1,6 +1,6 @@
 """One epoch of training, one pass of evaluation: the same for the dense network, a gated one and a pruned one.
 
-Nothing in here asks the device for a value before its end, so a GPU's queue never runs dry.
+No function here asks the device for a value until the end, so a GPU's queue never runs dry.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from trainable.errors import DivergedError
 from trainable.network.vgg16 import VGG16
 from trainable.schedules.lr_schedulers import LRDriver
 
-# Batches enough that the statistics of a cumulative average no longer move; more only takes longer.
+# Enough batches for the cumulative average of the statistics to settle; more only take longer.
 RECALIBRATION_BATCHES = 10
 
 
@@ -29,7 +29,7 @@ class TrainingResult(NamedTuple):
 
 
 class EvaluationResult(NamedTuple):
-    """Means over a split: cross-entropy, and the fraction that is classified right."""
+    """Means over a split: cross-entropy, and the fraction that is classified correctly."""
 
     loss: float
     accuracy: float
@@ -85,10 +85,10 @@ def train_epoch(
 
 
 def evaluate(network: VGG16, images: DeviceSplit, *, lr: float | None = None) -> EvaluationResult:
-    """Loss and accuracy on a whole split, as `network` is used (eval mode, which it is left in).
+    """Loss and accuracy on a whole split, in eval mode, in which `network` is left.
 
     Raises:
-        DivergedError: if the loss is NaN or infinite, naming it and `lr`, that of the epoch before, if given.
+        DivergedError: if the loss is NaN or infinite, naming it and, if given, the learning rate that led to it.
     """
     device = network.classifier.weight.device
     network.eval()
@@ -106,7 +106,7 @@ def evaluate(network: VGG16, images: DeviceSplit, *, lr: float | None = None) ->
 def recalibrate_norms(network: VGG16, images: DeviceSplit, batch_size: int) -> None:
     """Sets the batch-norm statistics to the average over the first batches of `images`, not augmented.
 
-    Channels that went shifted the statistics of every layer behind them; without this a cut says nothing.
+    Removing channels shifts the statistics of all later layers; without this, accuracy after a cut says nothing.
     """
     device = network.classifier.weight.device
     norms = [norm for _, norm in network.layers()]
@@ -116,7 +116,7 @@ def recalibrate_norms(network: VGG16, images: DeviceSplit, batch_size: int) -> N
         batches = images.plain_batches(batch_size, most=RECALIBRATION_BATCHES * batch_size)
         for number, (inputs, _) in enumerate(batches, start=1):
             for norm in norms:
-                norm.momentum = 1 / number  # the cumulative average, told here so that no device has to be asked
+                norm.momentum = 1 / number  # a cumulative average; momentum=None would make PyTorch ask the device
             network(inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

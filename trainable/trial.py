@@ -1,4 +1,4 @@
-"""One trial: from the dense network through the alpha phase, the cut and the retrain phase, an epoch at a time."""
+"""One trial: from the dense network through the alpha phase, the cut and the retrain phase, one epoch at a time."""
 
 import copy
 import math
@@ -34,33 +34,33 @@ from trainable.training import EvaluationResult, create_sgd, evaluate, recalibra
 
 # The first-order Taylor criterion needs gradients of a sample, not of the whole split.
 TAYLOR_BATCHES = 10
-# Removal changes the order of the sums alone, 1e-7 of the largest logit in float32. A GPU rounds that to TF32 before it
-# convolves, which makes up to 1e-3 of it; a defect is 0.1 or more.
+# Removal only changes the order of the sums: 1e-7 of the largest logit in float32, up to 1e-3 on a GPU, which rounds to
+# TF32 before it convolves. A defect is 0.1 or more.
 REMOVAL_TOLERANCE = 1e-2
 
 
 class Trial:
-    """A trial and where it stands.
+    """A trial and its progress.
 
-    The same config, data and dense network give the same rows, to the bit on the CPU at the same number of threads,
-    also when it is saved after any epoch (state_dict) and goes on in a new object (load_state_dict).
+    The same config, data and dense network give the same rows (bit for bit on the CPU, with the same number of
+    threads), even if the trial is saved after any epoch (state_dict) and continued in a new object (load_state_dict).
 
     Attributes:
         config: what the trial is.
         epoch: epochs done.
-        rows: a row an epoch (its columns: docs/method.md).
-        cut: what removing the channels gave, None before it.
+        rows: one row per epoch (its columns: docs/method.md).
+        cut: the result of removing the channels, None before the cut.
         network: the gated network in the alpha phase, the pruned one in the retrain phase.
         device: where it trains, CUDA if there is one.
     """
 
     def __init__(self, config: TrialConfig, data: Data, dense: DenseNetwork, *, threads: int = 1) -> None:
-        """Chooses the doomed channels and puts the gates on.
+        """Chooses the doomed channels and adds the gates.
 
         Args:
             config: of the trial.
             data: its training and validation splits are used.
-            dense: the trained dense network of the same data; it stays as it is.
+            dense: the trained dense network of the same data; it is not changed.
             threads: CPU threads, set for the whole process; the last bits of all numbers depend on it.
 
         Raises:
@@ -104,7 +104,7 @@ class Trial:
         Raises:
             DivergedError: if a loss is no longer finite, with the epoch, the loss and the learning rate.
         """
-        assert not self.is_finished, "the trial has had all its epochs"
+        assert not self.is_finished, "the trial has run all its epochs"
         number = self.epoch + 1
         with training_allowed():
             began = time.perf_counter()
@@ -156,15 +156,15 @@ class Trial:
         }
 
     def _project_cut(self) -> tuple[VGG16, EvaluationResult]:
-        """The network that the cut made now would give, recalibrated, and how it does; the gated one stays as it is."""
+        """The recalibrated network that a cut made now would give, and its evaluation; no weights are changed."""
         assert isinstance(self.network, GatedVGG16)
-        self.network.set_alpha(0)  # whoever trains next sets it anew
+        self.network.set_alpha(0)  # the next epoch of training sets it again
         pruned = remove_channels(self.network)
         recalibrate_norms(pruned, self.train_images, self.config.optimizer.batch_size)
         return pruned, evaluate(pruned, self.validation_images)
 
     def _make_cut(self) -> None:
-        """Removes the doomed channels, checks the smaller network against the gated one, and starts to retrain it."""
+        """Removes the doomed channels, checks the smaller network against the gated one, and begins to retrain it."""
         gated = self.network
         assert isinstance(gated, GatedVGG16)
         widths, classes = widths_of(self.masks), gated.classes
@@ -193,7 +193,7 @@ class Trial:
         self._start_phase()
 
     def _start_phase(self) -> None:
-        """A new optimizer, and the learning rate from the beginning of the phase that is next."""
+        """Makes a new optimizer, and starts the learning rate of the next phase."""
         config = self.config
         retraining = self.cut is not None
         self._optimizer = create_sgd(self.network, config.optimizer, config.alpha_lr)
@@ -205,7 +205,7 @@ class Trial:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the trial has become: tensors, numbers, strings, lists and dicts only."""
+        """The whole state of the trial: only tensors, numbers, strings, lists and dicts."""
         return {
             "config": as_json(self.config),
             "epoch": self.epoch,
@@ -218,10 +218,10 @@ class Trial:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from where `state` was taken, with the gates, masks and weights in it.
+        """Continues from where `state` was taken, with the gates, masks and weights in it.
 
-        A state of another config is taken up as a scheduler that clones trials wants it: the network, the epochs and
-        the rows are the state's; the schedule from here on, the optimizer and its learning rate are this config's.
+        A state of another config is used as a scheduler that clones trials expects: the network, the epochs and the
+        rows are the state's; the schedule from here on, the optimizer and its learning rate are this config's.
 
         Raises:
             ValueError: if the state's network or epochs do not fit this config.
@@ -236,7 +236,7 @@ class Trial:
         classes = self.network.classes
         if self.cut is not None:
             self.network = create_empty(self.cut.widths, classes, self.device)
-        elif not isinstance(self.network, GatedVGG16):  # this trial is behind its cut already
+        elif not isinstance(self.network, GatedVGG16):  # this trial has already made its cut
             whole = create_empty(self._dense_widths, classes, self.device)
             self.network = GatedVGG16(whole, self.masks, self.config.pruning.gate)
         self.network.load_state_dict(state["network"])
@@ -249,14 +249,14 @@ class Trial:
 
 
 def _check_clonable(theirs: TrialConfig, ours: TrialConfig, state: dict[str, Any]) -> None:
-    """Raises ValueError if a trial of config `ours` cannot go on from a `state` of config `theirs`."""
+    """Raises ValueError if a trial of config `ours` cannot continue from a `state` of config `theirs`."""
     if theirs.pruning.gate != ours.pruning.gate:
         raise ValueError(
             f"`pruning.gate` must be that of the checkpoint, {theirs.pruning.gate!r}, but got {ours.pruning.gate!r}"
         )
-    behind, alpha_epochs = state["cut"] is not None, len(ours.alphas)
-    if (state["epoch"] < alpha_epochs) if behind else (state["epoch"] > alpha_epochs):
+    after_cut, alpha_epochs = state["cut"] is not None, len(ours.alphas)
+    if (state["epoch"] < alpha_epochs) if after_cut else (state["epoch"] > alpha_epochs):
         raise ValueError(
-            f"a checkpoint {'behind' if behind else 'before'} the cut, of epoch {state['epoch']}, does not fit an "
+            f"a checkpoint from {'after' if after_cut else 'before'} the cut (epoch {state['epoch']}) does not fit an "
             f"alpha phase of {alpha_epochs} epochs; keep alpha_fraction and the schedule's length as they were"
         )

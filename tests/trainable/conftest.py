@@ -1,4 +1,4 @@
-"""Tiny real things: images that can be learnt in a few epochs, a dense network trained on them, a trial of seconds."""
+"""Small real things: images that can be learnt in a few epochs, a dense network trained on them, a trial of seconds."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +16,12 @@ from trainable.data.dataset import Data, Split
 from trainable.dense import DenseNetwork, load_dense, train_dense
 
 CLASSES = 4
-MEASURED = ("epoch_seconds", "images_per_second")  # by a clock, and so never the same twice
+MEASURED = ("epoch_seconds", "images_per_second")  # by a clock, and therefore never the same twice
 
 
 @contextmanager
 def on_the_cpu() -> Iterator[None]:
-    """Where the same is the same to the bit, also on a machine with a GPU."""
+    """Runs on the CPU, where results are repeatable to the bit, even on a machine with a GPU."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: False)
         torch.set_num_threads(1)
@@ -87,7 +87,7 @@ def dense(dense_folder: Path) -> DenseNetwork:
 
 @pytest.fixture(scope="session")
 def small() -> Callable[..., TrialConfig]:
-    """A trial of 5 epochs of 3 batches, two of them in the alpha phase, with whatever is given changed."""
+    """A trial of 5 epochs of 3 batches, two of them in the alpha phase, with the given fields changed."""
 
     def config(**changed: Any) -> TrialConfig:
         pruning = PruningConfig(amount=0.5, round_to=1)
@@ -99,7 +99,7 @@ def small() -> Callable[..., TrialConfig]:
 
 @pytest.fixture(scope="session")
 def timeless() -> Callable[[Sequence[EpochRow]], list[dict[str, Any]]]:
-    """Rows without what a clock measured: those must be the same to the bit."""
+    """Rows without what a clock measured: the rest must be the same to the bit."""
     return lambda rows: [
         {name: value for name, value in row.as_values().items() if name not in MEASURED} for row in rows
     ]
@@ -107,9 +107,9 @@ def timeless() -> Callable[[Sequence[EpochRow]], list[dict[str, Any]]]:
 
 @pytest.fixture
 def one_cpu() -> Iterator[int]:
-    """This process, and what it starts, may run on one CPU only."""
+    """Keeps this process, and whatever it starts, on one CPU."""
     if not hasattr(os, "sched_setaffinity"):
-        pytest.skip("a process cannot be kept to a CPU here")
+        pytest.skip("processes cannot be kept on one CPU here")
     before = os.sched_getaffinity(0)
     chosen = min(before)
     os.sched_setaffinity(0, {chosen})

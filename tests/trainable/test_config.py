@@ -1,4 +1,4 @@
-"""The configuration tree: what it refuses, what it computes, and that a record gives it back."""
+"""The configuration tree: what it refuses, what it computes, and that a record restores it."""
 
 import dataclasses
 import json
@@ -108,7 +108,7 @@ def test_the_phases_share_the_epochs(config: TrialConfig) -> None:
     assert config.retrain_epochs >= 1
     assert len(alphas) <= config.alpha_fraction * config.epochs + 0.5
     assert all(0 < alpha <= 1 for alpha in alphas)
-    # Each stage's alpha stands still for all of its epochs, and for no more.
+    # Each stage's alpha is constant for all of its epochs, and for no more.
     assert len(alphas) % every == 0
     stages = alphas[::every]
     assert alphas == tuple(alpha for alpha in stages for _ in range(every))
@@ -248,13 +248,13 @@ def test_a_branch_ends_the_stage_it_begins_in_and_leaves_an_epoch_to_retrain(dat
     assert branch.retrain_epochs == epochs - len(alphas) >= 1
     assert list(alphas) == sorted(alphas, reverse=True)
     if branch.epochs_per_alpha == each and isinstance(parent.alpha, Multiplicative):
-        assert alphas == pytest.approx(fades)  # it knows of no end to go on to, so the parent's own curve goes on
+        assert alphas == pytest.approx(fades)  # it has no end to aim for, so it continues the parent's own curve
     if branch.epochs_per_alpha == each and len(set(fades)) == len(fades) // each:
         assert len(alphas) % each == 0
 
 
 def test_a_branch_from_the_middle_of_a_stage() -> None:
-    """Alpha stands for two epochs; a checkpoint is of the first of them."""
+    """Alpha is constant for two epochs; the checkpoint is from the first of them."""
     parent = TrialConfig(epochs=9, epochs_per_alpha=2, alpha_fraction=0.67, alpha=Polynomial(1))
     assert parent.alphas == (0.75, 0.75, 0.5, 0.5, 0.25, 0.25)
     branch = dataclasses.replace(parent, begun=(0.75, 0.75, 0.5))

@@ -1,4 +1,4 @@
-"""Trials on a GPU, and what of their way there can be checked on a CPU."""
+"""Trials on a GPU, and as much of that as can be checked on a CPU."""
 
 import copy
 import io
@@ -44,7 +44,7 @@ from trainable.trial import REMOVAL_TOLERANCE, Trial
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
-is_available = torch.cuda.is_available  # as it is: conftest.py keeps all other tests on the CPU
+is_available = torch.cuda.is_available  # the real one: conftest.py keeps all other tests on the CPU
 needs_cuda = pytest.mark.skipif(not is_available(), reason="needs a CUDA GPU")
 Batches = Iterator[tuple[Tensor, Tensor]]
 
@@ -60,7 +60,7 @@ def train(network: VGG16, batches: Batches, *, policy: LRPolicy | None = None) -
     train_epoch(network, optimizer, learning_rate, batches, label_smoothing=0.1)
 
 
-# What makes the CPU wait until the GPU has got there: values and shapes that depend on data.
+# What makes the CPU wait until the GPU has caught up: values and shapes that depend on data.
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique")
 
 
@@ -71,12 +71,12 @@ class Waits(TorchDispatchMode):
         super().__init__()
         self.over = False
         self.within: list[str] = []
-        self.behind: list[str] = []
+        self.after: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         if name in WAITING:
-            (self.behind if self.over else self.within).append(name)
+            (self.after if self.over else self.within).append(name)
         return func(*args, **(kwargs or {}))
 
     def watching(self, batches: Batches) -> Batches:
@@ -99,7 +99,7 @@ def test_training_asks_the_device_for_nothing_before_its_end(
             network.set_alpha(0.3)
         train(network, waits.watching(images.augmented_batches(12, seed=0, epoch=1)), policy=policy)
     assert waits.within == []
-    assert set(waits.behind) == {"_local_scalar_dense"}  # the loss and the accuracy
+    assert set(waits.after) == {"_local_scalar_dense"}  # the loss and the accuracy
 
 
 def test_evaluation_asks_the_device_for_nothing_before_its_end(
@@ -111,7 +111,7 @@ def test_evaluation_asks_the_device_for_nothing_before_its_end(
     with waits:
         training.evaluate(copy.deepcopy(dense.network), images)
     assert waits.within == []
-    assert waits.behind == ["_local_scalar_dense"] * 2
+    assert waits.after == ["_local_scalar_dense"] * 2
 
 
 def test_recalibration_asks_the_device_for_nothing(data: Data, dense: DenseNetwork) -> None:
@@ -166,7 +166,7 @@ def test_the_smaller_network_gives_the_same_output_in_bfloat16(seed: int) -> Non
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_gpus_rounding_is_not_taken_for_a_defect(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """TF32, in which a GPU convolves float32, keeps 10 bits of a number: its least errors grow to the rounding's."""
+    """TF32, in which a GPU convolves float32, keeps 10 bits of a number: tiny errors grow to those of its rounding."""
     gated, images = trained_like(seed)
     pruned, conv2d = remove_channels(gated), functional.conv2d
     exact = relative_difference(gated, pruned, images)
@@ -230,7 +230,7 @@ def test_the_smaller_network_gives_the_same_output_on_cuda() -> None:
 @needs_cuda
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("epochs", [1, 3])
-def test_a_trial_goes_on_on_cuda(
+def test_a_trial_continues_on_cuda(
     epochs: int, data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
 ) -> None:
     trial = Trial(small(), data, dense)
@@ -250,7 +250,7 @@ def test_a_trial_goes_on_on_cuda(
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("gated", [True, False])
 def test_the_gpus_queue_never_runs_dry(gated: bool, data: Data, dense: DenseNetwork) -> None:
-    """CUDA itself tells of whatever waits for it between the first batch and the last."""
+    """CUDA itself reports whatever waits for it between the first batch and the last."""
     network = place_on(copy.deepcopy(dense.network), CUDA)
     images = DeviceSplit(data.train, data, CUDA)
 
@@ -288,7 +288,7 @@ def test_the_memory_of_a_gpu_is_the_networks_own(data: Data, tmp_path: Path) -> 
     assert memory["counter"] == "allocated"
     assert memory["weights_bytes"] == sum(t.nbytes for t in as_autocast_computes(network).state_dict().values())
     maps = 256 * 32 * 32 * 32 * 2  # of the first layer: bfloat16
-    # Above the maps there may be the workspace of the algorithm that cuDNN took, but none of those that it tried.
+    # Above the maps there may be the workspace of the algorithm that cuDNN chose, but none of those that it tried.
     assert 2 * maps <= memory["activation_bytes"] < 8 * maps
     least, _, most = (batch["peak_bytes"] for batch in memory["batches"])
     assert memory["weights_bytes"] < least < most

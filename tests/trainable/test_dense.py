@@ -1,4 +1,4 @@
-"""The dense network is trained once, found again by what it is made of, and taken over whole."""
+"""The dense network is trained once, found again by what it is made of, and copied as a whole."""
 
 import json
 import math
@@ -75,10 +75,10 @@ def test_the_same_recipe_gives_the_same_network(
     assert seen == read_dense_rows(tmp_path)
 
 
-def test_an_interrupted_training_goes_on_to_the_same_network(
+def test_an_interrupted_training_continues_to_the_same_network(
     dense_folder: Path, dense_config: DenseConfig, data: Data, tmp_path: Path
 ) -> None:
-    """Interrupted behind its second epoch, and again behind its last."""
+    """Interrupted after its second epoch, and again after its last."""
 
     def interrupt(row: DenseEpochRow) -> None:
         if row.epoch in (2, 6):
@@ -98,7 +98,7 @@ def test_an_interrupted_training_goes_on_to_the_same_network(
 
 
 @pytest.mark.parametrize("left", ["torn", "of another recipe"])
-def test_a_useless_checkpoint_is_not_gone_on_from(
+def test_a_useless_checkpoint_is_not_continued_from(
     left: str, dense_folder: Path, dense_config: DenseConfig, data: Data, tmp_path: Path
 ) -> None:
     def keep(row: DenseEpochRow) -> None:
@@ -116,7 +116,7 @@ def test_a_useless_checkpoint_is_not_gone_on_from(
     assert set(files(tmp_path)) == FILES
 
 
-def test_who_comes_second_waits_and_has_nothing_left_to_do(
+def test_whoever_comes_second_waits_and_has_nothing_left_to_do(
     dense_folder: Path, dense_config: DenseConfig, data: Data, tmp_path: Path
 ) -> None:
     """A worker that outlived its driver still trains when the next driver begins; flock keeps threads apart, too."""
@@ -132,7 +132,7 @@ def test_who_comes_second_waits_and_has_nothing_left_to_do(
     train_dense(dense_config, data, tmp_path, threads=1, on_epoch=epoch)
     second.join(timeout=100)
     assert not second.is_alive()
-    assert read_dense_rows(tmp_path) == seen  # to their times: nothing was computed again
+    assert read_dense_rows(tmp_path) == seen  # down to their times: nothing was computed again
     assert set(files(tmp_path)) == FILES
     assert (tmp_path / "model.safetensors").read_bytes() == (dense_folder / "model.safetensors").read_bytes()
 
@@ -176,7 +176,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_a_damaged_one_is_passed_over_and_not_loaded(
+def test_a_damaged_one_is_skipped_and_not_loaded(
     damage: Callable[[Path], object], storage: Path, dense: DenseNetwork
 ) -> None:
     damage(storage / "first" / "dense")

@@ -1,4 +1,4 @@
-"""What of the machine is this process's."""
+"""How much of the machine this process may use."""
 
 from trainable.cpus import cpus
 

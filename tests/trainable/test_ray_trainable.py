@@ -1,4 +1,4 @@
-"""The trainables keep Tune's contract: saved, restored, moved, reused and cloned trials go on as they should."""
+"""The trainables keep Tune's contract: saved, restored, moved, reused and cloned trials continue as they should."""
 
 import errno
 import shutil
@@ -39,7 +39,7 @@ def config(small: Callable[..., TrialConfig]) -> TrialConfig:
 
 @pytest.fixture(scope="module")
 def other(small: Callable[..., TrialConfig]) -> TrialConfig:
-    """Another config in everything that a trial is made of."""
+    """A config that differs in everything that makes a trial."""
     return small(
         seed=5,
         alpha=Cosine(),
@@ -52,7 +52,7 @@ def other(small: Callable[..., TrialConfig]) -> TrialConfig:
 
 @pytest.fixture(autouse=True)
 def _logs_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Than in the home folder."""
+    """Keeps logs out of the home folder."""
     monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path / "logs"))
 
 
@@ -72,7 +72,7 @@ def make_recorded(few: Data, dense_folder: Path) -> MakeRecorded:
 
 @pytest.fixture(scope="module")
 def rows_of(few: Data, dense: DenseNetwork, timeless: Timeless) -> Callable[[TrialConfig | dict[str, Any]], Rows]:
-    """What a Trial without Tune gives."""
+    """The rows of a Trial without Tune."""
 
     def run(config: TrialConfig | dict[str, Any]) -> Rows:
         trial = Trial(config if isinstance(config, TrialConfig) else trial_config(config), few, dense)
@@ -85,7 +85,7 @@ def rows_of(few: Data, dense: DenseNetwork, timeless: Timeless) -> Callable[[Tri
 
 @pytest.fixture
 def results(timeless: Timeless) -> Callable[..., Rows]:
-    """Trains up to so many epochs, but never beyond `done`; the rows in what Tune is told."""
+    """Trains for up to `epochs`, but never beyond `done`; returns the rows in what Tune is told."""
 
     def train(trainable: tune.Trainable, epochs: int = 100) -> Rows:
         rows, columns = [], set()
@@ -107,7 +107,7 @@ def test_it_gives_the_rows_of_the_trial(
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
-def test_a_saved_trial_goes_on_elsewhere(
+def test_a_saved_trial_continues_elsewhere(
     epochs: int,
     make: Make,
     config: TrialConfig,
@@ -115,7 +115,7 @@ def test_a_saved_trial_goes_on_elsewhere(
     rows_of: Callable[..., Rows],
     tmp_path: Path,
 ) -> None:
-    """The folder that save fills is all there is to it."""
+    """The folder that save fills is all it needs."""
     trainable = make(as_json(config))
     before = results(trainable, epochs)
     trainable.save(str(tmp_path / "here"))
@@ -138,7 +138,7 @@ def test_a_trial_is_restored_to_an_earlier_epoch(
     assert results(trainable) == rows_of(config)[1:]
 
 
-def test_a_trial_restored_behind_its_end_is_done(
+def test_a_trial_restored_after_its_end_is_done(
     make: Make, config: TrialConfig, results: Callable[..., Rows], rows_of: Callable[..., Rows], tmp_path: Path
 ) -> None:
     trainable = make(as_json(config))
@@ -150,7 +150,7 @@ def test_a_trial_restored_behind_its_end_is_done(
 
 
 @pytest.mark.parametrize("epochs", [0, 1, 4, 5])
-def test_a_reused_actor_owes_nothing_to_its_earlier_trial(
+def test_a_reused_actor_keeps_nothing_of_its_earlier_trial(
     epochs: int,
     make: Make,
     config: TrialConfig,
@@ -165,7 +165,7 @@ def test_a_reused_actor_owes_nothing_to_its_earlier_trial(
     assert results(trainable) == rows_of(config)
 
 
-def test_a_reused_actor_takes_up_a_checkpoint(
+def test_a_reused_actor_continues_from_a_checkpoint(
     make: Make,
     config: TrialConfig,
     other: TrialConfig,
@@ -173,7 +173,7 @@ def test_a_reused_actor_takes_up_a_checkpoint(
     rows_of: Callable[..., Rows],
     tmp_path: Path,
 ) -> None:
-    """As Tune does where trials are paused and take turns."""
+    """As Tune does when trials are paused and take turns."""
     first, second = make(as_json(config)), make(as_json(other))
     results(first, 1)
     first.save(str(tmp_path / "saved"))
@@ -186,7 +186,7 @@ def test_a_reused_actor_takes_up_a_checkpoint(
 def test_a_reused_actor_clones_a_trial(
     make: Make, config: TrialConfig, other: TrialConfig, results: Callable[..., Rows], tmp_path: Path
 ) -> None:
-    """As population-based training does: another's checkpoint under a config with other rates."""
+    """As population-based training does: another trial's checkpoint under a config with other rates."""
     donor, clone = make(as_json(config)), make(as_json(other))
     rows = results(donor, 1)
     donor.save(str(tmp_path / "saved"))
@@ -203,7 +203,7 @@ def test_an_amount_that_cannot_be_reached_is_refused(make: Make, small: Callable
         make(as_json(small(pruning=PruningConfig(amount=0.99))))
 
 
-def test_what_is_no_config_is_refused(make: Make) -> None:
+def test_an_invalid_config_is_refused(make: Make) -> None:
     with pytest.raises(ValueError, match="nonsense"):
         make({"nonsense": 1})
 
@@ -232,7 +232,7 @@ def ask(tmp_path: Path) -> Callable[[int, TrialConfig], TrialFolder]:
 
 
 def config_of(folder: TrialFolder) -> dict[str, Any]:
-    """With what a searcher may say besides."""
+    """With what a searcher may add."""
     return {"folder": str(folder.path), "number": folder.number, "can_stop": True}
 
 
@@ -253,14 +253,14 @@ def test_the_trial_of_a_folder_keeps_its_records(
     assert (record.state, record.attempt) == ("complete", 2)
 
 
-def test_a_folder_tells_how_it_stands(
+def test_a_folder_reports_its_state(
     make_recorded: MakeRecorded, ask: Callable[[int, TrialConfig], TrialFolder], config: TrialConfig
 ) -> None:
     folder = ask(1, config)
     trainable = make_recorded(folder)
     told = [trainable.train() for _ in range(5)]
     assert [(each["state"], each["done"]) for each in told] == [("running", False)] * 4 + [("complete", True)]
-    # Set up again, as after a crash that kept the end from being told.
+    # Set up again, as after a crash that kept the end from being reported.
     again = make_recorded(folder).train()
     assert (again["state"], again["done"]) == ("complete", True)
     assert folder.read_record().attempt == 1
@@ -293,13 +293,13 @@ def test_a_folder_whose_trial_fails_says_so_and_frees_the_actor(
     assert (folder.read_record().state, after.read_record().state) == ("failed", "complete")
 
 
-def test_a_defect_is_no_failure_of_the_trial(
+def test_a_bug_is_not_a_failure_of_the_trial(
     make_recorded: MakeRecorded,
     ask: Callable[[int, TrialConfig], TrialFolder],
     config: TrialConfig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Tune starts it again, as often as it may: told as done it would pass for a trial that was stopped."""
+    """Tune restarts it as often as it may: reported as done, it would pass for a trial that was stopped."""
     folder = ask(1, config)
     trainable = make_recorded(folder)
 
@@ -368,7 +368,7 @@ def test_a_new_actor_that_was_given_up_does_not_end_the_trial(
 
 
 @pytest.mark.parametrize("when", ["at its start", "in an epoch"])
-def test_a_full_disk_is_told_to_the_driver_and_is_no_failure_of_the_trial(
+def test_a_full_disk_is_reported_to_the_driver_and_is_not_a_failure_of_the_trial(
     when: str,
     make_recorded: MakeRecorded,
     ask: Callable[[int, TrialConfig], TrialFolder],
@@ -416,7 +416,7 @@ def cluster() -> Iterator[None]:
 def fit(
     cluster: None, few: Data, dense_folder: Path, tmp_path: Path, config: TrialConfig
 ) -> Callable[..., tune.ResultGrid]:
-    """Runs a Tuner of the user's own over a space whose keys are a TrialConfig's."""
+    """Runs a user's own Tuner over a space whose keys are a TrialConfig's."""
 
     def run(space: dict[str, Any], **settings: Any) -> tune.ResultGrid:
         trainable = tune.with_parameters(AlphaPruning, data=few, dense=str(dense_folder))

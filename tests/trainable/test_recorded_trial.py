@@ -1,4 +1,4 @@
-"""A recorded trial goes on from wherever it was left, with the rows of one that nothing happened to."""
+"""A recorded trial continues from wherever it was left, with the rows of one that nothing happened to."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def folder(create: Callable[..., TrialFolder]) -> TrialFolder:
 
 @pytest.fixture(scope="module")
 def start(few: Data, dense: DenseNetwork) -> Callable[..., RecordedTrial]:
-    """A start of the trial; runs so many epochs of it."""
+    """Starts the trial, and runs `epochs` epochs of it."""
 
     def started(folder: TrialFolder, epochs: int = 0, **settings: Any) -> RecordedTrial:
         trial = RecordedTrial(folder, few, dense, **settings)
@@ -99,15 +99,15 @@ def left_behind(
 
 @pytest.fixture
 def after(left_behind: list[Path], tmp_path: Path) -> Callable[[int], TrialFolder]:
-    """The folder of a trial whose process died when it had done so many epochs."""
+    """The folder of a trial whose process died after that many epochs."""
     return lambda epochs: TrialFolder(Path(shutil.copytree(left_behind[epochs], tmp_path / "after" / "00003")))
 
 
 @pytest.fixture
-def goes_on_to_the_same(
+def ends_the_same(
     start: Callable[..., RecordedTrial], undisturbed: Trial, timeless: Timeless
 ) -> Callable[[TrialFolder], None]:
-    """Starts the trial anew, runs it to its end, and compares all that it leaves behind."""
+    """Starts the trial again, runs it to its end, and compares all that it leaves."""
 
     def check(folder: TrialFolder) -> None:
         trial = start(folder)
@@ -168,13 +168,13 @@ def test_the_finished_trials_model_gives_the_same_outputs(
 
 
 @pytest.mark.parametrize("epochs", [0, 1, 2, 3, 4])
-def test_it_goes_on_from_its_newest_checkpoint(
-    epochs: int, after: Callable[[int], TrialFolder], goes_on_to_the_same: Callable[[TrialFolder], None]
+def test_it_continues_from_its_newest_checkpoint(
+    epochs: int, after: Callable[[int], TrialFolder], ends_the_same: Callable[[TrialFolder], None]
 ) -> None:
     folder = after(epochs)
     first, rows = folder.read_record(), folder.read_rows()
     assert len(rows) == epochs
-    goes_on_to_the_same(folder)
+    ends_the_same(folder)
     assert folder.read_rows()[:epochs] == rows  # these were not run again: even their times are the same
     record = folder.read_record()
     assert record.attempt == 2
@@ -182,13 +182,13 @@ def test_it_goes_on_from_its_newest_checkpoint(
 
 
 def test_every_start_is_an_attempt(
-    folder: TrialFolder, start: Callable[..., RecordedTrial], goes_on_to_the_same: Callable[[TrialFolder], None]
+    folder: TrialFolder, start: Callable[..., RecordedTrial], ends_the_same: Callable[[TrialFolder], None]
 ) -> None:
     for attempt in (1, 2, 3):
         start(folder, 1)
         assert folder.read_record().attempt == attempt
         assert len(folder.read_rows()) == attempt
-    goes_on_to_the_same(folder)
+    ends_the_same(folder)
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -219,10 +219,10 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     assert timeless(folder.read_rows()) == timeless(undisturbed.rows[:3])
 
 
-def test_without_a_whole_checkpoint_it_starts_over_and_loses_no_more_than_that(
+def test_without_an_intact_checkpoint_it_starts_over_and_loses_no_more_than_that(
     after: Callable[[int], TrialFolder],
     start: Callable[..., RecordedTrial],
-    goes_on_to_the_same: Callable[[TrialFolder], None],
+    ends_the_same: Callable[[TrialFolder], None],
 ) -> None:
     folder = after(4)
     for checkpoint in folder.list_checkpoints():
@@ -233,13 +233,13 @@ def test_without_a_whole_checkpoint_it_starts_over_and_loses_no_more_than_that(
     trial.run_epoch()
     # The damaged ones, newer by their names, do not push out the new ones.
     assert start(folder).trial.epoch == 2
-    goes_on_to_the_same(folder)
+    ends_the_same(folder)
 
 
-def test_what_a_crash_wrote_behind_the_checkpoint_is_cut_back(
+def test_what_a_crash_wrote_after_the_checkpoint_is_cut_back(
     after: Callable[[int], TrialFolder],
     start: Callable[..., RecordedTrial],
-    goes_on_to_the_same: Callable[[TrialFolder], None],
+    ends_the_same: Callable[[TrialFolder], None],
 ) -> None:
     """The row of epoch 3 was written, its checkpoint was not; of another row there is half a line."""
     folder = after(3)
@@ -252,7 +252,7 @@ def test_what_a_crash_wrote_behind_the_checkpoint_is_cut_back(
     assert [row.epoch for row in folder.read_rows()] == [1, 2]
     assert folder.rows_path.read_bytes().endswith(b"}\n")
     assert not aside.exists()
-    goes_on_to_the_same(folder)
+    ends_the_same(folder)
 
 
 @pytest.mark.parametrize("epoch", [3, 5])
@@ -262,7 +262,7 @@ def test_a_death_at_any_write_of_an_epoch_loses_that_epoch_at_most(
     written: int,
     after: Callable[[int], TrialFolder],
     start: Callable[..., RecordedTrial],
-    goes_on_to_the_same: Callable[[TrialFolder], None],
+    ends_the_same: Callable[[TrialFolder], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Epoch 3 makes the cut and writes record, row and checkpoint; 5, the last, row, weights, arch and record."""
@@ -272,7 +272,7 @@ def test_a_death_at_any_write_of_an_epoch_loses_that_epoch_at_most(
 
     def die(descriptor: int) -> None:
         nonlocal left
-        # A file that is put in the place of another flushes its folder, too; that is no write of its own.
+        # Replacing a file flushes its folder, too; that is not a write of its own.
         if not Path(f"/proc/self/fd/{descriptor}").is_dir():
             if not left:
                 raise KeyboardInterrupt
@@ -284,11 +284,11 @@ def test_a_death_at_any_write_of_an_epoch_loses_that_epoch_at_most(
         trial.run_epoch()
     monkeypatch.undo()
     assert folder.read_record().state == "running"
-    goes_on_to_the_same(folder)
+    ends_the_same(folder)
     assert folder.read_record().attempt == 3
 
 
-def test_nobody_goes_on_with_a_trial_that_has_ended(
+def test_a_trial_that_has_ended_is_not_continued(
     after: Callable[[int], TrialFolder], start: Callable[..., RecordedTrial]
 ) -> None:
     folder = after(4)
@@ -302,7 +302,7 @@ def test_nobody_goes_on_with_a_trial_that_has_ended(
 def test_a_worker_that_outlived_its_driver_writes_nothing(
     after: Callable[[int], TrialFolder],
     start: Callable[..., RecordedTrial],
-    goes_on_to_the_same: Callable[[TrialFolder], None],
+    ends_the_same: Callable[[TrialFolder], None],
 ) -> None:
     folder = after(2)
     old = start(folder)
@@ -312,7 +312,7 @@ def test_a_worker_that_outlived_its_driver_writes_nothing(
         old.run_epoch()
     assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
     new.run_epoch()
-    goes_on_to_the_same(folder)
+    ends_the_same(folder)
 
 
 def test_what_cannot_be_cut_is_recorded_as_failed(
@@ -328,7 +328,7 @@ def test_what_cannot_be_cut_is_recorded_as_failed(
     assert record.finished is not None
 
 
-def test_a_config_that_is_none_is_recorded_as_failed(
+def test_an_invalid_config_is_recorded_as_failed(
     create: Callable[..., TrialFolder], start: Callable[..., RecordedTrial], tmp_path: Path
 ) -> None:
     folder = TrialFolder(tmp_path / "trials" / "00001")
@@ -338,7 +338,7 @@ def test_a_config_that_is_none_is_recorded_as_failed(
     assert folder.read_record().state == "failed"
 
 
-def test_a_loss_that_is_no_number_is_recorded_as_failed(
+def test_a_loss_that_is_not_finite_is_recorded_as_failed(
     folder: TrialFolder, start: Callable[..., RecordedTrial]
 ) -> None:
     trial = start(folder, 1)
@@ -353,7 +353,7 @@ def test_a_loss_that_is_no_number_is_recorded_as_failed(
 def test_any_other_error_is_noted_and_the_trial_may_be_tried_again(
     after: Callable[[int], TrialFolder],
     start: Callable[..., RecordedTrial],
-    goes_on_to_the_same: Callable[[TrialFolder], None],
+    ends_the_same: Callable[[TrialFolder], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = after(4)
@@ -368,7 +368,7 @@ def test_any_other_error_is_noted_and_the_trial_may_be_tried_again(
     monkeypatch.undo()
     record = folder.read_record()
     assert (record.state, record.error) == ("running", "OSError: the disk is on fire")
-    goes_on_to_the_same(folder)
+    ends_the_same(folder)
 
 
 @pytest.mark.parametrize("kind", [KeyError, ValueError])
@@ -376,10 +376,10 @@ def test_an_error_at_the_start_is_noted_too(
     kind: type[Exception],
     after: Callable[[int], TrialFolder],
     start: Callable[..., RecordedTrial],
-    goes_on_to_the_same: Callable[[TrialFolder], None],
+    ends_the_same: Callable[[TrialFolder], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The trial is failed only of what lies in its settings."""
+    """Only what lies in its settings makes a trial fail."""
     folder = after(4)
 
     def fail(*arguments: object, **keywords: object) -> None:
@@ -392,7 +392,7 @@ def test_an_error_at_the_start_is_noted_too(
     record = folder.read_record()
     assert record.state == "running"
     assert (record.error or "").startswith(f"{kind.__name__}: ")
-    goes_on_to_the_same(folder)
+    ends_the_same(folder)
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -400,10 +400,10 @@ def test_a_start_out_of_memory_is_tried_once_more(
     times: int,
     after: Callable[[int], TrialFolder],
     start: Callable[..., RecordedTrial],
-    goes_on_to_the_same: Callable[[TrialFolder], None],
+    ends_the_same: Callable[[TrialFolder], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The channels' scores by their gradients take as much memory as an epoch."""
+    """Scoring channels by their gradients takes as much memory as an epoch."""
     folder = after(2)
     load, left = Trial.load_state_dict, times
 
@@ -417,7 +417,7 @@ def test_a_start_out_of_memory_is_tried_once_more(
     monkeypatch.setattr(Trial, "load_state_dict", short)
     if times == 1:
         start(folder)
-        goes_on_to_the_same(folder)
+        ends_the_same(folder)
     else:
         with pytest.raises(TrialError, match=r"at its start: out of GPU memory: no more.*gpus-per-trial.*batch_size"):
             start(folder)
@@ -429,7 +429,7 @@ def test_an_epoch_out_of_memory_is_tried_once_more(
     times: int,
     after: Callable[[int], TrialFolder],
     start: Callable[..., RecordedTrial],
-    goes_on_to_the_same: Callable[[TrialFolder], None],
+    ends_the_same: Callable[[TrialFolder], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = after(2)
@@ -446,7 +446,7 @@ def test_an_epoch_out_of_memory_is_tried_once_more(
     monkeypatch.setattr(Trial, "run_epoch", short)
     if times == 1:
         assert trial.run_epoch().epoch == 3
-        goes_on_to_the_same(folder)
+        ends_the_same(folder)
     else:
         with pytest.raises(TrialError, match=r"epoch 3: out of GPU memory: no more.*batch_size"):
             trial.run_epoch()
@@ -502,11 +502,11 @@ while not recorded.is_finished:
 
 
 @pytest.mark.slow
-def test_a_killed_process_is_followed_by_one_that_goes_on_to_the_same(
+def test_a_killed_process_is_followed_by_one_that_ends_the_same(
     folder: TrialFolder,
     few: Data,
     dense_folder: Path,
-    goes_on_to_the_same: Callable[[TrialFolder], None],
+    ends_the_same: Callable[[TrialFolder], None],
     tmp_path: Path,
 ) -> None:
     (tmp_path / "data").write_bytes(pickle.dumps(few))
@@ -514,5 +514,5 @@ def test_a_killed_process_is_followed_by_one_that_goes_on_to_the_same(
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, check=False)
     assert done.returncode == -signal.SIGKILL
     assert (folder.read_record().state, folder.read_record().attempt, len(folder.read_rows())) == ("running", 1, 2)
-    goes_on_to_the_same(folder)
+    ends_the_same(folder)
     assert folder.read_record().attempt == 2

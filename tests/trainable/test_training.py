@@ -1,4 +1,4 @@
-"""An epoch of training, an evaluation and a recalibration against plain loops; a loss that is no number stops it."""
+"""An epoch of training, an evaluation and a recalibration against plain loops; a loss that is not finite stops it."""
 
 import copy
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def test_training_lowers_the_loss(images: DeviceSplit) -> None:
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_what_an_epoch_returns_are_means_over_its_images(network: VGG16, images: DeviceSplit, smoothing: float) -> None:
-    """At a learning rate of 0 the network stands still, so that a plain loop sees the same one."""
+    """At a learning rate of 0 the network does not change, so that a plain loop sees the same one."""
     copied = copy.deepcopy(network).train()
     losses, right = [], 0
     for inputs, labels in images.augmented_batches(25, seed=0, epoch=1):
@@ -110,7 +110,7 @@ def test_momentum_is_nesterovs() -> None:
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
-def test_a_training_loss_that_is_no_number_says_the_learning_rate(
+def test_a_training_loss_that_is_not_finite_says_the_learning_rate(
     value: float, network: VGG16, images: DeviceSplit
 ) -> None:
     nn.init.constant_(network.classifier.weight, value)
@@ -118,12 +118,12 @@ def test_a_training_loss_that_is_no_number_says_the_learning_rate(
         train(network, images, lr=0.0123)
 
 
-def test_too_large_a_learning_rate_is_found_out(network: VGG16, images: DeviceSplit) -> None:
+def test_too_large_a_learning_rate_is_noticed(network: VGG16, images: DeviceSplit) -> None:
     with pytest.raises(DivergedError, match=r"the training loss is (nan|inf) at learning rate 1e\+30"):
         train(network, images, lr=1e30)
 
 
-def test_a_validation_loss_that_is_no_number_is_found_out(network: VGG16, images: DeviceSplit) -> None:
+def test_a_validation_loss_that_is_not_finite_is_noticed(network: VGG16, images: DeviceSplit) -> None:
     nn.init.constant_(network.classifier.bias, float("nan"))
     with pytest.raises(DivergedError, match=r"^the validation loss is nan$"):
         evaluate(network, images)
@@ -131,7 +131,7 @@ def test_a_validation_loss_that_is_no_number_is_found_out(network: VGG16, images
 
 @pytest.mark.parametrize("count", [1, EVALUATION_BATCH, EVALUATION_BATCH + 9])
 def test_evaluation_is_a_plain_loop(count: int, network: VGG16, make_data: Callable[..., Data]) -> None:
-    """Also where the last batch is small, or the only one."""
+    """Even if the last batch is small, or the only one."""
     data = make_data(train=count, validation=1)
     images = DeviceSplit(data.train, data, CPU)
     losses, right = [], 0

@@ -35,7 +35,7 @@ KEYS = [
 
 @pytest.fixture
 def run(data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]) -> Callable[..., Trial]:
-    """A trial of the small config with what is given changed, run to its end."""
+    """A trial of the small config with the given fields changed, run to its end."""
 
     def finished(**changed: Any) -> Trial:
         trial = Trial(small(**changed), data, dense)
@@ -81,7 +81,7 @@ def test_phases_alphas_and_rates_follow_the_config(run: Callable[..., Trial]) ->
     assert column(trial, "lr") == pytest.approx(rates, rel=1e-6)
 
 
-def test_val_accuracy_is_at_todays_alpha_and_pruned_val_accuracy_is_that_of_a_cut_by_hand(
+def test_val_accuracy_is_at_the_epochs_alpha_and_pruned_val_accuracy_is_that_of_a_cut_by_hand(
     data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
 ) -> None:
     trial = Trial(small(epochs=6, alpha_fraction=0.7, alpha_lr=0.003), data, dense)
@@ -112,7 +112,7 @@ def test_the_projected_cut_does_not_disturb_the_training(
     def only_at_the_cut(trial: Trial) -> tuple[VGG16, EvaluationResult]:
         return project(trial) if trial.phase == "retrain" else (VGG16((1,) * 13, 4), EvaluationResult(0, -1))
 
-    monkeypatch.setattr(Trial, "_project", only_at_the_cut)
+    monkeypatch.setattr(Trial, "_project_cut", only_at_the_cut)
     rows = timeless(run().rows)
     assert [row.pop("pruned_val_accuracy") for row in rows][:2] == [-1, -1]
     assert rows == [{name: row[name] for name in row if name != "pruned_val_accuracy"} for row in expected]
@@ -130,7 +130,7 @@ def test_the_cut_makes_the_network_smaller(run: Callable[..., Trial]) -> None:
     assert cut.macs == count_macs(widths, 4) <= count_macs(dense_widths(1 / 16), 4) / 2
     assert cut.epoch == 2
     assert 0 < cut.difference < 1e-5
-    # The cut that was made is the one that was foretold.
+    # The cut that was made is the one that was predicted.
     assert cut.val_accuracy == trial.rows[1].pruned_val_accuracy
     for row in trial.rows:
         assert row.mac_sparsity == 1 - cut.macs / count_macs(dense_widths(1 / 16), 4) >= 0.5
@@ -163,7 +163,7 @@ def test_without_an_alpha_phase_it_is_one_shot(run: Callable[..., Trial], timele
     assert timeless(run(alpha_fraction=0).rows) == timeless(run(alpha=OneShot()).rows)
 
 
-def test_random_channels_are_others_at_the_same_cost(run: Callable[..., Trial]) -> None:
+def test_random_channels_are_different_ones_at_the_same_cost(run: Callable[..., Trial]) -> None:
     trials = [
         run(epochs=1, alpha=OneShot(), pruning=PruningConfig(0.5, round_to=1, scope="uniform", criterion=criterion))
         for criterion in ("l1", "random")
@@ -172,7 +172,7 @@ def test_random_channels_are_others_at_the_same_cost(run: Callable[..., Trial]) 
     assert any(not torch.equal(*masks) for masks in zip(trials[0].masks, trials[1].masks, strict=True))
 
 
-def test_from_scratch_owes_the_dense_network_nothing_but_the_widths(
+def test_from_scratch_takes_nothing_but_the_widths_from_the_dense_network(
     run: Callable[..., Trial],
     data: Data,
     dense: DenseNetwork,
@@ -189,13 +189,13 @@ def test_from_scratch_owes_the_dense_network_nothing_but_the_widths(
     assert same_weights(again.network, trial.network)
 
 
-def test_alpha_stands_still_for_epochs_per_alpha(run: Callable[..., Trial]) -> None:
+def test_alpha_is_constant_for_epochs_per_alpha(run: Callable[..., Trial]) -> None:
     trial = run(epochs=6, alpha_fraction=0.85, epochs_per_alpha=2, alpha=Cosine())
     assert column(trial, "alpha") == pytest.approx([0.75, 0.75, 0.25, 0.25, 0, 0])
 
 
 def test_an_early_end_of_the_alpha_phase_goes_to_retraining(run: Callable[..., Trial]) -> None:
-    """Four stages of the five that there is room for; the learning-rate policy stretches over what follows."""
+    """Four of the five stages that there is room for; the learning-rate policy stretches over what follows."""
     trial = run(epochs=6, alpha_fraction=0.9, alpha=Multiplicative(0.5, 0.05), lr=CosineAnnealing(0.1, warmup_epochs=0))
     assert column(trial, "alpha") == [0.5, 0.25, 0.125, 0.0625, 0, 0]
     # Means of three batches each of 0.1 (1 + cos(pi n / 6)) / 2.
@@ -213,7 +213,7 @@ def test_stagnation_raises_the_rate_in_the_rows(run: Callable[..., Trial]) -> No
     assert rates[-1] == 3e-6
 
 
-def test_the_gate_in_front_of_the_norm_runs_through(run: Callable[..., Trial]) -> None:
+def test_a_trial_with_the_gate_before_the_norm_runs_through(run: Callable[..., Trial]) -> None:
     trial = run(pruning=PruningConfig(0.5, round_to=1, gate="conv_weight"))
     assert trial.cut is not None
     assert trial.cut.difference > 1e-3
@@ -221,7 +221,7 @@ def test_the_gate_in_front_of_the_norm_runs_through(run: Callable[..., Trial]) -
     assert len(trial.rows) == 5
 
 
-def test_the_same_config_gives_the_same_rows_and_another_seed_others(
+def test_the_same_config_gives_the_same_rows_and_another_seed_different_ones(
     run: Callable[..., Trial], timeless: Timeless, dense: DenseNetwork
 ) -> None:
     before = copy.deepcopy(dense.network)
@@ -248,7 +248,7 @@ def test_what_cannot_be_cut_is_refused(data: Data, dense: DenseNetwork, small: C
         Trial(small(pruning=PruningConfig(amount=0.99, round_to=8)), data, dense)
 
 
-def test_a_loss_that_is_no_number_is_told_with_epoch_and_rate(
+def test_a_loss_that_is_not_finite_is_reported_with_epoch_and_rate(
     data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
 ) -> None:
     trial = Trial(small(alpha_lr=0.0123, lr=CosineAnnealing(0.5, warmup_epochs=0)), data, dense)
@@ -260,7 +260,7 @@ def test_a_loss_that_is_no_number_is_told_with_epoch_and_rate(
     assert (trial.epoch, len(trial.rows)) == (1, 1)
 
 
-def test_a_loss_that_is_no_number_only_on_the_validation_images(
+def test_a_loss_that_is_not_finite_only_on_the_validation_images(
     data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
 ) -> None:
     trial = Trial(small(), data, dense)
@@ -270,7 +270,7 @@ def test_a_loss_that_is_no_number_only_on_the_validation_images(
         trial.run_epoch()
 
 
-def test_a_defect_of_removal_is_not_passed_over(
+def test_a_bug_in_removal_does_not_go_unnoticed(
     data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = Trial(small(alpha=OneShot()), data, dense)

@@ -1,7 +1,7 @@
 """A split of the data on the training device, and its batches: normalised, and augmented for training.
 
-Images stay uint8 until they are used. Augmentation is one gather a batch: crop, reflection and mirroring are all in
-the indices, so no padded copy exists and a GPU never waits for the CPU. What is drawn depends on (seed, epoch) alone.
+Images stay uint8 until they are used. Augmentation is one gather per batch: crop, reflection and mirroring are all in
+the indices, so no padded copy exists and a GPU never waits for the CPU. The random draws depend only on (seed, epoch).
 """
 
 import warnings
@@ -21,7 +21,7 @@ class DeviceSplit:
     """One split, resident on a device."""
 
     def __init__(self, split: Split, data: Data, device: torch.device) -> None:
-        """Copies the split to `device`; on the CPU it is shared, so that trials of a node have it once.
+        """Copies the split to `device`; on the CPU it is shared, so that a node's trials hold it only once.
 
         Args:
             split: of `data`, whose normalisation and augmentation are used.
@@ -39,7 +39,7 @@ class DeviceSplit:
         return len(self.labels)
 
     def count_steps(self, batch_size: int) -> int:
-        """Batches of one epoch."""
+        """The number of batches in one epoch."""
         return ceil(len(self) / batch_size)
 
     def augmented_batches(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -71,7 +71,7 @@ class DeviceSplit:
     def plain_batches(
         self, batch_size: int = EVALUATION_BATCH, *, most: int | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The images as they are and in their order, the first `most` of them if given; the last batch may be small."""
+        """The images unchanged and in order, only the first `most` if given; the last batch may be small."""
         end = len(self) if most is None else min(most, len(self))
         for start in range(0, end, batch_size):
             chosen = slice(start, min(start + batch_size, end))

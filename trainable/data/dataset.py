@@ -1,6 +1,6 @@
-"""A data set as a trial sees it: three splits of 32x32 RGB images in memory, whatever source they come from.
+"""A data set as a trial sees it: three splits of 32x32 RGB images in memory, wherever they come from.
 
-numpy arrays, because they go through Ray's object store without a copy: decoded once a node, shared by its trials.
+numpy arrays, because they go through Ray's object store without a copy: decoded once per node, shared by its trials.
 """
 
 import hashlib
@@ -24,12 +24,12 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """The splits and how they are augmented and normalized. name: the source, as it was given.
+    """The splits and how they are augmented and normalized. name: the source, as given.
 
     pad, flip: pixels of the reflect-padded random crop; whether images are mirrored at random.
     mean, std: of the red, green and blue pixels of the training split, in [0, 1]; the std of a constant colour is
-        given as 1, so that one can always divide by it.
-    fingerprint: sha256 (hex) of the splits' images and labels, pad and flip; the same wherever the files lie.
+        set to 1, so that it can always be divided by.
+    fingerprint: sha256 (hex) of the splits' images and labels, pad and flip; the same wherever the files are.
     """
 
     name: str
@@ -47,14 +47,14 @@ class Data:
 def load_data(config: DataConfig, *, cache: Path | None = None) -> Data:
     """Reads the source and splits it; train and validation are in random order.
 
-    A source that is no word (`digits`, `cifar10`) is a folder, with either train.parquet and test.parquet (columns
-    `img`, a struct with the encoded image as `bytes`, and `label`) or train/<class>/* and test/<class>/*, the labels
-    being the classes' places in the order of their names. Images that are not 32x32 RGB are converted to RGB (an alpha
+    A source other than `digits` and `cifar10` is a folder with either train.parquet and test.parquet (columns `img`, a
+    struct with the encoded image as `bytes`, and `label`) or train/<class>/* and test/<class>/*, where labels number
+    the classes in the order of their names. Images that are not 32x32 RGB are converted to RGB (an alpha
     channel is dropped) and resized bilinearly by Pillow.
 
-    cache: the folder cifar10 is kept in, by default alphaprune in $XDG_CACHE_HOME or ~/.cache.
-    Raises ValueError, in one line, for whatever is wrong with the source (all of its images are read, even if only
-    some are used), and where more images are asked for than there are, or so few that a split would be empty.
+    cache: the folder in which cifar10 is kept, by default alphaprune in $XDG_CACHE_HOME or ~/.cache.
+    Raises ValueError, in one line, for anything wrong with the source (all of its images are read, even if only some
+    are used), and if more images are asked for than there are, or so few that a split would be empty.
     """
     if config.source == "digits":
         training, test = read_digits()
@@ -78,22 +78,22 @@ def _draw_rows(config: DataConfig, total: int) -> tuple[LabelArray, LabelArray]:
     images = total if config.images is None else config.images
     if images > total:
         raise ValueError(
-            f"`images <= {total}` must hold, the training images of {config.source!r}, but got images={images}"
+            f"`images <= {total}` must hold, the number of training images of {config.source!r}, but got {images}"
         )
     held_out = round(config.validation_fraction * images)
     if not 0 < held_out < images:
         raise ValueError(
-            f"train and validation must both get images, but validation_fraction={config.validation_fraction} makes "
-            f"{held_out} of {images} validation images; change the fraction or take more images"
+            f"train and validation must both get images, but validation_fraction={config.validation_fraction} gives "
+            f"{held_out} of {images} images to validation; change the fraction or use more images"
         )
-    # Not sorted again: folders come class by class, and the first training batches are used to recalibrate BN.
+    # Left shuffled: folders are read class by class, and the first training batches are used to recalibrate BN.
     order = np.random.default_rng(config.split_seed).permutation(total)[:images]
     return order[:held_out], order[held_out:]
 
 
 def _create_split(images: ImageArray, labels: LabelArray) -> Split:
     split = Split(np.ascontiguousarray(images), np.ascontiguousarray(labels))
-    # What comes back from the object store is read-only: a write should fail without a cluster, too.
+    # Ray's object store returns read-only arrays: a write should fail without a cluster, too.
     split.images.setflags(write=False)
     split.labels.setflags(write=False)
     return split
@@ -123,7 +123,7 @@ def _count_classes(source: str, training: LabelArray, test: LabelArray) -> int:
 
 
 def _mean_and_std(images: ImageArray) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    # How often each colour has each value: exact, where float64 copies of all pixels would take eight times the memory.
+    # Counts each value of each colour: exact, and float64 copies of all pixels would take eight times the memory.
     counts = np.zeros((3, 256), np.int64)
     for block in np.array_split(images, len(images) // 1000 + 1):
         for colour in range(3):
@@ -139,7 +139,7 @@ def _mean_and_std(images: ImageArray) -> tuple[tuple[float, float, float], tuple
 def _compute_fingerprint(splits: Sequence[Split], settings: str) -> str:
     digest = hashlib.sha256(settings.encode())
     for split in splits:
-        digest.update(f" {len(split.labels)} ".encode())  # so that an image cannot change sides unseen
+        digest.update(f" {len(split.labels)} ".encode())  # so that an image cannot change splits unnoticed
         digest.update(split.images.data)
         digest.update(split.labels.astype("<i8").data)
     return digest.hexdigest()

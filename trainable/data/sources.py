@@ -1,6 +1,6 @@
 """Where images come from: each source gives its training and its test images, decoded to uint8 [N, 32, 32, 3].
 
-Whatever a user can get wrong is a ValueError of one line: the rule, what was found, and how to mend it.
+Whatever a user can get wrong raises a ValueError of one line: the rule, what was found, and how to fix it.
 """
 
 import os
@@ -25,14 +25,14 @@ ImageArray = npt.NDArray[np.uint8]
 LabelArray = npt.NDArray[np.int64]
 LabelledImages = tuple[ImageArray, LabelArray]
 
-SIZE = 32  # pixels a side
-SMALL_BYTES = 4096  # encoded images below this on average are decoded by one thread
+SIZE = 32  # pixels per side
+SMALL_BYTES = 4096  # encoded images smaller than this on average are decoded by one thread
 BLOCK = 64  # images a thread decodes at a time: a future for each would cost as much as a small image
 DOWNLOAD_TIMEOUT_SECONDS = 10.0
 
 
 def read_digits() -> tuple[LabelledImages, LabelledImages]:
-    """scikit-learn's embedded digits: 1,797 images of 8x8, in three equal channels; 10 classes."""
+    """scikit-learn's bundled digits: 1,797 images of 8x8, in three equal channels; 10 classes."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -41,15 +41,15 @@ def read_digits() -> tuple[LabelledImages, LabelledImages]:
     for row, values in enumerate(digits.images):  # [8, 8] in 0 to 16
         small = Image.fromarray(np.round(values * (255 / 16)).astype(np.uint8))
         images[row] = np.asarray(small.resize((SIZE, SIZE), Image.Resampling.BILINEAR))[..., None]
-    # Drawn at random from each class. The images come writer by writer, so the last fifth would be other people's
-    # hands: harder than the validation images, which are drawn from the training images at random.
+    # Drawn at random from each class. The images are sorted by writer, so the last fifth would be other people's
+    # handwriting: harder than the validation images, which are drawn from the training images at random.
     train, test = train_test_split(np.arange(len(images)), test_size=0.2, stratify=digits.target, random_state=0)
     labels = digits.target.astype(np.int64)
     return (images[train], labels[train]), (images[test], labels[test])
 
 
 def read_cifar10(cache: Path | None) -> tuple[LabelledImages, LabelledImages]:
-    """torchvision's CIFAR-10: 50,000 and 10,000 images in 10 classes, fetched into `cache` where it lacks them."""
+    """torchvision's CIFAR-10: 50,000 and 10,000 images in 10 classes, downloaded into `cache` if they are not there."""
     from torchvision.datasets import CIFAR10
 
     if cache is None:
@@ -58,7 +58,7 @@ def read_cifar10(cache: Path | None) -> tuple[LabelledImages, LabelledImages]:
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)  # torchvision sets none and would wait for ever
     try:
-        # It compares checksums: a half archive is fetched again, and no other's pickle is opened.
+        # It verifies checksums: an incomplete archive is downloaded again, and no foreign pickle is opened.
         training, test = (CIFAR10(cache, train=train, download=True) for train in (True, False))
     except (OSError, HTTPException, RuntimeError, tarfile.TarError) as error:
         found = " (the one there is incomplete or not the official one)" if archive.exists() else ""
@@ -121,11 +121,11 @@ def _check_schema(path: Path, schema: pa.Schema) -> None:
     missing = [name for name in ("img", "label") if name not in schema.names]
     if missing:
         raise ValueError(
-            f"{path} must have the columns img and label, but {' and '.join(missing)} is missing; "
-            f"there are: {', '.join(schema.names) or 'none'}"
+            f"{path} must have the columns img and label, but lacks {' and '.join(missing)}; "
+            f"it has: {', '.join(schema.names) or 'none'}"
         )
     img, label = schema.field("img").type, schema.field("label").type
-    # Compared as text: a struct without the field has no type to ask.
+    # Compared as text: a struct without the field has no type to compare.
     content = str(img.field("bytes").type) if pa.types.is_struct(img) and img.get_field_index("bytes") >= 0 else ""
     if content not in ("binary", "large_binary", "binary_view"):
         raise ValueError(f"column img of {path} must be a struct with the encoded image as bytes: binary, but is {img}")
@@ -150,7 +150,7 @@ def _read_image_folder(folder: Path, classes: list[str]) -> LabelledImages:
 
 
 def _decode_images(encoded: Sequence[bytes | Path], place: Callable[[int], str]) -> ImageArray:
-    """The images as uint8 [N, 32, 32, 3]; raises ValueError with the place of the first that cannot be read."""
+    """The images as uint8 [N, 32, 32, 3]; raises ValueError, saying which is the first that cannot be read."""
     images = np.empty((len(encoded), SIZE, SIZE, 3), np.uint8)
 
     def fill(start: int) -> None:
@@ -162,8 +162,8 @@ def _decode_images(encoded: Sequence[bytes | Path], place: Callable[[int], str])
                     f"{place(row)} must be an image, but cannot be read: {_describe_error(error)}"
                 ) from error
 
-    # Pillow registers its formats when first needed, and a second thread meanwhile takes them for unknown. preinit goes
-    # first: formats are tried in the order of registration, and it knows the common ones.
+    # Pillow registers its formats when first needed, and while it does they are unknown to other threads. preinit comes
+    # first: formats are tried in the order of registration, and it registers the common ones.
     Image.preinit()
     Image.init()
     with ThreadPoolExecutor(_count_threads(encoded)) as pool:
@@ -172,8 +172,9 @@ def _decode_images(encoded: Sequence[bytes | Path], place: Callable[[int], str])
 
 
 def _count_threads(encoded: Sequence[bytes | Path]) -> int:
-    # Pillow decodes without the GIL but opens with it, and at 32x32 opening is most of the time: on 2 shared cores two
-    # threads were mostly slower than one, by up to a half, at 256x256 about 1.6 times as fast. Files wait for disks.
+    # Pillow releases the GIL to decode but not to open, and at 32x32 opening takes most of the time: on 2 shared cores
+    # two threads were mostly slower than one, by up to half; at 256x256 they were about 1.6 times as fast. Files also
+    # wait for disks, so they always get several.
     sizes = [len(image) for image in encoded if isinstance(image, bytes)]
     return 1 if sizes and np.mean(sizes) < SMALL_BYTES else min(8, len(cpus()))
 
@@ -181,14 +182,14 @@ def _count_threads(encoded: Sequence[bytes | Path]) -> int:
 def _read_pixels(encoded: bytes | Path) -> ImageArray:
     with Image.open(BytesIO(encoded) if isinstance(encoded, bytes) else encoded) as image:
         if image.mode.startswith(("I", "F")):
-            # Pillow would cut such values off at 255: nearly all of a 16-bit image would be white.
-            raise ValueError(f"it has more than 8 bits a channel (mode {image.mode}); convert it to 8")
+            # Pillow would clip such values at 255: nearly all of a 16-bit image would be white.
+            raise ValueError(f"it has more than 8 bits per channel (mode {image.mode}); convert it to 8")
         rgb = image if image.mode == "RGB" else image.convert("RGB")
         return np.asarray(rgb if rgb.size == (SIZE, SIZE) else rgb.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
 
 
 def _describe_error(error: Exception) -> str:
-    """What the error says in one line; Pillow's own for this case names an object in memory."""
+    """The error's message in one line; for an unknown format Pillow's own would name an object in memory."""
     if isinstance(error, UnidentifiedImageError):
         return "it is damaged or of a format unknown to Pillow"
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,16 +1,17 @@
-"""A network measured in a process of its own: `python -m trainable.measurement.job` reads a job, prints what it found.
+"""Measures networks in a process of their own: `python -m trainable.measurement.job` reads a job, prints the result.
 
 A job is a JSON object on stdin: `kind`, `networks` (folders with arch.json), `threads`, and
 
-    memory     of one network: `test` (an .npz with the test split, of the dtypes of data.dataset.Split); its process
-               is to be started with trainable.measurement.memory.ENVIRONMENT
-    latency    of two, side by side: `seconds` a batch size
-    accuracy   of one network: `test`, which is run through once and timed; both are to be started with
-               trainable.measurement.latency.ENVIRONMENT
+    memory     of one network: `test` (an .npz with the test split, of the dtypes of trainable.data.dataset.Split)
+    latency    of two, in turn: `seconds` per batch size
+    accuracy   of one network: `test`, which is run once and timed
 
-On the CPU the networks compute in float32. On CUDA convolutions and classifier compute in bfloat16 and their weights
-are held in it, batch normalisation has its own in float32: what autocast computes, with which trials are trained and
-validated, without its casts in each pass. Channels-last, eager, in inference mode.
+A process for `memory` must be started with trainable.measurement.memory.ENVIRONMENT, one for `latency` or `accuracy`
+with trainable.measurement.latency.ENVIRONMENT.
+
+On the CPU the networks compute in float32. On CUDA the convolutions and the classifier have their weights and compute
+in bfloat16, and batch normalisation has its weights in float32: what autocast computes, which trials are trained and
+validated with, without its casts in each pass. Channels-last, eager, in inference mode.
 """
 
 import json
@@ -40,15 +41,15 @@ from trainable.network.weights import load_pruned
 
 TEST_BATCH = 256
 PROBE_SECONDS = 0.3
-# The test set is run through again and again for so long while memory is sampled, once at least.
+# While memory is sampled, the test set is run repeatedly for this long, at least once.
 TEST_SECONDS = 1.0
 
 
 def perform_job(job: dict[str, Any]) -> Measurement | NetworkMeasurement:
-    """What the job asks for; see the kinds above. Meant for a fresh process, whose memory nothing else has touched.
+    """Does a job of one of the kinds above. Meant for a fresh process, whose memory nothing else has touched.
 
     Returns:
-        For `latency` a Measurement with the latencies and how they were taken, else what was found of one network.
+        For `latency` a Measurement with the latencies and how they were taken, otherwise the figures of one network.
     """
     device = default_device()
     prepare_device(device, job["threads"])
@@ -66,15 +67,15 @@ def perform_job(job: dict[str, Any]) -> Measurement | NetworkMeasurement:
 
 
 def _measure_memory(folder: Path, test: tuple[Tensor, Tensor], device: torch.device) -> NetworkMeasurement:
-    """Size, and memory over what the process holds idle, to which the weights are added.
+    """Size, and memory: the increase over the idle process, plus the weights.
 
-    Idle is behind a pass of each shape: what libraries keep from then on (cuBLAS's workspace, oneDNN's code) is not the
-    network's, nor is what cuDNN tries out when it sees a shape for the first time.
+    Idle means after a pass of each shape: what libraries keep from then on (cuBLAS's workspace, oneDNN's code) is not
+    the network's, nor is what cuDNN tries out when it first sees a shape.
     """
     network = _load_network(folder, device)
     weights = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     images, labels = test
-    shapes = TEST_BATCH + len(labels) % TEST_BATCH  # a whole batch and one like the last
+    shapes = TEST_BATCH + len(labels) % TEST_BATCH  # a full batch and one like the last
     _run_test_set(network, images[:shapes], labels[:shapes], folder)
     for size in BATCH_SIZES:
         _create_pass(network, size)()
@@ -112,7 +113,7 @@ def _measure_memory(folder: Path, test: tuple[Tensor, Tensor], device: torch.dev
 def _sample_memory(
     work: Callable[[], object], device: torch.device, baseline: int, seconds: float
 ) -> tuple[SampledMemory, int]:
-    """What Sampler finds while `work` is done again and again for about `seconds`, and how often it was done."""
+    """The memory sampled while `work` is repeated for about `seconds`, and how many times it was done."""
     with MemorySampler(device, baseline) as sampler:
         end, passes = time.perf_counter() + seconds, 0
         while passes == 0 or time.perf_counter() < end:
@@ -122,7 +123,7 @@ def _sample_memory(
 
 
 def _create_pass(network: VGG16, size: int) -> Callable[[], None]:
-    """A pass of a batch of `size` random images, which are held until then."""
+    """A function that passes a batch of `size` random images, which it holds, through `network`."""
     weight = network.classifier.weight
     images = torch.randn(size, 3, IMAGE_SIZE, IMAGE_SIZE, device=weight.device, dtype=weight.dtype)
     images = images.to(memory_format=torch.channels_last)
@@ -153,7 +154,7 @@ def _load_test_set(path: str, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _run_test_set(network: VGG16, images: Tensor, labels: Tensor, folder: Path) -> TestRun:
-    """Accuracy, loss and seconds of the whole test set, once, the normalisation of its pixels included."""
+    """Accuracy, loss and seconds of one run over the whole test set, including the normalisation of its pixels."""
     device, dtype = images.device, network.classifier.weight.dtype
     arch = read_json(folder / "arch.json")
     mean, std = (torch.tensor(arch[key], device=device).mul(255).view(1, 3, 1, 1) for key in ("mean", "std"))
@@ -183,7 +184,7 @@ def _synchronise_device(device: torch.device) -> None:
 
 
 def _describe_machine(device: torch.device, threads: int) -> Measurement:
-    """Where and how it was measured; figures of different machines do not compare."""
+    """Where and how it is measured; figures from different machines are not comparable."""
     on_gpu = device.type == "cuda"
     return Measurement(
         measured_on=device_name(device) if on_gpu else f"{_processor_name()}, {threads} thread{'s' * (threads != 1)}",
@@ -197,12 +198,12 @@ def _describe_machine(device: torch.device, threads: int) -> Measurement:
         memory_format="channels_last",
         compile="eager",
         allocator={name: value for name, value in os.environ.items() if name in latency.ENVIRONMENT},
-        macs_counter="trainable.network.vgg16.macs: convolutions and classifier, as torch.utils.flop_counter / 2",
+        macs_counter="trainable.network.vgg16.count_macs: convolutions and classifier, as torch.utils.flop_counter / 2",
     )
 
 
 def _processor_name() -> str:
-    """The processor's name; its architecture where the system does not tell."""
+    """The processor's name; its architecture if the system does not say."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""How long a forward pass takes: two networks side by side, in turn, so that what the machine does hits both alike."""
+"""How long a forward pass takes: two networks take turns, so that whatever else the machine does affects both alike."""
 
 import statistics
 import time
@@ -12,9 +12,9 @@ from trainable.network.vgg16 import IMAGE_SIZE, VGG16
 WARM_UP_SECONDS = 0.3
 LEAST_PAIRS, MOST_PAIRS = 10, 300
 
-# What a process whose passes are timed must be started with: glibc keeps what is freed for the next pass. Else it gives
-# the larger feature maps back and gets them anew in each, or does not, as the heap happens to lie, and the dense
-# network's batch of 256 takes 27 ms in one process and 40 in another.
+# A process whose passes are timed must be started with this, so that glibc keeps freed memory for the next pass.
+# Otherwise it may return the larger feature maps to the system and fetch them again in each pass, depending on heap
+# layout, and the dense network's batch of 256 takes 27 ms in one process and 40 ms in another.
 ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**60)}
 
 
@@ -23,9 +23,8 @@ def compare_latencies(dense: VGG16, pruned: VGG16, batch_size: int, *, seconds: 
 
     Args:
         dense, pruned: in eval mode, on the same device and of the same dtype.
-        batch_size: images in the batch, which is random: no time depends on what is in it.
-        seconds: about how long the pairs go on; at least LEAST_PAIRS, at most MOST_PAIRS of them.
-
+        batch_size: images in the batch, which are random: no time depends on their content.
+        seconds: about how long pairs are timed; at least LEAST_PAIRS, at most MOST_PAIRS of them.
     """
     weight = dense.classifier.weight
     images = torch.randn(batch_size, 3, IMAGE_SIZE, IMAGE_SIZE, device=weight.device, dtype=weight.dtype)
@@ -40,7 +39,7 @@ def compare_latencies(dense: VGG16, pruned: VGG16, batch_size: int, *, seconds: 
         times: tuple[list[float], list[float]] = ([], [])
         end = time.perf_counter() + seconds
         while len(times[0]) < LEAST_PAIRS or (time.perf_counter() < end and len(times[0]) < MOST_PAIRS):
-            first = len(times[0]) % 2  # who comes first changes, so that neither always finds the other's caches
+            first = len(times[0]) % 2  # they take turns going first, so that neither always gets the other's caches
             for which in (first, 1 - first):
                 times[which].append(time_pass_ms((dense, pruned)[which], images))
     return LatencyComparison(

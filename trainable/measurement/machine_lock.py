@@ -1,11 +1,11 @@
-"""Who computes on this machine: training, as many as there are, or one measurement, alone.
+"""Who may compute on this machine: any number of epochs of training, or one measurement alone.
 
-Two lock files in /tmp, which all searches of the machine share, whoever's they are (but not what runs in another
-container). Training holds `room` shared for an epoch; a measurement holds it alone. Both enter through `turnstile`,
-which a measurement keeps: no new epoch begins while it waits for those that run, so it waits for an epoch at most.
+Two lock files in /tmp, which all searches on the machine share, whichever user runs them (but not across containers).
+Training holds `room` shared for an epoch; a measurement holds it alone. Both enter through `turnstile`, which a
+measurement keeps: no new epoch begins while it waits for the running ones, so it waits for one epoch at most.
 
 The environment variable ALPHAPRUNE_LOCK_DIR names another folder for them. It is read each time a lock is taken.
-Processes with different folders do not wait for each other, so searches should leave it alone; the tests use it.
+Processes with different folders do not wait for each other, so searches should leave it unset; the tests use it.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-# Not what TMPDIR says where there is /tmp: a cluster's scheduler gives each of its jobs another one.
+# /tmp, if there is one, even if TMPDIR says otherwise: a cluster's scheduler gives each of its jobs its own TMPDIR.
 DEFAULT_FOLDER = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
 FOLDER_VARIABLE = "ALPHAPRUNE_LOCK_DIR"
 MODE = 0o644
@@ -28,9 +28,9 @@ def lock_folder() -> Path:
 
 @contextmanager
 def training_allowed() -> Iterator[None]:
-    """An epoch of training: waits while something is measured. Without a lock to be had it just goes on."""
+    """For an epoch of training: waits while something is measured. If locks are not available, does not wait."""
     with ExitStack() as stack:
-        with suppress(OSError):  # what trains must not fail for what somebody may measure
+        with suppress(OSError):  # training must not fail because of what somebody may measure
             turnstile, room = stack.enter_context(_open_lock("turnstile")), stack.enter_context(_open_lock("room"))
             fcntl.flock(turnstile, fcntl.LOCK_EX)
             fcntl.flock(room, fcntl.LOCK_SH)
@@ -40,10 +40,10 @@ def training_allowed() -> Iterator[None]:
 
 @contextmanager
 def measuring_alone(on_wait: Callable[[], None] = lambda: None) -> Iterator[bool]:
-    """Nothing else trains or is measured on this machine meanwhile; `on_wait` is called if that has to be waited for.
+    """Keeps all else on this machine from training or being measured; calls `on_wait` if it has to wait for that.
 
     Yields:
-        Whether it is so. Where no lock is to be had it is not: what else runs is not known, and nothing was waited for.
+        Whether it succeeded. If locks are not available it did not: it has not waited, and what else runs is unknown.
     """
     with ExitStack() as stack:
         try:
@@ -65,14 +65,14 @@ def _take_lock(file: int, on_wait: Callable[[], None]) -> None:
 
 @contextmanager
 def _open_lock(name: str) -> Iterator[int]:
-    # Read-only, which is enough for a lock: the file may be another user's. So may be a link of that name, to anything.
+    # Read-only, which is enough for a lock: the file may be another user's. So may a link of that name, to anything.
     path, flags = lock_folder() / f"alphaprune-{name}.lock", os.O_RDONLY | os.O_NOFOLLOW
     try:
         file = os.open(path, flags | os.O_CREAT | os.O_EXCL, MODE)
     except FileExistsError:
         file = os.open(path, flags)
     else:
-        os.fchmod(file, MODE)  # a umask may have kept other users out
+        os.fchmod(file, MODE)  # the umask may have kept other users out
     try:
         yield file
     finally:

@@ -1,7 +1,7 @@
-"""How much memory a stretch of work takes, sampled by a thread: this process's own, or the GPU's allocated.
+"""How much memory a piece of work takes, sampled by a thread: this process's own, or what is allocated on the GPU.
 
-A process's own memory is what it has resident less the pages of files. Its unique set size has those too as soon as no
-other process maps them, and so jumps by tens of megabytes when another program that uses torch starts or ends.
+A process's own memory is its resident memory without the pages of files. Its unique set size includes those as soon as
+no other process maps them, and so jumps by tens of megabytes when another program that uses torch starts or ends.
 """
 
 import os
@@ -15,11 +15,11 @@ from typing import Self
 import psutil
 import torch
 
-SAMPLE_MS = 1.0  # at the most often: where /proc is missing a look takes longer than that
+SAMPLE_MS = 1.0  # at best: without /proc, taking a sample takes longer than that
 
-# What a process must be started with for its figures to be repeatable. What is freed goes back to the system at once,
-# rather than as glibc sees fit; and a GPU's work is done as it is launched, so that a sample sees what is in use then.
-# All of it costs time, so nothing is timed in such a process.
+# A process must be started with this for its figures to be repeatable. Freed memory goes back to the system at once,
+# rather than when glibc sees fit; and a GPU's work is done as it is launched, so that a sample sees what it uses.
+# All of this costs time, so nothing is timed in such a process.
 ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "65536",
     "MALLOC_TRIM_THRESHOLD_": "0",
@@ -30,7 +30,7 @@ _STATM = Path("/proc/self/statm")
 
 
 def used_bytes(device: torch.device) -> int:
-    """What this process alone holds: on CUDA what its tensors are allocated, else what `counter` says."""
+    """What this process alone holds: on CUDA what is allocated to its tensors, else what describe_counter says."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     try:
@@ -49,10 +49,10 @@ def describe_counter(device: torch.device) -> str:
 
 @dataclass(frozen=True)
 class SampledMemory:
-    """Memory over a baseline while something ran.
+    """Memory above a baseline while something ran.
 
-    peak_bytes: on CUDA what the allocator itself noted. mean_bytes: over time. reserved_bytes: on CUDA the most that
-    the allocator took from the device, without a baseline. samples: how many there are.
+    peak_bytes: on CUDA as recorded by the allocator itself. mean_bytes: over time. reserved_bytes: on CUDA the most
+    that the allocator took from the device, regardless of the baseline. samples: how many there are.
     """
 
     peak_bytes: int
@@ -62,10 +62,10 @@ class SampledMemory:
 
 
 class MemorySampler:
-    """Samples the memory in use while it is active, over `baseline_bytes`, which may be negative.
+    """Samples the memory in use while it is active, above `baseline_bytes`, which may be negative.
 
     Attributes:
-        sampled: what was found, once it has ended.
+        sampled: the result, once it has ended.
     """
 
     sampled: SampledMemory
@@ -79,7 +79,7 @@ class MemorySampler:
     def __enter__(self) -> Self:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-            torch.cuda.empty_cache()  # what was reserved for earlier work is not this one's
+            torch.cuda.empty_cache()  # what was reserved for earlier work does not count
             torch.cuda.reset_peak_memory_stats(self._device)
         self._thread.start()
         return self

@@ -1,4 +1,4 @@
-"""How a network is measured: alone on the machine, each figure in fresh processes, the dense network beside it."""
+"""How a network is measured: alone on the machine, each figure in a fresh process, together with the dense network."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from trainable.measurement.machine_lock import measuring_alone
 T = TypeVar("T", Measurement, NetworkMeasurement)
 
 LATENCY_SECONDS = 1.5
-# The machine is watched this long before a measurement: what else runs on it makes latencies worthless.
+# The machine is watched for this long before a measurement: anything else running on it makes latencies worthless.
 BUSY_SECONDS = 0.5
 
 
@@ -41,14 +41,14 @@ def measure_network(
 ) -> Measurement:
     """Measures a pruned network on this machine while nothing else trains or is measured on it.
 
-    What others do with a GPU is not seen by `busy`.
+    `busy` does not see what others do with a GPU.
 
     Args:
         model, dense: folders of the pruned and of the dense network.
         test: the test split.
         light: run the test set only.
-        before: what was measured last of the same dense network, which is then not measured again on the same machine.
-        on_wait: is called if something that trains has to be waited for.
+        before: the last measurement with the same dense network, which is not measured again on the same machine.
+        on_wait: called if it has to wait for training to pause.
 
     Raises:
         TrialError: if a network cannot be measured.
@@ -66,7 +66,7 @@ def measure_network(
 
 
 def _measure_alone(network: Path, test: Path) -> NetworkMeasurement:
-    """Size, memory and test of one network; timed in a process of its own, since to sample memory takes time."""
+    """Size, memory and test of one network; timed in a process of its own, since sampling memory takes time."""
     sampled = run_job("memory", network, test=test, result=NetworkMeasurement)
     timed = run_job("accuracy", network, test=test, result=NetworkMeasurement).test
     assert sampled.test is not None
@@ -76,7 +76,7 @@ def _measure_alone(network: Path, test: Path) -> NetworkMeasurement:
 
 
 def busy_fraction() -> float:
-    """The fraction of the time of this process's CPUs that other programs take, over BUSY_SECONDS."""
+    """The fraction of time for which other programs use this process's CPUs, over BUSY_SECONDS."""
     of_each: list[float] = psutil.cpu_percent(interval=BUSY_SECONDS, percpu=True)
     own = [taken for cpu, taken in enumerate(of_each) if cpu in cpus()]
     return sum(own) / max(1, len(own)) / 100
@@ -87,10 +87,10 @@ def run_job(kind: str, *networks: Path, test: Path | None = None, result: type[T
 
     Args:
         kind, networks, test: of the job.
-        result: what the job returns.
+        result: the type that the job returns.
 
     Raises:
-        TrialError: if it fails, with its last line.
+        TrialError: if it fails, with the last line of its errors.
     """
     request = {
         "kind": kind,
@@ -104,7 +104,7 @@ def run_job(kind: str, *networks: Path, test: Path | None = None, result: type[T
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],  # where `trainable` is, also where it is not installed
+        cwd=Path(__file__).parents[2],  # where `trainable` is, even if it is not installed
         env={**os.environ, **(memory.ENVIRONMENT if kind == "memory" else latency.ENVIRONMENT)},
         text=True,
     ) as process:
@@ -113,12 +113,12 @@ def run_job(kind: str, *networks: Path, test: Path | None = None, result: type[T
         finally:
             process.kill()
     if process.returncode:
-        last = errors.strip().splitlines()[-1:] or [f"its process ended with {process.returncode}"]
+        last = errors.strip().splitlines()[-1:] or [f"its process exited with {process.returncode}"]
         raise TrialError(f"{networks[-1]} cannot be measured: {last[0]}")
     try:
         return TypeAdapter(result).validate_json(output, strict=True)
     except ValidationError as error:
-        raise TrialError(f"{networks[-1]} cannot be measured: its process gave nonsense: {error}") from error
+        raise TrialError(f"{networks[-1]} cannot be measured: its process gave an invalid result: {error}") from error
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A pruned network for use elsewhere: PyTorch without this project, or ONNX; checked against the network it is of."""
+"""Exports a pruned network for use elsewhere, in PyTorch without this project or as ONNX, and checks the result."""
 
 import shutil
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from trainable.network.vgg16 import IMAGE_SIZE, VGG16
 from trainable.network.weights import load_pruned
 
 TOLERANCE = 1e-4
-# The batches it is checked with: the exported network takes any.
+# The batch sizes it is checked with; the exported network takes any.
 CHECKED_BATCHES = (1, 5)
 
 
 class Classifier(nn.Module):
-    """Logits [N, classes] of images [N, 3, 32, 32] in [0, 1]: the network behind the normalisation of its training."""
+    """Logits [N, classes] of images [N, 3, 32, 32] in [0, 1], which are normalised as they were in training."""
 
     mean: Tensor
     std: Tensor
@@ -40,19 +40,19 @@ def export_network(model: Path, to: Path, form: Literal["torch", "onnx"]) -> flo
 
     Args:
         model: has arch.json and model.safetensors.
-        to: torch: a folder, made if need be, that gets both files and model.pt2 (torch.export); onnx: the file.
+        to: torch: a new folder, which gets both files and model.pt2 (torch.export); onnx: a new file.
             What is exported takes images [N, 3, 32, 32] in [0, 1], any N, and gives logits [N, classes].
-        form: of the export.
+        form: the format of the export.
 
     Returns:
         The largest difference of its logits from those of the network, relative to the largest logit.
 
     Raises:
-        ValueError: if there is no whole network, `to` is there already, or a package that it takes is missing.
+        ValueError: if there is no complete network, `to` already exists, or a package that it needs is missing.
         ArithmeticError: if the difference is more than TOLERANCE; what was written is removed again.
     """
     if to.exists():
-        raise ValueError(f"--to must be a path where nothing is yet, but got {str(to)!r}")
+        raise ValueError(f"--to must be a path that does not exist yet, but got {str(to)!r}")
     if not to.absolute().parent.is_dir():
         raise ValueError(f"--to must be in a folder that exists, but got {str(to)!r}")
     network, arch = load_pruned(model), read_json(model / "arch.json")
@@ -81,9 +81,9 @@ def _export_torch(classifier: Classifier, model: Path, to: Path) -> float:
 def _export_onnx(classifier: Classifier, to: Path) -> float:
     try:
         import onnxruntime
-        import onnxscript  # noqa: F401  torch.onnx takes it
+        import onnxscript  # noqa: F401  torch.onnx needs it
     except ModuleNotFoundError as error:
-        raise ValueError(f"--format onnx takes the extra [onnx] (pip install 'alphaprune[onnx]'): {error}") from error
+        raise ValueError(f"--format onnx needs the extra [onnx] (pip install 'alphaprune[onnx]'): {error}") from error
     torch.onnx.export(
         classifier,
         (_draw_images(2),),
@@ -106,7 +106,7 @@ def _draw_images(count: int) -> Tensor:
 
 
 def _relative_difference(classifier: Classifier, exported: Callable[[Tensor], Tensor]) -> float:
-    """The largest difference of the logits of batches of any size, relative to the largest logit."""
+    """The largest difference of the logits in batches of CHECKED_BATCHES sizes, relative to the largest logit."""
     worst = 0.0
     with torch.inference_mode():
         for count in CHECKED_BATCHES:

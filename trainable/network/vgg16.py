@@ -1,4 +1,4 @@
-"""VGG16 with batch normalisation for 32x32 images, of any widths: the dense network and every pruned one alike."""
+"""VGG16 with batch normalisation for 32x32 images, with any widths: the dense network and every pruned one alike."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -25,7 +25,7 @@ class VGG16(nn.Module):
     """torchvision's VGG16-BN features at the given widths, and one linear layer as classifier.
 
     Five poolings take 32x32 images to 1x1, so the published network's average pooling and its hidden linear layers,
-    which are made for 224x224, have nothing to do here.
+    which are made for 224x224, have no use here.
     """
 
     def __init__(self, widths: Sequence[int], classes: int) -> None:
@@ -52,7 +52,7 @@ class VGG16(nn.Module):
         return self.classifier.out_features
 
     def layers(self) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-        """The 13 convolutions, each with the batch normalisation behind it."""
+        """The 13 convolutions, each with the batch normalisation after it."""
         for conv, norm in pairwise(self.features):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 yield conv, norm
@@ -63,12 +63,12 @@ class VGG16(nn.Module):
 
 
 def place_on(module: AnyModule, device: torch.device) -> AnyModule:
-    """`module` on `device`, channels-last, which convolutions are fastest in on CPU and GPU alike."""
+    """`module` on `device`, channels-last, the layout in which convolutions are fastest on CPU and GPU alike."""
     return cast(AnyModule, module.to(device=device, memory_format=torch.channels_last))  # type: ignore[call-overload]
 
 
 def create_empty(widths: Sequence[int], classes: int, device: torch.device) -> VGG16:
-    """A network on `device` whose values are still to be set, all of them: it has whatever was in the memory."""
+    """A network on `device` whose values are uninitialised memory; all of them have yet to be set."""
     # Drawing random weights, only to overwrite them, takes 0.2 s at full width.
     with torch.device("meta"):
         network = VGG16(widths, classes)
@@ -83,7 +83,7 @@ def create_initialised(widths: Sequence[int], classes: int, seed: int) -> VGG16:
 
 
 def count_macs(widths: Sequence[int], classes: int) -> int:
-    """Multiply-accumulates of convolutions and classifier for one image, as torch.utils.flop_counter has them (/ 2)."""
+    """Multiply-accumulates of convolutions and classifier for one image, as in torch.utils.flop_counter (/ 2)."""
     total, size, inputs, remaining = 0, IMAGE_SIZE, 3, iter(widths)
     for layer in LAYOUT:
         if isinstance(layer, int):
@@ -110,6 +110,6 @@ COSTS = {"macs": count_macs, "parameters": count_parameters, "channels": count_c
 
 
 def compute_sparsities(widths: Sequence[int], dense: Sequence[int], classes: int) -> dict[str, float]:
-    """What `widths` lack of `dense`, each a fraction in [0, 1): channel_, parameter_ and mac_sparsity."""
+    """The fractions in [0, 1) of `dense` that `widths` lack: channel_, parameter_ and mac_sparsity."""
     names = {"channel_sparsity": count_channels, "parameter_sparsity": count_parameters, "mac_sparsity": count_macs}
     return {name: 1 - cost(widths, classes) / cost(dense, classes) for name, cost in names.items()}

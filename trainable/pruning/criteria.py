@@ -1,8 +1,8 @@
-"""How important a channel is: one score [width] a layer, on the CPU, higher is more important.
+"""How important a channel is: one tensor of scores [width] per layer, on the CPU; higher is more important.
 
 l1, l2 (Li et al. 2017): the norm of the channel's filter. bn_scale (Liu et al. 2017): |gamma|. taylor (Molchanov et
-al. 2019): the squared first-order change of the loss if the channel's batch-norm output went, which is the gate's own
-gradient. random: a control.
+al. 2019): the squared first-order change of the loss if the channel's batch-norm output were removed, which is the
+gate's own gradient. random: a control.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ def score_channels(
         network: the trained dense network; it is left as it was.
         criterion: which of the five.
         batches: normalised images and labels, not augmented, read by `taylor` alone.
-        seed: what `random` is drawn from.
+        seed: of the random numbers of `random`.
     """
     if criterion == "taylor":
         return _score_by_taylor(network, batches)
@@ -49,7 +49,7 @@ def _score_by_taylor(network: VGG16, batches: Iterable[tuple[Tensor, Tensor]]) -
     affine = [parameter for norm in norms for parameter in (norm.weight, norm.bias)]
     totals = [torch.zeros_like(norm.weight) for norm in norms]
     training = network.training
-    network.eval()  # the statistics that the network is used with; and they must not move
+    network.eval()  # to use the running statistics, which must not change
     for images, labels in batches:
         gradients = torch.autograd.grad(functional.cross_entropy(network(images), labels), affine)
         for layer, norm in enumerate(norms):

@@ -1,11 +1,11 @@
 """Gates: what alpha multiplies in the network of the alpha phase.
 
-At `bn_output` a doomed channel's batch-norm output is multiplied, that is gamma and beta together. It is done to the
-two vectors before the normalisation uses them, which is the same function and costs nothing an image. Gamma and beta of
+At `bn_output` alpha multiplies a doomed channel's batch-norm output, that is, gamma and beta together. The two vectors
+are multiplied before the normalisation uses them, which is the same function at no cost per image. Gamma and beta of
 a doomed channel are frozen (as buffers that no optimizer sees), or training would scale them up against alpha.
 
-At `conv_weight` the filter in front of the normalisation is multiplied, which the normalisation divides out again: the
-ablation that shows why the place matters.
+At `conv_weight` alpha multiplies the filter before the normalisation, which divides it out again: the ablation that
+shows why the place matters.
 """
 
 from collections.abc import Sequence
@@ -31,17 +31,17 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
         self.register_buffer("kept", mask.to(self.weight))
         self.register_buffer("doomed_weight", norm.weight.detach() * (1 - self.kept))
         self.register_buffer("doomed_bias", norm.bias.detach() * (1 - self.kept))
-        self._alpha = (alpha,) if gate_output else ()  # in a tuple, or each layer would register it as its own
+        self._alpha = (alpha,) if gate_output else ()  # in a tuple, or each layer would register it as its own buffer
 
     def affine_parameters(self) -> tuple[Tensor, Tensor]:
-        """Gamma and beta [width] as they act at today's alpha."""
+        """Gamma and beta [width] as they act at the current alpha."""
         weight, bias = self.doomed_weight, self.doomed_bias
         for alpha in self._alpha:
             weight, bias = weight * alpha, bias * alpha
         return self.weight * self.kept + weight, self.bias * self.kept + bias
 
     def forward(self, x: Tensor) -> Tensor:
-        assert self.momentum is not None  # a cumulative average is training.recalibrate's business
+        assert self.momentum is not None  # cumulative averages are left to recalibrate_norms
         weight, bias = self.affine_parameters()
         return functional.batch_norm(
             x, self.running_mean, self.running_var, weight, bias, self.training, self.momentum, self.eps
@@ -73,15 +73,15 @@ class GatedVGG16(VGG16):
     alpha: Tensor
 
     def __init__(self, dense: VGG16, masks: Sequence[Tensor], gate: Literal["bn_output", "conv_weight"]) -> None:
-        """Copies `dense`, which stays as it is.
+        """Copies `dense`, which is not changed.
 
         Args:
             dense: the trained network.
-            masks: [width] of bool a layer, True where the channel is kept.
+            masks: per layer, [width] of bool, True where the channel is kept.
             gate: `bn_output` or `conv_weight`.
         """
         device = dense.classifier.weight.device
-        with torch.device("meta"):  # all is overwritten at once
+        with torch.device("meta"):  # everything is overwritten right away
             super().__init__(dense.widths, dense.classes)
         place_on(self.to_empty(device=device), device)
         self.load_state_dict(dense.state_dict())
@@ -94,5 +94,5 @@ class GatedVGG16(VGG16):
             self.features[position[norm]] = GatedBatchNorm2d(norm, mask, self.alpha, gate_output=gate == "bn_output")
 
     def set_alpha(self, alpha: float) -> None:
-        """Sets alpha, in [0, 1], of all gates; in place, so that no device waits for it."""
+        """Sets the alpha of all gates, in [0, 1]; in place, so that the device need not wait for it."""
         self.alpha.fill_(alpha)

@@ -1,6 +1,6 @@
 """Which channels are doomed: for each layer a mask [width] of bool, True where the channel is kept.
 
-Chosen once, from the trained dense network. The widths are the tightest that cut at least the amount asked.
+Chosen once, from the trained dense network. The widths are the largest that cut at least the requested amount.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 from trainable.config import PruningConfig
 from trainable.network.vgg16 import COSTS
 
-# So much of every layer `global` keeps: a layer of one or two channels would strangle the network.
+# The fraction of every layer that `global` keeps: a layer of one or two channels would strangle the network.
 LEAST_KEPT = 0.1
 
 
@@ -20,7 +20,7 @@ def choose_masks(scores: Sequence[Tensor], pruning: PruningConfig, classes: int)
     """The masks that cut at least `pruning.amount`, the least important channels of each layer first.
 
     Args:
-        scores: the importance of each channel, [width] a layer (criteria.py).
+        scores: the importance of each channel, [width] per layer (criteria.py).
         pruning: amount, of, scope and round_to are used.
         classes: the classifier's outputs, for counting.
 
@@ -37,12 +37,14 @@ def choose_masks(scores: Sequence[Tensor], pruning: PruningConfig, classes: int)
         return [min(width, ceil(kept / least) * least) for kept, width in zip(widths_of(step), dense, strict=True)]
 
     def reached(step: int) -> bool:
-        # 1 - 0.9 is a little less than 0.1, and a cut of just the amount is enough.
+        # 1 - 0.9 is a little less than 0.1, and a cut of exactly the amount is enough.
         return cost(widths(step), classes) <= (1 - pruning.amount) * total * (1 + 1e-12)
 
-    low, high = 0, sum(dense)  # more steps never keep more channels, so the first that reaches the amount is bisected
+    # More steps never keep more channels, so bisection finds the first that reaches the amount.
+    low, high = 0, sum(dense)
     if not reached(high):
-        most = (total - cost(widths(high), classes)) * 10_000 // total / 10_000  # not rounded up: it can be asked for
+        # Rounded down, so that it can be asked for.
+        most = (total - cost(widths(high), classes)) * 10_000 // total / 10_000
         raise ValueError(
             f"pruning.amount must be at most {most:.4f} of the {pruning.of} with scope={pruning.scope!r} and "
             f"round_to={pruning.round_to} at this width, but got {pruning.amount}; lower it, or round_to"
@@ -60,9 +62,9 @@ def _uniform_widths(dense: Sequence[int]) -> Callable[[int], list[int]]:
 
 
 def _global_widths(scores: Sequence[Tensor]) -> Callable[[int], list[int]]:
-    """Widths after the `step` least important channels of all layers, as far as LEAST_KEPT lets them go.
+    """Widths without the `step` least important channels of all layers, as far as LEAST_KEPT lets them go.
 
-    Layers differ in the size of their scores by their fan-in alone, so each is taken relative to its layer's mean.
+    Fan-in alone makes the scores of layers differ in size, so each score is taken relative to its layer's mean.
     """
     dense = torch.tensor([len(layer) for layer in scores])
     spare = [len(layer) - max(1, ceil(LEAST_KEPT * len(layer))) for layer in scores]
@@ -74,7 +76,7 @@ def _global_widths(scores: Sequence[Tensor]) -> Callable[[int], list[int]]:
 
 
 def _mask_highest(scores: Tensor, kept: int) -> Tensor:
-    """The mask of the `kept` highest scores; of equal ones the first."""
+    """The mask of the `kept` highest scores; of equal scores the first are kept."""
     mask = torch.zeros(len(scores), dtype=torch.bool)
     mask[scores.argsort(descending=True, stable=True)[:kept]] = True
     return mask

@@ -9,11 +9,11 @@ from trainable.pruning.masks import widths_of
 
 
 def remove_channels(network: GatedVGG16) -> VGG16:
-    """The network without its doomed channels: a new one, in the same place, nothing shared with the old.
+    """The network without its doomed channels: a new one, on the same device, sharing nothing with the old one.
 
-    With the gate at `bn_output` its output is that of `network` at alpha = 0: a doomed channel is then 0 behind its
-    batch normalisation, and so behind ReLU and pooling, whatever reads it. With `conv_weight` a doomed channel is
-    left with the constant relu(beta), so that the outputs differ.
+    With the gate at `bn_output` its output is that of `network` at alpha = 0: a doomed channel is then 0 after its
+    batch normalisation, and so after ReLU and pooling, for whatever reads it. With `conv_weight` a doomed channel is
+    left with the constant relu(beta), so the outputs differ.
     """
     weight = network.classifier.weight
     pruned = create_empty(widths_of(network.masks), network.classes, weight.device)
@@ -41,9 +41,9 @@ def _copy_norm(old: nn.BatchNorm2d, new: nn.BatchNorm2d, outputs: Tensor) -> Non
 
 
 def relative_difference(network: GatedVGG16, pruned: VGG16, images: Tensor) -> float:
-    """The largest difference of the two networks' logits on `images`, the first at alpha = 0, over its largest logit.
+    """The largest difference of the two networks' logits on `images`, relative to the largest logit of `network`.
 
-    Both are left as they were. 1e-5 or less is rounding.
+    `network` is run at alpha = 0. Both are left as they were. 1e-5 or less is rounding.
     """
     alpha, training = network.alpha.clone(), (network.training, pruned.training)
     try:

@@ -1,7 +1,7 @@
-"""How alpha falls from 1 to 0: one class a family, each with just its own parameters.
+"""How alpha falls from 1 to 0: one class per family, each with just its own parameters.
 
-Alpha stands still for a stage. Stage j = 1 ... J trains at alpha(u = j / (J + 1)); what follows stage J is the cut
-to 0. So no stage is spent at 1, where nothing changes, or at 0, where the pruned network does the same work cheaper.
+Alpha is constant during a stage. Stage j = 1 ... J trains at alpha(u = j / (J + 1)); after stage J comes the cut to 0.
+So no stage is spent at 1, where nothing changes, or at 0, where the pruned network does the same work for less.
 As functions of u in [0, 1] all families start at 1, never rise and end at exactly 0.
 """
 
@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-# Of all configurations; the string under a field is its description.
+# For all configurations; the string under a field is its description.
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
@@ -25,7 +25,7 @@ class Schedule:
         raise NotImplementedError
 
     def stage_alphas(self, count: int, start: float = 1.0) -> tuple[float, ...]:
-        """Alpha of each of at most `count` stages, every one in (0, 1); what follows the last is the cut to 0.
+        """Alpha of each of at most `count` stages, each in (0, 1); after the last comes the cut to 0.
 
         A family may need fewer stages than it is given (multiplicative, piecewise, one_shot): the phase ends early.
         `start` in (0, 1] is the alpha that the schedule continues from, for a branch; 1 is the dense network.
@@ -45,7 +45,7 @@ class Exponential(Schedule):
     """Selects this family."""
 
     def alpha_at(self, u: float) -> float:
-        # expm1 keeps the digits that the difference of two near exponentials would lose.
+        # expm1 keeps the digits that the difference of two nearly equal exponentials would lose.
         return math.exp(-self.rate * u) * math.expm1(-self.rate * (1 - u)) / math.expm1(-self.rate)
 
 
@@ -65,7 +65,7 @@ class Multiplicative(Schedule):
         return self.alpha_min**u if u < 1 else 0.0
 
     def stage_alphas(self, count: int, start: float = 1.0) -> tuple[float, ...]:
-        # Not stretched over the stages it is given: with few of them it is cut from higher up.
+        # Not stretched over the stages it is given: with few of them the cut is from higher up.
         alphas = (start * self.rate**stage for stage in range(1, count + 1))
         return tuple(alpha for alpha in alphas if alpha >= self.alpha_min)
 
@@ -104,7 +104,7 @@ class Cosine(Schedule):
     """Selects this family."""
 
     def alpha_at(self, u: float) -> float:
-        # cos(pi u / 2)^2 is the same function without the cancellation near u = 1; there pi is not exact.
+        # cos(pi u / 2)^2 is the same function without the cancellation near u = 1; at u = 1 itself pi is not exact.
         return math.cos(math.pi * u / 2) ** 2 if u < 1 else 0.0
 
 
@@ -140,7 +140,7 @@ class Segment:
         alphas: list[float] = []
         while len(alphas) < limit and (not alphas or alphas[-1] > self.ends_at):
             alpha = start * self._decay_factor(len(alphas) + 1)
-            # What rounding leaves above the end (0.1 ** 3 > 0.001) is the end and not one more stage.
+            # What rounding leaves above the end (0.1 ** 3 > 0.001) is the end, not one more stage.
             alphas.append(alpha if alpha > self.ends_at * (1 + 1e-9) else self.ends_at)
         return alphas
 

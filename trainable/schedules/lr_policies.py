@@ -1,6 +1,6 @@
-"""Learning-rate policies of the retrain phase: what they are; lr_schedulers.py makes PyTorch schedulers of them.
+"""Learning-rate policies of the retrain phase; lr_schedulers.py makes PyTorch schedulers from them.
 
-One class a policy, each with just its own parameters. Epochs are those of the retrain phase.
+One class per policy, each with just its own parameters. Epochs are those of the retrain phase.
 """
 
 from typing import Annotated, Literal

@@ -1,7 +1,7 @@
 """The learning rate of a phase: PyTorch's own schedulers, made from the policies of lr_policies.py.
 
-What has a formula is stepped a batch (warm-up, cosine, restarts, one cycle), what reacts is stepped an epoch (plateau,
-stagnation). A warm-up rises linearly to the peak and takes at most a third of the phase.
+What has a formula is stepped per batch (warm-up, cosine, restarts, one cycle), what reacts is stepped per epoch
+(plateau, stagnation). A warm-up rises linearly to the peak and takes at most a third of the phase.
 """
 
 from typing import Any
@@ -28,14 +28,14 @@ from trainable.schedules.lr_policies import (
 
 
 class LRDriver:
-    """Drives an optimizer's learning rate through one phase by a policy; without one it stands still."""
+    """Drives an optimizer's learning rate through one phase by a policy; without one it stays constant."""
 
     def __init__(self, optimizer: Optimizer, policy: LRPolicy | None, *, epochs: int, steps: int) -> None:
         """Sets the optimizer's first learning rate.
 
         Args:
-            optimizer: newly made; with no policy its own learning rate is what stays.
-            policy: of this phase.
+            optimizer: a new one; without a policy its own learning rate stays.
+            policy: of the phase.
             epochs: length of the phase.
             steps: batches of one epoch.
         """
@@ -50,7 +50,7 @@ class LRDriver:
         total = epochs * steps
         match policy:
             case OneCycle():
-                # PyTorch divides by the batches of the rise and of the fall less 1: a cycle has three at least.
+                # PyTorch divides by the batches of the rise, and of the fall, minus 1: a cycle needs at least three.
                 cycle = max(total, 3)
                 rise = max(policy.rise, 2 / cycle)
                 self._a_batch = OneCycleLR(optimizer, policy.peak, cycle, pct_start=rise, cycle_momentum=False)
@@ -80,7 +80,7 @@ class LRDriver:
             self._a_batch.step()
 
     def after_epoch(self, *, val_loss: float, val_accuracy: float, steps: int) -> None:
-        """Lets a policy that reacts see an epoch of `steps` batches; it does not react to the warm-up."""
+        """Shows an epoch of `steps` batches to a policy that reacts; it does not react to the warm-up."""
         if self._warmup_left > 0:
             self._warmup_left -= steps
         elif isinstance(self._an_epoch, ReduceLROnPlateau):

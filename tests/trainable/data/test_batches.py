@@ -1,4 +1,4 @@
-"""Batches hold every image once, cropped and mirrored as a plain numpy loop would, normalised as numpy does it."""
+"""Batches hold every image once, cropped and mirrored as a plain numpy loop would, normalised as numpy would."""
 
 import pickle
 import warnings
@@ -65,7 +65,7 @@ def test_augmentation_is_a_reflected_crop_and_a_mirror(pad: int, flip: bool, mak
     assert 0.3 < np.mean(mirrored) < 0.7 if flip else not any(mirrored)
 
 
-def test_rows_and_columns_are_drawn_apart(make_data: Callable[..., Data]) -> None:
+def test_rows_and_columns_are_drawn_independently(make_data: Callable[..., Data]) -> None:
     data = make_data(train=1, pad=1, flip=False)
     places = variants(data.train.images[0], 1)
     found = {places[drawn(data, epoch=epoch)[0].tobytes()][:2] for epoch in range(100)}
@@ -119,7 +119,7 @@ def test_plain_batches_are_the_first_images_in_order(
     assert np.array_equal(np.concatenate([pixels(each, data) for each, _ in batches]), data.train.images[:wanted])
 
 
-def test_normalisation_is_numpys(data: Data) -> None:
+def test_normalisation_agrees_with_numpy(data: Data) -> None:
     ((images, _),) = DeviceSplit(data.train, data, CPU).plain_batches()
     expected = (data.train.images / 255 - np.array(data.mean)) / np.array(data.std)
     np.testing.assert_allclose(images.permute(0, 2, 3, 1), expected, rtol=1e-4, atol=1e-5)
@@ -136,8 +136,8 @@ def test_batches_are_channels_last_floats(data: Data) -> None:
             assert batch.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_arrays_as_rays_object_store_gives_them_are_shared_and_not_written(data: Data) -> None:
-    """Unpickled over read-only buffers, which Ray does as well; PyTorch would warn that it may write to them."""
+def test_arrays_from_rays_object_store_are_shared_and_not_written(data: Data) -> None:
+    """Unpickled over read-only buffers, as Ray does; PyTorch would warn that it may write to them."""
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
     stored: Data = pickle.loads(pickled, buffers=[bytes(buffer) for buffer in buffers])

@@ -100,7 +100,7 @@ def test_splits_are_disjoint_and_follow_the_seed(folder: Path) -> None:
     assert np.array_equal(data.test.images, other.test.images)
     rows = {image.tobytes(): row for row, image in enumerate(pixels(40))}
     order = [rows[image.tobytes()] for image in data.train.images]
-    assert order != sorted(order)  # the first batches are no single class
+    assert order != sorted(order)  # the first batches are not of a single class
 
 
 def test_images_limits_train_and_validation_together(folder: Path) -> None:
@@ -110,8 +110,8 @@ def test_images_limits_train_and_validation_together(folder: Path) -> None:
     assert keys(some.validation) < keys(whole.validation)  # the same permutation
     assert len(load(folder, images=40).train.labels) == 36
     assert "`images <= 40` must hold" in refused(folder, images=41)
-    assert "0 of 4 validation images" in refused(folder, images=4, validation_fraction=0.1)
-    assert "2 of 2 validation images" in refused(folder, images=2, validation_fraction=0.9)
+    assert "0 of 4 images to validation" in refused(folder, images=4, validation_fraction=0.1)
+    assert "2 of 2 images to validation" in refused(folder, images=2, validation_fraction=0.9)
 
 
 def test_mean_and_std_are_those_of_the_training_split(folder: Path) -> None:
@@ -136,7 +136,7 @@ def test_fingerprint(folder: Path) -> None:
     data = load(folder)
     assert re.fullmatch("[0-9a-f]{64}", data.fingerprint)
     assert load(folder).fingerprint == data.fingerprint
-    # Where it lies says nothing; everything else does.
+    # Where the files are does not matter; everything else does.
     moved = folder.rename(folder.with_name("moved"))
     assert load(moved).fingerprint == data.fingerprint
     others: list[dict[str, Any]] = [
@@ -260,10 +260,10 @@ def test_damaged_parquet(folder: Path, damage: str) -> None:
 def test_wrong_columns(folder: Path) -> None:
     path = folder / "test.parquet"
     pq.write_table(pa.table({"image": [b""], "label": [0]}), path)
-    missing = f"{path} must have the columns img and label, but img is missing; there are: image, label"
+    missing = f"{path} must have the columns img and label, but lacks img; it has: image, label"
     assert refused(folder) == missing
     pq.write_table(pa.table({"image": [b""]}), path)
-    assert "img and label is missing; there are: image" in refused(folder)
+    assert "but lacks img and label; it has: image" in refused(folder)
 
     image = encode(pixels(1)[0])
     write_parquet(path, [image], ["cat"], label=pa.string())
@@ -326,7 +326,10 @@ def test_every_image_is_checked(folder: Path, kind: str) -> None:
         (encoded[37][: len(encoded[37]) // 2], "runcated"),
         (b"", "it is damaged or of a format unknown to Pillow"),
         (b"GIF89a", ""),
-        (encode(np.full((32, 32), 60000, np.uint16)), "it has more than 8 bits a channel (mode I;16); convert it to 8"),
+        (
+            encode(np.full((32, 32), 60000, np.uint16)),
+            "it has more than 8 bits per channel (mode I;16); convert it",
+        ),
     ):
         write_parquet(path, [*encoded[:37], broken, *encoded[38:]], [0, 1] * 20)
         for images in (None, 10):
@@ -381,7 +384,7 @@ def test_cifar10_from_a_silent_server(tmp_path: Path, cifar10: Any, monkeypatch:
 
 
 @pytest.mark.slow
-def test_cifar10_cache_is_in_the_home(tmp_path: Path, cifar10: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cifar10_is_cached_in_the_home_folder(tmp_path: Path, cifar10: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert str(tmp_path / ".cache" / "alphaprune") in refused("cifar10")
@@ -423,7 +426,7 @@ def test_cifar10(
 
     cache = tmp_path / "cache"
     cache.mkdir()
-    (cache / archive.name).write_bytes(archive.read_bytes()[:1000])  # of a download that was interrupted
+    (cache / archive.name).write_bytes(archive.read_bytes()[:1000])  # left by an interrupted download
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -442,5 +445,5 @@ def test_real_cifar10() -> None:
     assert data.classes == 10
     assert [len(split.labels) for split in (data.train, data.validation, data.test)] == [45000, 5000, 10000]
     assert np.bincount(data.test.labels).tolist() == [1000] * 10
-    assert data.mean == pytest.approx((0.491, 0.482, 0.447), abs=0.003)  # the published ones of CIFAR-10
+    assert data.mean == pytest.approx((0.491, 0.482, 0.447), abs=0.003)  # the published values
     assert data.std == pytest.approx((0.247, 0.243, 0.262), abs=0.003)

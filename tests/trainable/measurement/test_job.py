@@ -1,4 +1,4 @@
-"""A network measured in a process of its own, as `python -m trainable.measurement.job` does it."""
+"""Measuring a network in a process of its own, as `python -m trainable.measurement.job` does."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def test_memory(networks: list[str], test_split: str) -> None:
         assert found["macs"] == count_macs(network.widths, network.classes)
         assert found["parameters"] == count_parameters(network.widths, network.classes)
         memory = found["memory"]
-        # Weights, and the running statistics that are no parameters; a little more in the file, its header.
+        # Weights, and the running statistics, which are not parameters; the file is a little larger for its header.
         assert memory["weights_bytes"] <= found["size_bytes"] <= memory["weights_bytes"] + 20_000
         assert [batch["batch_size"] for batch in memory["batches"]] == [1, 32, 256]
         peaks = [batch["peak_bytes"] for batch in memory["batches"]]
@@ -81,7 +81,7 @@ def test_memory(networks: list[str], test_split: str) -> None:
         assert 0 < found["test"]["mean_bytes"] <= found["test"]["peak_bytes"]
         assert found["test"]["samples"] > 10
         assert found["test"]["passes"] >= 1
-        assert found["test"]["seconds"] is None  # timed beside the sampling, it would be too slow
+        assert found["test"]["seconds"] is None  # timed during the sampling, it would be too slow
     assert dense["memory"]["weights_bytes"] > 10 * pruned["memory"]["weights_bytes"]
     assert dense["memory"]["batches"][2]["peak_bytes"] > pruned["memory"]["batches"][2]["peak_bytes"]
 
@@ -97,10 +97,12 @@ def test_latency_says_where_it_was_taken(networks: list[str]) -> None:
     assert "torch.utils.flop_counter" in found["macs_counter"]
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the allocator is tamed and its memory told on Linux")
+@pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="the allocator is tamed and memory read on Linux only"
+)
 def test_the_peak_is_what_the_network_needs(networks: list[str], test_split: str) -> None:
-    """A batch and the first layer's feature maps, before and behind its normalisation: nothing that was freed before,
-    none of the libraries' own. In a process that was not started so it is two to three times as much."""
+    """A batch and the first layer's feature maps, before and after its normalisation: nothing freed earlier, nothing of
+    the libraries' own. In a process started without ENVIRONMENT it is two to three times as much."""
     found = in_a_process({"kind": "memory", "networks": networks[:1], "test": test_split, "threads": 1})
     images, maps = 256 * 3 * 32 * 32 * 4, 256 * 32 * 32 * 32 * 4
     assert images + 2 * maps < found["memory"]["activation_bytes"] + 2**20
@@ -108,7 +110,7 @@ def test_the_peak_is_what_the_network_needs(networks: list[str], test_split: str
 
 
 def test_the_test_set_is_seen_as_in_training(networks: list[str], test_split: str, data: Data) -> None:
-    """The same accuracy and loss as by the search's own evaluation of the split."""
+    """The same accuracy and loss as in the search's own evaluation of the split."""
     measured = perform_job({"kind": "accuracy", "networks": [networks[1]], "test": test_split, "threads": 1})
     assert isinstance(measured, NetworkMeasurement)
     found = measured.test
@@ -121,7 +123,7 @@ def test_the_test_set_is_seen_as_in_training(networks: list[str], test_split: st
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_gpus_network_is_the_one_that_autocast_computes(seed: int) -> None:
-    """So that what is measured is what was trained; on the CPU here, where the same types are to be had."""
+    """So that what is measured is what was trained; on the CPU here, where the same types are available."""
     torch.manual_seed(seed)
     network = VGG16(dense_widths(0.125), 10)
     for _, norm in network.layers():

@@ -1,4 +1,4 @@
-"""Latencies of two networks: which is which, and what is made of the times."""
+"""Latencies of two networks: which is which, and how the times are summed up."""
 
 import os
 import statistics
@@ -26,7 +26,7 @@ def median(quartiles: Quartiles) -> float:
 
 
 def test_the_larger_network_is_the_slower_one() -> None:
-    """Sixteen times the MACs: no noise of a machine turns that round."""
+    """Sixteen times the MACs: no machine's noise turns that around."""
     found = compare_latencies(network(0.5), network(0.125), 32, seconds=0.1)
     assert found.batch_size == 32
     assert (found.pairs or 0) >= LEAST_PAIRS
@@ -36,7 +36,7 @@ def test_the_larger_network_is_the_slower_one() -> None:
     assert median(swapped.speedup) < 1
 
 
-def test_both_networks_run_equally_often_and_take_turns_in_being_first() -> None:
+def test_both_networks_run_equally_often_and_take_turns_going_first() -> None:
     calls: list[str] = []
 
     class Noted(torch.nn.Module):
@@ -57,7 +57,7 @@ def test_both_networks_run_equally_often_and_take_turns_in_being_first() -> None
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
 def test_no_pass_waits_for_memory_from_the_system() -> None:
-    """Each page that a pass gets anew costs it a fault: of the 16 MB of the largest feature map alone that is 4,096."""
+    """Each page that a pass has to fetch costs a fault: 4,096 for the 16 MB of the largest feature map alone."""
     code = """
 import resource, torch
 from trainable.network.vgg16 import VGG16, dense_widths

@@ -1,4 +1,4 @@
-"""Training and measuring keep out of each other's way, across processes, also when one is killed."""
+"""Training and measuring keep out of each other's way, across processes, even when one is killed."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import pytest
 
 from trainable.measurement import machine_lock
 
-# What waits for a lock that never comes fails at its deadline.
+# A test that waits for a lock that never comes fails at this deadline.
 pytestmark = pytest.mark.timeout(30)
 
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextmanager
 def process(folder: Path, code: str) -> Iterator["subprocess.Popen[str]"]:
-    """A process that runs `code` with the locks in `folder`; it has reached the line it prints."""
+    """A process that runs `code` with the locks in `folder`; it has already printed its line."""
     lines = f"import time\nfrom trainable.measurement import machine_lock\n{code}"
     environment = {**os.environ, machine_lock.FOLDER_VARIABLE: str(folder)}
     command = [sys.executable, "-c", lines]
@@ -98,7 +98,7 @@ def missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def a_link(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What somebody else may have put there, and what would lend him a file that is not his."""
+    """Somebody else may have put it there, to get at a file that is not theirs."""
     (folder / "private").touch(0o600)
     (folder / "alphaprune-room.lock").symlink_to(folder / "private")
 
@@ -111,7 +111,7 @@ def without_locks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("spoil", [missing, a_link, without_locks])
-def test_both_go_on_where_no_lock_can_be_had_and_measuring_tells(
+def test_without_locks_both_continue_and_measuring_says_so(
     folder: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path, pytest.MonkeyPatch], None]
 ) -> None:
     spoil(folder, monkeypatch)
@@ -133,7 +133,7 @@ def test_the_locks_are_for_every_user_whatever_the_umask(folder: Path) -> None:
 
 
 def test_a_temporary_folder_of_its_own_gives_a_job_no_locks_of_its_own(tmp_path: Path) -> None:
-    """As Slurm gives each job one."""
+    """Slurm gives each job one."""
     environment = {name: value for name, value in os.environ.items() if name != machine_lock.FOLDER_VARIABLE}
     code = "from trainable.measurement import machine_lock; print(machine_lock.lock_folder())"
     folders = [

@@ -1,4 +1,4 @@
-"""What a sampler sees of memory that this process takes and gives back."""
+"""What a sampler sees of the memory that this process takes and gives back."""
 
 import mmap
 import time
@@ -28,7 +28,7 @@ def test_a_block_that_lives_half_the_time_is_the_peak_and_about_half_the_mean() 
     assert sampler.sampled.samples > 5
 
 
-def test_what_takes_less_than_before_took_nothing() -> None:
+def test_using_less_than_before_counts_as_nothing() -> None:
     with MemorySampler(CPU, used_bytes(CPU) + MEGABYTES_64) as sampler:
         pass
     assert (sampler.sampled.peak_bytes, sampler.sampled.mean_bytes) == (0, 0)
@@ -37,7 +37,7 @@ def test_what_takes_less_than_before_took_nothing() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 def test_the_pages_of_files_do_not_count(tmp_path: Path) -> None:
-    """They count in the unique set size for just as long as no other process maps them."""
+    """In the unique set size they count only while no other process maps them."""
     path = tmp_path / "library"
     path.write_bytes(bytes(MEGABYTES_64))
     before = used_bytes(CPU)
@@ -47,7 +47,7 @@ def test_the_pages_of_files_do_not_count(tmp_path: Path) -> None:
     assert describe_counter(CPU) == "resident without files"
 
 
-def test_where_there_is_no_proc_the_unique_set_size_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_proc_the_unique_set_size_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(memory, "_STATM", tmp_path / "statm")
     monkeypatch.setattr(psutil.Process, "memory_full_info", lambda process: SimpleNamespace(uss=123))
     assert used_bytes(CPU) == 123

@@ -1,4 +1,4 @@
-"""How a network is measured: what in which process, what is taken over, what is said. Nothing is measured here."""
+"""How a network is measured: what runs in which process, what is reused, what is reported. Nothing is measured here."""
 
 import json
 import signal
@@ -37,10 +37,10 @@ def _locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"measured_on": "a GPU"}, 5),
     ],
 )
-def test_the_dense_network_is_measured_once_a_machine(
+def test_the_dense_network_is_measured_once_per_machine(
     monkeypatch: pytest.MonkeyPatch, here: dict[str, str], jobs: int
 ) -> None:
-    """On a cluster another node may be the best one from one trial to the next."""
+    """On a cluster, two trials may be measured on different nodes."""
     done: list[str] = []
     before = Measurement(
         host="a", measured_on="a CPU", dense=NetworkMeasurement(test=TestRun(accuracy=2.0, seconds=2.0))
@@ -60,7 +60,7 @@ def test_the_dense_network_is_measured_once_a_machine(
     found = measure_network(Path("pruned"), Path("dense"), TEST, before=before)
     assert len(done) == jobs
     assert found.dense == (before.dense if jobs == 3 else found.pruned)
-    # The memory's process is not the one that is timed.
+    # The process that samples memory is not the one that is timed.
     assert found.pruned == NetworkMeasurement(test=TestRun(samples=3, seconds=1.0))
     assert found.alone is True
     assert (found.busy, found.host) == (0.0, here.get("host", "a"))
@@ -83,7 +83,7 @@ def test_a_light_measurement_runs_the_test_set_only(monkeypatch: pytest.MonkeyPa
     assert found == Measurement(created=found.created, alone=True, pruned=NetworkMeasurement(test=TestRun(seconds=1.0)))
 
 
-def test_without_a_lock_it_is_measured_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_lock_it_is_still_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(machine_lock.FOLDER_VARIABLE, str(tmp_path / "missing"))
     monkeypatch.setattr(protocol, "run_job", lambda *args, test, result: NetworkMeasurement(test=TestRun()))
     assert measure_network(Path("pruned"), Path("dense"), TEST, light=True).alone is False
@@ -91,7 +91,7 @@ def test_without_a_lock_it_is_measured_all_the_same(monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def in_pythons_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Has `code` run instead of a job; it gets the job on stdin, and a path where it may leave something."""
+    """Runs `code` instead of a job; it gets the job on stdin, and a path where it may leave something."""
 
     def use(code: str) -> Path:
         program, left = tmp_path / "python", tmp_path / "left"
@@ -107,7 +107,7 @@ def in_pythons_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
 def test_the_allocator_keeps_memory_where_time_counts_and_gives_it_back_where_memory_counts(
     in_pythons_place: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """Asked of a program in python's place, which tells of its environment and its job."""
+    """As seen by a program in Python's place, which reports its environment and its job."""
     left = in_pythons_place("json.dump([dict(os.environ), json.load(sys.stdin)], open(left, 'w'))\nprint('{}')")
     for kind, own, other in (("memory", memory, latency), ("latency", latency, memory), ("accuracy", latency, memory)):
         assert run_job(kind, tmp_path, result=NetworkMeasurement) == NetworkMeasurement()
@@ -121,12 +121,12 @@ def test_the_allocator_keeps_memory_where_time_counts_and_gives_it_back_where_me
     ("code", "says"),
     [
         ("sys.exit('one\\ntwo: no such network')", "two: no such network"),
-        ("os.kill(os.getpid(), 9)", "its process ended with -9"),
-        ('print(\'{"macs": "many"}\')', "its process gave nonsense"),
-        ("print('a warning of some library')", "its process gave nonsense"),
+        ("os.kill(os.getpid(), 9)", "its process exited with -9"),
+        ('print(\'{"macs": "many"}\')', "its process gave an invalid result"),
+        ("print('a warning of some library')", "its process gave an invalid result"),
     ],
 )
-def test_a_job_that_fails_is_told_with_its_network(
+def test_a_failed_job_is_reported_with_its_network(
     in_pythons_place: Callable[[str], Path], tmp_path: Path, code: str, says: str
 ) -> None:
     in_pythons_place(code)
@@ -140,7 +140,7 @@ def is_alive(pid: int) -> bool:
     return False
 
 
-def test_a_job_does_not_outlive_who_waits_for_it(in_pythons_place: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_job_does_not_outlive_whoever_waits_for_it(in_pythons_place: Callable[[str], Path], tmp_path: Path) -> None:
     left = in_pythons_place("open(left, 'w').write(f'{os.getpid()}\\n')\ntime.sleep(60)")
 
     def interrupt(*arguments: Any) -> None:
@@ -157,7 +157,7 @@ def test_a_job_does_not_outlive_who_waits_for_it(in_pythons_place: Callable[[str
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     while is_alive(int(left.read_text())):
-        assert time.monotonic() - began < 50, "the job runs on"
+        assert time.monotonic() - began < 50, "the job is still running"
         time.sleep(0.05)
 
 

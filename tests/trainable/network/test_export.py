@@ -1,4 +1,4 @@
-"""What is exported gives the logits of the network it is of, for any batch, where this project is not installed."""
+"""An exported network gives the logits of the original, for any batch, where this project is not installed."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def images() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def wanted(model: Path, images: np.ndarray) -> torch.Tensor:
-    """Logits by hand, the normalisation included."""
+    """Logits by hand, including the normalisation."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     with torch.inference_mode():
         return load_pruned(model)((torch.from_numpy(images) - mean) / std)
@@ -85,9 +85,9 @@ def test_onnx(model: Path, images: np.ndarray, wanted: torch.Tensor, tmp_path: P
         assert close(torch.from_numpy(logits), wanted[:count])
 
 
-def test_what_is_there_is_not_overwritten(model: Path, tmp_path: Path) -> None:
+def test_an_existing_path_is_not_overwritten(model: Path, tmp_path: Path) -> None:
     (tmp_path / "network").mkdir()
-    with pytest.raises(ValueError, match="--to must be a path where nothing is yet"):
+    with pytest.raises(ValueError, match="--to must be a path that does not exist yet"):
         export_network(model, tmp_path / "network", "torch")
     with pytest.raises(ValueError, match="--to must be in a folder that exists"):
         export_network(model, tmp_path / "missing" / "network", "torch")

@@ -1,4 +1,4 @@
-"""A network on disk: safetensors and JSON, the same numbers back, and ValueError for whatever is not whole."""
+"""A network on disk: safetensors and JSON, the same numbers back, and ValueError for whatever is damaged."""
 
 import json
 import re
@@ -21,7 +21,7 @@ WIDTHS = (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9)
 def network() -> VGG16:
     network = create_initialised(WIDTHS, 7, seed=0)
     with torch.no_grad():
-        network(torch.randn(4, 3, 32, 32))  # so that the statistics are no defaults
+        network(torch.randn(4, 3, 32, 32))  # so that the statistics are not the defaults
     return network
 
 
@@ -82,7 +82,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "weights torn in the header": cut(500),
     "weights torn at the end": cut(-1),
     "weights garbage": lambda folder: (folder / "model.safetensors").write_bytes(b"garbage" * 99),
-    "weights with a bit turned": flip_a_bit,
+    "weights with a bit flipped": flip_a_bit,
     "other widths": change_arch(widths=[4] * 13),
     "impossible widths": change_arch(widths=[4]),
     "no widths": change_arch(widths=None),
@@ -93,7 +93,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_what_is_not_whole_is_refused_by_name(damage: Callable[[Path], object], folder: Path) -> None:
+def test_a_damaged_network_is_refused_by_name(damage: Callable[[Path], object], folder: Path) -> None:
     damage(folder)
     with pytest.raises(ValueError, match=re.escape(str(folder))):
         load_pruned(folder)

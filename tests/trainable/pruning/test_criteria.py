@@ -58,7 +58,7 @@ def test_taylor_is_the_squared_gradient_of_a_gate(dense: DenseNetwork, batches: 
         torch.testing.assert_close(layer, by_hand, rtol=1e-3, atol=1e-6 * float(layer.max()))
 
 
-def test_taylor_foretells_what_the_loss_does_without_a_little_of_the_channel(
+def test_taylor_predicts_what_the_loss_does_with_a_little_less_of_the_channel(
     dense: DenseNetwork, batches: list[tuple[Tensor, Tensor]]
 ) -> None:
     """A finite difference: the loss with the highest channel's output times 1 - h and 1 + h."""

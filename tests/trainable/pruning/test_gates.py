@@ -1,4 +1,4 @@
-"""A gate multiplies what docs/method.md says, at alpha = 1 nothing, and training cannot work against it."""
+"""A gate multiplies what docs/method.md says, changes nothing at alpha = 1, and training cannot work against it."""
 
 import copy
 from typing import Literal
@@ -65,7 +65,7 @@ def test_at_alpha_1_the_gated_network_is_the_dense_one(
 
 @pytest.mark.parametrize("alpha", [1, 0.3, 1e-3, 0])
 @pytest.mark.parametrize("training", [True, False])
-def test_bn_output_multiplies_the_doomed_channels_behind_the_norm(
+def test_bn_output_multiplies_the_doomed_channels_after_the_norm(
     alpha: float, training: bool, source: VGG16, masks: list[Tensor]
 ) -> None:
     gated = GatedVGG16(source, masks, "bn_output").train(training)
@@ -80,11 +80,11 @@ def test_bn_output_multiplies_the_doomed_channels_behind_the_norm(
 
 
 @pytest.mark.parametrize("alpha", [1, 0.3, 1e-3, 0])
-def test_conv_weight_multiplies_the_doomed_channels_in_front_of_the_norm(
+def test_conv_weight_multiplies_the_doomed_channels_before_the_norm(
     alpha: float, source: VGG16, masks: list[Tensor]
 ) -> None:
     for conv, _ in source.layers():
-        nn.init.normal_(conv.bias)  # which a gate on the filter has to take along
+        nn.init.normal_(conv.bias)  # which a gate on the filter has to multiply, too
     gated = GatedVGG16(source, masks, "conv_weight")
     gated.set_alpha(alpha)
     for (old, old_norm), (new, new_norm), mask in zip(source.layers(), gated.layers(), masks, strict=True):
@@ -135,7 +135,7 @@ def test_training_moves_gamma_and_beta_of_kept_channels_only(
 
 
 @pytest.mark.parametrize("gate", GATES)
-def test_a_state_dict_brings_everything_along(gate: Gate, source: VGG16, masks: list[Tensor], images: Tensor) -> None:
+def test_a_state_dict_restores_everything(gate: Gate, source: VGG16, masks: list[Tensor], images: Tensor) -> None:
     gated = GatedVGG16(source, masks, gate)
     gated.set_alpha(0.2)
     train(gated, images)

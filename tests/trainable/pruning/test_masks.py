@@ -27,7 +27,7 @@ WIDTH = st.sampled_from([1 / 64, 1 / 16, 0.13, 0.25])
 
 @st.composite
 def score_lists(draw: st.DrawFn) -> list[Tensor]:
-    """Scores of a network's channels: layers of very different size, and many equal ones."""
+    """Scores of a network's channels: layers of very different sizes, and many ties."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     levels = draw(st.sampled_from([1, 3, 10**6]))
     sizes = draw(st.lists(st.sampled_from([1e-6, 1.0, 1e3]), min_size=13, max_size=13))
@@ -43,7 +43,7 @@ def fraction_cut(widths: tuple[int, ...] | list[int], scores: list[Tensor], prun
 
 
 def chosen(scores: list[Tensor], pruning: PruningConfig) -> list[Tensor]:
-    """The masks, where the amount can be reached."""
+    """The masks, if the amount can be reached."""
     try:
         return choose_masks(scores, pruning, CLASSES)
     except ValueError:
@@ -53,7 +53,7 @@ def chosen(scores: list[Tensor], pruning: PruningConfig) -> list[Tensor]:
 
 @given(score_lists(), PRUNING)
 @settings(max_examples=150, deadline=None)
-def test_at_least_the_amount_goes_and_no_layer_is_emptied(scores: list[Tensor], pruning: PruningConfig) -> None:
+def test_at_least_the_amount_is_cut_and_no_layer_is_emptied(scores: list[Tensor], pruning: PruningConfig) -> None:
     masks = chosen(scores, pruning)
     widths = widths_of(masks)
     assert all(mask.dtype == torch.bool and len(mask) == len(s) for mask, s in zip(masks, scores, strict=True))
@@ -76,7 +76,7 @@ def test_the_least_important_of_a_layer_go_first(scores: list[Tensor], pruning: 
 @given(score_lists(), PRUNING)
 @settings(max_examples=100, deadline=None)
 def test_no_wider_choice_reaches_the_amount(scores: list[Tensor], pruning: PruningConfig) -> None:
-    """All widths that the scope and round_to allow, told slowly: the widest that reach the amount are the chosen."""
+    """Of all widths that the scope and round_to allow, listed slowly, the widest that reach the amount are chosen."""
     dense = [len(layer) for layer in scores]
     kept = list(dense)
     candidates = [tuple(dense)]
@@ -112,7 +112,7 @@ def test_what_cannot_be_reached_is_refused_and_what_the_message_offers_can(
     assume(offered > 0)
     offer = PruningConfig(offered, pruning.of, pruning.criterion, pruning.scope, pruning.round_to)
     widths = widths_of(choose_masks(scores, offer, CLASSES))
-    # And it is the greatest: the amount next to it of those that the message can say cannot be reached.
+    # And it is the greatest: the next amount that the message could offer cannot be reached.
     assert fraction_cut(widths, scores, pruning) - offered < 1e-4
 
 
@@ -125,7 +125,7 @@ def test_global_ranks_over_layers_and_uniform_does_not() -> None:
     assert ranked == (32,) * 6 + (11,) + (32,) * 6
 
 
-def test_unequal_sizes_of_scores_do_not_let_one_layer_pay_for_all() -> None:
+def test_scores_of_unequal_size_do_not_make_one_layer_pay_for_all() -> None:
     generator = torch.Generator().manual_seed(0)
     scores = [torch.rand(32, generator=generator) + 0.5 for _ in range(13)]
     scaled = [layer * 10.0**exponent for exponent, layer in enumerate(scores, start=-6)]
@@ -134,7 +134,7 @@ def test_unequal_sizes_of_scores_do_not_let_one_layer_pay_for_all() -> None:
 
 
 @pytest.mark.parametrize(("amount", "width"), [(0.9, 4), (0.7, 12), (0.1, 36), (0.3, 28)])
-def test_just_the_amount_is_enough(amount: float, width: int) -> None:
+def test_exactly_the_amount_is_enough(amount: float, width: int) -> None:
     """Where rounding makes (1 - amount) * channels a little less than the channels that are left."""
     scores = [torch.ones(40) for _ in range(13)]
     masks = choose_masks(scores, PruningConfig(amount, "channels", scope="uniform", round_to=1), CLASSES)
@@ -143,7 +143,7 @@ def test_just_the_amount_is_enough(amount: float, width: int) -> None:
 
 def test_a_layer_keeps_a_tenth_and_others_pay_for_the_rest() -> None:
     scores = [torch.linspace(1, 2, 40) for _ in range(13)]
-    # Relative to its layer's mean all but one channel of this layer are next to nothing.
+    # Relative to its layer's mean all but one channel of this layer are close to nothing.
     scores[3] = torch.cat([torch.full((39,), 1e-6), torch.ones(1)])
     widths = widths_of(choose_masks(scores, PruningConfig(37 / (13 * 40), "channels", round_to=1), CLASSES))
     assert widths == (39, 40, 40, 4) + (40,) * 9

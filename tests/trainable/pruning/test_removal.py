@@ -21,7 +21,7 @@ CLASSES = 4
 
 
 def random_network(widths: Sequence[int], seed: int) -> VGG16:
-    """Nothing in it is what initialisation would have left it: scales negative and 0, shifts, means, variances."""
+    """Nothing in it is as initialised: scales are negative and 0, too, and shifts, means and variances are random."""
     torch.manual_seed(seed)
     network = VGG16(widths, CLASSES)
     for conv, norm in network.layers():
@@ -66,7 +66,7 @@ def test_the_smaller_network_gives_the_same_output(gated: GatedVGG16) -> None:
 @given(gated_networks(), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_every_layer_gives_the_kept_channels_and_the_doomed_are_0(gated: GatedVGG16, training: bool) -> None:
-    """Also with the statistics of the batch itself, which training uses."""
+    """Also with the batch's own statistics, which training uses."""
     gated.set_alpha(0)
     pruned = remove_channels(gated.train(training))
     assert all(module.training is training for module in pruned.modules())
@@ -138,7 +138,7 @@ def test_torch_pruning_makes_the_same_network(dense: DenseNetwork) -> None:
 
 
 def folded_at_0(network: VGG16, masks: Sequence[Tensor], scaled: Sequence[str]) -> VGG16:
-    """The whole network with the parameters `scaled` of the norms of doomed channels at 0."""
+    """The whole network with the parameters `scaled` of the doomed channels' norms set to 0."""
     folded = copy.deepcopy(network).eval()
     with torch.no_grad():
         for (_, norm), mask in zip(folded.layers(), masks, strict=True):
@@ -160,7 +160,7 @@ def test_gamma_and_beta_have_to_go_together(scaled: tuple[str, ...], same: bool)
 
 @given(gated_networks("conv_weight"))
 @settings(max_examples=10, deadline=None)
-def test_with_conv_weight_the_kept_weights_are_taken_all_the_same(gated: GatedVGG16) -> None:
+def test_with_conv_weight_the_kept_weights_are_still_copied(gated: GatedVGG16) -> None:
     pruned = remove_channels(gated)
     inputs = torch.ones(3, dtype=torch.bool)
     for (old, _), (new, _), kept in zip(gated.layers(), pruned.layers(), gated.masks, strict=True):
@@ -169,7 +169,7 @@ def test_with_conv_weight_the_kept_weights_are_taken_all_the_same(gated: GatedVG
     assert torch.equal(pruned.classifier.weight, gated.classifier.weight[:, inputs])
 
 
-def test_a_gate_in_front_of_the_norm_is_not_the_smaller_network(dense: DenseNetwork) -> None:
+def test_a_gate_before_the_norm_is_not_the_smaller_network(dense: DenseNetwork) -> None:
     masks = random_masks(dense.network.widths, 0.5)
     differences: dict[str, Any] = {}
     for gate in ("bn_output", "conv_weight"):

@@ -1,6 +1,6 @@
 """Schedules are arithmetic: written numbers, and what must hold for any of them.
 
-The numbers are the formulas of the method evaluated with 40 digits, apart from this code.
+The numbers are the formulas of the method evaluated with 40 digits, independently of this code.
 """
 
 import math
@@ -81,7 +81,7 @@ def test_multiplicative_ends_early_and_exponential_stretches() -> None:
     assert len(Exponential(3).stage_alphas(MANY)) == MANY
 
 
-# The weekly report's schedule, told by hand: 18 stages above 0.4, then 0.4 itself; 6 above 0.018, then 0.018 itself.
+# The weekly report's schedule, by hand: 18 stages above 0.4, then 0.4 itself; 6 above 0.018, then 0.018 itself.
 REPORT = [
     *(0.951229424500714, 0.904837418035960, 0.860707976425058, 0.818730753077982, 0.778800783071405),
     *(0.740818220681718, 0.704688089718713, 0.670320046035639, 0.637628151621773, 0.606530659712633),
@@ -120,7 +120,7 @@ def test_a_long_slow_tail_does_not_overflow() -> None:
     assert alphas[4999] == pytest.approx(1 / 250_001)
 
 
-def test_later_segments_fall_from_where_the_one_before_ended() -> None:
+def test_later_segments_fall_from_where_the_previous_one_ended() -> None:
     schedule = Piecewise((Segment("multiplicative", 0.5, 0.3), Segment("time_based", 1, 0.1)))
     assert schedule.stage_alphas(MANY) == pytest.approx([0.5, 0.3, 0.15, 0.1])
 
@@ -182,7 +182,7 @@ def test_the_curves_are_the_formulas_as_the_method_writes_them(k: float, d: floa
 
 
 @pytest.mark.parametrize("rate", [0.7, 0.72, 0.75, 0.9])
-def test_piecewise_trains_its_stages_at_its_curve(rate: float) -> None:
+def test_the_stages_of_piecewise_lie_on_its_curve(rate: float) -> None:
     schedule = Piecewise((Segment("multiplicative", rate, 0.001),))
     alphas = schedule.stage_alphas(MANY)
     assert tuple(schedule.alpha_at(stage / (len(alphas) + 1)) for stage in range(1, len(alphas) + 1)) == alphas
@@ -231,7 +231,7 @@ def test_scaled_an_exponential_is_not_multiplicative() -> None:
         (Polynomial, (4.1,)),
         (Segment, ("exponential", 0, 0.5)),
         (Segment, ("exponential", math.inf, 0.5)),
-        (Segment, ("exponential", 1e-300, 0.5)),  # so slow that alpha would stand still at 1
+        (Segment, ("exponential", 1e-300, 0.5)),  # so slow that alpha would stay at 1
         (Segment, ("multiplicative", 1, 0.5)),
         (Segment, ("cosine", 1, 0.5)),
         (Segment, ("time_based", 1, 0)),

@@ -1,4 +1,4 @@
-"""Learning rates are arithmetic: written lists, a batch or an epoch each, and what holds for any policy and phase.
+"""Learning rates are arithmetic: written lists, per batch or per epoch, and what holds for any policy and phase.
 
 The numbers are the formulas evaluated by hand for a peak of 1: a warm-up of n batches is 1/(n+1), 2/(n+1), ...; a
 cosine (1 + cos(pi t)) / 2.
@@ -38,7 +38,7 @@ names = [policy.policy for policy in POLICIES]
 
 
 class Phase:
-    """An optimizer whose learning rate a policy drives, batch by batch, as train_epoch does it."""
+    """An optimizer whose learning rate a policy drives, batch by batch, as train_epoch does."""
 
     def __init__(self, policy: LRPolicy | None, epochs: int, steps: int) -> None:
         parameter = torch.nn.Parameter(torch.zeros(2))
@@ -64,7 +64,7 @@ class Phase:
         return [rate for loss, accuracy, _ in told for rate in self.epoch(loss, accuracy)]
 
 
-def test_without_a_policy_it_stands_still() -> None:
+def test_without_a_policy_it_stays_constant() -> None:
     assert Phase(None, 2, 3).run(epochs=2) == [0.5] * 6
 
 
@@ -75,7 +75,7 @@ def test_cosine() -> None:
     )
 
 
-def test_cosine_behind_a_warm_up() -> None:
+def test_cosine_after_a_warm_up() -> None:
     rates = Phase(CosineAnnealing(peak=1, warmup_epochs=1), 4, 3).run(epochs=4)
     rest = [0.969846310393, 0.883022221559, 0.75, 0.586824088833, 0.413175911167, 0.25, 0.116977778441, 0.030153689607]
     assert rates == pytest.approx([0.25, 0.5, 0.75, 1, *rest])
@@ -93,7 +93,7 @@ def test_cosine_restarts() -> None:
     assert rates == pytest.approx([1, 0.5, 1, 0.853553390593, 0.5, 0.146446609407, 1, 0.961939766256])
 
 
-def test_cosine_restarts_behind_a_warm_up() -> None:
+def test_cosine_restarts_after_a_warm_up() -> None:
     policy = CosineRestarts(peak=1, period_epochs=2, period_factor=1, warmup_epochs=1)
     rates = Phase(policy, 5, 2).run(epochs=5)
     period = [1, 0.853553390593, 0.5, 0.146446609407]
@@ -121,7 +121,7 @@ def test_plateau_does_not_react_to_the_warm_up() -> None:
 
 
 def test_plateau_whose_warm_up_ends_within_an_epoch() -> None:
-    """A third of 4 epochs of 5 batches ends in the second epoch, which still belongs to it; of 3 with the first."""
+    """A third of 4 epochs of 5 batches ends in the second epoch, which is still warm-up; of 3, with the first."""
     phase = Phase(Plateau(peak=1, factor=0.5, patience=0, warmup_epochs=9), 4, 5)
     rates = phase.run(losses=[1, 9, 2, 3])
     assert rates == pytest.approx([n / 7 for n in range(1, 7)] + [1] * 14)
@@ -133,7 +133,7 @@ def test_plateau_whose_warm_up_ends_within_an_epoch() -> None:
 
 
 def test_stagnation_restart() -> None:
-    """Up after two epochs without improvement; the count begins anew, the best accuracy does not; the last stays."""
+    """Up after two epochs without improvement; the count starts again, the best accuracy does not; the last stays."""
     phase = Phase(StagnationRestart(rates=(0.001, 0.01, 0.1), patience=2), 11, 1)
     rates = phase.run(accuracies=[0.3, 0.4, 0.4, 0.3, 0.2, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])
     assert rates == [0.001] * 4 + [0.01] * 4 + [0.1] * 3
@@ -161,7 +161,7 @@ def test_rates_stay_between_0_and_the_peak(policy: LRPolicy, epochs: int, steps:
 
 @pytest.mark.parametrize("warmup", [0, 2])
 @pytest.mark.parametrize("policy", POLICIES, ids=names)
-def test_a_saved_state_goes_on_the_same_to_the_bit(policy: LRPolicy, warmup: int) -> None:
+def test_a_saved_state_continues_the_same_to_the_bit(policy: LRPolicy, warmup: int) -> None:
     if hasattr(policy, "warmup_epochs"):
         policy = type(policy)(**{**vars(policy), "warmup_epochs": warmup})
     epochs, steps = 9, 3
