@@ -22,16 +22,19 @@ _STRICT = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecord:
-    """The data that an experiment was started on; fingerprint: as in trainable.data.dataset.Data."""
+    """The data that an experiment was started on; fingerprint: of its images and labels (data.dataset.Data).
+
+    What is not recorded is empty or 0: the experiment can be looked at, but not continued.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    name: str
-    fingerprint: str
-    classes: Count
-    train_images: Count
-    validation_images: Count
-    test_images: Count
+    name: str = "unknown"
+    fingerprint: str = ""
+    classes: Count = 0
+    train_images: Count = 0
+    validation_images: Count = 0
+    test_images: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,7 @@ class ExperimentRecord:
 
     name: str
     settings: dict[str, Any]
-    data: DataRecord
+    data: DataRecord = field(default_factory=DataRecord)
     preset: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     created: str = field(default_factory=now)

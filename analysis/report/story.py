@@ -53,7 +53,7 @@ def tell_standing(experiment: Experiment) -> str:
 
 def _tell_images(data: DataRecord) -> str:
     text = _DATA.get(data.name, shorten_text(data.name).rstrip("/").split("/")[-1])
-    text += f" ({data.classes:,} class{'' if data.classes == 1 else 'es'})"
+    text += f" ({data.classes:,} class{'' if data.classes == 1 else 'es'})" if data.classes else ""
     parts = [
         f"{format_count(images, 'image')} {purpose}"
         for images, purpose in (

@@ -54,6 +54,8 @@ def read_recorded_data(
     folder: ExperimentFolder, record: ExperimentRecord, settings: Settings, moved_to: str | None
 ) -> Data:
     """The data that the experiment was started on, from `moved_to` if given; raises ValueError if the data differs."""
+    if not record.data.fingerprint:
+        raise ValueError(f"{folder.record_path} is damaged: data.fingerprint is missing")
     source = replace(settings.data, source=moved_to) if moved_to else settings.data
     data = read_data(source)
     if data.fingerprint != record.data.fingerprint:

@@ -49,14 +49,15 @@ OPTIONAL = {
 
 
 def test_what_older_records_may_lack() -> None:
-    assert {each.name for each in fields(ExperimentRecord)} - OPTIONAL == {"name", "settings", "data"}
+    assert {each.name for each in fields(ExperimentRecord)} - OPTIONAL == {"name", "settings"}
 
 
 @pytest.mark.parametrize("missing", sorted(OPTIONAL))
 def test_a_record_from_before_a_field_was_added_is_read(folder: ExperimentFolder, missing: str) -> None:
     rewrite(folder, **{missing: None})
     found = folder.read_record()
-    default: Any = {"preset": "", "versions": {}, "created": found.created, "format": FIRST_FORMAT}[missing]
+    defaults = {"data": DataRecord(), "preset": "", "versions": {}, "created": found.created, "format": FIRST_FORMAT}
+    default: Any = defaults[missing]
     assert found == replace(RECORD, **{missing: default})
 
 
