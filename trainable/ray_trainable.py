@@ -1,7 +1,6 @@
 """The Ray Tune trainables. The one module of this package that imports ray."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ from trainable.trial import Trial
 CHECKPOINT = "trial.pt"
 # A state that only results have, never records: the storage is full, and the driver has to stop the search.
 NO_SPACE = "no_space"
-# Only one new actor can have been given up for one that is reused.
-RESET_TRIES = 3
 
 
 class AlphaPruning(tune.Trainable):
@@ -82,9 +79,8 @@ class RecordedAlphaPruning(tune.Trainable):
 
     _data: Data
     _dense: DenseNetwork
-    _recorded: RecordedTrial | None
-    _answer: dict[str, Any] | None  # of the next step, where there is nothing to run
-    _fenced: FencedError
+    _folder: TrialFolder
+    _recorded: RecordedTrial | None  # None before the first step
 
     def setup(
         self,
@@ -95,69 +91,53 @@ class RecordedAlphaPruning(tune.Trainable):
         threads: int = 1,
         keep_at_alpha: Sequence[float] = (),
     ) -> None:
-        """Starts the next attempt at the trial of a folder. Takes the parameters of AlphaPruning, and:
+        """Prepares the trial of a folder. Takes the parameters of AlphaPruning, and:
 
         Args:
             keep_at_alpha: as in RecordedTrial.
         """
         self._data, self._dense = check_parameters(type(self), data, dense)
         self._threads, self._keep = threads, keep_at_alpha
-        self._take_trial(TrialFolder(Path(config["folder"])), tries=1)
+        self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Takes the next attempt at another trial in the same actor.
+        """Prepares another trial in the same actor. Its next attempt starts with the first step.
 
-        Tune may have begun to start a new actor for that trial before, which it has given up for this one. If that one
-        takes the trial away while it is being set up, it is taken again.
+        It must not start earlier: Tune also sets up actors that it then drops, because another one has become free for
+        the trial, and these would take the trial away from the actor that runs it.
         """
-        self._take_trial(TrialFolder(Path(new_config["folder"])), tries=RESET_TRIES)
+        self._folder, self._recorded = TrialFolder(Path(new_config["folder"])), None
         return True
 
-    def _take_trial(self, folder: TrialFolder, *, tries: int) -> None:
-        self._recorded = self._answer = None
-        with self._answering(folder, epoch=0):
-            for _ in range(tries):
-                try:
-                    self._recorded = RecordedTrial(
-                        folder, self._data, self._dense, threads=self._threads, keep_at_alpha=self._keep
-                    )
-                    return
-                except FencedError as error:
-                    self._fenced = error
-                    if (state := folder.read_record().state) != "running":
-                        # It ended, and a crash kept that from being reported.
-                        self._answer = {"epoch": 0, "state": state, "done": True}
-                        return
-
     def step(self) -> dict[str, Any]:
-        """One epoch: its row (records.epoch.EpochRow), `state` and `done`.
+        """One epoch: its row (records.epoch.EpochRow), `state` and `done`; an error that must not be retried is done.
 
         Raises:
-            FencedError: if another process has taken the trial.
+            FencedError: if another process has taken over the trial.
         """
-        if self._answer is None:
-            if self._recorded is None:  # it was taken away in setup
-                raise self._fenced
-            with self._answering(self._recorded.folder, epoch=self._recorded.trial.epoch):
-                row = self._recorded.run_epoch()
-                done = self._recorded.is_finished
-                return {**row.as_values(), "state": "complete" if done else "running", "done": done}
-        assert self._answer is not None
-        return self._answer
-
-    @contextmanager
-    def _answering(self, folder: TrialFolder, *, epoch: int) -> Iterator[None]:
-        """Turns an error that must not be retried into what the next step returns."""
+        epoch = 0 if self._recorded is None else self._recorded.trial.epoch
         try:
-            yield
-        except (ValueError, TrialError) as error:
-            if folder.read_record().state != "failed":  # a bug in the code, not a failure of the trial
+            if self._recorded is None:
+                self._recorded = RecordedTrial(
+                    self._folder, self._data, self._dense, threads=self._threads, keep_at_alpha=self._keep
+                )
+            row = self._recorded.run_epoch()
+        except FencedError:
+            state = self._folder.read_record().state
+            if self._recorded is not None or state == "running":
                 raise
-            self._answer = {"epoch": epoch, "state": "failed", "error": str(error), "done": True}
+            # It has ended, but a crash prevented that from being reported.
+            return {"epoch": epoch, "state": state, "done": True}
+        except (ValueError, TrialError) as error:
+            if self._folder.read_record().state != "failed":  # a bug in the code, not a failure of the trial
+                raise
+            return {"epoch": epoch, "state": "failed", "error": str(error), "done": True}
         except OSError as error:
             if not is_full_disk(error):
                 raise
-            self._answer = {"epoch": epoch, "state": NO_SPACE, "error": str(error), "done": True}
+            return {"epoch": epoch, "state": NO_SPACE, "error": str(error), "done": True}
+        done = self._recorded.is_finished
+        return {**row.as_values(), "state": "complete" if done else "running", "done": done}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Does nothing: the trial's own checkpoints are in its folder."""

@@ -312,59 +312,44 @@ def test_a_bug_is_not_a_failure_of_the_trial(
     assert (folder.read_record().state, folder.read_record().error) == ("running", "ValueError: a defect")
 
 
-@pytest.fixture
-def rival(monkeypatch: pytest.MonkeyPatch) -> Callable[[TrialFolder, int], None]:
-    """Another process takes the next attempt at a trial while this one is set up, so often."""
-
-    def take(folder: TrialFolder, times: int) -> None:
-        fenced, left = TrialFolder.hold_fence, [times]
-
-        def taken_away(self: TrialFolder, attempt: int) -> Any:
-            if left[0] and self == folder:
-                left[0] -= 1
-                self.begin_attempt("there:2", "cpu")
-            return fenced(self, attempt)
-
-        monkeypatch.setattr(TrialFolder, "hold_fence", taken_away)
-
-    return take
-
-
-def test_a_reused_actor_takes_its_trial_back_from_one_that_was_given_up(
+def test_an_actor_that_is_given_up_before_its_first_step_takes_nothing_away(
     make_recorded: MakeRecorded,
-    rival: Callable[[TrialFolder, int], None],
     ask: Callable[[int, TrialConfig], TrialFolder],
     config: TrialConfig,
     results: Callable[..., Rows],
     rows_of: Callable[..., Rows],
 ) -> None:
-    """Tune gives a trial whose new actor still starts to one that is free by then; both set the trial up."""
+    """Tune gives a trial whose new actor is still starting to one that has become free; both are set up for it."""
     first, second = ask(1, config), ask(2, config)
-    trainable = make_recorded(first)
-    results(trainable)
-    rival(second, 1)
-    trainable.reset(config_of(second))
-    assert results(trainable) == rows_of(config)
-    assert (second.read_record().state, second.read_record().attempt) == ("complete", 3)
+    reused = make_recorded(first)
+    results(reused)
+    reused.reset(config_of(second))
+    rows = results(reused, 2)
+    make_recorded(second)
+    assert rows + results(reused) == rows_of(config)
+    assert (second.read_record().state, second.read_record().attempt) == ("complete", 1)
 
 
-def test_a_new_actor_that_was_given_up_does_not_end_the_trial(
+def test_a_trial_that_another_process_has_is_not_reported_as_done(
     make_recorded: MakeRecorded,
-    rival: Callable[[TrialFolder, int], None],
     ask: Callable[[int, TrialConfig], TrialFolder],
     config: TrialConfig,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What it told would pass for the trial's end, and the driver would record it as stopped."""
-    folder = ask(1, config)
-    rival(folder, 1)
-    trainable = make_recorded(folder)  # Tune terminates it, but only when it has been set up
+    """The driver would record it as stopped."""
+    folder, hold_fence = ask(1, config), TrialFolder.hold_fence
+
+    def taken_away(self: TrialFolder, attempt: int) -> Any:
+        if attempt == 1 and self.read_record().attempt == 1:
+            self.begin_attempt("there:2", "cpu")
+        return hold_fence(self, attempt)
+
+    trainable = make_recorded(folder)
+    monkeypatch.setattr(TrialFolder, "hold_fence", taken_away)
     with pytest.raises(FencedError, match="running in attempt 2, so attempt 1 may not write"):
         trainable.step()
-    assert (folder.read_record().state, folder.read_record().attempt, folder.read_record().error) == (
-        "running",
-        2,
-        None,
-    )
+    record = folder.read_record()
+    assert (record.state, record.attempt, record.error) == ("running", 2, None)
 
 
 @pytest.mark.parametrize("when", ["at its start", "in an epoch"])

@@ -133,7 +133,8 @@ def test_what_the_scheduler_stopped_is_recorded_as_stopped(run: SearchRun) -> No
 
 
 @pytest.mark.parametrize(
-    ("noted", "error"), [(None, "its process died 3 times; its host may say why"), ("KeyError: 'x'", "KeyError: 'x'")]
+    ("noted", "error"),
+    [(None, "its process died 3 times; see the logs of its host"), ("KeyError: 'x'", "KeyError: 'x'")],
 )
 def test_what_tune_gives_up_is_recorded_as_failed(run: SearchRun, noted: str | None, error: str) -> None:
     searcher = _TrialSearcher(run)
