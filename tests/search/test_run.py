@@ -73,7 +73,7 @@ def test_a_search_leaves_a_complete_experiment(clustered: tuple[ExperimentFolder
     assert experiment["data"]["train_images"] == 150
     assert (folder.dense_path / "dense.json").is_file()
     assert not (folder.path / ".tune").exists()
-    for words in ("control: one_shot", "control: from_scratch", "dense"):
+    for words in ("one-shot (control)", "training from scratch (control)", "dense"):
         assert words in result.stdout
     assert "of 6 trials" in result.stderr
     assert "Traceback" not in result.stderr
