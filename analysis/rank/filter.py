@@ -22,20 +22,15 @@ from analysis.text import printable
 
 LONGEST = 1000
 
-_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
+_LOGIC: dict[type[ast.AST], Callable[..., Any]] = {
+    **{ast.And: operator.and_, ast.BitAnd: operator.and_, ast.Or: operator.or_, ast.BitOr: operator.or_},
+    **{ast.Not: operator.invert, ast.Invert: operator.invert},
 }
-_ORDER: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
+_ARITHMETIC: dict[type[ast.AST], Callable[..., Any]] = {
+    **{ast.Add: operator.add, ast.Sub: operator.sub, ast.UAdd: operator.pos, ast.USub: operator.neg},
+    **{ast.Mult: operator.mul, ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod},
 }
+_ORDER = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}
 _QUOTED_OR_BACKTICKED = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|`([^`]*)`""")
 
 
@@ -48,57 +43,63 @@ def rows_where(frame: pd.DataFrame, condition: str) -> "pd.Series[bool]":
     """
     try:
         return _evaluate_condition(_parse_condition(condition), frame)
-    except RecursionError as error:
-        raise ValueError(f"where {_quote_expression(condition)}: it is nested too deeply") from error
+    except (RecursionError, MemoryError):
+        problem = "it is nested too deeply"
+    except SyntaxError as error:
+        problem = f"it cannot be read: {error.msg}"
     except (ValueError, TypeError, ArithmeticError) as error:
-        raise ValueError(f"where {_quote_expression(condition)}: {printable(str(error))}") from error
+        problem = printable(str(error))
+    raise ValueError(f"where {_quote_expression(condition)}: {problem}")
 
 
 def _parse_condition(condition: str) -> ast.expr:
     if len(condition) > LONGEST:
         raise ValueError(f"at most {LONGEST} characters are allowed")
     plain = _QUOTED_OR_BACKTICKED.sub(lambda match: match[1] or match[2] or "", condition)
-    try:
-        with warnings.catch_warnings():
-            # Python warns of odd escapes and comparisons on stderr; they are values here like any other.
-            warnings.simplefilter("ignore")
-            return ast.parse(plain.strip(), mode="eval").body
-    except SyntaxError as error:
-        raise ValueError(f"it cannot be read: {error.msg}") from None
-    except MemoryError:
-        raise ValueError("it is nested too deeply") from None
+    with warnings.catch_warnings():
+        # Python warns of odd escapes and comparisons on stderr; they are values here like any other.
+        warnings.simplefilter("ignore")
+        return ast.parse(plain.strip(), mode="eval").body
 
 
 def _evaluate_node(node: ast.expr, frame: pd.DataFrame) -> Any:
     """The node's value: a column of `frame`, or a number, text, truth value or None."""
+    op: ast.AST = node
+    nodes: list[ast.expr] = []
     match node:
         case ast.Constant(value=bool() | int() | float() | str() | None as value):
             return value
-        case ast.Name() | ast.Attribute():
-            return column(frame, _dotted_name(node))
-        case ast.UnaryOp(op=ast.Not() | ast.Invert()):
-            return ~_evaluate_condition(node.operand, frame)
-        case ast.UnaryOp(op=ast.USub()):
-            return -_evaluate_number(node.operand, frame)
-        case ast.UnaryOp(op=ast.UAdd()):
-            return _evaluate_number(node.operand, frame)
-        case ast.BoolOp(op=op, values=nodes):
-            return reduce(
-                operator.and_ if isinstance(op, ast.And) else operator.or_,
-                [_evaluate_condition(part, frame) for part in nodes],
-            )
-        case ast.BinOp(left=left, op=ast.BitAnd(), right=right):
-            return _evaluate_condition(left, frame) & _evaluate_condition(right, frame)
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _evaluate_condition(left, frame) | _evaluate_condition(right, frame)
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-            return _ARITHMETIC[type(op)](_evaluate_number(left, frame), _evaluate_number(right, frame))
+        case ast.Name() | ast.Attribute() if re.fullmatch(r"[\w.]+", name := ast.unparse(node)):
+            return column(frame, name)
         case ast.Compare(left=left, ops=ops, comparators=rights):
-            lefts = [left, *rights[:-1]]
-            return reduce(
-                operator.and_, [_evaluate_comparison(*part, frame) for part in zip(lefts, ops, rights, strict=True)]
-            )
+            parts = zip([left, *rights[:-1]], ops, rights, strict=True)
+            return reduce(operator.and_, [_evaluate_comparison(*part, frame) for part in parts])
+        case ast.BoolOp(op=op, values=nodes):
+            return reduce(_LOGIC[type(op)], [_evaluate_condition(part, frame) for part in nodes])
+        case ast.BinOp(op=op, left=left, right=right):
+            nodes = [left, right]
+        case ast.UnaryOp(op=op, operand=operand):
+            nodes = [operand]
+    if type(op) in _LOGIC:
+        return _LOGIC[type(op)](*(_evaluate_condition(part, frame) for part in nodes))
+    if type(op) in _ARITHMETIC:
+        return _ARITHMETIC[type(op)](*(_evaluate_number(part, frame) for part in nodes))
     raise ValueError(f"{_quote_expression(ast.unparse(node))} is not allowed")
+
+
+def _evaluate_condition(node: ast.expr, frame: pd.DataFrame) -> "pd.Series[bool]":
+    value = _evaluate_node(node, frame)
+    if isinstance(value, pd.Series) and _kind_of(value) == "truth value":
+        return value
+    expression = _quote_expression(ast.unparse(node))
+    raise ValueError(f"{expression} is not a condition (write `and`, or put comparisons in parentheses)")
+
+
+def _evaluate_number(node: ast.expr, frame: pd.DataFrame) -> Any:
+    value = _evaluate_node(node, frame)
+    if _kind_of(value) == "number":
+        return value
+    raise ValueError(f"{_quote_expression(ast.unparse(node))} is not a number")
 
 
 def _evaluate_comparison(left_node: ast.expr, op: ast.cmpop, right_node: ast.expr, frame: pd.DataFrame) -> Any:
@@ -106,15 +107,14 @@ def _evaluate_comparison(left_node: ast.expr, op: ast.cmpop, right_node: ast.exp
     if isinstance(op, ast.In | ast.NotIn):
         if not isinstance(left, pd.Series) or not isinstance(right_node, ast.List | ast.Tuple) or not right_node.elts:
             raise ValueError('`in` takes a column and a list, such as `family in ["cosine", "polynomial"]`')
-        found = reduce(operator.or_, [_compare_equal(left, _evaluate_node(node, frame)) for node in right_node.elts])
-        return found if isinstance(op, ast.In) else ~found
-    right = _evaluate_node(right_node, frame)
-    if isinstance(op, ast.Eq | ast.Is):
-        return _compare_equal(left, right)
-    if isinstance(op, ast.NotEq | ast.IsNot):
-        return ~_compare_equal(left, right)
-    _check_kinds(left, right)
-    return _ORDER[type(op)](left, right)
+        equal = reduce(operator.or_, [_compare_equal(left, _evaluate_node(node, frame)) for node in right_node.elts])
+    elif type(op) in _ORDER:
+        right = _evaluate_node(right_node, frame)
+        _check_kinds(left, right)
+        return _ORDER[type(op)](left, right)
+    else:
+        equal = _compare_equal(left, _evaluate_node(right_node, frame))
+    return ~equal if isinstance(op, ast.NotEq | ast.IsNot | ast.NotIn) else equal
 
 
 def _compare_equal(left: Any, right: Any) -> Any:
@@ -129,22 +129,6 @@ def _compare_equal(left: Any, right: Any) -> Any:
     return left == right
 
 
-def _evaluate_condition(node: ast.expr, frame: pd.DataFrame) -> "pd.Series[bool]":
-    value = _evaluate_node(node, frame)
-    if isinstance(value, pd.Series) and _kind_of(value) == "truth value":
-        return value
-    raise ValueError(
-        f"{_quote_expression(ast.unparse(node))} is not a condition (write `and`, or put comparisons in parentheses)"
-    )
-
-
-def _evaluate_number(node: ast.expr, frame: pd.DataFrame) -> Any:
-    value = _evaluate_node(node, frame)
-    if _kind_of(value) == "number":
-        return value
-    raise ValueError(f"{_quote_expression(ast.unparse(node))} is not a number")
-
-
 def _check_kinds(left: Any, right: Any) -> None:
     kinds = {_kind_of(left), _kind_of(right)} - {"mixture"}
     if len(kinds) == 2 and kinds != {"time", "text"}:
@@ -154,22 +138,8 @@ def _check_kinds(left: Any, right: Any) -> None:
 def _kind_of(value: Any) -> str:
     if not isinstance(value, pd.Series):
         return {bool: "truth value", int: "number", float: "number", str: "text"}.get(type(value), "None")
-    if pd.api.types.is_bool_dtype(value.dtype):
-        return "truth value"
-    if pd.api.types.is_numeric_dtype(value.dtype):
-        return "number"
-    if pd.api.types.is_datetime64_any_dtype(value.dtype):
-        return "time"
-    return "mixture" if pd.api.types.is_object_dtype(value.dtype) else "text"
-
-
-def _dotted_name(node: ast.expr) -> str:
-    match node:
-        case ast.Name(id=name):
-            return name
-        case ast.Attribute(value=owner, attr=name):
-            return f"{_dotted_name(owner)}.{name}"
-    raise ValueError(f"{_quote_expression(ast.unparse(node))} is not allowed")
+    of_dtype = {"b": "truth value", "i": "number", "u": "number", "f": "number", "M": "time"}
+    return of_dtype.get(value.dtype.kind, "mixture" if value.dtype == object else "text")
 
 
 def _quote_expression(expression: str) -> str:
