@@ -77,26 +77,22 @@ class AccuracyAgainstInfo:
     """
 
     title: str
-    note: str
-    x_title: str
-    points: tuple[TrialPoint, ...]
-    front: tuple[int, ...]
-    dense: tuple[float | None, float | None]
-    floor: float | None
+    note: str = ""
+    x_title: str = ""
+    points: tuple[TrialPoint, ...] = ()
+    front: tuple[int, ...] = ()
+    dense: tuple[float | None, float | None] = (None, None)
+    floor: float | None = None
 
 
 def accuracy_against_macs_info(experiment: Experiment) -> AccuracyAgainstInfo:
     """Complete trials by MACs: in percent of the dense network's, in millions where those are not known."""
-    ranked = experiment.ranked
-    dense_macs = experiment.dense.macs if experiment.dense else math.nan
-    if dense_macs > 0:
-        axis, xs, dense = MACS_SHARE, 100 * ranked["macs"] / dense_macs, 100.0
+    macs, dense = experiment.ranked["macs"], experiment.dense
+    if dense and dense.macs:
+        info = _build_info(experiment, 100 * macs / dense.macs, MACS_SHARE, 100.0)
     else:
-        axis, xs, dense = MACS_MILLIONS, MACS_MILLIONS.scale * ranked["macs"], math.nan
-    info = _build_info(experiment, ranked, xs, axis, dense)
-    if not info.points:
-        return replace(info, title="No trial is complete yet, so there is no accuracy to plot against MACs.")
-    return info
+        info = _build_info(experiment, macs * MACS_MILLIONS.scale, MACS_MILLIONS, None)
+    return info or AccuracyAgainstInfo("No trial is complete yet, so there is no accuracy to plot against MACs.")
 
 
 def accuracy_against_measured_info(experiment: Experiment, column: str = LATENCY) -> AccuracyAgainstInfo:
@@ -107,26 +103,23 @@ def accuracy_against_measured_info(experiment: Experiment, column: str = LATENCY
     if column not in MEASURED:
         raise ValueError(f"`column` must be one of {', '.join(MEASURED)}, but got {column!r}")
     axis = MEASURED[column]
-    ranked = experiment.ranked
-    devices = ranked["measured_on"].where(ranked[column].notna()).dropna()
-    measured = ranked.loc[devices.index]
-    if measured.empty:
-        text = f"Nothing has been measured yet, so there is no {COLUMNS[column].label} to show."
-        return AccuracyAgainstInfo(text, "", axis.title, (), (), (None, None), None)
-    dense = experiment.dense_measure.get(column, math.nan)
+    values = experiment.ranked[column].dropna()
+    devices = experiment.ranked["measured_on"].loc[values.index].dropna()
+    if devices.empty:
+        return AccuracyAgainstInfo(f"Nothing has been measured yet, so there is no {COLUMNS[column].label} to show.")
+    dense = experiment.dense_measure.get(column)
     where, note = "", ""
     if COLUMNS[column].of_device:
         counts = devices.value_counts()
         device = min(counts.index, key=lambda name: (-counts[name], name))
         where = f" Measured on {printable(device)}."
-        elsewhere = int((devices != device).sum())
-        if elsewhere:
-            measured = measured[devices == device]
+        if elsewhere := int((devices != device).sum()):
             note = f" Not shown: {format_count(elsewhere, 'trial')} measured on other devices."
-            dense = math.nan  # a median over all devices
-    info = _build_info(experiment, measured, axis.scale * measured[column], axis, axis.scale * dense)
-    if not info.points:
-        return replace(info, title="No measured trial has an accuracy, so there is nothing to compare.")
+            dense = None  # a median over all devices
+        devices = devices[devices == device]
+    info = _build_info(experiment, axis.scale * values[devices.index], axis, dense and axis.scale * dense)
+    if info is None:
+        return AccuracyAgainstInfo("No measured trial has an accuracy, so there is nothing to compare.")
     return replace(info, title=info.title + where, note=info.note + note)
 
 
@@ -141,36 +134,30 @@ def accuracy_against_measured(experiment: Experiment, column: str = LATENCY) -> 
 
 
 def _build_info(
-    experiment: Experiment, ranked: pd.DataFrame, xs: "pd.Series[float]", axis: CostAxis, dense_x: float
-) -> AccuracyAgainstInfo:
+    experiment: Experiment, xs: "pd.Series[float]", axis: CostAxis, dense_x: float | None
+) -> AccuracyAgainstInfo | None:
+    """What is seen of the trials that have a place in `xs`; None where none of them has an accuracy."""
     points = []
-    known = ranked.assign(x=xs)[xs.notna() & ranked["pruned_val_accuracy"].notna()]
-    for number, row in iterate_rows(known):
+    for number, row in iterate_rows(experiment.ranked.assign(x=xs).dropna(subset=["x", "pruned_val_accuracy"])):
         label = label_row(number, row)
-        accuracy, std, seeds, x = row["pruned_val_accuracy"], row["accuracy_std"], row["seeds"], row["x"]
+        accuracy, seeds, x = row["pruned_val_accuracy"], row["seeds"], row["x"]
+        std = None if math.isnan(row["accuracy_std"]) else row["accuracy_std"]
+        spread = "" if std is None else f" ± {format_percent(std)}"
         lines = (
             label.text,
-            f"{format_percent(accuracy)} of the validation images"
-            + ("" if math.isnan(std) else f" ± {format_percent(std)}"),
+            f"{format_percent(accuracy)} of the validation images{spread}",
             axis.format_value(x),
             f"mean of {format_count(seeds, 'repeat')}" if seeds else "a single run",
             describe_configuration(row),
         )
-        points.append(TrialPoint(label, x, accuracy, None if math.isnan(std) else std, seeds, hover_text(lines)))
+        points.append(TrialPoint(label, x, accuracy, std, seeds, hover_text(lines)))
+    if not points:
+        return None
     points.sort(key=lambda point: (point.x, -point.accuracy, point.trial.number))
-    dense_accuracy = experiment.dense.val_accuracy if experiment.dense else None
-    dense = (None if math.isnan(dense_x) else dense_x, dense_accuracy)
-    floor = _view_floor([point.accuracy for point in points])
-    front = _find_front(points)
-    return AccuracyAgainstInfo(
-        title=_write_title(experiment, points, front, axis) if points else "",
-        note=_write_note(points, floor),
-        x_title=axis.title,
-        points=tuple(points),
-        front=front,
-        dense=dense,
-        floor=floor,
-    )
+    floor, front = _view_floor([point.accuracy for point in points]), _find_front(points)
+    dense = (dense_x, experiment.dense.val_accuracy if experiment.dense else None)
+    title, note = _write_title(experiment, points, front, axis), _write_note(points, floor)
+    return AccuracyAgainstInfo(title, note, axis.title, tuple(points), front, dense, floor)
 
 
 def _find_front(points: list[TrialPoint]) -> tuple[int, ...]:
@@ -218,11 +205,9 @@ def _write_note(points: list[TrialPoint], floor: float | None) -> str:
         note = "Hollow: a single run. Filled: mean of the repeats with other seeds ± their standard deviation."
     else:
         note = "Hollow: single runs, so small differences may be noise."
-    below = sum(floor is not None and point.accuracy < floor for point in points)
     if floor is not None:
-        note += (
-            f" {format_count(below, 'trial')} below {format_percent(floor, 1)} out of view: double-click to see all."
-        )
+        below = format_count(sum(point.accuracy < floor for point in points), "trial")
+        note += f" {below} below {format_percent(floor, 1)} out of view: double-click to see all."
     return note
 
 
@@ -240,37 +225,39 @@ def _draw_figure(info: AccuracyAgainstInfo) -> go.Figure:
         name="Pareto front",
         hoverinfo="skip",
     )
-    for group in sorted({_legend_group(point) for point in info.points}):
-        first = True
-        for confirmed in (False, True):
-            of_group = [p for p in info.points if _legend_group(p) == group and (p.seeds > 0) == confirmed]
-            if of_group:
-                drawn.add_trace(_scatter_marks(of_group, group, confirmed, first))
-                first = False
-    _draw_dense(drawn, info)
-    drawn.update_xaxes(title_text=info.x_title, rangemode="tozero")
-    drawn.update_yaxes(title_text="validation accuracy", tickformat=".2~%")
-    if info.floor is not None:
-        high = max([point.accuracy + (point.std or 0) for point in info.points] + [info.dense[1] or 0])
-        margin = 0.06 * max(high - info.floor, 0.01)
-        drawn.update_yaxes(range=[info.floor - margin, high + margin])
-    return drawn
-
-
-def _draw_dense(drawn: go.Figure, info: AccuracyAgainstInfo) -> None:
-    """A line at the dense network's accuracy, and its place on it; not at its MACs, which are far to the right."""
+    groups: dict[tuple[bool, str, bool], list[TrialPoint]] = {}
+    for point in info.points:
+        groups.setdefault((point.trial.control is not None, point.trial.group, point.seeds > 0), []).append(point)
+    for (is_control, name, confirmed), points in sorted(groups.items()):
+        colour = trial_colour(points[0].trial)
+        drawn.add_scatter(
+            x=[point.x for point in points],
+            y=[point.accuracy for point in points],
+            error_y={
+                "array": [point.std for point in points],
+                "visible": any(point.std is not None for point in points),
+                **{"color": colour, "thickness": 1.2, "width": 4},
+            },
+            mode="markers",
+            marker={
+                "symbol": control_symbol(points[0].trial),
+                "size": 9,
+                "color": colour if confirmed else "rgba(255, 255, 255, 0.7)",
+                "line": {"color": colour, "width": 2},
+            },
+            name=literal_text(f"{name} (control)" if is_control else name),
+            legendgroup=literal_text(f"{is_control} {name}"),
+            showlegend=not confirmed or (is_control, name, False) not in groups,
+            hovertext=[point.hover for point in points],
+            hovertemplate="%{hovertext}<extra></extra>",
+        )
     x, accuracy = info.dense
-    if accuracy is None:
-        return
-    drawn.add_hline(
-        y=accuracy,
-        line={"color": INK, "width": 1, "dash": "dot"},
-        annotation={
-            **{"text": f"dense network {format_percent(accuracy)}", "font": {"color": INK, "size": 11}},
-            **{"x": 0, "xanchor": "left", "yanchor": "bottom", "showarrow": False},
-        },
-    )
-    if x is not None and info.x_title != MACS_SHARE.title:
+    if accuracy is not None:
+        label = {"text": f"dense network {format_percent(accuracy)}", "font": {"color": INK, "size": 11}}
+        place = {"x": 0, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
+        drawn.add_hline(y=accuracy, line={"color": INK, "width": 1, "dash": "dot"}, annotation=label | place)
+    # Its MACs are far to the right of all others.
+    if accuracy is not None and x is not None and info.x_title != MACS_SHARE.title:
         drawn.add_scatter(
             x=[x],
             y=[accuracy],
@@ -279,33 +266,10 @@ def _draw_dense(drawn: go.Figure, info: AccuracyAgainstInfo) -> None:
             name="dense network",
             hovertemplate=f"dense network, {format_percent(accuracy)}<br>{info.x_title}: {x:,.4g}<extra></extra>",
         )
-
-
-def _legend_group(point: TrialPoint) -> tuple[bool, str]:
-    return point.trial.control is not None, point.trial.group
-
-
-def _scatter_marks(points: list[TrialPoint], group: tuple[bool, str], confirmed: bool, in_legend: bool) -> go.Scatter:
-    is_control, name = group
-    colour = trial_colour(points[0].trial)
-    return go.Scatter(
-        x=[point.x for point in points],
-        y=[point.accuracy for point in points],
-        error_y={
-            "array": [point.std for point in points],
-            "visible": any(point.std is not None for point in points),
-            **{"color": colour, "thickness": 1.2, "width": 4},
-        },
-        mode="markers",
-        marker={
-            "symbol": control_symbol(points[0].trial),
-            "size": 9,
-            "color": colour if confirmed else "rgba(255, 255, 255, 0.7)",
-            "line": {"color": colour, "width": 2},
-        },
-        name=literal_text(f"{name} (control)" if is_control else name),
-        legendgroup=literal_text(f"{is_control} {name}"),
-        showlegend=in_legend,
-        hovertext=[point.hover for point in points],
-        hovertemplate="%{hovertext}<extra></extra>",
-    )
+    drawn.update_xaxes(title_text=info.x_title, rangemode="tozero")
+    drawn.update_yaxes(title_text="validation accuracy", tickformat=".2~%")
+    if info.floor is not None:
+        high = max([point.accuracy + (point.std or 0) for point in info.points] + [info.dense[1] or 0])
+        margin = 0.06 * max(high - info.floor, 0.01)
+        drawn.update_yaxes(range=[info.floor - margin, high + margin])
+    return drawn

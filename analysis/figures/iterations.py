@@ -6,7 +6,6 @@ restart of the learning rate in one trial.
 
 import json
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -45,10 +44,10 @@ class IterationsInfo:
     """cuts: after how many of the counted epochs channels were removed. trial: of the first iteration."""
 
     title: str
-    note: str
-    trial: TrialLabel | None
-    iterations: tuple[Iteration, ...]
-    cuts: tuple[int, ...]
+    note: str = ""
+    trial: TrialLabel | None = None
+    iterations: tuple[Iteration, ...] = ()
+    cuts: tuple[int, ...] = ()
 
 
 def iterations_info(experiment: Experiment) -> IterationsInfo:
@@ -56,27 +55,22 @@ def iterations_info(experiment: Experiment) -> IterationsInfo:
 
     Where there is no branch: the best trial whose learning rate restarts at stagnation, from restart to restart.
     """
-    parents = experiment.trials["parent"].dropna()
-    parents = parents[parents.isin(experiment.trials.index)].astype("int64")
-    if len(parents):
-        parts = _family_parts(experiment, dict(zip(parents.index.tolist(), parents.tolist(), strict=True)))
-    else:
-        parts = _restart_parts(experiment)
     iterations: list[Iteration] = []
     cuts: list[int] = []
     counted = 0
-    parts = [part for part in parts if not part.rows.empty]
-    for part in parts:
-        before, counted = counted, counted + len(part.rows)
-        retrained = _epoch_rows(experiment, part.number).query("phase == 'retrain'")["epoch"]
-        cuts += [before + index for index, epoch in enumerate(part.rows["epoch"]) if epoch == retrained.min()]
-        accuracies = (known_floats(part.rows[name]) for name in ("train_accuracy", "val_accuracy"))
-        iterations.append(Iteration(part.label, tuple(range(before + 1, counted + 1)), *accuracies))
-    if not iterations:
+    parts = [part for part in _family_parts(experiment) or _restart_parts(experiment) if not part[1].empty]
+    for label, rows in parts:
+        before, counted = counted, counted + len(rows)
+        whole = experiment.epochs[experiment.epochs["number"] == rows["number"].iloc[0]]
+        first_retrained = whole["epoch"][whole["phase"] == "retrain"].min()
+        cuts += [before + index for index, epoch in enumerate(rows["epoch"]) if epoch == first_retrained]
+        accuracies = (known_floats(rows[name]) for name in ("train_accuracy", "val_accuracy"))
+        iterations.append(Iteration(label, tuple(range(before + 1, counted + 1)), *accuracies))
+    if not parts:
         nothing = "No trial has been branched and none restarts its learning rate, so there are no iterations to show."
-        return IterationsInfo(nothing, "", None, (), ())
+        return IterationsInfo(nothing)
     note = "Solid: validation. Dotted: training (with augmentation). Both at the epoch's alpha."
-    first = label_trial(experiment.trials, parts[0].number)
+    first = label_trial(experiment.trials, parts[0][1]["number"].iloc[0])
     return IterationsInfo(_write_title(iterations), note, first, tuple(iterations), tuple(cuts))
 
 
@@ -91,15 +85,13 @@ def iterations(experiment: Experiment) -> go.Figure:
     for step, iteration in enumerate(info.iterations):
         # The last iteration, the result, is darkest.
         colour = shade_colour(plain, steps - 1 - step, steps)
-        for name, values, dash in (
-            ("validation", iteration.val_accuracy, "solid"),
-            ("training", iteration.train_accuracy, "dot"),
-        ):
+        for name, values in (("validation", iteration.val_accuracy), ("training", iteration.train_accuracy)):
+            line = {"width": 2.2, "dash": "solid"} if name == "validation" else {"width": 1.5, "dash": "dot"}
             drawn.add_scatter(
                 x=iteration.epochs,
                 y=values,
                 mode="lines" if len(values) > 1 else "markers",
-                line={"color": colour, "width": 2.2 if name == "validation" else 1.5, "dash": dash},
+                line={"color": colour} | line,
                 name=f"{step + 1}: {literal_text(iteration.label)}",
                 legendgroup=str(step),
                 showlegend=name == "validation",
@@ -122,34 +114,30 @@ def iterations(experiment: Experiment) -> go.Figure:
     return drawn
 
 
-class _IterationPart(NamedTuple):
-    """The rows of an iteration."""
-
-    number: int
-    label: str
-    rows: pd.DataFrame
-
-
-def _family_parts(experiment: Experiment, parents: dict[int, int]) -> list[_IterationPart]:
-    """The newest branch's root and all its descendants, in the order of their numbers."""
-    root = max(parents)
-    seen = {root}
+def _family_parts(experiment: Experiment) -> list[tuple[str, pd.DataFrame]]:
+    """Labels and epochs of the newest branch's root and all its descendants, in the order of their numbers."""
+    trials = experiment.trials
+    known = trials["parent"][trials["parent"].isin(trials.index)].astype("int64")
+    parents: dict[int, int] = dict(zip(known.index.tolist(), known.tolist(), strict=True))
+    if not parents:
+        return []
+    ancestors = [max(parents)]
     # A record can claim to be its own grandparent.
-    while root in parents and parents[root] not in seen:
-        root = parents[root]
-        seen.add(root)
+    while (parent := parents.get(ancestors[-1])) is not None and parent not in ancestors:
+        ancestors.append(parent)
+    root = ancestors[-1]
     members, newest = {root}, {root}
     while newest:
         newest = {child for child, parent in parents.items() if parent in newest} - members
         members |= newest
     parts = []
     for number in [root, *sorted(members - {root})]:
-        rows = _epoch_rows(experiment, number)
-        label = label_trial(experiment.trials, number).text
-        if number != root and (inherited := _inherited_alphas(experiment.trials, number)):
+        rows = experiment.epochs[experiment.epochs["number"] == number]
+        label = label_trial(trials, number).text
+        if number != root and (inherited := _inherited_alphas(trials, number)):
             label += f" from alpha {inherited[-1]:.3g}"
             rows = rows[rows["epoch"] > len(inherited)]
-        parts.append(_IterationPart(number, label, rows))
+        parts.append((label, rows))
     return parts
 
 
@@ -163,24 +151,21 @@ def _inherited_alphas(trials: pd.DataFrame, number: int) -> list[float]:
     return alphas if sound else []
 
 
-def _restart_parts(experiment: Experiment) -> list[_IterationPart]:
+def _restart_parts(experiment: Experiment) -> list[tuple[str, pd.DataFrame]]:
     """The best complete trial with the policy RESTARTING, else the one with most epochs, split at its restarts."""
     trials = experiment.trials[experiment.trials["policy"] == RESTARTING]
-    if trials.empty:
-        return []
     best = sort_best_first(experiment.ranked[experiment.ranked["policy"] == RESTARTING])
-    number = (best.index if len(best) else trials.sort_values("epochs_done", ascending=False).index).tolist()[0]
-    rows = _epoch_rows(experiment, number)
-    starts = (rows["phase"] != rows["phase"].shift()) | (rows["lr"] > rows["lr"].shift())
-    parts = []
-    for _, part in rows.groupby(starts.cumsum()):
-        rate = f"learning rate {part['lr'].iloc[0]:.3g}"
-        parts.append(_IterationPart(number, f"alpha phase, {rate}" if part["phase"].iloc[0] == "alpha" else rate, part))
-    return parts
-
-
-def _epoch_rows(experiment: Experiment, number: int) -> pd.DataFrame:
-    return experiment.epochs[experiment.epochs["number"] == number]
+    for number in [*best.index, *trials.sort_values("epochs_done", ascending=False).index][:1]:
+        rows = experiment.epochs[experiment.epochs["number"] == number]
+        starts = (rows["phase"] != rows["phase"].shift()) | (rows["lr"] > rows["lr"].shift())
+        return [
+            (
+                f"{'alpha phase, ' if part['phase'].iloc[0] == 'alpha' else ''}learning rate {part['lr'].iloc[0]:.3g}",
+                part,
+            )
+            for _, part in rows.groupby(starts.cumsum())
+        ]
+    return []
 
 
 def _write_title(iterations: list[Iteration]) -> str:

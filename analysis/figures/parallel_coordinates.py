@@ -6,6 +6,7 @@ width.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -34,9 +35,9 @@ class ParallelCoordinatesInfo:
     """axes: the parameters, then MACs and accuracy. on_front: whether no other trial beats it in both."""
 
     title: str
-    trials: tuple[TrialLabel, ...]
-    on_front: tuple[bool, ...]
-    axes: tuple[ParameterAxis, ...]
+    trials: tuple[TrialLabel, ...] = ()
+    on_front: tuple[bool, ...] = ()
+    axes: tuple[ParameterAxis, ...] = ()
 
 
 def parallel_coordinates_info(experiment: Experiment) -> ParallelCoordinatesInfo:
@@ -45,12 +46,11 @@ def parallel_coordinates_info(experiment: Experiment) -> ParallelCoordinatesInfo
     trials = trials[trials["pruned_val_accuracy"].notna() & trials["macs"].notna()]
     if len(trials) < 2:
         few = "Fewer than two trials of the search are complete, so there are no parameters to compare."
-        return ParallelCoordinatesInfo(few, (), (), ())
+        return ParallelCoordinatesInfo(few)
     names = [name for name in map(str, trials.columns) if "." in name or name in _PLAIN_PARAMETERS]
     axes = [axis for name in names if (axis := _parameter_axis(name, trials[name].tolist())) is not None]
-    dense = experiment.dense.macs if experiment.dense else math.nan
-    share = dense > 0
-    macs = (trials["macs"] / (dense if share else 1e6)).tolist()
+    share = experiment.dense is not None and experiment.dense.macs > 0
+    macs = (trials["macs"] / (experiment.dense.macs if experiment.dense and share else 1e6)).tolist()
     accuracies = trials["pruned_val_accuracy"].tolist()
     axes.append(_number_axis("MACs, % of the dense network's" if share else "MACs, millions", macs, 1, share))
     axes.append(_number_axis("validation accuracy", accuracies, 2, True))
@@ -69,13 +69,11 @@ def parallel_coordinates(experiment: Experiment) -> go.Figure:
         return sentence_figure(info.title)
     drawn = blank_figure(info.title, height=60 + 52 * len(info.axes))
     rows = [-row for row in range(len(info.axes))]
-    others = [index for index, on_front in enumerate(info.on_front) if not on_front]
-    groups: list[tuple[str, str, float, list[int]]] = [("other trials", "#BBBBBB", 0.8, others)]
-    in_front = [trial for trial, on_front in zip(info.trials, info.on_front, strict=True) if on_front]
-    for group, colour in {trial.group: trial_colour(trial) for trial in in_front}.items():
-        members = [i for i, trial in enumerate(info.trials) if info.on_front[i] and trial.group == group]
-        groups.append((literal_text(group), colour, 2, members))
-    for name, colour, width, indices in groups:
+    groups: dict[tuple[str, str, float], list[int]] = {("other trials", "#BBBBBB", 0.8): []}
+    for index, (trial, on_front) in enumerate(zip(info.trials, info.on_front, strict=True)):
+        key = (literal_text(trial.group), trial_colour(trial), 2) if on_front else ("other trials", "#BBBBBB", 0.8)
+        groups.setdefault(key, []).append(index)
+    for (name, colour, width), indices in groups.items():
         drawn.add_scatter(
             # None ends a trial's line.
             x=[x for index in indices for x in (*(axis.positions[index] for axis in info.axes), None)],
@@ -85,58 +83,40 @@ def parallel_coordinates(experiment: Experiment) -> go.Figure:
             marker={"size": 3 if width < 1 else 5},
             name=name,
             hovertext=[
-                text
+                text and hover_text([info.trials[index].text, text])
                 for index in indices
-                for text in (
-                    *(hover_text([info.trials[index].text, f"{axis.name}: {axis.texts[index]}"]) for axis in info.axes),
-                    "",
-                )
+                for text in (*(f"{axis.name}: {axis.texts[index]}" for axis in info.axes), "")
             ],
             hovertemplate="%{hovertext}<extra></extra>",
         )
+    label = {"xanchor": "left", "showarrow": False, "bgcolor": "rgba(255, 255, 255, 0.75)"}
+    name_label = label | {"x": 0, "xshift": -4, "yanchor": "bottom", "yshift": 3, "font": {"size": 11, "color": INK}}
+    tick_label = label | {"yanchor": "top", "yshift": -3, "borderpad": 0, "font": {"size": 9, "color": MUTED}}
     for row, axis in zip(rows, info.axes, strict=True):
         drawn.add_shape(type="line", x0=0, x1=1, y0=row, y1=row, layer="below", line={"color": "#999999", "width": 1})
-        drawn.add_annotation(
-            **{"x": 0, "y": row, "text": f"<b>{literal_text(axis.name, 40)}</b>", "xanchor": "left", "xshift": -4},
-            **{"yanchor": "bottom", "yshift": 3, "showarrow": False, "bgcolor": "rgba(255, 255, 255, 0.75)"},
-            font={"size": 11, "color": INK},
-        )
+        drawn.add_annotation(name_label, y=row, text=f"<b>{literal_text(axis.name, 40)}</b>")
         for position, text in axis.ticks:
             side = "left" if position < 0.02 else "right" if position > 0.98 else "center"
-            drawn.add_annotation(
-                **{
-                    "x": position,
-                    "y": row,
-                    "text": literal_text(text, 15),
-                    "xanchor": side,
-                    "yanchor": "top",
-                    "yshift": -3,
-                },
-                **{"showarrow": False, "bgcolor": "rgba(255, 255, 255, 0.75)", "borderpad": 0},
-                font={"size": 9, "color": MUTED},
-            )
+            drawn.add_annotation(tick_label | {"xanchor": side}, x=position, y=row, text=literal_text(text, 15))
     drawn.update_xaxes(range=[-0.02, 1.02], visible=False)
     drawn.update_yaxes(range=[rows[-1] - 0.45, 0.5], visible=False)
     return drawn
 
 
-def _parameter_axis(name: str, values: list[object]) -> ParameterAxis | None:
+def _parameter_axis(name: str, values: list[Any]) -> ParameterAxis | None:
     """The axis of a parameter that every trial has and that is not the same for all, else None."""
-    if any(value is None or (isinstance(value, float) and math.isnan(value)) for value in values):
+    if any(value is None or value != value for value in values):
         return None
-    numbers = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(numbers) == len(values):
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        numbers = [float(value) for value in values]
         return _number_axis(name, numbers) if min(numbers) < max(numbers) else None
-    choices = sorted({str(value) for value in values})
+    texts = tuple(map(str, values))
+    choices = sorted(set(texts))
     if len(choices) == 1:
         return None
     places = {choice: index / (len(choices) - 1) for index, choice in enumerate(choices)}
-    return ParameterAxis(
-        name,
-        tuple((place, choice) for choice, place in places.items()),
-        tuple(places[str(value)] for value in values),
-        tuple(str(value) for value in values),
-    )
+    ticks = tuple((place, choice) for choice, place in places.items())
+    return ParameterAxis(name, ticks, tuple(places[text] for text in texts), texts)
 
 
 def _number_axis(name: str, values: list[float], digits: int = 0, percent: bool = False) -> ParameterAxis:

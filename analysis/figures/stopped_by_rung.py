@@ -1,6 +1,5 @@
 """What early stopping stopped, and when: stopped trials beside those that continued."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -51,7 +50,7 @@ def stopped_by_rung_info(experiment: Experiment) -> StoppedByRungInfo:
         return StoppedByRungInfo("No trial was stopped early.", ())
     epochs = experiment.epochs[experiment.epochs["pruned_val_accuracy"].notna()]
     ends = sorted(set(stopped["epochs_done"]))
-    rungs = tuple(_read_rung(trials, epochs[epochs["epoch"] == epoch], epoch) for epoch in ends)
+    rungs = tuple(_read_rung(trials, epochs[epochs["epoch"] == epoch], int(epoch)) for epoch in ends)
     counts = stopped["epochs_done"].value_counts()
     where = ", ".join(f"{counts[rung.epoch]} at epoch {rung.epoch}" for rung in rungs)
     return StoppedByRungInfo(f"{len(stopped):,} of {format_count(len(trials), 'trial')} stopped early: {where}.", rungs)
@@ -63,15 +62,12 @@ def stopped_by_rung(experiment: Experiment) -> go.Figure:
     if not info.rungs:
         return sentence_figure(info.title)
     drawn = blank_figure(info.title, "Validation accuracy if the cut were made at that epoch.")
-    stopped, continued = zip(*((rung.stopped, rung.continued) for rung in info.rungs), strict=True)
-    for name, of_rungs, colour, symbol, offset in (
-        ("stopped", stopped, STOPPED, "x", -0.16),
-        ("continued", continued, CONTINUED, "circle-open", 0.16),
-    ):
+    looks = (("stopped", STOPPED, "x", -0.16), ("continued", CONTINUED, "circle-open", 0.16))
+    for name, colour, symbol, offset in looks:
         marks = [
             (index + offset + SPREAD[place % len(SPREAD)], mark)
-            for index, of_rung in enumerate(of_rungs)
-            for place, mark in enumerate(sorted(of_rung, key=lambda mark: mark.accuracy))
+            for index, rung in enumerate(info.rungs)
+            for place, mark in enumerate(sorted(getattr(rung, name), key=lambda mark: mark.accuracy))
         ]
         drawn.add_scatter(
             x=[x for x, _ in marks],
@@ -82,27 +78,24 @@ def stopped_by_rung(experiment: Experiment) -> go.Figure:
             hovertext=[mark.hover for _, mark in marks],
             hovertemplate="%{hovertext}<extra></extra>",
         )
-    labels = [
-        f"epoch {rung.epoch}<br>{len(rung.stopped)} stopped<br>{len(rung.continued)} continued" for rung in info.rungs
-    ]
-    drawn.update_xaxes(
-        tickvals=list(range(len(info.rungs))), ticktext=labels, range=[-0.5, len(info.rungs) - 0.5], showgrid=False
-    )
+    counts = [(rung.epoch, len(rung.stopped), len(rung.continued)) for rung in info.rungs]
+    labels = [f"epoch {epoch}<br>{stopped} stopped<br>{continued} continued" for epoch, stopped, continued in counts]
+    places = list(range(len(labels)))
+    drawn.update_xaxes(tickvals=places, ticktext=labels, range=[-0.5, len(labels) - 0.5], showgrid=False)
     drawn.update_yaxes(title_text="validation accuracy, if cut", tickformat=".2~%")
     return drawn
 
 
 def _read_rung(trials: pd.DataFrame, epochs: pd.DataFrame, epoch: int) -> StoppingRung:
     """The rung at `epoch`, of which `epochs` are the rows."""
-    accuracies = epochs.drop_duplicates("number").set_index("number")["pruned_val_accuracy"]
-    reached = trials.assign(at_rung=accuracies.reindex(trials.index))
-    reached = reached[reached["at_rung"].notna()]
-    stopped = reached[(reached["epochs_done"] == epoch) & (reached["state"] == "stopped")]
-    continued = reached[reached["epochs_done"] > epoch]
-    return StoppingRung(int(epoch), *(tuple(_rung_marks(group, epoch)) for group in (stopped, continued)))
-
-
-def _rung_marks(trials: pd.DataFrame, epoch: int) -> Iterator[RungMark]:
-    for number, row in iterate_rows(trials):
-        lines = [label_row(number, row).text, f"{format_percent(row['at_rung'])} at epoch {epoch}"]
-        yield RungMark(number, row["at_rung"], hover_text(lines))
+    accuracies = epochs.set_index("number")["pruned_val_accuracy"]
+    stopped: list[RungMark] = []
+    continued: list[RungMark] = []
+    for number, row in iterate_rows(trials[trials.index.isin(accuracies.index)]):
+        lines = [label_row(number, row).text, f"{format_percent(accuracies[number])} at epoch {epoch}"]
+        mark = RungMark(number, accuracies[number], hover_text(lines))
+        if row["epochs_done"] > epoch:
+            continued.append(mark)
+        elif row["state"] == "stopped":
+            stopped.append(mark)
+    return StoppingRung(epoch, tuple(stopped), tuple(continued))

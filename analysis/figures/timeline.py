@@ -7,14 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.columns import iterate_rows, text_column
 from analysis.experiment import Experiment
-from analysis.figures.style import (
-    OTHER_COLOUR,
-    STATE_COLOURS,
-    blank_figure,
-    hover_text,
-    literal_text,
-    sentence_figure,
-)
+from analysis.figures.style import STATE_COLOURS, blank_figure, hover_text, literal_text, sentence_figure
 from analysis.labels import label_row
 from analysis.text import format_count, format_duration
 
@@ -37,21 +30,20 @@ class TimelineInfo:
     """bars: by place, then by start. A place is a device of a host."""
 
     title: str
-    bars: tuple[TrialBar, ...]
+    bars: tuple[TrialBar, ...] = ()
 
 
 def timeline_info(experiment: Experiment) -> TimelineInfo:
     """A bar for each trial that was started; one that has not ended reaches to its last row, or the last time known."""
     trials = experiment.trials[experiment.trials["started"].notna()]
     if trials.empty:
-        return TimelineInfo("No trial has been started yet, so there is nothing to show.", ())
+        return TimelineInfo("No trial has been started yet, so there is nothing to show.")
     started, finished = trials["started"], trials["finished"]
     # In microseconds, as the times are: nanoseconds reach to the year 2262 only, and a record can say more.
     took = pd.to_timedelta(trials["seconds"].clip(0, 1e8), unit="s").dt.as_unit("us")
     ran = started + took
     last = pd.concat([ran, finished]).max()
-    running = trials["state"] == "running"
-    ends = finished.where(finished >= started, ran).where(~running, last)
+    ends = finished.where(finished >= started, ran).mask(trials["state"] == "running", last)
     hosts, devices = text_column(trials, "host"), text_column(trials, "device")
     bars = []
     for number, row in iterate_rows(trials):
@@ -63,8 +55,9 @@ def timeline_info(experiment: Experiment) -> TimelineInfo:
     bars = _stack_bars(sorted(bars, key=lambda bar: (bar.place, bar.start, bar.number)))
     busy = sum((bar.end - bar.start).total_seconds() for bar in bars)
     span = (max(bar.end for bar in bars) - min(bar.start for bar in bars)).total_seconds()
-    machines = len({bar.place.split(" · ")[0] for bar in bars})
-    where = f"{format_count(len({bar.place for bar in bars}), 'device')} of {format_count(machines, 'host')}"
+    places = {bar.place for bar in bars}
+    machines = {place.split(" · ")[0] for place in places}
+    where = f"{format_count(len(places), 'device')} of {format_count(len(machines), 'host')}"
     title = f"{format_count(len(bars), 'trial')} ran on {where} within {format_duration(span)}"
     return TimelineInfo(title + (f", {busy / span:.2g} at a time on average." if span else "."), tuple(bars))
 
@@ -74,19 +67,17 @@ def timeline(experiment: Experiment) -> go.Figure:
     info = timeline_info(experiment)
     if not info.bars:
         return sentence_figure(info.title)
-    slots = dict.fromkeys((bar.place, bar.slot) for bar in _sort_by_row(info.bars))
-    rows = {slot: index for index, slot in enumerate(slots)}
+    rows = {slot: index for index, slot in enumerate(sorted({(bar.place, bar.slot) for bar in info.bars}))}
     drawn = blank_figure(info.title, height=max(160, 110 + 22 * len(rows)))
-    for state in dict.fromkeys((*STATE_COLOURS, *(bar.state for bar in info.bars))):
-        bars = [bar for bar in info.bars if bar.state == state]
-        if bars:
+    for state, colour in STATE_COLOURS.items():
+        if bars := [bar for bar in info.bars if bar.state == state]:
             drawn.add_bar(
                 base=[bar.start.isoformat() for bar in bars],
                 x=[(bar.end - bar.start).total_seconds() * 1000 for bar in bars],
                 y=[rows[bar.place, bar.slot] for bar in bars],
                 width=0.85,
                 orientation="h",
-                marker={"color": STATE_COLOURS.get(state, OTHER_COLOUR), "line": {"color": "white", "width": 1}},
+                marker={"color": colour, "line": {"color": "white", "width": 1}},
                 text=[str(bar.number) for bar in bars],
                 **{"textposition": "inside", "insidetextanchor": "middle", "textangle": 0},
                 name=state,
@@ -119,7 +110,3 @@ def _stack_bars(bars: list[TrialBar]) -> list[TrialBar]:
         ends[slot : slot + 1] = [bar.end]
         stacked.append(replace(bar, slot=slot))
     return stacked
-
-
-def _sort_by_row(bars: tuple[TrialBar, ...]) -> list[TrialBar]:
-    return sorted(bars, key=lambda bar: (bar.place, bar.slot))
