@@ -9,14 +9,12 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyarrow import compute
 
 from analysis.columns import RANKING_COLUMNS, TRIAL_COLUMNS
 from analysis.tables.configs import build_config_table
@@ -29,7 +27,6 @@ from records.trial import TrialRecord
 
 _TIME = pa.timestamp("us", "UTC")
 _OUTCOMES = ("pruned_val_accuracy", "val_accuracy", "mac_sparsity", "parameter_sparsity", "channel_sparsity")
-_EARLY, _LATE = (pa.scalar(datetime(year, 1, 1, tzinfo=UTC), _TIME) for year in (2, 9999))
 
 _TYPES = {"whole": pa.int64(), "text": pa.string(), "time": _TIME}  # all others are numbers
 
@@ -90,8 +87,7 @@ def build_trials_table(
     _forget_unfinished(last, records, problems)
     columns = _record_columns(records, problems) | _outcome_columns(records, last, dense)
     measured = [{} if one is None else pruned_values(one) for one in measurements.values()]
-    columns |= {name: _numbers([values.get(name) for values in measured]) for name in NUMBERS}
-    columns |= {name: [values.get(name) for values in measured] for name in TEXTS}
+    columns |= {name: [values.get(name) for values in measured] for name in (*NUMBERS, *TEXTS)}
     columns["measured"] = pa.array(columns["measured"], pa.string()).cast(_TIME)
     fixed = [pa.array(columns[field.name], field.type, from_pandas=True) for field in SCHEMA]
     config = build_config_table([record.config for record in records.values()], RESERVED)
@@ -101,19 +97,13 @@ def build_trials_table(
 def _record_columns(records: Mapping[int, TrialRecord], problems: Problems) -> dict[str, Any]:
     """What a trial is and where it ran."""
     each = list(records.values())
-    alphas = [record.config.get("alpha") for record in each]
-    taken_over = ("number", "kind", "control", "state", "attempt", "host", "device", "error")
-    times = ("created", "started", "finished")
+    taken_over = ("number", "kind", "control", "confirms", "state", "attempt", "host", "device", "error")
     return {
         **{name: [getattr(record, name) for record in each] for name in taken_over},
-        **{
-            name: _times({number: getattr(record, name) for number, record in records.items()}, problems)
-            for name in times
-        },
-        "parent": _numbers([record.parent and record.parent.number for record in each]),
-        "confirms": _numbers([record.confirms for record in each]),
-        "family": [_text_of(alpha, "family") for alpha in alphas],
-        "rate": _numbers([alpha.get("rate") if isinstance(alpha, dict) else None for alpha in alphas]),
+        **{name: _times(records, name, problems) for name in ("created", "started", "finished")},
+        "parent": [record.parent and record.parent.number for record in each],
+        "family": [_text_of(record.config.get("alpha"), "family") for record in each],
+        "rate": [number_of(record.config.get("alpha"), "rate") for record in each],
         "policy": [_text_of(record.config.get("lr"), "policy") for record in each],
     }
 
@@ -123,28 +113,19 @@ def _outcome_columns(
 ) -> dict[str, Any]:
     """What came out of a trial, according to its rows and its cut."""
     cuts = [record.cut for record in records.values()]
-    dense_accuracy, dense_macs, dense_parameters = (
-        (dense.val_accuracy, dense.macs, dense.parameters) if dense else (math.nan, math.nan, math.nan)
-    )
-    macs = _numbers([cut and cut.macs for cut in cuts])
-    parameters = _numbers([cut and cut.parameters for cut in cuts])
+
+    def scale_dense(name: str, sparsity: str) -> npt.NDArray[np.float64]:
+        known = np.array([cut and getattr(cut, name) for cut in cuts], np.float64)
+        return np.where(np.isnan(known), getattr(dense, name, math.nan) * (1 - last[sparsity]), known)
+
     return {
         **{name: last[name] for name in (*_OUTCOMES, "seconds")},
         "epochs_done": last["epoch"],
-        "accuracy_at_cut": _numbers([cut and cut.val_accuracy for cut in cuts]),
-        "accuracy_drop": dense_accuracy - last["pruned_val_accuracy"],
-        "macs": np.where(np.isnan(macs), dense_macs * (1 - last["mac_sparsity"]), macs),
-        "parameters": np.where(np.isnan(parameters), dense_parameters * (1 - last["parameter_sparsity"]), parameters),
+        "accuracy_at_cut": [cut and cut.val_accuracy for cut in cuts],
+        "accuracy_drop": getattr(dense, "val_accuracy", math.nan) - last["pruned_val_accuracy"],
+        "macs": scale_dense("macs", "mac_sparsity"),
+        "parameters": scale_dense("parameters", "parameter_sparsity"),
     }
-
-
-def _numbers(values: Sequence[Any]) -> npt.NDArray[np.float64]:
-    """What of `values` is a finite number, NaN for all else; as `number_of`, but for many."""
-    if set(map(type, values)) <= {float, int, type(None)}:
-        with suppress(OverflowError):  # a whole number beyond a float
-            numbers = np.array(values, np.float64)
-            return np.where(np.isfinite(numbers), numbers, np.nan)
-    return np.array([number_of({"": value}, "") for value in values], np.float64)
 
 
 def _find_last_rows(numbers: Sequence[int], epochs: pa.Table) -> dict[str, npt.NDArray[Any]]:
@@ -176,25 +157,14 @@ def _forget_unfinished(
             )
 
 
-def _times(texts: Mapping[int, str | None], problems: Problems) -> pa.Array:
-    """The times in `texts`, which are by the trials' numbers."""
-    try:
-        times = pa.array(texts.values(), pa.string()).cast(_TIME)
-    except pa.ArrowInvalid:
-        times = None
-    # An offset can lead out of the years that a datetime has.
-    if (
-        times is None
-        or not compute.all(compute.and_(compute.less(_EARLY, times), compute.less(times, _LATE)), min_count=0).as_py()
-    ):
-        times = pa.array([_time(text, number, problems) for number, text in texts.items()], _TIME)
+def _times(records: Mapping[int, TrialRecord], name: str, problems: Problems) -> list[datetime | None]:
+    times: list[datetime | None] = []
+    for number, record in records.items():
+        text = getattr(record, name)
+        try:
+            time = None if text is None else datetime.fromisoformat(text)
+            times.append(time and (time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)))
+        except (ValueError, OverflowError):
+            problems.add(number, f"trials/{number:05}/trial.json: {text!r} is no time")
+            times.append(None)
     return times
-
-
-def _time(text: str | None, number: int, problems: Problems) -> datetime | None:
-    try:
-        time = None if text is None else datetime.fromisoformat(text)
-        return time and (time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
-        problems.add(number, f"trials/{number:05}/trial.json: {text!r} is no time")
-        return None
