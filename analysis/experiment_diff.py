@@ -49,7 +49,12 @@ class ExperimentDiff:
             "Best of each": _format_outcomes(self.best),
             "Pareto front of both": _format_outcomes(self.front),
             "Hypervolume (1 = accuracy 1 at no MACs)": _format_frame(
-                pd.DataFrame({name: [_format_number(value)] for name, value in self.hypervolume.items()})
+                pd.DataFrame(
+                    {
+                        name: [UNKNOWN if math.isnan(value) else f"{value:.4f}"]
+                        for name, value in self.hypervolume.items()
+                    }
+                )
             ),
         }
         return "\n\n".join(f"{title}\n{text}" for title, text in sections.items())
@@ -58,8 +63,8 @@ class ExperimentDiff:
 def diff(a: "Experiment", b: "Experiment") -> ExperimentDiff:
     """How experiments `a` and `b` differ, in what was set and in what came out."""
     names = (a.name, b.name) if a.name != b.name else (f"{a.name} (1)", f"{b.name} (2)")
-    named = dict(zip(names, (complete_trials(each.trials) for each in (a, b)), strict=True))
-    both = pd.concat([_outcome_rows(name, trials) for name, trials in named.items()], ignore_index=True)
+    trials = [complete_trials(each.trials) for each in (a, b)]
+    both = pd.concat(trials, keys=names, names=["experiment"]).reset_index()
     front = both[fronts(cost_matrix(both, DEFAULT_OBJECTIVES)) == 0]
     [dense_macs] = default_reference(both, ["macs"])
     return ExperimentDiff(
@@ -67,24 +72,16 @@ def diff(a: "Experiment", b: "Experiment") -> ExperimentDiff:
         settings=_differing_leaves(names, a.settings, b.settings),
         versions=_differing_leaves(names, _recorded_versions(a), _recorded_versions(b)),
         best=pd.concat(
-            [_outcome_rows(name, sort_best_first(trials).head(1)) for name, trials in named.items()], ignore_index=True
+            [sort_best_first(both[both["experiment"] == name]).head(1) for name in names], ignore_index=True
         ),
         front=sort_best_first(front),
         hypervolume={
-            name: _hypervolume_share(each.trials, dense_macs) for name, each in zip(names, (a, b), strict=True)
+            name: hypervolume(each.trials, DEFAULT_OBJECTIVES, (0.0, dense_macs)) / dense_macs
+            if dense_macs > 0
+            else math.nan
+            for name, each in zip(names, (a, b), strict=True)
         },
     )
-
-
-def _hypervolume_share(trials: pd.DataFrame, dense_macs: float) -> float:
-    """The hypervolume as a fraction of the box up to `dense_macs`; NaN where that is."""
-    if math.isnan(dense_macs):
-        return math.nan
-    return hypervolume(trials, DEFAULT_OBJECTIVES, (0.0, dense_macs)) / dense_macs
-
-
-def _outcome_rows(name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.reset_index().assign(experiment=name)[["experiment", "number", *frame.columns]]
 
 
 def _recorded_versions(experiment: "Experiment") -> dict[str, Any]:
@@ -110,13 +107,8 @@ def _flatten_leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, An
 
 
 def _format_differences(frame: pd.DataFrame) -> str:
-    if frame.empty:
-        return "none"
-    return _format_frame(frame.map(_format_leaf), index=True)
-
-
-def _format_leaf(value: Any) -> str:
-    return UNKNOWN if value is None else json.dumps(value, ensure_ascii=False)
+    texts = frame.map(lambda value: UNKNOWN if value is None else json.dumps(value, ensure_ascii=False))
+    return "none" if frame.empty else _format_frame(texts, index=True)
 
 
 def _format_outcomes(frame: pd.DataFrame) -> str:
@@ -141,17 +133,9 @@ def _format_accuracy(row: Mapping[str, Any]) -> str:
 
 def _format_frame(frame: pd.DataFrame, *, index: bool = False) -> str:
     """The frame of texts in columns, each cell on one line and none too long."""
-    cells = frame.map(_format_cell)
-    cells.columns = pd.Index([_format_cell(name) for name in frame.columns])
+    cells = frame.map(shorten_text, longest=_LONGEST)
+    cells.columns = pd.Index([shorten_text(name, _LONGEST) for name in frame.columns])
     if index:
         cells.index = pd.Index([printable(name) for name in frame.index])
     text: str = cells.to_string(index=index)
     return text
-
-
-def _format_cell(text: str) -> str:
-    return shorten_text(text, _LONGEST)
-
-
-def _format_number(value: float) -> str:
-    return UNKNOWN if math.isnan(value) else f"{value:.4f}"

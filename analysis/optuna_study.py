@@ -6,12 +6,12 @@ optuna is imported inside the functions: reading an experiment does not need it.
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from analysis.columns import TRIAL_COLUMNS, column
+from analysis.labels import select_kinds
 from analysis.objectives import DEFAULT_OBJECTIVES
 from analysis.rank.ranking import split_direction
 from analysis.text import printable
@@ -56,17 +56,17 @@ def study_of(experiment: "Experiment") -> "optuna.Study":
         )
         study.set_metric_names(list(objectives))
     reported = _reported_values(experiment.epochs, objectives)
-    numbers: list[int] = experiment.trials.index.tolist()
-    for number, (_, row) in zip(numbers, experiment.trials.iterrows(), strict=True):
+    searched = select_kinds(experiment.trials, "searched")
+    numbers: list[int] = searched.index.tolist()
+    for number, (_, row) in zip(numbers, searched.iterrows(), strict=True):
         try:
             record = experiment.trial_record(number)
-            if record.kind != "searched":
-                continue
-            trial = trial_of(record, _objective_values(row, objectives), reported.get(number, {}))
+            values = row[list(objectives)].astype("float64")
+            trial = trial_of(record, values.tolist() if values.notna().all() else None, reported.get(number, {}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             warnings.warn(f"trial {number} is not in the study: {printable(str(error))}", stacklevel=2)
             continue
-        trial.user_attrs = {"number": record.number} | _user_attributes(row)
+        trial.user_attrs = {"number": number, **row[_ATTRIBUTES].dropna()}
         _set_times(trial, row)
         study.add_trial(trial)
     return study
@@ -115,39 +115,23 @@ def _read_objectives(settings: Mapping[str, Any]) -> tuple[str, ...]:
     return DEFAULT_OBJECTIVES
 
 
-def _objective_values(row: "pd.Series[Any]", objectives: Sequence[str]) -> list[float] | None:
-    """The objectives' values; None where one is not known."""
-    values = [float(row[name]) for name in objectives]
-    return None if pd.isna(values).any() else values
-
-
 def _reported_values(epochs: pd.DataFrame, objectives: Sequence[str]) -> dict[int, dict[int, float]]:
     """Trial -> epoch -> value of the one objective, if it is one that each epoch tells."""
     if len(objectives) > 1 or objectives[0] not in epochs:
         return {}
-    found: dict[int, dict[int, float]] = {}
-    known = epochs[["number", "epoch", objectives[0]]].dropna()
-    for number, epoch, value in known.itertuples(index=False):
-        found.setdefault(number, {})[epoch] = value
-    return found
-
-
-def _user_attributes(row: "pd.Series[Any]") -> dict[str, Any]:
-    return {str(name): value for name, value in row.reindex(_ATTRIBUTES).dropna().items()}
+    known = epochs[["number", "epoch", objectives[0]]].dropna().groupby("number")
+    return {rows["number"].iloc[0]: dict(zip(rows["epoch"], rows[objectives[0]], strict=True)) for _, rows in known}
 
 
 def _set_times(trial: "optuna.trial.FrozenTrial", row: "pd.Series[Any]") -> None:
-    started = row["started"] if pd.notna(row["started"]) else row["created"]
-    if pd.isna(started):
-        return
-    trial.datetime_start = _local_time(started)
+    """Sets when it ran, in local time without a zone, which is how Optuna keeps times."""
+    created, started, finished = (
+        None if pd.isna(row[name]) else row[name].to_pydatetime().astimezone().replace(tzinfo=None)
+        for name in ("created", "started", "finished")
+    )
+    trial.datetime_start = started or created
     if trial.state.is_finished():
-        trial.datetime_complete = _local_time(row["finished"]) if pd.notna(row["finished"]) else trial.datetime_start
-
-
-def _local_time(time: pd.Timestamp) -> datetime:
-    """UTC as local time without a zone, which is how Optuna keeps times."""
-    return time.to_pydatetime().astimezone().replace(tzinfo=None)
+        trial.datetime_complete = finished or trial.datetime_start
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 import json
 import math
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -98,24 +99,20 @@ class ExperimentStatus:
 def status(experiment: Experiment, at: datetime | None = None) -> ExperimentStatus:
     """How the experiment stood when it was loaded; `at` (now by default) is when to count seconds from."""
     trials = experiment.trials
-    planned = experiment.settings.get("controls")
     return ExperimentStatus(
         name=experiment.name,
         dense_val_accuracy=experiment.dense.val_accuracy if experiment.dense else None,
-        controls=_count_states(select_kinds(trials, "control"), _count_combinations(planned, ("kinds", "amounts"))),
+        controls=_count_states(select_kinds(trials, "control"), _count_controls(experiment.settings.get("controls"))),
         branches=_count_states(select_kinds(trials, "branch"), None),
         repeats=_count_states(select_kinds(trials, "repeat"), None),
         trials=_count_states(
-            select_kinds(trials, "searched"),
-            _whole_number(number_of(experiment.settings.get("search"), "trials")),
+            select_kinds(trials, "searched"), _whole_number(number_of(experiment.settings.get("search"), "trials"))
         ),
         running=_running_trials(experiment, at or datetime.now(UTC)),
         best=_best_trial(experiment),
         front_size=int(experiment.ranked["on_front"].sum()),
         failed=tuple(
-            FailedTrial(
-                number, label_row(number, trial).text, _known_value(trial["control"]), first_line(trial["error"])
-            )
+            FailedTrial(*_name_trial(number, trial), first_line(trial["error"]))
             for number, trial in iterate_rows(trials[trials["state"] == "failed"])
         ),
         problems=tuple(experiment.problems),
@@ -127,25 +124,30 @@ def to_json(status: ExperimentStatus) -> str:
     return json.dumps(asdict(status), indent=1, allow_nan=False)
 
 
+def _name_trial(number: int, trial: Mapping[str, Any]) -> tuple[int, str, str | None]:
+    label = label_row(number, trial)
+    return number, label.text, label.control
+
+
 def _running_trials(experiment: Experiment, at: datetime) -> tuple[RunningTrial, ...]:
     folder = ExperimentFolder(experiment.path)
     rows = dict(iterate_rows(experiment.epochs.drop_duplicates("number", keep="last").set_index("number")))
     running = []
     for number, trial in iterate_rows(experiment.trials[experiment.trials["state"] == "running"]):
         row = rows.get(number, {})
-        since = _modified_time(folder.trial_folder(number).rows_path) if row else None
-        since = since or _known_value(trial["started"])
+        since = _known_value(trial["started"])
+        with suppress(OSError):
+            if row:
+                since = datetime.fromtimestamp(folder.trial_folder(number).rows_path.stat().st_mtime, UTC)
         running.append(
             RunningTrial(
-                number=number,
-                label=label_row(number, trial).text,
-                control=_known_value(trial["control"]),
+                *_name_trial(number, trial),
                 confirms=_whole_number(trial["confirms"]),
-                epoch=int(trial["epochs_done"]),
+                epoch=trial["epochs_done"],
                 epochs=_whole_number(number_of(trial, "epochs")),
                 phase=row.get("phase"),
-                alpha=_known_value(row.get("alpha")),
-                pruned_val_accuracy=_known_value(row.get("pruned_val_accuracy")),
+                alpha=row.get("alpha"),
+                pruned_val_accuracy=row.get("pruned_val_accuracy"),
                 host=_known_value(trial["host"]),
                 device=_known_value(trial["device"]),
                 # Clocks of other machines may be ahead.
@@ -155,31 +157,17 @@ def _running_trials(experiment: Experiment, at: datetime) -> tuple[RunningTrial,
     return tuple(running)
 
 
-def _modified_time(path: Path) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except OSError:
-        return None
-
-
 def _best_trial(experiment: Experiment) -> BestTrial | None:
     for number, trial in iterate_rows(sort_best_first(experiment.ranked).head(1)):
-        return BestTrial(
-            number=number,
-            label=label_row(number, trial).text,
-            control=_known_value(trial["control"]),
-            pruned_val_accuracy=trial["pruned_val_accuracy"],
-            accuracy_drop=_known_value(trial["accuracy_drop"]),
-            mac_sparsity=_known_value(trial["mac_sparsity"]),
-        )
+        outcomes = (_known_value(trial[name]) for name in ("pruned_val_accuracy", "accuracy_drop", "mac_sparsity"))
+        return BestTrial(*_name_trial(number, trial), *outcomes)
     return None
 
 
-def _count_combinations(settings: Any, keys: tuple[str, ...]) -> int | None:
-    """How many combinations of the lists under `keys` there are; None where the settings do not say."""
-    lists = [settings.get(key) for key in keys] if isinstance(settings, dict) else []
-    sizes = [len(each) for each in lists if isinstance(each, list)]
-    return math.prod(sizes) if len(sizes) == len(keys) else None
+def _count_controls(settings: Any) -> int | None:
+    """How many controls were asked for; None where the settings do not say."""
+    kinds, amounts = (settings.get("kinds"), settings.get("amounts")) if isinstance(settings, dict) else (None, None)
+    return len(kinds) * len(amounts) if isinstance(kinds, list) and isinstance(amounts, list) else None
 
 
 def _count_states(trials: pd.DataFrame, planned: int | None) -> StateCounts:

@@ -74,13 +74,8 @@ _COLUMNS = (
     DisplayColumn("accuracy_drop", 3, ("Drop", "points"), ("drop", "points")),
     DisplayColumn("test_accuracy", 4, ("Test", "accuracy %"), ("acc. %", "test"), spread="test_accuracy_std"),
     *(
-        DisplayColumn(
-            f"batch{size}_speedup",
-            {BATCH_SIZES[0]: 6, _LARGEST: 5}.get(size, 13),
-            ("Speed-up", f"batch {size}"),
-            ("speed", f"b. {size}"),
-        )
-        for size in BATCH_SIZES
+        DisplayColumn(f"batch{size}_speedup", importance, ("Speed-up", f"batch {size}"), ("speed", f"b. {size}"))
+        for size, importance in zip(BATCH_SIZES, (6, 13, 5), strict=True)
     ),
     DisplayColumn(f"batch{_LARGEST}_latency_ms", 14, ("Latency", f"batch {_LARGEST}, ms"), ("ms", f"b. {_LARGEST}")),
     DisplayColumn(
@@ -88,7 +83,7 @@ _COLUMNS = (
         15,
         ("Throughput", f"batch {_LARGEST}, images/s"),
         ("images/s", f"b. {_LARGEST}"),
-        0,
+        digits=0,
     ),
     DisplayColumn("peak_memory_bytes", 7, ("Peak memory", "MB"), ("memory", "MB"), 1),
     DisplayColumn("mean_memory_bytes", 16, ("Mean memory", "MB"), ("mean", "MB"), 1),
@@ -114,36 +109,32 @@ def display_ranking(
     """
     devices = tuple(sorted(ranked["measured_on"].dropna().unique())) if "measured_on" in ranked else ()
     columns = tuple(column for column in _COLUMNS if _is_shown(column, ranked))
-    rows = [_trial_row(number, row, columns) for number, row in iterate_rows(ranked)]
     values = _dense_values(dense, dense_measure, len(devices) > 1)
     cells = tuple(DisplayCell(_cell_text(column, values)) for column in columns)
-    return RankingDisplay(columns, (DisplayRow("dense", "dense network", 0, 0, False, cells), *rows), devices)
+    rows = [DisplayRow("dense", "dense network", 0, 0, False, cells)]
+    for number, row in iterate_rows(ranked):
+        label = label_row(number, row)
+        kind = "trial" if label.control is None else "control"
+        cells = tuple(DisplayCell(_cell_text(column, row), _cell_spread(column, row)) for column in columns)
+        rows.append(DisplayRow(kind, label.text, row["rank"], row["seeds"], row["on_front"], cells))
+    return RankingDisplay(columns, tuple(rows), devices)
 
 
 def _is_shown(column: DisplayColumn, ranked: pd.DataFrame) -> bool:
-    if column.name not in ranked:
-        return False
-    known = ranked[column.name].dropna()
-    if column.when_varied:
-        return len(set(known)) > 1
-    return column.name in _ALWAYS_SHOWN or len(known) > 0
-
-
-def _trial_row(number: int, row: Mapping[str, Any], columns: tuple[DisplayColumn, ...]) -> DisplayRow:
-    label = label_row(number, row)
-    cells = tuple(DisplayCell(_cell_text(column, row), _cell_spread(column, row)) for column in columns)
-    kind = "trial" if label.control is None else "control"
-    return DisplayRow(kind, label.text, int(row["rank"]), int(row["seeds"]), bool(row["on_front"]), cells)
+    values = ranked[column.name].nunique() if column.name in ranked else 0
+    return values > 1 if column.when_varied else values > 0 or column.name in _ALWAYS_SHOWN
 
 
 def _dense_values(
     dense: DenseRecord | None, dense_measure: Mapping[str, Any] | None, several_devices: bool
 ) -> dict[str, Any]:
     """The dense network in the shape of a trial's row; a median over several devices would be the figure of none."""
-    measured = {name: value for name, value in (dense_measure or {}).items() if name in COLUMNS}
-    if several_devices:
-        measured = {name: value for name, value in measured.items() if not COLUMNS[name].of_device}
-    values = measured | {f"batch{size}_speedup": 1.0 for size in BATCH_SIZES} | {"measured_on": None}
+    values: dict[str, Any] = {
+        name: value
+        for name, value in (dense_measure or {}).items()
+        if name != "measured_on" and not (several_devices and COLUMNS[name].of_device)
+    }
+    values |= {f"batch{size}_speedup": 1.0 for size in BATCH_SIZES}
     values |= {"mac_sparsity": 0.0, "parameter_sparsity": 0.0, "channel_sparsity": 0.0}
     return values | {"pruned_val_accuracy": dense.val_accuracy if dense else None}
 

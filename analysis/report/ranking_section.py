@@ -1,9 +1,10 @@
 """The ranking as the page's table: the dense network, then the trials, best first."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.experiment import Experiment
-from analysis.rank.display import DisplayCell, DisplayRow, display_ranking
+from analysis.rank.display import DisplayColumn, DisplayRow, display_ranking
 from analysis.text import UNKNOWN, format_count
 
 MOST_ROWS = 25
@@ -38,19 +39,15 @@ def ranking_section(experiment: Experiment) -> RankingSection:
     kept = ranked[(ranked["rank"] <= MOST_ROWS) | ranked["control"].notna()]
     display = display_ranking(kept, experiment.dense, experiment.dense_measure)
     headings = tuple(column.heading for column in display.columns)
-    spreads = [column.spread is not None for column in display.columns]
-    rows = tuple(_section_row(row, spreads) for row in display.rows)
+    rows = tuple(_section_row(row, display.columns) for row in display.rows)
     return RankingSection(headings, rows, len(kept), len(ranked), bool(display.devices))
 
 
-def _section_row(row: DisplayRow, spreads: list[bool]) -> SectionRow:
+def _section_row(row: DisplayRow, columns: Sequence[DisplayColumn]) -> SectionRow:
     runs = "not pruned" if row.kind == "dense" else format_count(row.seeds, "repeat") if row.seeds else "single run"
-    single = row.kind != "dense" and not row.seeds
-    cells = (_format_cell(cell, single and has_spread) for cell, has_spread in zip(row.cells, spreads, strict=True))
+    cells = []
+    for cell, column in zip(row.cells, columns, strict=True):
+        of_single_run = column.spread and runs == "single run" and cell.value != UNKNOWN
+        spread = SINGLE_RUN if of_single_run else f" ± {cell.spread}" if cell.spread not in ("", UNKNOWN) else ""
+        cells.append(cell.value + spread)
     return SectionRow(row.kind, row.label, runs, row.on_front, tuple(cells))
-
-
-def _format_cell(cell: DisplayCell, single_run: bool) -> str:
-    if single_run and cell.value != UNKNOWN:
-        return f"{cell.value}{SINGLE_RUN}"
-    return f"{cell.value} ± {cell.spread}" if cell.spread not in ("", UNKNOWN) else cell.value

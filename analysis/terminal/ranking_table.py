@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import pandas as pd
 from rich import box
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from analysis.columns import iterate_rows
 from analysis.labels import label_row
-from analysis.rank.display import DisplayColumn, DisplayRow, RankingDisplay, display_ranking
+from analysis.rank.display import DisplayCell, DisplayColumn, RankingDisplay, display_ranking
 from analysis.text import format_count, join_words, printable
 from records.dense import DenseRecord
 from records.measurement import BATCH_SIZES
@@ -57,7 +57,7 @@ class _RankingTable:
                 shrinkable_text(row.label),
                 *(texts[index] for column in columns for _, texts in column.parts),
                 "★" if row.on_front else "",
-                style=_row_style(row),
+                style={"dense": "dim", "control": "yellow"}.get(row.kind, "bold" if row.on_front else None),
                 end_section=row.kind == "dense",
             )
         yield table
@@ -67,7 +67,8 @@ class _RankingTable:
     def _fitting_columns(self, width: int) -> list["_TerminalColumn"]:
         """The columns that there is room for, in their order; at least the most important one."""
         display = self._display
-        columns = [_terminal_column(column, index, display.rows) for index, column in enumerate(display.columns)]
+        cells = zip(*(row.cells for row in display.rows), strict=True)
+        columns = [_TerminalColumn(column, of_column) for column, of_column in zip(display.columns, cells, strict=True)]
         labels = max(map(cell_len, ("trial", *(row.label for row in display.rows))))
         room = width - len("rank ") - labels - len(" ★")
         fitting: set[str] = set()
@@ -104,34 +105,17 @@ class _RankingTable:
         return lines
 
 
-class _TerminalColumn(NamedTuple):
+class _TerminalColumn:
     """A column of the display as one or, with standard deviations, two of the terminal: header and texts of each."""
 
-    name: str
-    importance: int
-    justify: Literal["left", "right"]
-    parts: list[tuple[str, list[str]]]
-
-    @property
-    def width(self) -> int:
-        """How many characters it takes, with the space before each part."""
-        return sum(1 + max(map(cell_len, (*header.split("\n"), *texts))) for header, texts in self.parts)
-
-
-def _terminal_column(column: DisplayColumn, index: int, rows: Sequence[DisplayRow]) -> _TerminalColumn:
-    cells = [row.cells[index] for row in rows]
-    parts = [("\n".join(column.short_heading), [cell.value for cell in cells])]
-    if any(cell.spread for cell in cells):
-        parts.append(("\n±", [cell.spread for cell in cells]))
-    return _TerminalColumn(
-        column.name, column.importance, "left" if column.definition.kind == "text" else "right", parts
-    )
-
-
-def _row_style(row: DisplayRow) -> str | None:
-    if row.kind == "dense":
-        return "dim"
-    return "yellow" if row.kind == "control" else "bold" if row.on_front else None
+    def __init__(self, column: DisplayColumn, cells: Sequence[DisplayCell]) -> None:
+        self.name, self.importance = column.name, column.importance
+        self.justify: Literal["left", "right"] = "left" if column.definition.kind == "text" else "right"
+        self.parts = [("\n".join(column.short_heading), [cell.value for cell in cells])]
+        if any(cell.spread for cell in cells):
+            self.parts.append(("\n±", [cell.spread for cell in cells]))
+        # With the space before each part.
+        self.width = sum(1 + max(map(cell_len, (*head.split("\n"), *texts))) for head, texts in self.parts)
 
 
 def _not_faster(frame: pd.DataFrame) -> list[str]:
@@ -159,9 +143,10 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 def to_json(frame: pd.DataFrame) -> str:
     """The frame as a JSON list of one object per row, in full precision; null where a value is unknown."""
-    plain = _plain_frame(frame)
-    columns = [[_json_value(value) for value in plain[name].tolist()] for name in plain.columns]
-    rows = [dict(zip(plain.columns, values, strict=True)) for values in zip(*columns, strict=True)]
+    rows = [
+        {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()}
+        for row in _plain_frame(frame).to_dict("records")
+    ]
     return json.dumps(rows, indent=1, allow_nan=False)
 
 
@@ -172,7 +157,3 @@ def _plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
         times = [None if pd.isna(time) else time.isoformat(timespec="milliseconds") for time in plain[name]]
         plain[name] = pd.Series(times, dtype="str")
     return plain
-
-
-def _json_value(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

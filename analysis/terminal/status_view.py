@@ -1,13 +1,14 @@
 """A status as a person reads it in a terminal."""
 
 from collections.abc import Sequence
+from dataclasses import astuple
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from analysis.status import BestTrial, ExperimentStatus, RunningTrial, StateCounts
+from analysis.status import BestTrial, ExperimentStatus, RunningTrial
 from analysis.terminal.ranking_table import shrinkable_text
 from analysis.text import (
     UNKNOWN,
@@ -24,7 +25,10 @@ LONGEST_LIST = 10
 
 def status_view(status: ExperimentStatus) -> Group:
     """The status, with the first LONGEST_LIST entries of long lists."""
-    parts: list[RenderableType] = [_write_headline(status), Text(), _counts_table(status)]
+    accuracy = status.dense_val_accuracy
+    dense = "not trained yet" if accuracy is None else format_percent(accuracy)
+    headline = Text.assemble((printable(status.name), "bold"), f"  dense network: {dense}")
+    parts: list[RenderableType] = [headline, Text(), _counts_table(status)]
     if status.running:
         parts += [Text(), _running_table(status.running)]
     if status.best is not None:
@@ -38,28 +42,15 @@ def status_view(status: ExperimentStatus) -> Group:
     return Group(*parts)
 
 
-def _write_headline(status: ExperimentStatus) -> Text:
-    accuracy = status.dense_val_accuracy
-    dense = "not trained yet" if accuracy is None else format_percent(accuracy)
-    return Text.assemble((printable(status.name), "bold"), f"  dense network: {dense}")
-
-
 def _counts_table(status: ExperimentStatus) -> Table:
     table = Table("", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for header in ("planned", "complete", "running", "stopped", "failed"):
         table.add_column(header, justify="right")
-    _add_counts(table, "controls", status.controls)
-    _add_counts(table, "trials", status.trials)
-    for name, counts in (("branches", status.branches), ("repeats", status.repeats)):
-        if any((counts.complete, counts.running, counts.stopped, counts.failed)):
-            _add_counts(table, name, counts)
+    for name in ("controls", "trials", "branches", "repeats"):
+        planned, *states = astuple(getattr(status, name))
+        if any(states) or name in ("controls", "trials"):
+            table.add_row(name, *(UNKNOWN if count is None else str(count) for count in (planned, *states)))
     return table
-
-
-def _add_counts(table: Table, name: str, counts: StateCounts) -> None:
-    planned = UNKNOWN if counts.planned is None else str(counts.planned)
-    states = (counts.complete, counts.running, counts.stopped, counts.failed)
-    table.add_row(name, planned, *(str(count) for count in states))
 
 
 def _running_table(running: Sequence[RunningTrial]) -> Table:
