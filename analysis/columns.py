@@ -6,6 +6,7 @@ devices, the tables of the terminal and the report, the axes of figures and the 
 
 import difflib
 import math
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -220,3 +221,11 @@ def row_of(frame: "pd.DataFrame", number: int) -> dict[str, Any]:
 def known_floats(values: Iterable[Any]) -> tuple[float | None, ...]:
     """Floats, None for what is not known."""
     return tuple(None if value is None or math.isnan(value) else float(value) for value in values)
+
+
+def number_of(values: Any, key: str) -> float:
+    """The number that `values` holds under `key`; NaN where it is no JSON object or holds none that is finite."""
+    value = values.get(key) if isinstance(values, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+        return math.nan
+    return float(value)

@@ -1,6 +1,5 @@
 """An experiment as its records tell it."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,23 +21,6 @@ if TYPE_CHECKING:
     import optuna
 
 
-class LazyFrame:
-    """A frame that is made when it is first asked for."""
-
-    def __init__(self, make: Callable[[], pd.DataFrame]) -> None:
-        self._make: Callable[[], pd.DataFrame] | None = make
-        self._frame = pd.DataFrame()
-
-    def get(self) -> pd.DataFrame:
-        if self._make is not None:
-            self._frame, self._make = self._make(), None
-        return self._frame
-
-    def __getstate__(self) -> dict[str, Any]:
-        """The frame itself, since what makes it may not be pickled."""
-        return {"_frame": self.get(), "_make": None}
-
-
 def summary(name: str, states: "pd.Series[str]", problems: Sequence[str]) -> str:
     """What an experiment or several are, on one line: the name, the trials by state, how many problems."""
     counts = ", ".join(f"{count:,} {state}" for state, count in sorted(states.value_counts().items()))
@@ -49,20 +31,18 @@ def summary(name: str, states: "pd.Series[str]", problems: Sequence[str]) -> str
     return f"<{name}: {trials}{f' ({counts})' if counts else ''}, {trouble}>"
 
 
-class RankedTrials(ABC):
-    """What one experiment's trials and those of several can be asked for.
-
-    A frame may be indexed by (experiment, number) where ranking wants one number a trial: `_number_trials` gives the
-    frame to be ranked, and `_restore_index` gives rows of it the index of `trials` again.
-    """
+class RankedTrials:
+    """What one experiment's trials and those of several can be asked for."""
 
     trials: pd.DataFrame
 
-    @abstractmethod
-    def _number_trials(self) -> pd.DataFrame: ...
+    def _number_trials(self) -> pd.DataFrame:
+        """The frame to be ranked, indexed by one number a trial."""
+        return self.trials
 
-    @abstractmethod
-    def _restore_index(self, rows: pd.DataFrame) -> pd.DataFrame: ...
+    def _restore_index(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Rows of it with the index of `trials` again."""
+        return rows
 
     @property
     def controls(self) -> pd.DataFrame:
@@ -111,7 +91,7 @@ class Experiment(RankedTrials):
     dense_measure: dict[str, Any]
     trials: pd.DataFrame
     problems: list[str]
-    _epochs: LazyFrame
+    _read_epochs: Callable[[], pd.DataFrame]
     _records: dict[int, TrialRecord] = field(default_factory=dict)
     _measurements: dict[int, Measurement | None] = field(default_factory=dict)
 
@@ -127,10 +107,14 @@ class Experiment(RankedTrials):
         """The resolved settings, as experiment.json holds them."""
         return self.record.settings
 
-    @property
+    @cached_property
     def epochs(self) -> pd.DataFrame:
         """One row per epoch, in the order of the trials (columns: tables.epochs), as it was when `trials` was read."""
-        return self._epochs.get()
+        return self._read_epochs()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With the epochs themselves, since what reads them may not be pickled."""
+        return self.__dict__ | {"epochs": self.epochs, "_read_epochs": self.epochs.copy}
 
     @cached_property
     def ranked(self) -> pd.DataFrame:
@@ -161,9 +145,3 @@ class Experiment(RankedTrials):
 
     def _folder(self, number: int) -> TrialFolder:
         return ExperimentFolder(self.path).trial_folder(number)
-
-    def _number_trials(self) -> pd.DataFrame:
-        return self.trials
-
-    def _restore_index(self, rows: pd.DataFrame) -> pd.DataFrame:
-        return rows

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.columns import row_of
+from analysis.columns import number_of, row_of
 from analysis.text import shorten_text
 from records.trial import Kind, TrialRecord
 
@@ -47,12 +47,11 @@ def spell(word: str) -> str:
 
 def format_label(
     number: int,
-    *,
     control: str | None = None,
     family: str | None = None,
     rate: float | None = None,
-    parent: int | None = None,
-    confirms: int | None = None,
+    parent: float | None = None,
+    confirms: float | None = None,
 ) -> str:
     """A trial's label: `15 polynomial 3.62`, `2 one-shot (control)`, `17 cosine (branch of 4)`.
 
@@ -62,8 +61,8 @@ def format_label(
     if control is None and rate is not None:
         words.append(f"{rate:.3g}")
     notes = ["control"] if control is not None else []
-    notes += [f"branch of {parent}"] if parent is not None else []
-    notes += [f"repeat of {confirms}"] if confirms is not None else []
+    notes += [f"branch of {parent:.0f}"] if parent is not None else []
+    notes += [f"repeat of {confirms:.0f}"] if confirms is not None else []
     return " ".join(words) + (f" ({', '.join(notes)})" if notes else "")
 
 
@@ -75,30 +74,19 @@ def label_trial(trials: pd.DataFrame, number: int) -> TrialLabel:
 def label_row(number: int, row: Mapping[str, Any]) -> TrialLabel:
     """The label of the trial `number`, whose row is `row`."""
     control, family = (value if isinstance(value := row[name], str) else None for name in ("control", "family"))
-    rate, parent, confirms = (row.get(name) for name in ("rate", "parent", "confirms"))
-    text = format_label(
-        number,
-        control=control,
-        family=family,
-        rate=None if pd.isna(rate) else rate,
-        parent=None if pd.isna(parent) else int(parent),
-        confirms=None if pd.isna(confirms) else int(confirms),
+    rate, parent, confirms = (
+        None if pd.isna(value := row.get(key)) else value for key in ("rate", "parent", "confirms")
     )
-    return TrialLabel(number, control, family, text)
+    return TrialLabel(number, control, family, format_label(number, control, family, rate, parent, confirms))
 
 
 def label_record(record: TrialRecord) -> str:
     """The label of a recorded trial."""
     alpha = record.config.get("alpha")
-    family, rate = (alpha.get("family"), alpha.get("rate")) if isinstance(alpha, dict) else (None, None)
-    return format_label(
-        record.number,
-        control=record.control,
-        family=family if isinstance(family, str) else None,
-        rate=rate if isinstance(rate, int | float) else None,
-        parent=None if record.parent is None else record.parent.number,
-        confirms=record.confirms,
-    )
+    row: dict[str, Any] = {"family": None} | (alpha if isinstance(alpha, dict) else {})
+    row["rate"] = number_of(row, "rate")
+    row |= {"control": record.control, "parent": record.parent and record.parent.number, "confirms": record.confirms}
+    return label_row(record.number, row).text
 
 
 def select_kinds(trials: pd.DataFrame, *kinds: Kind) -> pd.DataFrame:

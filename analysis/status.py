@@ -10,11 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.columns import iterate_rows
+from analysis.columns import iterate_rows, number_of
 from analysis.experiment import Experiment
 from analysis.labels import label_row, select_kinds
 from analysis.rank.ranking import sort_best_first
-from analysis.tables.trials import number_of
 from analysis.text import first_line
 from records.experiment import ExperimentFolder
 

@@ -4,10 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.columns import number_column, text_column
+from analysis.columns import number_column, number_of, text_column
 from analysis.experiment import Experiment
 from analysis.labels import select_kinds, spell
-from analysis.tables.trials import number_of
 from analysis.text import format_count, format_percent, format_share, join_words, shorten_text
 from records.experiment import DataRecord
 

@@ -9,7 +9,7 @@ from typing import overload
 import pandas as pd
 import pyarrow as pa
 
-from analysis.experiment import Experiment, LazyFrame
+from analysis.experiment import Experiment
 from analysis.experiments import Experiments
 from analysis.tables.cache import Tables, read_tables, take_fingerprint, write_tables
 from analysis.tables.epochs import read_epochs
@@ -70,9 +70,9 @@ def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
         record,
         dense,
         {name: pd.Timestamp(value) if name == "measured" else value for name, value in tables.dense_measure.items()},
-        _build_trials_frame(tables.trials),
+        tables.trials.to_pandas().set_index("number"),
         [printable(problem) for problem in (*dense_problems, *tables.problems)],
-        LazyFrame(partial(_build_epochs_frame, folder, tables)),
+        partial(_build_epochs_frame, folder, tables),
         records,
         measurements,
     )
@@ -90,12 +90,6 @@ def _read_trials(
     table = build_trials_table(records, measurements, rows, dense, problems)
     measured = dense_values(one for one in measurements.values() if one is not None)
     return Tables(table, lambda: rows, measured, problems.lines()), records, measurements
-
-
-def _build_trials_frame(table: pa.Table) -> pd.DataFrame:
-    frame: pd.DataFrame = table.to_pandas()
-    frame.index = pd.Index(frame.pop("number").to_numpy(), name="number")
-    return frame
 
 
 def _build_epochs_frame(folder: ExperimentFolder, tables: Tables) -> pd.DataFrame:

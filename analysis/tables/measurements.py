@@ -7,7 +7,7 @@ from typing import Any
 from analysis.columns import MEASUREMENT_COLUMNS
 from analysis.tables.problems import Problems
 from records.files import read_bytes
-from records.measurement import BATCH_SIZES, Measurement, NetworkMeasurement, NetworkMemory, TestRun, parse_measurement
+from records.measurement import Measurement, NetworkMeasurement, NetworkMemory, TestRun, parse_measurement
 from records.trial import TrialFolder
 
 # The columns that are numbers, and those that are texts: the device and the time.
@@ -40,8 +40,7 @@ def pruned_values(measurement: Measurement) -> Values:
     """NUMBERS and TEXTS of the pruned network, None or missing where one is not known."""
     values = _network_values(measurement, measurement.pruned)
     for latency in measurement.latency:
-        values |= _speed_values(latency.batch_size, latency.pruned_ms.median)
-        values[f"batch{latency.batch_size}_speedup"] = latency.speedup.median
+        values |= _speed_values(latency.batch_size, latency.pruned_ms.median, latency.speedup.median)
     return values
 
 
@@ -51,24 +50,20 @@ def dense_values(measurements: Iterable[Measurement]) -> Values:
     Speedups are 1.0 where there is a latency. measured_on is there where it was one device, and measured is the latest
     time, as text. {} where it was never measured.
     """
-    each = [_dense_values(one) for one in measurements if one.dense is not None or one.latency]
+    each = []
+    for measurement in measurements:
+        values = _network_values(measurement, measurement.dense)
+        for latency in measurement.latency:
+            values |= _speed_values(latency.batch_size, latency.dense_ms.median, latency.dense_ms.median and 1.0)
+        if measurement.dense is not None or measurement.latency:
+            each.append(values)
     known = {name: [values[name] for values in each if values.get(name) is not None] for name in (*NUMBERS, *TEXTS)}
     found: Values = {name: statistics.median(known[name]) for name in NUMBERS if known[name]}
-    for size in BATCH_SIZES:
-        if f"batch{size}_latency_ms" in found:
-            found[f"batch{size}_speedup"] = 1.0
     if len(set(known["measured_on"])) == 1:
         found["measured_on"] = known["measured_on"][0]
     if known["measured"]:
         found["measured"] = max(known["measured"])
     return found
-
-
-def _dense_values(measurement: Measurement) -> Values:
-    values = _network_values(measurement, measurement.dense)
-    for latency in measurement.latency:
-        values |= _speed_values(latency.batch_size, latency.dense_ms.median)
-    return values
 
 
 def _network_values(measurement: Measurement, network: NetworkMeasurement | None) -> Values:
@@ -87,8 +82,9 @@ def _network_values(measurement: Measurement, network: NetworkMeasurement | None
     }
 
 
-def _speed_values(batch_size: int, latency_ms: float | None) -> Values:
+def _speed_values(batch_size: int, latency_ms: float | None, speedup: float | None) -> Values:
     return {
         f"batch{batch_size}_latency_ms": latency_ms,
         f"batch{batch_size}_images_per_second": 1e3 * batch_size / latency_ms if latency_ms else None,
+        f"batch{batch_size}_speedup": speedup,
     }

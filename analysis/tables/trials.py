@@ -7,7 +7,6 @@ pruning.amount; a list as JSON text, and so are texts and others where a leaf ha
 
 import math
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from analysis.columns import RANKING_COLUMNS, TRIAL_COLUMNS
+from analysis.columns import RANKING_COLUMNS, TRIAL_COLUMNS, number_of
 from analysis.tables.configs import build_config_table
 from analysis.tables.measurements import NUMBERS, TEXTS, pruned_values
 from analysis.tables.problems import Problems
@@ -55,14 +54,6 @@ def read_records(folder: ExperimentFolder, problems: Problems) -> dict[int, Tria
             for problem in record.problems:
                 problems.add(record.number, f"trials/{record.number:05}/trial.json: {problem}")
     return records
-
-
-def number_of(values: Any, key: str) -> float:
-    """The number that `values` holds under `key`; NaN where it is no JSON object or holds none that is finite."""
-    value = values.get(key) if isinstance(values, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
-        return math.nan
-    return float(value)
 
 
 def _text_of(values: Any, key: str) -> str | None:
