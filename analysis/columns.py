@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ColumnKind = Literal["whole", "number", "fraction", "points", "flag", "text", "time"]
 
 # Units are those of the frames; what a person reads is scaled.
-_SHOWN_UNITS = {"bytes": ("MB", 1e-6)}
+_SHOWN = {"bytes": ("MB", 1e-6), "fraction": ("%", 100.0), "points": ("points", 100.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,12 @@ class Column:
     @property
     def shown_unit(self) -> str:
         """The unit that a person reads."""
-        of_kind = {"fraction": "%", "points": "points"}.get(self.kind)
-        return of_kind or _SHOWN_UNITS.get(self.unit, (self.unit, 1.0))[0]
+        return _SHOWN.get(self.unit or self.kind, (self.unit, 1.0))[0]
 
     @property
     def shown_scale(self) -> float:
         """What turns the frame's values into those in `shown_unit`."""
-        return 100.0 if self.kind in ("fraction", "points") else _SHOWN_UNITS.get(self.unit, (self.unit, 1.0))[1]
+        return _SHOWN.get(self.unit or self.kind, (self.unit, 1.0))[1]
 
     @property
     def title(self) -> str:

@@ -46,10 +46,14 @@ def format_points(difference: float, digits: int = 1) -> str:
     return f"{abs(100 * difference):.{digits}f}"
 
 
-def format_count(number: int, thing: str) -> str:
-    """`1 trial`, `3 trials`, `2 alpha policies`."""
-    plural = f"{thing[:-1]}ies" if thing.endswith("cy") else f"{thing}s"
-    return f"{number:,} {thing if number == 1 else plural}"
+def format_count(number: int, thing: str, verb: str = "", plural_verb: str = "") -> str:
+    """`1 trial`, `3 trials`, `2 alpha policies`, `2 branches`; with verbs `1 trial has`, `3 trials have`."""
+    plural = (
+        f"{thing[:-1]}ies" if thing.endswith("cy") else f"{thing}es" if thing in ("branch", "class") else f"{thing}s"
+    )
+    return " ".join(
+        filter(None, (f"{number:,}", thing if number == 1 else plural, verb if number == 1 else plural_verb))
+    )
 
 
 def format_duration(seconds: float) -> str:
@@ -61,9 +65,9 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
 
 
-def join_words(items: Sequence[str]) -> str:
+def join_words(items: Sequence[str], word: str = "and") -> str:
     """`a`, `a and b`, `a, b and c`."""
-    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+    return f" {word} ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
 
 
 def capitalize_first(text: str) -> str:

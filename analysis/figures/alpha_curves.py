@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from analysis.columns import known_floats
 from analysis.experiment import Experiment
 from analysis.figures.selection import choose_trials
 from analysis.figures.style import blank_figure, literal_text, sentence_figure, trial_colour
@@ -19,7 +18,7 @@ class AlphaCurve:
 
     trial: TrialLabel
     epochs: tuple[int, ...]
-    alpha: tuple[float | None, ...]
+    alpha: tuple[float, ...]
     accuracy: float
 
 
@@ -28,8 +27,8 @@ class AlphaCurvesInfo:
     """curves: the best trial's first. cut: after how many epochs the last of the curves was cut."""
 
     title: str
-    curves: tuple[AlphaCurve, ...]
-    cut: int
+    curves: tuple[AlphaCurve, ...] = ()
+    cut: int = 0
 
 
 def alpha_curves_info(experiment: Experiment) -> AlphaCurvesInfo:
@@ -38,14 +37,13 @@ def alpha_curves_info(experiment: Experiment) -> AlphaCurvesInfo:
     curves = []
     last_cut = 0
     for trial in choose_trials(experiment):
-        if trial.control is not None:
-            continue
-        rows = experiment.epochs[experiment.epochs["number"] == trial.number]
-        alpha = (1.0, *known_floats(rows["alpha"]))
-        curves.append(AlphaCurve(trial, (0, *rows["epoch"].tolist()), alpha, float(accuracies[trial.number])))
-        last_cut = max(last_cut, int((rows["phase"] == "alpha").sum()))
+        if trial.control is None:
+            rows = experiment.epochs[experiment.epochs["number"] == trial.number]
+            alpha = (1.0, *rows["alpha"])
+            curves.append(AlphaCurve(trial, (0, *rows["epoch"].tolist()), alpha, float(accuracies[trial.number])))
+            last_cut = max(last_cut, int((rows["phase"] == "alpha").sum()))
     if not curves:
-        return AlphaCurvesInfo("No trial with an alpha schedule is complete yet, so there is no curve to show.", (), 0)
+        return AlphaCurvesInfo("No trial with an alpha schedule is complete yet, so there is no curve to show.")
     of_each = "the only family tried" if len(curves) == 1 else "each family"
     best = f"{curves[0].trial} with {format_percent(curves[0].accuracy)}"
     title = f"How alpha fell in the best trial of {of_each}; the best of all is {best}."

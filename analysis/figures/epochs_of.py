@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.columns import COLUMNS, known_floats
+from analysis.columns import COLUMNS
 from analysis.experiment import Experiment
 from analysis.figures.selection import choose_trials
 from analysis.figures.style import blank_figure, literal_text, sentence_figure, trial_colours
@@ -29,15 +29,15 @@ class TrialCurves:
 
     trial: TrialLabel
     epochs: tuple[int, ...]
-    series: dict[str, tuple[float | None, ...]]
+    series: dict[str, tuple[float, ...]]
     cut: int | None
 
 
 @dataclass(frozen=True)
 class EpochsOfInfo:
     title: str
-    note: str
-    curves: tuple[TrialCurves, ...]
+    note: str = ""
+    curves: tuple[TrialCurves, ...] = ()
 
 
 def epochs_of_info(experiment: Experiment, numbers: Sequence[int] | None = None) -> EpochsOfInfo:
@@ -51,7 +51,7 @@ def epochs_of_info(experiment: Experiment, numbers: Sequence[int] | None = None)
     curves = tuple(_trial_curves(trial, of_number[trial.number]) for trial in trials if trial.number in of_number)
     if not curves:
         nothing = "No trial is complete yet" if numbers is None else "These trials have no epochs yet"
-        return EpochsOfInfo(f"{nothing}, so there are no curves to show.", "", ())
+        return EpochsOfInfo(f"{nothing}, so there are no curves to show.")
     note = "Solid: if the cut were made now. Dotted: at the epoch's alpha. Dashed, vertical: the cut."
     return EpochsOfInfo(_write_title(experiment, curves), note, curves)
 
@@ -92,17 +92,17 @@ def epochs_of(experiment: Experiment, numbers: Sequence[int] | None = None) -> g
 
 
 def _trial_curves(trial: TrialLabel, epochs: pd.DataFrame) -> TrialCurves:
-    series = {name: known_floats(epochs[name]) for name in SERIES}
+    series = {name: tuple(epochs[name].tolist()) for name in SERIES}
     after_cut = (epochs["phase"] == "retrain").to_numpy()
     cut = int(after_cut.argmax()) if after_cut.any() else None
     return TrialCurves(trial, tuple(epochs["epoch"].tolist()), series, cut)
 
 
 def _write_title(experiment: Experiment, curves: tuple[TrialCurves, ...]) -> str:
-    ends = [(end, each.trial) for each in curves if (end := each.series["pruned_val_accuracy"][-1]) is not None]
+    ends = [(each.series["pruned_val_accuracy"][-1], each.trial) for each in curves]
     title = f"Accuracy, alpha and learning rate in {format_count(len(curves), 'trial')}"
-    if len(ends) < 2:
-        return "; it ends at ".join([title, *(format_percent(end) for end, _ in ends)]) + "."
+    if len(ends) == 1:
+        return f"{title}; it ends at {format_percent(ends[0][0])}."
     # Of equals the better in the ranking, as everywhere.
     places = {number: place for place, number in enumerate(sort_best_first(experiment.ranked).index)}
     end, best = max(ends, key=lambda pair: (pair[0], -places.get(pair[1].number, len(places))))

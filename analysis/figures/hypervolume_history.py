@@ -18,8 +18,8 @@ class HypervolumeHistoryInfo:
     """values: after each complete trial of the search, as a fraction of the largest possible, in [0, 1]."""
 
     title: str
-    note: str
-    values: tuple[float, ...]
+    note: str = ""
+    values: tuple[float, ...] = ()
 
 
 def hypervolume_history_info(experiment: Experiment) -> HypervolumeHistoryInfo:
@@ -32,10 +32,10 @@ def hypervolume_history_info(experiment: Experiment) -> HypervolumeHistoryInfo:
     try:
         study = study_of(experiment)
     except ValueError as error:
-        return HypervolumeHistoryInfo(f"The size of the Pareto front is unknown: {error}.", "", ())
+        return HypervolumeHistoryInfo(f"The size of the Pareto front is unknown: {error}.")
     objectives = study.metric_names or []
     if len(objectives) < 2:
-        return HypervolumeHistoryInfo("The search had only one objective, so it has no Pareto front.", "", ())
+        return HypervolumeHistoryInfo("The search had only one objective, so it has no Pareto front.")
     rising = [direction is optuna.study.StudyDirection.MAXIMIZE for direction in study.directions]
     costs = [name for name, up in zip(objectives, rising, strict=True) if not up]
     dense = {name: getattr(experiment.dense, name, math.nan) for name in costs}
@@ -43,14 +43,15 @@ def hypervolume_history_info(experiment: Experiment) -> HypervolumeHistoryInfo:
     spelled = join_words([spell(name) for name in costs])
     most = math.prod(dense.values())
     if not most > 0:
-        unknown = f"The dense network's {spelled} are unknown, and so is the size of the Pareto front."
-        return HypervolumeHistoryInfo(unknown, "", ())
+        return HypervolumeHistoryInfo(
+            f"The dense network's {spelled} are unknown, and so is the size of the Pareto front."
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         drawn = optuna.visualization.plot_hypervolume_history(study, worst)
     values = tuple(float(value) / most for value in drawn.data[0].y)
     if not values:
-        return HypervolumeHistoryInfo("No trial of the search is complete yet, so there is no Pareto front.", "", ())
+        return HypervolumeHistoryInfo("No trial of the search is complete yet, so there is no Pareto front.")
     after = f"After {format_count(len(values), 'complete trial')}"
     title = f"{after} the Pareto front covers {values[-1]:.3f} of the largest possible hypervolume."
     note = f"1 = 100% accuracy at zero cost; 0 = 0% accuracy at the dense network's {spelled}."

@@ -19,8 +19,8 @@ class ImportancesInfo:
     """importances: of each parameter, most important first; they sum to 1."""
 
     title: str
-    note: str
-    importances: tuple[tuple[str, float], ...]
+    note: str = ""
+    importances: tuple[tuple[str, float], ...] = ()
 
 
 def importances_info(experiment: Experiment) -> ImportancesInfo:
@@ -34,11 +34,11 @@ def importances_info(experiment: Experiment) -> ImportancesInfo:
     try:
         study = study_of(experiment)
     except ValueError as error:
-        return ImportancesInfo(f"Which parameters matter is unknown: {error}.", "", ())
+        return ImportancesInfo(f"Which parameters matter is unknown: {error}.")
     complete = len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))
     if complete < FEWEST:
         few = f"{format_count(complete, 'complete trial')} cannot show which parameters matter"
-        return ImportancesInfo(f"{few}: at least {FEWEST} are needed.", "", ())
+        return ImportancesInfo(f"{few}: at least {FEWEST} are needed.")
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     with warnings.catch_warnings():
         # That it is experimental, and that parameters which few trials have weigh little.
@@ -46,12 +46,10 @@ def importances_info(experiment: Experiment) -> ImportancesInfo:
         try:
             found = optuna.importance.get_param_importances(study, evaluator=evaluator)
         except (ValueError, RuntimeError) as error:
-            return ImportancesInfo(f"Which parameters matter is unknown: {error}.", "", ())
-    ordered = tuple(
-        sorted(((name, float(value)) for name, value in found.items()), key=lambda pair: (-pair[1], pair[0]))
-    )
+            return ImportancesInfo(f"Which parameters matter is unknown: {error}.")
+    ordered = tuple(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
     if not ordered:
-        return ImportancesInfo("No parameter varied in this search, so none matters more than another.", "", ())
+        return ImportancesInfo("No parameter varied in this search, so none matters more than another.")
     name, value = ordered[0]
     title = f"{name} matters most: it has {format_percent(value, 0)} of the importance over {complete} trials."
     note = "PED-ANOVA: how far it sets the best tenth of the trials apart, not which values are best."

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.columns import known_floats
 from analysis.experiment import Experiment
 from analysis.figures.style import (
     INK,
@@ -31,12 +30,12 @@ RESTARTING = "stagnation_restart"
 
 @dataclass(frozen=True)
 class Iteration:
-    """epochs: counted on from iteration to iteration, 1-based; accuracies in [0, 1], None where unknown."""
+    """epochs: counted on from iteration to iteration, 1-based; accuracies in [0, 1]."""
 
     label: str
     epochs: tuple[int, ...]
-    train_accuracy: tuple[float | None, ...]
-    val_accuracy: tuple[float | None, ...]
+    train_accuracy: tuple[float, ...]
+    val_accuracy: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def iterations_info(experiment: Experiment) -> IterationsInfo:
         whole = experiment.epochs[experiment.epochs["number"] == rows["number"].iloc[0]]
         first_retrained = whole["epoch"][whole["phase"] == "retrain"].min()
         cuts += [before + index for index, epoch in enumerate(rows["epoch"]) if epoch == first_retrained]
-        accuracies = (known_floats(rows[name]) for name in ("train_accuracy", "val_accuracy"))
+        accuracies = (tuple(rows[name].tolist()) for name in ("train_accuracy", "val_accuracy"))
         iterations.append(Iteration(label, tuple(range(before + 1, counted + 1)), *accuracies))
     if not parts:
         nothing = "No trial has been branched and none restarts its learning rate, so there are no iterations to show."
@@ -169,10 +168,7 @@ def _restart_parts(experiment: Experiment) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _write_title(iterations: list[Iteration]) -> str:
-    ends = [end for iteration in iterations if (end := iteration.val_accuracy[-1]) is not None]
-    if not ends:
-        return f"Accuracy of {len(iterations)} iterations."
-    accuracies = join_words([format_percent(end) for end in ends])
+    accuracies = join_words([format_percent(iteration.val_accuracy[-1]) for iteration in iterations])
     if len(iterations) == 1:
         return f"A single iteration, which ended at a validation accuracy of {accuracies}."
     return f"{len(iterations)} iterations, which ended at validation accuracies of {accuracies}."

@@ -17,8 +17,8 @@ class WidthsInfo:
     """dense: output channels of each convolution, starting at the input; empty where not known. trials: likewise."""
 
     title: str
-    dense: tuple[int, ...]
-    trials: tuple[tuple[TrialLabel, tuple[int, ...]], ...]
+    dense: tuple[int, ...] = ()
+    trials: tuple[tuple[TrialLabel, tuple[int, ...]], ...] = ()
 
 
 def widths_info(experiment: Experiment, numbers: Sequence[int] | None = None) -> WidthsInfo:
@@ -30,7 +30,7 @@ def widths_info(experiment: Experiment, numbers: Sequence[int] | None = None) ->
     chosen = choose_trials(experiment, numbers)
     trials = tuple((trial, widths) for trial in chosen if (widths := _cut_widths(experiment, trial)))
     if not trials:
-        return WidthsInfo("No channels have been removed yet, so there are no widths to show.", (), ())
+        return WidthsInfo("No channels have been removed yet, so there are no widths to show.")
     dense = experiment.dense.widths if experiment.dense else ()
     return WidthsInfo(_write_title(dense, *trials[0]), dense, trials)
 

@@ -1,10 +1,10 @@
 """Trials with an alpha schedule against the controls that cut as much: how far apart, and whether that is noise."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
@@ -197,22 +197,16 @@ def _compare_best(
 ) -> Comparison:
     best = [next(iterate_rows(sort_best_first(side))) for side in (ours, theirs)]
     tested = all(pd.notna(row["test_accuracy"]) for _, row in best)
-    alpha, control = (_make_contender(number, row, tested) for number, row in best)
+    names = ["test_accuracy", "test_accuracy_std", "test_seeds"]
+    names = names if tested else ["pruned_val_accuracy", "accuracy_std", "seeds"]
+    alpha, control = (
+        Contender(number, label_row(number, row).text, *(row[name] for name in (*names, "mac_sparsity")))
+        for number, row in best
+    )
     images = (data.test_images if tested else data.validation_images) or None
     margin, basis = difference_margin(alpha, control, images)
-    on: Literal["test", "validation"] = "test" if tested else "validation"
-    return Comparison(cut, alpha, control, on, images, margin, basis, chosen_from)
+    return Comparison(cut, alpha, control, "test" if tested else "validation", images, margin, basis, chosen_from)
 
 
 def _rows_cutting(rows: pd.DataFrame, cut: float) -> pd.DataFrame:
     return rows[rows["mac_sparsity"] >= cut - cut_tolerance(cut)]
-
-
-def _make_contender(number: int, row: Mapping[str, Any], tested: bool) -> Contender:
-    names = (
-        ("test_accuracy", "test_accuracy_std", "test_seeds")
-        if tested
-        else ("pruned_val_accuracy", "accuracy_std", "seeds")
-    )
-    accuracy, std, seeds = (row[name] for name in names)
-    return Contender(number, label_row(number, row).text, accuracy, std, seeds, row["mac_sparsity"])

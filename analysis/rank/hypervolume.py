@@ -55,15 +55,15 @@ def default_reference(trials: pd.DataFrame, objectives: Sequence[str]) -> list[f
     The dense network's follow from the trials (macs / (1 - mac_sparsity)): the largest, if they differ; NaN without
     trials. Raises ValueError, in one line, for objectives that have no such value.
     """
-    return [_worst_value(trials, objective) for objective in objectives]
-
-
-def _worst_value(trials: pd.DataFrame, objective: str) -> float:
-    name, low_first = split_direction(objective)
-    known, cost = COLUMNS.get(name), OBJECTIVES.get(name)
-    if known is not None and known.kind == "fraction" and not low_first:
-        return 0.0
-    if cost is not None and cost.sparsity is not None and low_first:
-        dense = column(trials, name) / (1 - column(trials, cost.sparsity))
-        return float(dense[np.isfinite(dense)].max())
-    raise ValueError(f"{printable(objective)!r} has no known worst value; pass one as `reference`")
+    worst = []
+    for objective in objectives:
+        name, low_first = split_direction(objective)
+        sparsity = OBJECTIVES[name].sparsity if name in OBJECTIVES else None
+        if name in COLUMNS and COLUMNS[name].kind == "fraction" and not low_first:
+            worst.append(0.0)
+        elif sparsity is not None and low_first:
+            dense = column(trials, name) / (1 - column(trials, sparsity))
+            worst.append(float(dense[np.isfinite(dense)].max()))
+        else:
+            raise ValueError(f"{printable(objective)!r} has no known worst value; pass one as `reference`")
+    return worst

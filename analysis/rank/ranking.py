@@ -162,10 +162,8 @@ def sort_best_first(frame: pd.DataFrame) -> pd.DataFrame:
     Args:
         frame: one row per trial without repeats, such as a ranking.
     """
-    known = frame[frame["pruned_val_accuracy"].notna()]
-    columns = (known["pruned_val_accuracy"].tolist(), known["macs"].tolist(), known.index.tolist())
-    keys = [best_first_key(*key) for key in zip(*columns, strict=True)]
-    return known.iloc[sorted(range(len(keys)), key=keys.__getitem__)]
+    known = frame[frame["pruned_val_accuracy"].notna()].sort_index()
+    return known.sort_values(["pruned_val_accuracy", "macs"], ascending=[False, True])
 
 
 def complete_trials(trials: pd.DataFrame, where: str | None = None) -> pd.DataFrame:
@@ -179,8 +177,7 @@ def cost_matrix(frame: pd.DataFrame, objectives: Sequence[str]) -> npt.NDArray[n
     if not objectives:
         raise ValueError("at least one objective must be given")
     costs = np.empty((len(frame), len(objectives)))
-    for index, objective in enumerate(objectives):
-        name, low_first = split_direction(objective)
+    for index, (name, low_first) in enumerate(map(split_direction, objectives)):
         values = _comparable_column(frame, name)
         if not pd.api.types.is_numeric_dtype(values.dtype):
             raise ValueError(f"an objective must be a number, but {printable(name)!r} is not")
@@ -196,10 +193,9 @@ def _weighted_scores(frame: pd.DataFrame, weights: Mapping[str, float]) -> npt.N
     """The weighted sums that `rank` describes, in the order of the rows."""
     for name, weight in weights.items():
         if not 0 < weight < math.inf:
-            raise ValueError(
-                f"`weight > 0` must hold, but {printable(name)!r} has {weight}; `-{printable(name)}` ranks it high "
-                f"first, `+{printable(name)}` low first"
-            )
+            shown = printable(name)
+            directions = f"`-{shown}` ranks it high first, `+{shown}` low first"
+            raise ValueError(f"`weight > 0` must hold, but {shown!r} has {weight}; {directions}")
     costs = pd.DataFrame(cost_matrix(frame, list(weights)))
     worst, best = costs.max(), costs.min()
     scaled = (worst - costs) / (worst - best).replace(0, 1)
@@ -210,12 +206,11 @@ def _weighted_scores(frame: pd.DataFrame, weights: Mapping[str, float]) -> npt.N
 
 def _order_rows(frame: pd.DataFrame, keys: Sequence[str]) -> npt.NDArray[np.intp]:
     """The positions of the rows, sorted by the keys in turn; unknown values last, ties as they are."""
-    named = [split_direction(key) for key in keys]
-    values = [_comparable_column(frame, name).reset_index(drop=True) for name, _ in named]
+    names, low_first = zip(*map(split_direction, keys), strict=True)
+    values = [_comparable_column(frame, name).reset_index(drop=True) for name in names]
     table = pd.concat(values, axis=1, keys=range(len(values)))
-    low_first = [low for _, low in named]
     try:
-        table = table.sort_values(list(table.columns), ascending=low_first, kind="stable", na_position="last")
+        table = table.sort_values(list(table.columns), ascending=list(low_first), kind="stable", na_position="last")
     except TypeError as error:
         raise ValueError(f"texts and numbers have no common order: {printable(str(error))}") from error
     return table.index.to_numpy()

@@ -48,7 +48,8 @@ def find_answer(
     """
     best = sort_best_first(ranked)
     alphas, controls = with_alpha(best), select_kinds(best, "control")
-    compared = sorted(compare_with_controls(trials, ranked, data), key=_sort_key)
+    order = ("worse", "better", "noise", "unknown")
+    compared = sorted(compare_with_controls(trials, ranked, data), key=lambda one: (order.index(one.outcome), one.cut))
     if compared:
         headline, findings = _write_verdict(compared, dense, dense_measure)
         findings += _write_uncompared(alphas, controls, compared)
@@ -56,17 +57,8 @@ def find_answer(
     else:
         headline, findings = _without_comparison(trials, alphas, controls, dense)
         of_note = (alphas if len(alphas) else best).index.tolist()
-    return ReportAnswer(
-        headline,
-        findings,
-        speed_sentence(ranked, of_note, dense_measure),
-        trust_sentences(trials, ranked, compared, data),
-        tuple(compared),
-    )
-
-
-def _sort_key(one: Comparison) -> tuple[int, float]:
-    return ("worse", "better", "noise", "unknown").index(one.outcome), one.cut
+    speed, trust = speed_sentence(ranked, of_note, dense_measure), trust_sentences(trials, ranked, compared, data)
+    return ReportAnswer(headline, findings, speed, trust, tuple(compared))
 
 
 def _write_verdict(
@@ -84,70 +76,56 @@ def _write_headline(compared: Sequence[Comparison]) -> str:
     """Several comparisons in a sentence; those that are alike are said together."""
     if all(one.outcome == "noise" and not one.cuts_more for one in compared):
         return "Alpha and the controls are level at every cut compared: the differences are within noise."
-    alike: dict[str, list[Comparison]] = {}
+    alike: dict[str, list[float]] = {}
     for one in compared:
-        alike.setdefault(_summarise_comparison(one, " at {}"), []).append(one)
-    clauses = []
-    for clause, ones in alike.items():
-        cuts = join_words([format_share(cut) for cut in sorted(one.cut for one in ones)])
-        clauses.append(clause.format(f"{cuts} fewer MACs"))
+        alike.setdefault(_summarise_comparison(one, " at {} fewer MACs"), []).append(one.cut)
+    clauses = [clause.format(join_words(list(map(format_share, sorted(cuts))))) for clause, cuts in alike.items()]
     return f"{capitalize_first('; '.join(clauses))}."
 
 
 def _summarise_comparison(one: Comparison, at: str) -> str:
     """What a comparison says, as a clause; `at` stands where the cut is named."""
     unconfirmed = ", not yet confirmed over seeds" if one.tentative else ""
-    match one.outcome:
-        case "better":
-            return f"alpha {'is ahead of' if one.tentative else 'beats'} the controls{at}{unconfirmed}"
-        case "worse":
-            return f"a control {'is ahead of' if one.tentative else 'beats'} alpha{at}{unconfirmed}"
-        case "noise" if one.cuts_more:
-            cut = format_share(one.alpha.cut)
-            return f"alpha is as accurate as the best control{at} while cutting {cut}{unconfirmed}"
-        case "noise":
-            return f"alpha and the controls are level{at}"
-        case _:
-            return f"whether alpha beats the controls{at} is unclear"
+    wins = "is ahead of" if one.tentative else "beats"
+    if one.outcome == "better":
+        return f"alpha {wins} the controls{at}{unconfirmed}"
+    if one.outcome == "worse":
+        return f"a control {wins} alpha{at}{unconfirmed}"
+    if one.outcome == "unknown":
+        return f"whether alpha beats the controls{at} is unclear"
+    if one.cuts_more:
+        return f"alpha is as accurate as the best control{at} while cutting {format_share(one.alpha.cut)}{unconfirmed}"
+    return f"alpha and the controls are level{at}"
 
 
 def _write_finding(one: Comparison) -> str:
     """What a comparison found, as a sentence without its full stop."""
-    alpha, control, share = one.alpha.label, one.control.label, format_share(one.cut)
-    best_control = f"the best control at {share} fewer MACs, {control}"
+    alpha, control = one.alpha.label, f"the best control at {format_share(one.cut)} fewer MACs, {one.control.label}"
     more = f", while cutting {format_share(one.alpha.cut)}" if one.cuts_more else ""
     digits = 2 if one.margin < 0.001 else 1
     points = format_points(one.difference, digits)
     apart = f"{points} ± {format_points(one.margin, digits)} points"
-    seeds = _format_seeds(one)
-    match one.outcome:
-        case "better":
-            return f"{alpha} is {apart} above {best_control}{more}, {seeds}"
-        case "worse":
-            best_alpha = f"the best trial with alpha at {share} fewer MACs, {alpha}"
-            cuts = f", which cuts {format_share(one.alpha.cut)}" if one.cuts_more else ""
-            return f"{control} is {apart} above {best_alpha}{cuts}, {seeds}"
-        case "noise":
-            noise = "" if float(points) == 0 else f"; the difference of {apart} is within noise"
-            return f"{alpha} is as accurate as {best_control}{more}, {seeds}{noise}"
-        case _:
-            side = "above" if one.difference > 0 else "below"
-            apart = f"{points} points {side}"
-            return f"{alpha} is {apart} {best_control}{more}, {seeds}; how much of that is noise is unknown"
-
-
-def _format_seeds(one: Comparison) -> str:
     # A repeated trial is judged by its repeats alone, any other by its single run.
     ours, theirs = max(1, one.alpha.seeds), max(1, one.control.seeds)
-    if ours == theirs:
-        return "one run each" if ours == 1 else f"over {ours} seeds each"
-    return f"over {ours} and {theirs} seeds"
+    seeds = f"over {ours} and {theirs} seeds" if ours != theirs else f"over {ours} seeds each"
+    seeds = "one run each" if ours == theirs == 1 else seeds
+    if one.outcome == "better":
+        return f"{alpha} is {apart} above {control}{more}, {seeds}"
+    if one.outcome == "worse":
+        best_alpha = f"the best trial with alpha at {format_share(one.cut)} fewer MACs, {alpha}"
+        cuts = f", which cuts {format_share(one.alpha.cut)}" if one.cuts_more else ""
+        return f"{one.control.label} is {apart} above {best_alpha}{cuts}, {seeds}"
+    if one.outcome == "noise":
+        noise = "" if float(points) == 0 else f"; the difference of {apart} is within noise"
+        return f"{alpha} is as accurate as {control}{more}, {seeds}{noise}"
+    side = "above" if one.difference > 0 else "below"
+    return f"{alpha} is {points} points {side} {control}{more}, {seeds}; how much of that is noise is unknown"
 
 
 def _write_evidence(one: Comparison, dense: DenseRecord | None, dense_measure: Mapping[str, Any]) -> str:
     """The accuracies behind a comparison, and the cuts where they are not, as shown, the one compared at."""
-    dense_accuracy = dense.val_accuracy if dense else None
-    of_dense = dense_measure.get("test_accuracy") if one.on == "test" else dense_accuracy
+    validation = dense.val_accuracy if dense else None
+    of_dense = dense_measure.get("test_accuracy") if one.on == "test" else validation
     unequal = len({format_share(cut) for cut in (one.cut, one.alpha.cut, one.control.cut)}) > 1
     alpha, control = (
         format_percent(each.accuracy) + (f" at {format_share(each.cut)} fewer MACs" if unequal else "")
@@ -186,12 +164,9 @@ def _without_comparison(
         why = "Whether alpha helps is not known: no control is complete, so there is nothing to compare with."
     else:
         ours, theirs = (sorted(rows["mac_sparsity"].dropna()) for rows in (alphas, controls))
-        cuts = (
-            f": alpha cut {_format_span(ours)} of the MACs, the controls {_format_span(theirs)}"
-            if ours and theirs
-            else ""
-        )
-        why = f"Whether alpha helps is not known, as no trial with alpha is comparable to a control{cuts}."
+        why = "Whether alpha helps is not known, as no trial with alpha is comparable to a control"
+        spans = f": alpha cut {_format_span(ours)} of the MACs, the controls {_format_span(theirs)}"
+        why += f"{spans if ours and theirs else ''}."
     return why, (best,)
 
 

@@ -5,13 +5,11 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 import tomli_w
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
@@ -50,6 +48,7 @@ def write_report(experiment: Experiment, path: Path | None = None) -> Path:
 
 
 def _render_page(experiment: Experiment) -> str:
+    failed = experiment.trials[experiment.trials["state"] == "failed"]
     scripts = [_embed_script(get_plotlyjs()), _embed_script(_read_resource("draw.js"))]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -64,11 +63,7 @@ def _render_page(experiment: Experiment) -> str:
         story=tell_story(experiment),
         standing=tell_standing(experiment),
         answer=find_answer(
-            experiment.trials,
-            experiment.ranked,
-            experiment.record.data,
-            experiment.dense,
-            experiment.dense_measure,
+            experiment.trials, experiment.ranked, experiment.record.data, experiment.dense, experiment.dense_measure
         ),
         table=ranking_section(experiment),
         most_rows=MOST_ROWS,
@@ -77,8 +72,8 @@ def _render_page(experiment: Experiment) -> str:
         texts=texts,
         created=now()[:16].replace("T", " "),
         settings=_settings_toml(experiment.settings),
-        versions=_list_versions(experiment.record.versions),
-        failed=_list_failed(experiment.trials),
+        versions=[tuple(map(shorten_text, version)) for version in experiment.record.versions.items()],
+        failed=[(label_row(number, row).text, first_line(row["error"])) for number, row in iterate_rows(failed)],
         problems=[shorten_text(problem, 400) for problem in experiment.problems],
         longest=LONGEST_LIST,
         folder=shorten_text(experiment.path.name),
@@ -127,13 +122,3 @@ def _escape_character(character: str) -> str:
     # JSON can have a lone half of a surrogate pair, and TOML cannot.
     code = 0xFFFD if 0xD800 <= ord(character) < 0xE000 else ord(character)
     return f"\\U{code:08X}"
-
-
-def _list_versions(versions: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [(shorten_text(name), shorten_text(version)) for name, version in versions.items()]
-
-
-def _list_failed(trials: pd.DataFrame) -> list[tuple[str, str]]:
-    """The labels of failed trials and the first lines of their errors."""
-    failed = iterate_rows(trials[trials["state"] == "failed"])
-    return [(label_row(number, row).text, first_line(row["error"])) for number, row in failed]

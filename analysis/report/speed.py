@@ -50,23 +50,13 @@ def speed_sentence(ranked: pd.DataFrame, of_note: Sequence[int], dense_measure: 
 
 def _compare_speed(speedups: Mapping[int, float]) -> str:
     # As shown: what rounds to 1.00 is not faster.
-    faster = {size: value for size, value in speedups.items() if round(value, 2) > 1}
-    slower = {size: value for size, value in speedups.items() if size not in faster}
+    faster, slower = (
+        {size: f"{value:.2f}" for size, value in speedups.items() if (round(value, 2) > 1) == fast}
+        for fast in (True, False)
+    )
+    times, slower_times = (f"{join_words(list(side.values()))} times" for side in (faster, slower))
+    batches, slower_batches = (f"in batches of {join_words(list(map(str, side)))}" for side in (faster, slower))
     if not faster:
-        return f"is sparser but not faster: it runs {_format_speed(slower)}"
-    text = f"runs {_format_speed(faster)}"
-    if not slower:
-        return text
-    return f"{text}, but is sparser without being faster {_format_batches(slower)} ({_format_times(slower)})"
-
-
-def _format_speed(speedups: Mapping[int, float]) -> str:
-    return f"{_format_times(speedups)} as fast as the dense network {_format_batches(speedups)}"
-
-
-def _format_times(speedups: Mapping[int, float]) -> str:
-    return f"{join_words([f'{value:.2f}' for value in speedups.values()])} times"
-
-
-def _format_batches(speedups: Mapping[int, float]) -> str:
-    return f"in batches of {join_words([str(size) for size in speedups])}"
+        return f"is sparser but not faster: it runs {slower_times} as fast as the dense network {slower_batches}"
+    text = f"runs {times} as fast as the dense network {batches}"
+    return f"{text}, but is sparser without being faster {slower_batches} ({slower_times})" if slower else text

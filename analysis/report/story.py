@@ -1,7 +1,5 @@
 """What was searched, on what, and how it stands, in sentences of what the records say."""
 
-from typing import Any
-
 import pandas as pd
 
 from analysis.columns import number_column, number_of, text_column
@@ -32,27 +30,22 @@ def tell_standing(experiment: Experiment) -> str:
     """How the experiment stands, unless everything has ended well; then nothing."""
     trials = experiment.trials
     states = trials["state"].value_counts()
-    planned = _read_count(experiment.settings.get("search"), "trials") or 0
+    trials_planned = number_of(experiment.settings.get("search"), "trials")
+    planned = int(trials_planned) if trials_planned > 0 else 0
     missing = max(0, planned - len(select_kinds(trials, "searched")))
     running, failed = int(states.get("running", 0)), int(states.get("failed", 0))
-    parts = []
-    if running:
-        parts.append(f"{format_count(running, 'trial')} {'has' if running == 1 else 'have'} not finished")
-    if missing:
-        have = "has" if missing == 1 else "have"
-        parts.append(f"{missing:,} of {format_count(planned, 'planned trial')} {have} not started")
-    if failed:
-        parts.append(f"{format_count(failed, 'trial')} failed")
-    if not parts:
-        return ""
-    if not running and not missing:
-        return f"{join_words(parts)}."
-    return f"This search has not finished: {join_words(parts)}. What follows is what is known so far."
+    have = "has" if missing == 1 else "have"
+    parts = [f"{format_count(running, 'trial', 'has', 'have')} not finished"] if running else []
+    parts += [f"{missing:,} of {format_count(planned, 'planned trial')} {have} not started"] if missing else []
+    parts += [f"{format_count(failed, 'trial')} failed"] if failed else []
+    if running or missing:
+        return f"This search has not finished: {join_words(parts)}. What follows is what is known so far."
+    return f"{parts[0]}." if parts else ""
 
 
 def _tell_images(data: DataRecord) -> str:
     text = _DATA.get(data.name, shorten_text(data.name).rstrip("/").split("/")[-1])
-    text += f" ({data.classes:,} class{'' if data.classes == 1 else 'es'})" if data.classes else ""
+    text += f" ({format_count(data.classes, 'class')})" if data.classes else ""
     parts = [
         f"{format_count(images, 'image')} {purpose}"
         for images, purpose in (
@@ -71,15 +64,11 @@ def _tell_dense(experiment: Experiment) -> str:
         return "The dense network, which all trials start from, has not been trained yet."
     width = number_of(experiment.settings.get("dense"), "width")
     facts = [f"{format_share(width)} of the published width"] if width > 0 and width != 1 else []
-    facts += [
-        f"{_format_millions(value)} {what}"
-        for value, what in ((dense.parameters, "parameters"), (dense.macs, "MACs per image"))
-        if value
-    ]
-    text = "The dense (unpruned) network"
-    text += f" ({', '.join(facts)})" if facts else ""
-    trained = f" was trained for {format_count(dense.epochs, 'epoch')}" if dense.epochs else " was trained"
-    return f"{text}{trained} to a validation accuracy of {format_percent(dense.val_accuracy)}."
+    facts += [f"{_format_millions(dense.parameters)} parameters", f"{_format_millions(dense.macs)} MACs per image"]
+    return (
+        f"The dense (unpruned) network ({', '.join(facts)}) was trained for {format_count(dense.epochs, 'epoch')} to a "
+        f"validation accuracy of {format_percent(dense.val_accuracy)}."
+    )
 
 
 def _tell_cut(experiment: Experiment) -> str:
@@ -88,12 +77,10 @@ def _tell_cut(experiment: Experiment) -> str:
     budgets = sorted({_BUDGETS.get(text, shorten_text(text)) for text in text_column(trials, "pruning.of").dropna()})
     if not amounts:
         return ""
-    epochs = _read_count(experiment.settings.get("trial"), "epochs")
-    over = f", over {format_count(epochs, 'epoch')} in all" if epochs else ""
+    epochs = number_of(experiment.settings.get("trial"), "epochs")
+    over = f", over {format_count(int(epochs), 'epoch')} in all" if epochs > 0 else ""
     shares = list(dict.fromkeys(map(format_share, amounts)))
-    how_much = " or ".join(filter(None, [", ".join(shares[:-1]), shares[-1]]))
-    if len(shares) > 6:
-        how_much = f"{shares[0]} to {shares[-1]}"
+    how_much = f"{shares[0]} to {shares[-1]}" if len(shares) > 6 else join_words(shares, "or")
     what = how_much if budgets == ["channels"] else f"channels that hold {how_much}"
     return (
         f"Each trial except the controls marks {what} of its {join_words(budgets) or 'channels'}, fades them out with "
@@ -112,11 +99,11 @@ def _tell_tried(trials: pd.DataFrame) -> str:
         parts[0] += f" and {_list_names(policies, 'learning-rate policy')}" if policies else ""
     counts = trials["kind"].value_counts()
     others = [
-        f"{counts[kind]:,} {one if counts[kind] == 1 else more}"
+        format_count(counts[kind], kind, one, more)
         for kind, one, more in (
-            ("control", "control", "controls"),
-            ("branch", "branch of a trial", "branches of trials"),
-            ("repeat", "repeat with another seed", "repeats with other seeds"),
+            ("control", "", ""),
+            ("branch", "of a trial", "of trials"),
+            ("repeat", "with another seed", "with other seeds"),
         )
         if kind in counts
     ]
@@ -138,12 +125,6 @@ def _tell_when(trials: pd.DataFrame) -> str:
     hosts = {shorten_text(host).rpartition(":")[0] or shorten_text(host) for host in trials["host"].dropna()}
     where = f" on {join_words(['the CPU' if device == 'cpu' else device for device in devices])}" if devices else ""
     return f"It ran from {when}{where}" + (f" of {format_count(len(hosts), 'machine')}." if hosts and devices else ".")
-
-
-def _read_count(values: Any, key: str) -> int | None:
-    """A count out of a record; None where it is not known."""
-    value = number_of(values, key)
-    return int(value) if value >= 0 else None
 
 
 def _format_millions(value: float) -> str:

@@ -24,7 +24,7 @@ def trust_sentences(
     candidates = count_candidates(trials)
     validation = data.validation_images
     images = format_count(validation, "validation image") if validation else "the validation images"
-    parts = [*_explain_intervals(compared)]
+    parts = _explain_intervals(compared)
     if compared:
         parts += _explain_choice(ranked, compared, candidates, images)
     elif ranked["pruned_val_accuracy"].isna().all():
@@ -37,8 +37,7 @@ def trust_sentences(
         parts.append(f"This is the accuracy of a single run on {images}.")
     running = int((trials["state"] == "running").sum())
     if running:
-        has = "has" if running == 1 else "have"
-        parts.append(f"{format_count(running, 'trial')} {has} not finished, so all of this may still change.")
+        parts.append(f"{format_count(running, 'trial', 'has', 'have')} not finished, so all of this may still change.")
     return " ".join(parts)
 
 

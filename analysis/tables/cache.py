@@ -76,16 +76,14 @@ def read_tables(folder: ExperimentFolder, fingerprint: str) -> Tables | None:
     """The tables of the experiment; None if there are none with this fingerprint, or if they are damaged."""
     try:
         trials_content = _path(folder, "trials").read_bytes()
-        epochs_file = pq.ParquetFile(
-            pa.BufferReader(_path(folder, "epochs").read_bytes()), page_checksum_verification=True
-        )
+        epochs_content = pa.BufferReader(_path(folder, "epochs").read_bytes())
+        epochs_file = pq.ParquetFile(epochs_content, page_checksum_verification=True)
         if _metadata(epochs_file) != {"fingerprint": fingerprint, "trials": zlib.crc32(trials_content)}:
             return None
         trials_file = pq.ParquetFile(pa.BufferReader(trials_content))
         stored, table = _metadata(trials_file), trials_file.read(use_threads=False)
-        if epochs_file.schema_arrow != epochs.SCHEMA:
-            return None
-        if epochs_file.metadata.num_rows != compute.sum(table["epochs_done"], min_count=0).as_py():
+        rows = compute.sum(table["epochs_done"], min_count=0).as_py()
+        if epochs_file.schema_arrow != epochs.SCHEMA or epochs_file.metadata.num_rows != rows:
             return None
         return Tables(table, epochs_file.read, stored["dense_measure"], stored["problems"])
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):

@@ -54,8 +54,12 @@ def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
     record = _read_experiment_record(folder)
     # Before anything is read, so that a change from now on makes another fingerprint.
     fingerprint = take_fingerprint(folder) if cache else None
-    dense_problems: list[str] = []
-    dense = _read_dense(folder, dense_problems)
+    dense, dense_problems = None, []
+    try:
+        dense = read_dense_record(folder.dense_path)
+    except ValueError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            dense_problems.append(str(error).removeprefix(f"{folder.path}{os.sep}"))
     tables = read_tables(folder, fingerprint) if fingerprint else None
     records: dict[int, TrialRecord] = {}
     measurements: dict[int, Measurement | None] = {}
@@ -111,13 +115,3 @@ def _read_experiment_record(folder: ExperimentFolder) -> ExperimentRecord:
     except OSError as error:
         raise ValueError(f"{where} cannot be read: {error.strerror}") from error
     return folder.read_record()
-
-
-def _read_dense(folder: ExperimentFolder, problems: list[str]) -> DenseRecord | None:
-    """The dense network's record; None before it is trained, or if it is damaged, for which `problems` gets a line."""
-    try:
-        return read_dense_record(folder.dense_path)
-    except ValueError as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
-            problems.append(str(error).removeprefix(f"{folder.path}{os.sep}"))
-        return None
