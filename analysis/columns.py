@@ -7,7 +7,7 @@ devices, the tables of the terminal and the report, the axes of figures and the 
 import difflib
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -215,11 +215,6 @@ def iterate_rows(frame: "pd.DataFrame") -> Iterator[tuple[int, dict[str, Any]]]:
 def row_of(frame: "pd.DataFrame", number: int) -> dict[str, Any]:
     """The row of the trial `number`."""
     return next(iterate_rows(frame.loc[[number]]))[1]
-
-
-def known_floats(values: Iterable[Any]) -> tuple[float | None, ...]:
-    """Floats, None for what is not known."""
-    return tuple(None if value is None or math.isnan(value) else float(value) for value in values)
 
 
 def number_of(values: Any, key: str) -> float:

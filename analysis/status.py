@@ -30,7 +30,16 @@ class StateCounts:
 
 
 @dataclass(frozen=True)
-class RunningTrial:
+class NamedTrial:
+    """Which trial it is; control: its kind if it is a control."""
+
+    number: int
+    label: str
+    control: str | None
+
+
+@dataclass(frozen=True)
+class RunningTrial(NamedTrial):
     """A trial whose record says it runs. What is not known yet is None.
 
     epoch: the last that has a row, 0 before the first; phase, alpha, pruned_val_accuracy: of that epoch.
@@ -38,9 +47,6 @@ class RunningTrial:
     a trial whose process died.
     """
 
-    number: int
-    label: str
-    control: str | None
     confirms: int | None
     epoch: int
     epochs: int | None
@@ -53,24 +59,18 @@ class RunningTrial:
 
 
 @dataclass(frozen=True)
-class BestTrial:
+class BestTrial(NamedTrial):
     """The best complete trial: the most accurate one, of equals the one with the fewest MACs (rank.ranking)."""
 
-    number: int
-    label: str
-    control: str | None
     pruned_val_accuracy: float
     accuracy_drop: float | None
     mac_sparsity: float | None
 
 
 @dataclass(frozen=True)
-class FailedTrial:
+class FailedTrial(NamedTrial):
     """A failed trial and the first line of its error."""
 
-    number: int
-    label: str
-    control: str | None
     error: str
 
 

@@ -1,6 +1,6 @@
 """How speed, memory and size were measured: a list of facts for each device and way that is in the records."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.experiment import Experiment
@@ -25,12 +25,19 @@ def measurement_methods(experiment: Experiment) -> list[MeasurementMethod]:
     methods = []
     for (device, device_facts), records in groups.items():
         days = sorted({record.created[:10] for record in records if record.created})
+        # On a busy machine latencies are worth little.
+        busy = [record.busy for record in records if record.busy is not None]
+        alone = [record.alone for record in records if record.alone is not None]
+        separate = "from the training of this and other searches" if all(alone) else "not always: no lock was available"
         facts = (
             *device_facts,
             ("pairs of runs timed", _format_pairs(records)),
             ("memory sampled every", _format_sampling(records)),
-            ("other programs took", _format_busy(records)),
-            ("kept separate", _format_alone(records)),
+            (
+                "other programs took",
+                f"at most {max(busy):.0%} of the CPU time just before a measurement" if busy else "",
+            ),
+            ("kept separate", separate if alone else ""),
             ("date", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""),
         )
         title = f"{format_count(len(records), 'network')} measured on {device or 'an unknown device'}"
@@ -70,21 +77,7 @@ def _format_sampling(records: Sequence[Measurement]) -> str:
     return f"{_format_span(intervals)} ms" if intervals else ""
 
 
-def _format_busy(records: Sequence[Measurement]) -> str:
-    """How much of the CPUs others used just before; on a busy machine latencies are worth little."""
-    busy = [record.busy for record in records if record.busy is not None]
-    return f"at most {max(busy):.0%} of the CPU time just before a measurement" if busy else ""
-
-
-def _format_alone(records: Sequence[Measurement]) -> str:
-    alone = [record.alone for record in records if record.alone is not None]
-    if not alone:
-        return ""
-    return "from the training of this and other searches" if all(alone) else "not always: no lock was available"
-
-
-def _format_span(numbers: Iterable[float]) -> str:
-    numbers = list(numbers)
+def _format_span(numbers: Sequence[float]) -> str:
     return " to ".join(dict.fromkeys(f"{number:g}" for number in (min(numbers), max(numbers))))
 
 

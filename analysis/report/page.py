@@ -17,7 +17,6 @@ from plotly.offline import get_plotlyjs
 from analysis.columns import iterate_rows
 from analysis.experiment import Experiment
 from analysis.labels import label_row
-from analysis.report import static_text as texts
 from analysis.report.answer import find_answer
 from analysis.report.figure_html import draw_figures
 from analysis.report.measurement_section import measurement_methods
@@ -69,7 +68,6 @@ def _render_page(experiment: Experiment) -> str:
         most_rows=MOST_ROWS,
         unknown=UNKNOWN,
         methods=measurement_methods(experiment),
-        texts=texts,
         created=now()[:16].replace("T", " "),
         settings=_settings_toml(experiment.settings),
         versions=[tuple(map(shorten_text, version)) for version in experiment.record.versions.items()],

@@ -11,7 +11,6 @@ from analysis.columns import (
     MEASUREMENT_COLUMNS,
     RANKING_COLUMNS,
     TRIAL_COLUMNS,
-    known_floats,
     number_column,
     row_of,
     text_column,
@@ -83,8 +82,8 @@ def test_objectives_are_columns_of_trials_and_of_epochs() -> None:
 
 def test_columns_that_are_missing_or_of_another_kind_are_unknown() -> None:
     frame = pd.DataFrame({"a": ["1.5", "x", None], "b": [1, "x", None]})
-    assert known_floats(number_column(frame, "a")) == (1.5, None, None)
-    assert known_floats(number_column(frame, "c")) == (None, None, None)
+    assert number_column(frame, "a").tolist() == pytest.approx([1.5, math.nan, math.nan], nan_ok=True)
+    assert number_column(frame, "c").isna().tolist() == [True] * 3
     assert text_column(frame, "b").tolist() == [None, "x", None]
     assert text_column(frame, "c").tolist() == [None] * 3
     assert row_of(frame, 1) == {"a": "x", "b": "x"}
