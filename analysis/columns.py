@@ -189,23 +189,6 @@ def column(frame: "pd.DataFrame", name: str) -> "pd.Series":
     raise ValueError(f"there is no column {printable(name)!r}; {hint}")
 
 
-def number_column(frame: "pd.DataFrame", name: str) -> "pd.Series":
-    """The column as floats; NaN where there is no such column or no number in it."""
-    import pandas as pd  # not above: a search that only asks for directions should not wait for it
-
-    if name not in frame:
-        return pd.Series(math.nan, frame.index)
-    return pd.to_numeric(frame[name], errors="coerce").astype("float64")
-
-
-def text_column(frame: "pd.DataFrame", name: str) -> "pd.Series":
-    """The column as texts; None where there is no such column or no text in it."""
-    import pandas as pd
-
-    values: list[Any] = frame[name].tolist() if name in frame else [None] * len(frame)
-    return pd.Series([value if isinstance(value, str) else None for value in values], frame.index, dtype="object")
-
-
 def iterate_rows(frame: "pd.DataFrame") -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a frame whose index is the trial's number."""
     for number, row in zip(frame.index.tolist(), frame.to_dict("records"), strict=True):

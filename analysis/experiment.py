@@ -12,6 +12,7 @@ from analysis.objectives import DEFAULT_OBJECTIVES
 from analysis.rank import hypervolume, ranking
 from analysis.tables.measurements import read_measurement
 from analysis.tables.problems import Problems
+from analysis.text import format_count
 from records.dense import DenseRecord
 from records.experiment import ExperimentFolder, ExperimentRecord
 from records.measurement import Measurement
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
 def summary(name: str, states: "pd.Series[str]", problems: Sequence[str]) -> str:
     """What an experiment or several are, on one line: the name, the trials by state, how many problems."""
     counts = ", ".join(f"{count:,} {state}" for state, count in sorted(states.value_counts().items()))
-    trials, trouble = (
-        f"{len(things):,} {thing}{'' if len(things) == 1 else 's'}"
-        for things, thing in ((states, "trial"), (problems, "problem"))
-    )
+    trials, trouble = format_count(len(states), "trial"), format_count(len(problems), "problem")
     return f"<{name}: {trials}{f' ({counts})' if counts else ''}, {trouble}>"
 
 

@@ -28,9 +28,8 @@ class Experiments(RankedTrials):
             raise ValueError("at least one folder with an experiment must be given")
         paths = [str(experiment.path) for experiment in experiments]
         places = [experiment.path.resolve() for experiment in experiments]
-        for path, place in zip(paths, places, strict=True):
-            if places.count(place) > 1:
-                raise ValueError(f"{path!r} is given twice")
+        if twice := [path for path, place in zip(paths, places, strict=True) if places.count(place) > 1]:
+            raise ValueError(f"{twice[0]!r} is given twice")
         names = [experiment.name for experiment in experiments]
         labels = names if len(set(names)) == len(names) else paths
         trials = pd.concat([experiment.trials for experiment in experiments], keys=labels, names=["experiment"])

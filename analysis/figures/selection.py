@@ -30,15 +30,15 @@ def choose_trials(experiment: Experiment, numbers: Sequence[int] | None = None) 
 def describe_configuration(row: Mapping[str, Any]) -> str:
     """What makes a trial what it is, in short: `one-cycle peak 0.05; l1 global; alpha_lr 0.01`."""
 
-    def format_setting(name: str) -> str:
+    def format_setting(name: str, title: str = "") -> str:
         value = row.get(name)
-        if isinstance(value, bool | int | float) and not pd.isna(value):
-            return f"{value:.3g}"
-        return spell(value) if isinstance(value, str) else ""
+        if isinstance(value, str):
+            return title + spell(value)
+        return f"{title}{value:.3g}" if pd.notna(value) else ""
 
     parts = [
-        (format_setting("policy"), f"peak {format_setting('lr.peak')}" if format_setting("lr.peak") else ""),
+        (format_setting("policy"), format_setting("lr.peak", "peak ")),
         (format_setting("pruning.criterion"), format_setting("pruning.scope")),
-        (f"alpha_lr {format_setting('alpha_lr')}" if format_setting("alpha_lr") else "",),
+        (format_setting("alpha_lr", "alpha_lr "),),
     ]
     return "; ".join(" ".join(filter(None, part)) for part in parts if any(part))

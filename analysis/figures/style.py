@@ -32,15 +32,8 @@ OTHER_COLOUR, OTHER_SYMBOL = "#8C6D46", "pentagon"
 
 _FONT = "Inter, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 _AXIS = {
-    "automargin": True,
-    "gridcolor": GRID,
-    "zeroline": False,
-    "linecolor": "#999999",
-    "showline": True,
-    "ticks": "outside",
-    "tickcolor": "#999999",
-    "ticklen": 4,
-    "title": {"standoff": 8},
+    **{"automargin": True, "title": {"standoff": 8}, "gridcolor": GRID, "zeroline": False},
+    **{"showline": True, "linecolor": "#999999", "ticks": "outside", "tickcolor": "#999999", "ticklen": 4},
 }
 _TITLE_PIXELS, _NOTE_PIXELS = 15, 12
 # How many characters fit on a line of a figure that is 380 pixels wide.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.columns import iterate_rows, text_column
+from analysis.columns import iterate_rows
 from analysis.experiment import Experiment
 from analysis.figures.style import STATE_COLOURS, blank_figure, hover_text, literal_text, sentence_figure
 from analysis.labels import label_row
@@ -44,11 +44,10 @@ def timeline_info(experiment: Experiment) -> TimelineInfo:
     ran = started + took
     last = pd.concat([ran, finished]).max()
     ends = finished.where(finished >= started, ran).mask(trials["state"] == "running", last)
-    hosts, devices = text_column(trials, "host"), text_column(trials, "device")
     bars = []
     for number, row in iterate_rows(trials):
         start, end, state = started[number], ends[number], str(row["state"])
-        place = _device_of_host(hosts[number], devices[number])
+        place = _device_of_host(*(None if pd.isna(row[name]) else row[name] for name in ("host", "device")))
         when = f"{start:%Y-%m-%d %H:%M:%S} UTC, {format_duration((end - start).total_seconds())}"
         lines = [label_row(number, row).text, f"{state} on {place}", when]
         bars.append(TrialBar(number, place, 0, start, end, state, hover_text(lines)))

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from analysis.columns import number_column, number_of, text_column
+from analysis.columns import iterate_rows, number_of
 from analysis.experiment import Experiment
 from analysis.labels import select_kinds, spell
 from analysis.text import format_count, format_percent, format_share, join_words, shorten_text
@@ -73,8 +73,10 @@ def _tell_dense(experiment: Experiment) -> str:
 
 def _tell_cut(experiment: Experiment) -> str:
     trials = experiment.trials[experiment.trials["control"].isna()]
-    amounts = sorted(set(number_column(trials, "pruning.amount").dropna()))
-    budgets = sorted({_BUDGETS.get(text, shorten_text(text)) for text in text_column(trials, "pruning.of").dropna()})
+    rows = [row for _, row in iterate_rows(trials)]
+    amounts = sorted({amount for row in rows if (amount := number_of(row, "pruning.amount")) > 0})
+    texts = {text for row in rows if isinstance(text := row.get("pruning.of"), str)}
+    budgets = sorted(_BUDGETS.get(text, shorten_text(text)) for text in texts)
     if not amounts:
         return ""
     epochs = number_of(experiment.settings.get("trial"), "epochs")

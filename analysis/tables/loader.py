@@ -17,7 +17,7 @@ from analysis.tables.measurements import dense_values, read_measurements
 from analysis.tables.problems import Problems
 from analysis.tables.trials import build_trials_table, read_records
 from analysis.text import printable
-from records.dense import DenseRecord, read_dense_record
+from records.dense import read_dense_record
 from records.experiment import ExperimentFolder, ExperimentRecord
 from records.measurement import Measurement
 from records.trial import TrialRecord
@@ -65,7 +65,14 @@ def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
     measurements: dict[int, Measurement | None] = {}
     if tables is None:
         problems = Problems()
-        tables, records, measurements = _read_trials(folder, dense, problems)
+        # The records first: a trial that ends while it is read must not look complete without its last row.
+        records = read_records(folder, problems)
+        trials = [folder.trial_folder(number) for number in records]
+        epochs = read_epochs(trials, problems)
+        measurements = read_measurements(trials, problems)
+        table = build_trials_table(records, measurements, epochs, dense, problems)
+        measured = dense_values(filter(None, measurements.values()))
+        tables = Tables(table, lambda: epochs, measured, problems.lines())
         is_running = any(each.state == "running" for each in records.values())
         if fingerprint and records and not is_running and not problems.may_pass:
             write_tables(folder, fingerprint, tables)
@@ -80,20 +87,6 @@ def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
         records,
         measurements,
     )
-
-
-def _read_trials(
-    folder: ExperimentFolder, dense: DenseRecord | None, problems: Problems
-) -> tuple[Tables, dict[int, TrialRecord], dict[int, Measurement | None]]:
-    """The tables as the records tell them, and the records and measurements themselves, by the trials' numbers."""
-    # The records first: a trial that ends while it is read must not look complete without its last row.
-    records = read_records(folder, problems)
-    trials = [folder.trial_folder(number) for number in records]
-    rows = read_epochs(trials, problems)
-    measurements = read_measurements(trials, problems)
-    table = build_trials_table(records, measurements, rows, dense, problems)
-    measured = dense_values(one for one in measurements.values() if one is not None)
-    return Tables(table, lambda: rows, measured, problems.lines()), records, measurements
 
 
 def _build_epochs_frame(folder: ExperimentFolder, tables: Tables) -> pd.DataFrame:

@@ -11,9 +11,8 @@ from analysis.columns import (
     MEASUREMENT_COLUMNS,
     RANKING_COLUMNS,
     TRIAL_COLUMNS,
-    number_column,
+    number_of,
     row_of,
-    text_column,
 )
 from analysis.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 from records.epoch import EpochRow
@@ -80,10 +79,11 @@ def test_objectives_are_columns_of_trials_and_of_epochs() -> None:
         assert EPOCH_COLUMNS[objective.epoch_column].better == "high"
 
 
-def test_columns_that_are_missing_or_of_another_kind_are_unknown() -> None:
+def test_what_is_missing_or_of_another_kind_is_no_number() -> None:
+    found = [number_of(values, "a") for values in ({"a": 1.5}, {"a": "1.5"}, {"a": None}, {"a": True}, {}, None, 7)]
+    assert found == pytest.approx([1.5, *[math.nan] * 6], nan_ok=True)
+
+
+def test_a_row_is_that_of_a_trial() -> None:
     frame = pd.DataFrame({"a": ["1.5", "x", None], "b": [1, "x", None]})
-    assert number_column(frame, "a").tolist() == pytest.approx([1.5, math.nan, math.nan], nan_ok=True)
-    assert number_column(frame, "c").isna().tolist() == [True] * 3
-    assert text_column(frame, "b").tolist() == [None, "x", None]
-    assert text_column(frame, "c").tolist() == [None] * 3
     assert row_of(frame, 1) == {"a": "x", "b": "x"}
