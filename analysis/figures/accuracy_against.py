@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -11,6 +12,7 @@ from analysis.experiment import Experiment
 from analysis.figures.selection import describe_configuration
 from analysis.figures.style import (
     INK,
+    FigureInfo,
     blank_figure,
     control_symbol,
     hover_text,
@@ -70,14 +72,12 @@ class TrialPoint:
 
 
 @dataclass(frozen=True)
-class AccuracyAgainstInfo:
+class AccuracyAgainstInfo(FigureInfo):
     """front: numbers of the points that none beats in both, by x. dense: (x, accuracy), either None if not known.
 
     floor: the accuracy below which points are left out of view, None where none is.
     """
 
-    title: str
-    note: str = ""
     x_title: str = ""
     points: tuple[TrialPoint, ...] = ()
     front: tuple[int, ...] = ()
@@ -162,13 +162,8 @@ def _build_info(
 
 def _find_front(points: list[TrialPoint]) -> tuple[int, ...]:
     """The points, ordered by x and then by accuracy downwards, that are better than all before them."""
-    front: list[int] = []
-    best = -math.inf
-    for point in points:
-        if point.accuracy > best:
-            front.append(point.trial.number)
-            best = point.accuracy
-    return tuple(front)
+    before = accumulate((point.accuracy for point in points), max, initial=-math.inf)
+    return tuple(point.trial.number for point, best in zip(points, before, strict=False) if point.accuracy > best)
 
 
 def _view_floor(accuracies: list[float]) -> float | None:
@@ -184,11 +179,9 @@ def _view_floor(accuracies: list[float]) -> float | None:
 def _write_title(experiment: Experiment, points: list[TrialPoint], front: tuple[int, ...], axis: CostAxis) -> str:
     """Who is on the front, and where the best trial with alpha is, or the best control where there is none."""
     on_front = [point.trial for point in points if point.trial.number in front]
-    if len(on_front) == 1:
-        title = f"Only {on_front[0]} is on the Pareto front"
-    else:
-        held = sum(label.control is None for label in on_front)
-        title = f"Trials with alpha hold {held} of the {len(on_front)} places on the Pareto front"
+    held = sum(label.control is None for label in on_front)
+    title = f"Trials with alpha hold {held} of the {len(on_front)} places on the Pareto front"
+    title = f"Only {on_front[0]} is on the Pareto front" if len(on_front) == 1 else title
     with_alpha = [point for point in points if point.trial.control is None]
     of_number = {point.trial.number: point for point in with_alpha or points}
     order = sort_best_first(experiment.ranked).index
@@ -201,10 +194,9 @@ def _write_title(experiment: Experiment, points: list[TrialPoint], front: tuple[
 
 
 def _write_note(points: list[TrialPoint], floor: float | None) -> str:
+    note = "Hollow: single runs, so small differences may be noise."
     if any(point.seeds > 0 for point in points):
         note = "Hollow: a single run. Filled: mean of the repeats with other seeds ± their standard deviation."
-    else:
-        note = "Hollow: single runs, so small differences may be noise."
     if floor is not None:
         below = format_count(sum(point.accuracy < floor for point in points), "trial")
         note += f" {below} below {format_percent(floor, 1)} out of view: double-click to see all."

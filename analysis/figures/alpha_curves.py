@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
 from analysis.figures.selection import choose_trials
-from analysis.figures.style import blank_figure, literal_text, sentence_figure, trial_colour
+from analysis.figures.style import FigureInfo, blank_figure, literal_text, sentence_figure, trial_colour
 from analysis.labels import TrialLabel
 from analysis.rank.ranking import sort_best_first
 from analysis.text import format_count, format_percent
@@ -23,10 +23,9 @@ class AlphaCurve:
 
 
 @dataclass(frozen=True)
-class AlphaCurvesInfo:
+class AlphaCurvesInfo(FigureInfo):
     """curves: the best trial's first. cut: after how many epochs the last of the curves was cut."""
 
-    title: str
     curves: tuple[AlphaCurve, ...] = ()
     cut: int = 0
 
@@ -47,7 +46,8 @@ def alpha_curves_info(experiment: Experiment) -> AlphaCurvesInfo:
     of_each = "the only family tried" if len(curves) == 1 else "each family"
     best = f"{curves[0].trial} with {format_percent(curves[0].accuracy)}"
     title = f"How alpha fell in the best trial of {of_each}; the best of all is {best}."
-    return AlphaCurvesInfo(title, tuple(curves), last_cut)
+    note = f"1 is the dense network, 0 the pruned one; the last cut is after {format_count(last_cut, 'epoch')}."
+    return AlphaCurvesInfo(title, note, tuple(curves), last_cut)
 
 
 def alpha_curves(experiment: Experiment) -> go.Figure:
@@ -55,8 +55,7 @@ def alpha_curves(experiment: Experiment) -> go.Figure:
     info = alpha_curves_info(experiment)
     if not info.curves:
         return sentence_figure(info.title)
-    note = f"1 is the dense network, 0 the pruned one; the last cut is after {format_count(info.cut, 'epoch')}."
-    drawn = blank_figure(info.title, note)
+    drawn = blank_figure(info.title, info.note)
     for curve in info.curves:
         drawn.add_scatter(
             x=curve.epochs,

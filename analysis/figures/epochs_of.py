@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from analysis.columns import COLUMNS
 from analysis.experiment import Experiment
 from analysis.figures.selection import choose_trials
-from analysis.figures.style import blank_figure, literal_text, sentence_figure, trial_colours
+from analysis.figures.style import FigureInfo, blank_figure, literal_text, sentence_figure, trial_colours
 from analysis.labels import TrialLabel
 from analysis.rank.ranking import sort_best_first
 from analysis.text import format_count, format_percent
@@ -34,9 +34,7 @@ class TrialCurves:
 
 
 @dataclass(frozen=True)
-class EpochsOfInfo:
-    title: str
-    note: str = ""
+class EpochsOfInfo(FigureInfo):
     curves: tuple[TrialCurves, ...] = ()
 
 

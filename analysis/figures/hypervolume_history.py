@@ -7,18 +7,16 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
-from analysis.figures.style import FAMILY_COLOURS, blank_figure, sentence_figure
+from analysis.figures.style import FAMILY_COLOURS, FigureInfo, blank_figure, sentence_figure
 from analysis.labels import spell
 from analysis.optuna_study import study_of
 from analysis.text import format_count, join_words
 
 
 @dataclass(frozen=True)
-class HypervolumeHistoryInfo:
+class HypervolumeHistoryInfo(FigureInfo):
     """values: after each complete trial of the search, as a fraction of the largest possible, in [0, 1]."""
 
-    title: str
-    note: str = ""
     values: tuple[float, ...] = ()
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
-from analysis.figures.style import blank_figure, literal_text, sentence_figure
+from analysis.figures.style import FigureInfo, blank_figure, literal_text, sentence_figure
 from analysis.optuna_study import study_of
 from analysis.text import format_count, format_percent
 
@@ -15,11 +15,9 @@ FEWEST = 20
 
 
 @dataclass(frozen=True)
-class ImportancesInfo:
+class ImportancesInfo(FigureInfo):
     """importances: of each parameter, most important first; they sum to 1."""
 
-    title: str
-    note: str = ""
     importances: tuple[tuple[str, float], ...] = ()
 
 

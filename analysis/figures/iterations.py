@@ -15,6 +15,7 @@ from analysis.figures.style import (
     INK,
     MUTED,
     OTHER_COLOUR,
+    FigureInfo,
     blank_figure,
     literal_text,
     sentence_figure,
@@ -39,11 +40,9 @@ class Iteration:
 
 
 @dataclass(frozen=True)
-class IterationsInfo:
+class IterationsInfo(FigureInfo):
     """cuts: after how many of the counted epochs channels were removed. trial: of the first iteration."""
 
-    title: str
-    note: str = ""
     trial: TrialLabel | None = None
     iterations: tuple[Iteration, ...] = ()
     cuts: tuple[int, ...] = ()

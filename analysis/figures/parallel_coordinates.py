@@ -12,7 +12,16 @@ import plotly.graph_objects as go
 
 from analysis.columns import iterate_rows
 from analysis.experiment import Experiment
-from analysis.figures.style import INK, MUTED, blank_figure, hover_text, literal_text, sentence_figure, trial_colour
+from analysis.figures.style import (
+    INK,
+    MUTED,
+    FigureInfo,
+    blank_figure,
+    hover_text,
+    literal_text,
+    sentence_figure,
+    trial_colour,
+)
 from analysis.labels import TrialLabel, label_row, select_kinds
 from analysis.text import format_count, format_percent
 
@@ -31,10 +40,9 @@ class ParameterAxis:
 
 
 @dataclass(frozen=True)
-class ParallelCoordinatesInfo:
+class ParallelCoordinatesInfo(FigureInfo):
     """axes: the parameters, then MACs and accuracy. on_front: whether no other trial beats it in both."""
 
-    title: str
     trials: tuple[TrialLabel, ...] = ()
     on_front: tuple[bool, ...] = ()
     axes: tuple[ParameterAxis, ...] = ()
@@ -59,7 +67,7 @@ def parallel_coordinates_info(experiment: Experiment) -> ParallelCoordinatesInfo
     labels = tuple(label_row(number, row) for number, row in iterate_rows(trials))
     coloured = f"{format_count(len(front), 'trial')} on their Pareto front in colour"
     title = f"Parameters of {format_count(len(trials), 'complete trial')} of the search, the {coloured}."
-    return ParallelCoordinatesInfo(title, labels, tuple(label.number in front for label in labels), tuple(axes))
+    return ParallelCoordinatesInfo(title, "", labels, tuple(label.number in front for label in labels), tuple(axes))
 
 
 def parallel_coordinates(experiment: Experiment) -> go.Figure:

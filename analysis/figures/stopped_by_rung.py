@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.columns import iterate_rows
 from analysis.experiment import Experiment
-from analysis.figures.style import blank_figure, hover_text, sentence_figure
+from analysis.figures.style import FigureInfo, blank_figure, hover_text, sentence_figure
 from analysis.labels import label_row, select_kinds
 from analysis.text import format_count, format_percent
 
@@ -35,11 +35,10 @@ class StoppingRung:
 
 
 @dataclass(frozen=True)
-class StoppedByRungInfo:
+class StoppedByRungInfo(FigureInfo):
     """rungs: the epochs after which trials were stopped, in order."""
 
-    title: str
-    rungs: tuple[StoppingRung, ...]
+    rungs: tuple[StoppingRung, ...] = ()
 
 
 def stopped_by_rung_info(experiment: Experiment) -> StoppedByRungInfo:
@@ -47,13 +46,14 @@ def stopped_by_rung_info(experiment: Experiment) -> StoppedByRungInfo:
     trials = select_kinds(experiment.trials, "searched")
     stopped = trials[(trials["state"] == "stopped") & (trials["epochs_done"] > 0)]
     if stopped.empty:
-        return StoppedByRungInfo("No trial was stopped early.", ())
+        return StoppedByRungInfo("No trial was stopped early.")
     epochs = experiment.epochs[experiment.epochs["pruned_val_accuracy"].notna()]
     ends = sorted(set(stopped["epochs_done"]))
     rungs = tuple(_read_rung(trials, epochs[epochs["epoch"] == epoch], int(epoch)) for epoch in ends)
     counts = stopped["epochs_done"].value_counts()
     where = ", ".join(f"{counts[rung.epoch]} at epoch {rung.epoch}" for rung in rungs)
-    return StoppedByRungInfo(f"{len(stopped):,} of {format_count(len(trials), 'trial')} stopped early: {where}.", rungs)
+    title = f"{len(stopped):,} of {format_count(len(trials), 'trial')} stopped early: {where}."
+    return StoppedByRungInfo(title, "Validation accuracy if the cut were made at that epoch.", rungs)
 
 
 def stopped_by_rung(experiment: Experiment) -> go.Figure:
@@ -61,7 +61,7 @@ def stopped_by_rung(experiment: Experiment) -> go.Figure:
     info = stopped_by_rung_info(experiment)
     if not info.rungs:
         return sentence_figure(info.title)
-    drawn = blank_figure(info.title, "Validation accuracy if the cut were made at that epoch.")
+    drawn = blank_figure(info.title, info.note)
     looks = (("stopped", STOPPED, "x", -0.16), ("continued", CONTINUED, "circle-open", 0.16))
     for name, colour, symbol, offset in looks:
         marks = [

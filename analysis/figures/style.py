@@ -8,6 +8,7 @@ import html
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import plotly.graph_objects as go
@@ -69,6 +70,14 @@ TEMPLATE = go.layout.Template(
         "annotationdefaults": {"showarrow": False, "font": {"size": 11, "color": MUTED}},
     }
 )
+
+
+@dataclass(frozen=True)
+class FigureInfo:
+    """What a figure shows. title: in a sentence, or why there is nothing to draw; note: how to read it."""
+
+    title: str
+    note: str = ""
 
 
 def blank_figure(title: str, note: str = "", height: int = 440) -> go.Figure:

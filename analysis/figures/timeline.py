@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.columns import iterate_rows
 from analysis.experiment import Experiment
-from analysis.figures.style import STATE_COLOURS, blank_figure, hover_text, literal_text, sentence_figure
+from analysis.figures.style import STATE_COLOURS, FigureInfo, blank_figure, hover_text, literal_text, sentence_figure
 from analysis.labels import label_row
 from analysis.text import format_count, format_duration
 
@@ -26,10 +26,9 @@ class TrialBar:
 
 
 @dataclass(frozen=True)
-class TimelineInfo:
+class TimelineInfo(FigureInfo):
     """bars: by place, then by start. A place is a device of a host."""
 
-    title: str
     bars: tuple[TrialBar, ...] = ()
 
 
@@ -58,7 +57,7 @@ def timeline_info(experiment: Experiment) -> TimelineInfo:
     machines = {place.split(" · ")[0] for place in places}
     where = f"{format_count(len(places), 'device')} of {format_count(len(machines), 'host')}"
     title = f"{format_count(len(bars), 'trial')} ran on {where} within {format_duration(span)}"
-    return TimelineInfo(title + (f", {busy / span:.2g} at a time on average." if span else "."), tuple(bars))
+    return TimelineInfo(title + (f", {busy / span:.2g} at a time on average." if span else "."), bars=tuple(bars))
 
 
 def timeline(experiment: Experiment) -> go.Figure:

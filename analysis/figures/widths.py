@@ -7,16 +7,15 @@ import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
 from analysis.figures.selection import choose_trials
-from analysis.figures.style import blank_figure, literal_text, sentence_figure, trial_colours
+from analysis.figures.style import FigureInfo, blank_figure, literal_text, sentence_figure, trial_colours
 from analysis.labels import TrialLabel
 from analysis.text import format_count, format_percent
 
 
 @dataclass(frozen=True)
-class WidthsInfo:
+class WidthsInfo(FigureInfo):
     """dense: output channels of each convolution, starting at the input; empty where not known. trials: likewise."""
 
-    title: str
     dense: tuple[int, ...] = ()
     trials: tuple[tuple[TrialLabel, tuple[int, ...]], ...] = ()
 
@@ -32,7 +31,7 @@ def widths_info(experiment: Experiment, numbers: Sequence[int] | None = None) ->
     if not trials:
         return WidthsInfo("No channels have been removed yet, so there are no widths to show.")
     dense = experiment.dense.widths if experiment.dense else ()
-    return WidthsInfo(_write_title(dense, *trials[0]), dense, trials)
+    return WidthsInfo(_write_title(dense, *trials[0]), "", dense, trials)
 
 
 def widths(experiment: Experiment, numbers: Sequence[int] | None = None) -> go.Figure:

@@ -91,8 +91,8 @@ def _evaluate_condition(node: ast.expr, frame: pd.DataFrame) -> "pd.Series[bool]
     value = _evaluate_node(node, frame)
     if isinstance(value, pd.Series) and _kind_of(value) == "truth value":
         return value
-    expression = _quote_expression(ast.unparse(node))
-    raise ValueError(f"{expression} is not a condition (write `and`, or put comparisons in parentheses)")
+    hint = "is not a condition (write `and`, or put comparisons in parentheses)"
+    raise ValueError(f"{_quote_expression(ast.unparse(node))} {hint}")
 
 
 def _evaluate_number(node: ast.expr, frame: pd.DataFrame) -> Any:
@@ -108,13 +108,13 @@ def _evaluate_comparison(left_node: ast.expr, op: ast.cmpop, right_node: ast.exp
         if not isinstance(left, pd.Series) or not isinstance(right_node, ast.List | ast.Tuple) or not right_node.elts:
             raise ValueError('`in` takes a column and a list, such as `family in ["cosine", "polynomial"]`')
         equal = reduce(operator.or_, [_compare_equal(left, _evaluate_node(node, frame)) for node in right_node.elts])
-    elif type(op) in _ORDER:
-        right = _evaluate_node(right_node, frame)
+        return equal if isinstance(op, ast.In) else ~equal
+    right = _evaluate_node(right_node, frame)
+    if type(op) in _ORDER:
         _check_kinds(left, right)
         return _ORDER[type(op)](left, right)
-    else:
-        equal = _compare_equal(left, _evaluate_node(right_node, frame))
-    return ~equal if isinstance(op, ast.NotEq | ast.IsNot | ast.NotIn) else equal
+    equal = _compare_equal(left, right)
+    return ~equal if isinstance(op, ast.NotEq | ast.IsNot) else equal
 
 
 def _compare_equal(left: Any, right: Any) -> Any:

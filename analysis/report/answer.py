@@ -64,12 +64,12 @@ def find_answer(
 def _write_verdict(
     compared: Sequence[Comparison], dense: DenseRecord | None, dense_measure: Mapping[str, Any]
 ) -> tuple[str, tuple[str, ...]]:
-    evidence = [_write_evidence(one, dense, dense_measure) for one in compared]
+    pairs = [(_write_finding(one), _write_evidence(one, dense, dense_measure)) for one in compared]
     if len(compared) == 1:
-        headline = f"{capitalize_first(_summarise_comparison(compared[0], ''))}: {_write_finding(compared[0])}."
-        return headline, (f"{capitalize_first(evidence[0])}.",)
-    findings = tuple(f"{_write_finding(one)} ({numbers})." for one, numbers in zip(compared, evidence, strict=True))
-    return _write_headline(compared), findings
+        [(finding, evidence)] = pairs
+        headline = f"{capitalize_first(_summarise_comparison(compared[0], ''))}: {finding}."
+        return headline, (f"{capitalize_first(evidence)}.",)
+    return _write_headline(compared), tuple(f"{finding} ({evidence})." for finding, evidence in pairs)
 
 
 def _write_headline(compared: Sequence[Comparison]) -> str:
@@ -176,11 +176,10 @@ def _format_span(cuts: Sequence[float]) -> str:
 
 def _write_reached(best_first: pd.DataFrame, dense: DenseRecord | None) -> str:
     number, row = next(iterate_rows(best_first))
-    label = label_row(number, row)
+    label, cut = label_row(number, row), row["mac_sparsity"]
     kind = "trial with alpha" if label.control is None else "control"
     text = f"The best {kind}, {label}, reaches a validation accuracy of {format_percent(row['pruned_val_accuracy'])}"
-    if row["mac_sparsity"] >= 0:
-        text += f" at {format_share(row['mac_sparsity'])} fewer MACs"
+    text += f" at {format_share(cut)} fewer MACs" if cut >= 0 else ""
     return text + (f"; the dense network has {format_percent(dense.val_accuracy)}." if dense else ".")
 
 

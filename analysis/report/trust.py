@@ -30,9 +30,8 @@ def trust_sentences(
     elif ranked["pruned_val_accuracy"].isna().all():
         parts.append("There are no results to judge yet.")
     elif candidates > 1:
-        parts.append(
-            f"The best trial with alpha was picked from {candidates:,} by {images}, so it looks better than it is."
-        )
+        parts.append(f"The best trial with alpha was picked from {candidates:,} by {images},")
+        parts.append("so it looks better than it is.")
     else:
         parts.append(f"This is the accuracy of a single run on {images}.")
     running = int((trials["state"] == "running").sum())
@@ -49,10 +48,8 @@ def _explain_intervals(compared: Sequence[Comparison]) -> list[str]:
     if "images" in bases:
         sizes = join_words(sorted({f"{one.images:,} {one.on} images" for one in compared if one.basis == "images"}))
         where = f"Where there are too few repeats, {_INTERVAL}" if "seeds" in bases else _INTERVAL
-        parts.append(
-            f"{where} that {sizes} allow (binomial); it leaves out what varies from seed to seed, so the true "
-            "uncertainty is larger."
-        )
+        parts.append(f"{where} that {sizes} allow (binomial);")
+        parts.append("it leaves out what varies from seed to seed, so the true uncertainty is larger.")
     return parts
 
 
@@ -66,15 +63,11 @@ def _explain_choice(ranked: pd.DataFrame, compared: Sequence[Comparison], candid
         parts.append(text + (again if confirmed > 1 else "."))
     single = [one for one in compared if one.basis != "seeds"]
     if single and candidates > 1:
-        bias = (
-            "part of its lead may be luck, although the test images played no part in the choice"
-            if all(one.on == "test" for one in single)
-            else "it looks better than it is until repeats confirm it"
-        )
-        parts.append(
-            f"The best trial with alpha was picked from up to {candidates:,} by {images}, so {bias}; `alphaprune "
-            "confirm` repeats the best trials and the controls over seeds."
-        )
+        bias = "it looks better than it is until repeats confirm it"
+        if all(one.on == "test" for one in single):
+            bias = "part of its lead may be luck, although the test images played no part in the choice"
+        parts.append(f"The best trial with alpha was picked from up to {candidates:,} by {images}, so {bias};")
+        parts.append("`alphaprune confirm` repeats the best trials and the controls over seeds.")
     elif single:
         parts.append("`alphaprune confirm` repeats trials and controls over seeds.")
     return parts

@@ -137,15 +137,13 @@ def _forget_unfinished(
     last: dict[str, npt.NDArray[Any]], records: Mapping[int, TrialRecord], problems: Problems
 ) -> None:
     """A complete trial whose last rows are lost has no outcome: that of an earlier epoch must not pass for it."""
-    for row, (record, epoch) in enumerate(zip(records.values(), last["epoch"].tolist(), strict=True)):
+    for row, (number, record) in enumerate(records.items()):
+        epoch = last["epoch"][row]
         if record.state == "complete" and epoch < number_of(record.config, "epochs"):
+            ends = f"trials/{number:05}/epochs.jsonl ends at epoch {epoch} of {record.config['epochs']}"
+            problems.add(number, f"{ends} though the trial is complete; its outcome is unknown")
             for name in _OUTCOMES:
                 last[name][row] = math.nan
-            problems.add(
-                record.number,
-                f"trials/{record.number:05}/epochs.jsonl ends at epoch {epoch} of {record.config['epochs']} though "
-                "the trial is complete; its outcome is unknown",
-            )
 
 
 def _times(records: Mapping[int, TrialRecord], name: str, problems: Problems) -> list[datetime | None]:

@@ -121,9 +121,8 @@ class _TerminalColumn:
 def _not_faster(frame: pd.DataFrame) -> list[str]:
     """In words, in a line if any, which trials are slower than the dense network though they have fewer MACs."""
     slow: list[str] = []
-    speedups = {size: name for size in BATCH_SIZES if (name := f"batch{size}_speedup") in frame}
     for number, trial in iterate_rows(frame[frame["mac_sparsity"] > 0]):
-        factors = {size: trial[name] for size, name in speedups.items() if trial[name] < 1}
+        factors = {size: factor for size in BATCH_SIZES if (factor := trial.get(f"batch{size}_speedup", 1)) < 1}
         if factors:
             batches = " and ".join(f"{factor:.3g} times in batches of {size}" for size, factor in factors.items())
             slow.append(f"{label_row(number, trial)}: {batches}")
