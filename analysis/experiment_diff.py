@@ -13,6 +13,7 @@ from analysis.labels import label_row, spell
 from analysis.objectives import DEFAULT_OBJECTIVES
 from analysis.rank.hypervolume import default_reference, hypervolume
 from analysis.rank.ranking import complete_trials, cost_matrix, fronts, sort_best_first
+from analysis.tables.configs import iterate_leaves
 from analysis.text import UNKNOWN, printable, shorten_text
 
 if TYPE_CHECKING:
@@ -88,22 +89,13 @@ def _recorded_versions(experiment: "Experiment") -> dict[str, Any]:
     return {"data": asdict(experiment.record.data), "versions": experiment.record.versions}
 
 
-def _differing_leaves(names: tuple[str, str], a: Mapping[str, Any], b: Mapping[str, Any]) -> pd.DataFrame:
+def _differing_leaves(names: tuple[str, str], a: dict[str, Any], b: dict[str, Any]) -> pd.DataFrame:
     """The leaves that are not the same in both, sorted by their path."""
-    ours, theirs = _flatten_leaves(a), _flatten_leaves(b)
-    rows = {
-        path: (ours.get(path), theirs.get(path))
-        for path in sorted({*ours, *theirs})
-        if path not in ours or path not in theirs or ours[path] != theirs[path]
-    }
-    return pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), dtype="str"), columns=list(names), dtype=object)
-
-
-def _flatten_leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= _flatten_leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
+    ours, theirs = dict(iterate_leaves(a)), dict(iterate_leaves(b))
+    missing = object()
+    paths = [path for path in sorted({*ours, *theirs}) if ours.get(path, missing) != theirs.get(path, missing)]
+    values = [(ours.get(path), theirs.get(path)) for path in paths]
+    return pd.DataFrame(values, index=pd.Index(paths, dtype="str"), columns=list(names), dtype=object)
 
 
 def _format_differences(frame: pd.DataFrame) -> str:

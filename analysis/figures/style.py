@@ -88,15 +88,14 @@ def blank_figure(title: str, note: str = "", height: int = 440) -> go.Figure:
     titles, notes = _wrap_lines(title, _TITLE_CHARACTERS), _wrap_lines(note, _NOTE_CHARACTERS)
     # Plotly makes no room for titles of several lines.
     top = 26 + round(1.3 * (len(titles) * _TITLE_PIXELS + len(notes) * _NOTE_PIXELS)) + (8 if notes else 0)
-    drawn = go.Figure()
-    drawn.update_layout(
-        template=TEMPLATE,
-        title={"text": "<br>".join(titles), "subtitle": {"text": "<br>".join(notes)}},
-        margin={"l": 12, "r": 16, "t": top, "b": 12},
-        height=height + top,
-        autosize=True,
+    return go.Figure(
+        layout={
+            "template": TEMPLATE,
+            "title": {"text": "<br>".join(titles), "subtitle": {"text": "<br>".join(notes)}},
+            "margin": {"l": 12, "r": 16, "t": top, "b": 12},
+            **{"height": height + top, "autosize": True},
+        }
     )
-    return drawn
 
 
 def sentence_figure(text: str) -> go.Figure:

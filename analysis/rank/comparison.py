@@ -65,12 +65,10 @@ class Comparison:
     @property
     def outcome(self) -> Literal["better", "worse", "noise", "unknown"]:
         """What alpha is; noise where the 95% interval of the difference holds 0."""
-        if self.difference == 0:
+        if self.difference == 0 or abs(self.difference) <= self.margin:
             return "noise"
         if math.isnan(self.margin):
             return "unknown"
-        if abs(self.difference) <= self.margin:
-            return "noise"
         return "better" if self.difference > 0 else "worse"
 
     @property

@@ -17,7 +17,7 @@ def build_config_table(configs: Sequence[dict[str, Any]], reserved: Collection[s
     """
     columns: dict[str, list[Any]] = {}
     for row, config in enumerate(configs):
-        for path, value in _leaves(config):
+        for path, value in iterate_leaves(config):
             if path not in columns:
                 columns[path] = [None] * len(configs)
             if value is not None:
@@ -27,10 +27,11 @@ def build_config_table(configs: Sequence[dict[str, Any]], reserved: Collection[s
     return pa.table([_plain_array(named[name]) for name in names], names=names)
 
 
-def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def iterate_leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of a tree of settings, each with its dotted path."""
     for key, value in tree.items():
         if type(value) is dict:
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from iterate_leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 

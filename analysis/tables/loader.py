@@ -13,7 +13,7 @@ from analysis.experiment import Experiment
 from analysis.experiments import Experiments
 from analysis.tables.cache import Tables, read_tables, take_fingerprint, write_tables
 from analysis.tables.epochs import read_epochs
-from analysis.tables.measurements import dense_values, read_measurements
+from analysis.tables.measurements import dense_values, read_measurement
 from analysis.tables.problems import Problems
 from analysis.tables.trials import build_trials_table, read_records
 from analysis.text import printable
@@ -69,7 +69,7 @@ def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
         records = read_records(folder, problems)
         trials = [folder.trial_folder(number) for number in records]
         epochs = read_epochs(trials, problems)
-        measurements = read_measurements(trials, problems)
+        measurements = {trial.number: read_measurement(trial, problems) for trial in trials}
         table = build_trials_table(records, measurements, epochs, dense, problems)
         measured = dense_values(filter(None, measurements.values()))
         tables = Tables(table, lambda: epochs, measured, problems.lines())

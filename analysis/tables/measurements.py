@@ -1,7 +1,7 @@
 """The columns that measure.json fills: of a trial's pruned network, and of the dense one measured beside it."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from analysis.columns import MEASUREMENT_COLUMNS
@@ -15,11 +15,6 @@ NUMBERS = tuple(name for name, column in MEASUREMENT_COLUMNS.items() if column.k
 TEXTS = tuple(name for name in MEASUREMENT_COLUMNS if name not in NUMBERS)
 
 Values = dict[str, Any]  # of columns, by their names
-
-
-def read_measurements(trials: Sequence[TrialFolder], problems: Problems) -> dict[int, Measurement | None]:
-    """What was measured of each trial, by its number: see `read_measurement`."""
-    return {trial.number: read_measurement(trial, problems) for trial in trials}
 
 
 def read_measurement(trial: TrialFolder, problems: Problems) -> Measurement | None:

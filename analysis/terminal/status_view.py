@@ -10,15 +10,7 @@ from rich.text import Text
 
 from analysis.status import BestTrial, ExperimentStatus, RunningTrial
 from analysis.terminal.ranking_table import shrinkable_text
-from analysis.text import (
-    UNKNOWN,
-    format_count,
-    format_duration,
-    format_percent,
-    format_points,
-    percent_number,
-    printable,
-)
+from analysis.text import UNKNOWN, format_count, format_duration, format_percent, format_points, printable
 
 LONGEST_LIST = 10
 
@@ -64,7 +56,7 @@ def _running_table(running: Sequence[RunningTrial]) -> Table:
             f"{trial.epoch}/{UNKNOWN if trial.epochs is None else trial.epochs}",
             trial.phase or "not started",
             UNKNOWN if trial.alpha is None else f"{trial.alpha:.3g}",
-            UNKNOWN if trial.pruned_val_accuracy is None else percent_number(trial.pruned_val_accuracy, 2),
+            UNKNOWN if trial.pruned_val_accuracy is None else f"{100 * trial.pruned_val_accuracy:.2f}",
             UNKNOWN if trial.seconds_since_row is None else f"{format_duration(trial.seconds_since_row)} ago",
             shrinkable_text(", ".join(filter(None, (trial.host, trial.device))) or UNKNOWN),
         )
