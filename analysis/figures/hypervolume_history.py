@@ -10,6 +10,7 @@ from analysis.experiment import Experiment
 from analysis.figures.style import FAMILY_COLOURS, FigureInfo, blank_figure, sentence_figure
 from analysis.labels import spell
 from analysis.optuna_study import study_of
+from analysis.rank.ranking import split_direction
 from analysis.text import format_count, join_words
 
 
@@ -34,8 +35,7 @@ def hypervolume_history_info(experiment: Experiment) -> HypervolumeHistoryInfo:
     objectives = study.metric_names or []
     if len(objectives) < 2:
         return HypervolumeHistoryInfo("The search had only one objective, so it has no Pareto front.")
-    rising = [direction is optuna.study.StudyDirection.MAXIMIZE for direction in study.directions]
-    costs = [name for name, up in zip(objectives, rising, strict=True) if not up]
+    costs = [name for name in objectives if split_direction(name)[1]]
     dense = {name: getattr(experiment.dense, name, math.nan) for name in costs}
     worst = [dense.get(name, 0.0) for name in objectives]
     spelled = join_words([spell(name) for name in costs])

@@ -157,7 +157,6 @@ def _without_comparison(
     """What can be said where nothing can be compared."""
     if alphas.empty and controls.empty:
         return _without_outcome(trials), ()
-    best = _write_reached(alphas if len(alphas) else controls, dense)
     if alphas.empty:
         why = "Whether alpha helps is not known yet: only controls are complete."
     elif controls.empty:
@@ -167,7 +166,7 @@ def _without_comparison(
         why = "Whether alpha helps is not known, as no trial with alpha is comparable to a control"
         spans = f": alpha cut {_format_span(ours)} of the MACs, the controls {_format_span(theirs)}"
         why += f"{spans if ours and theirs else ''}."
-    return why, (best,)
+    return why, (_write_reached(alphas if len(alphas) else controls, dense),)
 
 
 def _format_span(cuts: Sequence[float]) -> str:

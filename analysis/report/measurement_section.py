@@ -41,7 +41,7 @@ def measurement_methods(experiment: Experiment) -> list[MeasurementMethod]:
             ("date", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""),
         )
         title = f"{format_count(len(records), 'network')} measured on {device or 'an unknown device'}"
-        methods.append(MeasurementMethod(title, tuple((what, how) for what, how in facts if how)))
+        methods.append(MeasurementMethod(title, tuple(fact for fact in facts if fact[1])))
     return methods
 
 

@@ -39,13 +39,12 @@ def speed_sentence(ranked: pd.DataFrame, of_note: Sequence[int], dense_measure: 
     ]
     parts = [_compare_speed(speedups)] if speedups else []
     parts += [f"needs {join_words(shares)}"] if shares else []
-    text = f"Measured on {shorten_text(devices[number])}: {label_row(number, row)} "
+    text = f"Measured on {shorten_text(devices[number])}: {label_row(number, row)}"
     if not parts:
-        return f"{text}was tested, but its speed, memory and size relative to the dense network are unknown."
-    text += f"{', and '.join(parts)}."
-    if of_note and number != of_note[0]:
-        text += f" {label_trial(ranked, of_note[0])} was not measured."
-    return text
+        return f"{text} was tested, but its speed, memory and size relative to the dense network are unknown."
+    other = of_note and number != of_note[0]
+    unmeasured = f" {label_trial(ranked, of_note[0])} was not measured." if other else ""
+    return f"{text} {', and '.join(parts)}.{unmeasured}"
 
 
 def _compare_speed(speedups: Mapping[int, float]) -> str:

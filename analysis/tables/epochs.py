@@ -6,6 +6,7 @@ which it must find the same rows; a batch that holds anything else is parsed fil
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -121,8 +122,7 @@ def _parse_each(contents: Mapping[int, bytes], problems: Problems) -> pa.Table:
             problems.add(number, f"{_file_name(number)}: {problem}")
         numbers += [number] * len(of_file)
         rows += of_file
-    columns = {name: [getattr(row, name) for row in rows] for name in _ROW.names}
+    columns: dict[str, Any] = {"number": numbers} | {name: [getattr(row, name) for row in rows] for name in _ROW.names}
     # numpy takes whole numbers that no float holds exactly, which pyarrow refuses.
-    metrics = {name: np.array(columns[name], np.float64) for name in METRICS}
-    arrays = {"number": numbers, **columns, **metrics}
-    return pa.table([pa.array(arrays[field.name], field.type, from_pandas=True) for field in SCHEMA], schema=SCHEMA)
+    columns |= {name: np.array(columns[name], np.float64) for name in METRICS}
+    return pa.table([pa.array(columns[field.name], field.type, from_pandas=True) for field in SCHEMA], schema=SCHEMA)
