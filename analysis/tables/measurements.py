@@ -49,7 +49,8 @@ def dense_values(measurements: Iterable[Measurement]) -> Values:
     for measurement in measurements:
         values = _network_values(measurement, measurement.dense)
         for latency in measurement.latency:
-            values |= _speed_values(latency.batch_size, latency.dense_ms.median, latency.dense_ms.median and 1.0)
+            speedup = None if latency.dense_ms.median is None else 1.0
+            values |= _speed_values(latency.batch_size, latency.dense_ms.median, speedup)
         if measurement.dense is not None or measurement.latency:
             each.append(values)
     known = {name: [values[name] for values in each if values.get(name) is not None] for name in (*NUMBERS, *TEXTS)}
