@@ -97,7 +97,7 @@ def test_an_exhausted_space_ends_an_extended_search(storage: Path) -> None:
         ([99, "--at-alpha", 0.4], ["NUMBER", "99"]),
         ([1, "--at-alpha", 0.6, "--set", "alpha.rte=3"], ["alpha.rte", "did you mean", "alpha.rate"]),
         ([1, "--at-alpha", 0.6, "--set", "alpha.rate=9"], ["alpha.rate", "less than or equal to 4"]),
-        ([1, "--at-alpha", 0.6, "--set", "pruning.amount=0.9"], ["pruning", "channels of the trial"]),
+        ([1, "--at-alpha", 0.6, "--set", "pruning.amount=0.9"], ["pruning", "channels of its parent"]),
         ([1, "--at-alpha", 0.6, "--set", "epochs=2"], ["epochs", "2"]),
     ],
 )
