@@ -184,7 +184,7 @@ def difference_margin(ours: Contender, theirs: Contender, images: int | None) ->
 
 
 def student_quantile(freedom: float) -> float:
-    """The 97.5% quantile of Student's t for so many degrees of freedom, which need not be whole."""
+    """The 97.5% quantile of Student's t for a number of degrees of freedom, which need not be whole."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, 0.975))

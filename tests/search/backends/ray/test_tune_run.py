@@ -155,7 +155,7 @@ def test_a_full_disk_ends_the_search_and_not_the_trial(run: SearchRun) -> None:
     assert states(run) == ["running"]
 
 
-def test_a_record_that_is_damaged_meanwhile_does_not_end_the_search(
+def test_a_record_damaged_while_its_trial_runs_does_not_end_the_search(
     run: SearchRun, warned: Callable[[], list[str]]
 ) -> None:
     searcher = _TrialSearcher(run)
