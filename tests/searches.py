@@ -123,6 +123,14 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
+def is_worker(pid: int) -> bool:
+    """Whether the process is one of Ray's workers. The numbers of dead ones are reused, within minutes under load."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::")
+    except OSError:
+        return False
+
+
 @contextmanager
 def ended(driver: "subprocess.Popen[bytes]") -> Iterator[None]:
     """Nothing of the driver's process group is left behind, whatever the test did."""

@@ -13,6 +13,7 @@ from searches import (
     alive,
     check_whole,
     ended,
+    is_worker,
     run,
     start,
     wait_for,
@@ -119,7 +120,7 @@ def test_workers_die(tmp_path: Path, settings: Path) -> None:
         end = time.monotonic() + 400
         while len(killed) < 5:
             assert time.monotonic() < end, f"killed only {killed}"
-            pids = wait_for(lambda: {n: p for n, p in worker_pids(folder).items() if alive(p)}, what="a worker")
+            pids = wait_for(lambda: {n: p for n, p in worker_pids(folder).items() if is_worker(p)}, what="a worker")
             number, pid = draw.choice(sorted(pids.items()))
             # No trial is killed more often than it is restarted.
             if killed.count(number) < 2 and folder.trial_folder(number).read_rows():
@@ -137,6 +138,12 @@ def test_workers_die(tmp_path: Path, settings: Path) -> None:
     assert all(attempts[number] >= 1 + killed.count(number) for number in killed)
 
 
+def running_worker(folder: ExperimentFolder, number: int) -> int | None:
+    """The worker of a trial that has done an epoch."""
+    pid = worker_pids(folder).get(number)
+    return pid if pid and is_worker(pid) and folder.trial_folder(number).read_rows() else None
+
+
 def test_a_trial_whose_worker_always_dies_fails_and_is_retried_on_request(tmp_path: Path, settings: Path) -> None:
     folder = ExperimentFolder(tmp_path / "search")
     log = tmp_path / "log"
@@ -144,9 +151,7 @@ def test_a_trial_whose_worker_always_dies_fails_and_is_retried_on_request(tmp_pa
     driver = start("run", settings, "--storage", tmp_path, *few, log=log)
     with ended(driver):
         for _ in range(2):
-            pid = wait_for(
-                lambda: worker_pids(folder).get(1) if folder.trial_folder(1).read_rows() else None, what="trial 1"
-            )
+            pid = wait_for(lambda: running_worker(folder, 1), what="trial 1")
             os.kill(pid, signal.SIGKILL)
             wait_for(lambda pid=pid: worker_pids(folder).get(1) != pid, what="what follows")  # type: ignore[misc]
         assert driver.wait(timeout=240) == 0, log.read_text()
