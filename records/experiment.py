@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, TypeAdapter
 
-from records.files import now, read_json, read_record, write_json
+from records.files import now, read_digested_record, read_json, write_record
 from records.numbers import Count
 from records.trial import TrialFolder
 
@@ -39,7 +39,10 @@ class DataRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentRecord:
-    """experiment.json. settings: resolved, as JSON; versions: of Python and of the packages that results depend on."""
+    """experiment.json. settings: resolved, as JSON; versions: of Python and of the packages that results depend on.
+
+    digest: of all the others (records.files); filled in by whoever writes the record.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
@@ -50,6 +53,7 @@ class ExperimentRecord:
     versions: dict[str, str] = field(default_factory=dict)
     created: str = field(default_factory=now)
     format: int = FIRST_FORMAT
+    digest: str | None = field(default=None, compare=False)
 
 
 _SCHEMA = TypeAdapter(ExperimentRecord)
@@ -69,7 +73,7 @@ class ExperimentFolder:
             ValueError: if there is none (the message lists those there are), or a newer version of alphaprune wrote it.
         """
         folder = cls(storage / name)
-        if not folder.record_path.is_file():
+        if not os.path.lexists(folder.record_path):
             names = sorted(path.parent.name for path in storage.glob("*/experiment.json"))
             there = f"it holds: {', '.join(names)}" if names else "it holds none yet; `alphaprune run` makes one"
             raise ValueError(f"{str(storage)!r} holds no experiment {name!r}; {there}")
@@ -92,7 +96,7 @@ class ExperimentFolder:
         """Raises ValueError if a newer version wrote the experiment, which this one might misread."""
         try:
             written = read_json(self.record_path).get("format", FIRST_FORMAT)
-        except (OSError, ValueError):
+        except ValueError:
             return  # whoever reads the record says what is wrong with it
         if type(written) is int and written > FORMAT:
             raise ValueError(
@@ -107,10 +111,10 @@ class ExperimentFolder:
             ValueError: if it is missing, damaged or written by a newer version, in one line that names the file.
         """
         self.check_format()
-        return read_record(self.record_path, _SCHEMA)
+        return read_digested_record(self.record_path, _SCHEMA)
 
     def write_record(self, record: ExperimentRecord) -> None:
-        write_json(self.record_path, asdict(record))
+        write_record(self.record_path, asdict(record))
 
     def trial_folder(self, number: int) -> TrialFolder:
         return TrialFolder(self.trials_path / f"{number:05}")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
-from trainable.errors import is_full_disk
+from records.files import is_full_disk
 
 
 class Interruption(KeyboardInterrupt):

@@ -6,12 +6,13 @@ from typing import Any
 
 from ray import tune
 
+from records.files import is_full_disk
 from records.trial import FencedError, TrialFolder
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import trial_config
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork, load_dense
-from trainable.errors import TrialError, is_full_disk
+from trainable.errors import TrialError
 from trainable.recorded_trial import RecordedTrial
 from trainable.trial import Trial
 

@@ -2,17 +2,17 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import analysis
 from analysis.rank.comparison import compared_trials
 from analysis.rank.ranking import pareto, rank
 from records.experiment import ExperimentFolder
-from records.files import write_json
-from records.measurement import Measurement
+from records.files import is_full_disk
+from records.measurement import Measurement, write_measurement
 from search.backends.base import MeasureNetwork
 from trainable.data.dataset import Split
-from trainable.errors import TrialError, is_full_disk
+from trainable.errors import TrialError
 
 log = logging.getLogger("alphaprune")
 
@@ -78,7 +78,7 @@ def measure_trials(
             found = measure_network(
                 trial.model_path.resolve(), folder.dense_path.resolve(), test, light=light, before=before
             )
-            write_json(trial.measurement_path, asdict(found))
+            write_measurement(trial.measurement_path, found)
         except (TrialError, ValueError, OSError) as error:
             if isinstance(error, OSError) and is_full_disk(error):
                 raise

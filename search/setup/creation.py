@@ -1,7 +1,6 @@
 """New experiments and new trials: a free name in a writable storage, a folder created in one step, trials added."""
 
 import platform
-import secrets
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from records.experiment import FORMAT, DataRecord, ExperimentFolder, ExperimentRecord
+from records.files import name_aside
 from records.trial import TrialRecord
 from search.settings import Settings, as_settings_json
 from search.snapshot import TrialSnapshot
@@ -80,7 +80,7 @@ def create_experiment(folder: ExperimentFolder, settings: Settings, data: Data, 
         versions={"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
         format=FORMAT,
     )
-    aside = ExperimentFolder(folder.path.with_name(f".{folder.path.name}.{secrets.token_hex(4)}"))
+    aside = ExperimentFolder(name_aside(folder.path))
     aside.path.mkdir(parents=True)
     try:
         aside.write_record(record)

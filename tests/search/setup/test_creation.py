@@ -89,7 +89,7 @@ def test_a_record_that_cannot_be_written_leaves_no_files(
     def fail(path: Path, value: Any) -> None:
         raise OSError("no space is left")
 
-    monkeypatch.setattr("records.experiment.write_json", fail)
+    monkeypatch.setattr("records.experiment.write_record", fail)
     with pytest.raises(OSError, match="no space"):
         create_experiment(ExperimentFolder(tmp_path / "search"), resolve_settings({}), data, "mine")
     assert list(tmp_path.iterdir()) == []

@@ -76,7 +76,7 @@ def test_recorded_settings_are_read_back(folder: ExperimentFolder) -> None:
     ],
 )
 def test_damaged_settings_are_reported(folder: ExperimentFolder, settings: dict[str, Any], says: str) -> None:
-    folder.record_path.write_text(json.dumps({**asdict(folder.read_record()), "settings": settings}))
+    folder.record_path.write_text(json.dumps({**asdict(folder.read_record()), "settings": settings, "digest": None}))
     with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: .*{says}") as error:
         recorded_settings(folder, folder.read_record())
     assert "\n" not in str(error.value)
