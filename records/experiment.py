@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,8 +12,8 @@ from records.files import now, read_digested_record, read_json, write_record
 from records.numbers import Count
 from records.trial import TrialFolder
 
-# Rises whenever an older version could no longer read, or would misread, what this one writes.
-FORMAT = 1
+# Rises whenever an older version could no longer read, or would misread, what this one writes. 2: digests.
+FORMAT = 2
 # The format of records from before the number existed.
 FIRST_FORMAT = 1
 
@@ -114,7 +114,8 @@ class ExperimentFolder:
         return read_digested_record(self.record_path, _SCHEMA)
 
     def write_record(self, record: ExperimentRecord) -> None:
-        write_record(self.record_path, asdict(record))
+        """Replaces the experiment's record, which has the format of this version from then on."""
+        write_record(self.record_path, asdict(replace(record, format=FORMAT)))
 
     def trial_folder(self, number: int) -> TrialFolder:
         return TrialFolder(self.trials_path / f"{number:05}")
@@ -127,9 +128,9 @@ class ExperimentFolder:
         """
         try:
             names = os.listdir(self.trials_path)  # noqa: PTH208  # a Path for each takes ten times as long
-        except FileNotFoundError:
-            return []
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and not self.trials_path.is_symlink():
+                return []  # the search has not begun
             raise ValueError(f"{self.trials_path} cannot be read: {error.strerror}") from error
         numbered = [name for name in names if name.isascii() and name.isdecimal()]
         return sorted(numbered, key=lambda name: (int(name), name))
