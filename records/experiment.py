@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, TypeAdapter
 
-from records.files import now, read_digested_record, read_json, write_record
+from records.files import check_digest, now, read_json, read_record, write_record
 from records.numbers import Count
 from records.trial import TrialFolder
 
@@ -41,7 +41,8 @@ class DataRecord:
 class ExperimentRecord:
     """experiment.json. settings: resolved, as JSON; versions: of Python and of the packages that results depend on.
 
-    digest: of all the others (records.files); filled in by whoever writes the record.
+    digest: of all the others (records.files); filled in by whoever writes the record. An experiment whose record has
+    changed can be looked at, but not continued.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -54,6 +55,10 @@ class ExperimentRecord:
     created: str = field(default_factory=now)
     format: int = FIRST_FORMAT
     digest: str | None = field(default=None, compare=False)
+
+    def check_digest(self) -> None:
+        """Raises ValueError if the record has changed since it was written."""
+        check_digest(asdict(self))
 
 
 _SCHEMA = TypeAdapter(ExperimentRecord)
@@ -111,11 +116,11 @@ class ExperimentFolder:
             ValueError: if it is missing, damaged or written by a newer version, in one line that names the file.
         """
         self.check_format()
-        return read_digested_record(self.record_path, _SCHEMA)
+        return read_record(self.record_path, _SCHEMA)
 
     def write_record(self, record: ExperimentRecord) -> None:
-        """Replaces the experiment's record, which has the format of this version from then on."""
-        write_record(self.record_path, asdict(replace(record, format=FORMAT)))
+        """Replaces the experiment's record."""
+        write_record(self.record_path, asdict(record))
 
     def trial_folder(self, number: int) -> TrialFolder:
         return TrialFolder(self.trials_path / f"{number:05}")

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 
 from records.dense import FILE_NAME as DENSE_NAME
-from records.experiment import ExperimentFolder
+from records.experiment import FORMAT, ExperimentFolder
 from search.backends.base import Backend, SearchRun, TrialResources
 from search.followups.measure import TrialSelection, measure_trials, select_trials
 from search.observers.observer import Observers, SearchObserver, SearchStart
@@ -122,8 +122,8 @@ def resume(
             snapshot = Snapshot.read(folder)
             failed = [trial for trial in snapshot.trials if trial.record.state == "failed"] if retry_failed else []
             _announce_plan(settings, folder, backend, loaded, each, snapshot, more=len(failed) + len(new))
-            if settings != before:
-                folder.write_record(replace(record, settings=as_settings_json(settings)))
+            if settings != before or record.format != FORMAT:
+                folder.write_record(replace(record, settings=as_settings_json(settings), format=FORMAT))
             reopened = [replace(trial, record=trial.folder.reopen()) for trial in failed]
             snapshot = snapshot.updated([*reopened, *add_trials(folder, new)])
             retried = {trial.number for trial in reopened}

@@ -54,12 +54,16 @@ def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
     record = _read_experiment_record(folder)
     # Before anything is read, so that a change from now on makes another fingerprint.
     fingerprint = take_fingerprint(folder) if cache else None
-    dense, dense_problems = None, []
+    dense, own_problems = None, []
+    try:
+        record.check_digest()
+    except ValueError as error:
+        own_problems.append(f"{folder.record_path.name} is damaged: {error}")
     try:
         dense = read_dense_record(folder.dense_path)
     except ValueError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
-            dense_problems.append(str(error).removeprefix(f"{folder.path}{os.sep}"))
+            own_problems.append(str(error).removeprefix(f"{folder.path}{os.sep}"))
     tables = read_tables(folder, fingerprint) if fingerprint else None
     records: dict[int, TrialRecord] = {}
     measurements: dict[int, Measurement | None] = {}
@@ -81,7 +85,7 @@ def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
         dense,
         {name: pd.Timestamp(value) if name == "measured" else value for name, value in tables.dense_measure.items()},
         tables.trials.to_pandas().set_index("number"),
-        [printable(problem) for problem in (*dense_problems, *tables.problems)],
+        [printable(problem) for problem in (*own_problems, *tables.problems)],
         partial(_build_epochs_frame, folder, tables),
         records,
         measurements,

@@ -45,7 +45,9 @@ def check_settings(settings: Settings) -> Callable[[optuna.Trial, TrialConfig], 
 def recorded_settings(folder: ExperimentFolder, record: ExperimentRecord) -> Settings:
     """The settings in an experiment's record; raises ValueError naming the file if they are invalid."""
     try:
-        return resolve_settings(record.settings)
+        settings = resolve_settings(record.settings)
+        record.check_digest()
+        return settings
     except (ValueError, TypeError) as error:
         raise ValueError(f"{folder.record_path} is damaged: {error}") from error
 
