@@ -28,6 +28,7 @@ from search.snapshot import Snapshot
 from spaces.space import current_folder_importable
 from trainable.config import TrialConfig
 from trainable.data.dataset import Data
+from trainable.data.sources import locate_source
 from trainable.dense import copy_dense, dense_hash, find_dense, load_dense
 from trainable.errors import TrialError
 from trainable.recorded_trial import stop_trial
@@ -63,8 +64,7 @@ def run(
         HopelessError: if all trials fail.
         Interruption: if it has to stop early; `resume` continues it.
     """
-    if Path(settings.data.source).is_dir():  # it may be resumed from another folder
-        settings = replace(settings, data=replace(settings.data, source=str(Path(settings.data.source).resolve())))
+    settings = replace(settings, data=replace(settings.data, source=locate_source(settings.data.source)))
     with current_folder_importable():
         space = check_settings(settings)
         data = read_data(settings.data)
