@@ -1,5 +1,7 @@
 """The settings of an experiment: a preset or a TOML file, overridden on the command line, and checked as a whole."""
 
+import json
+import os
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import field, fields, is_dataclass
@@ -12,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from analysis.objectives import DEFAULT_OBJECTIVES, ObjectiveName
+from search.overrides import parse_value
 from trainable.config import DataConfig, DenseConfig, Seed, TrialConfig
 from trainable.schedules.alpha import STRICT, AlphaSchedule
 from trainable.schedules.lr_policies import LRPolicy
@@ -29,6 +32,16 @@ class SpaceSettings:
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the function; the shipped one takes the lists `amounts`, `families`, `policies`, `criteria`
     and `scopes`, from which it draws."""
+
+    def __post_init__(self) -> None:
+        try:
+            json.dumps(self.options, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            # TOML has dates and infinities, which experiment.json would give back to a resumed search as text or not
+            # at all.
+            raise ValueError(
+                f"`options` must be text, finite numbers, booleans and lists or tables of them: {error}"
+            ) from error
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -128,7 +141,7 @@ def list_presets() -> list[str]:
 
 def preset_summaries() -> dict[str, str]:
     """What each shipped preset is for, by name: the comment on the first line of its file."""
-    texts = {name: files("search.presets").joinpath(f"{name}.toml").read_text() for name in list_presets()}
+    texts = {name: files("search.presets").joinpath(f"{name}.toml").read_text("utf-8") for name in list_presets()}
     return {name: text.splitlines()[0].removeprefix("#").strip() for name, text in texts.items()}
 
 
@@ -138,11 +151,10 @@ def read_preset(preset: str) -> dict[str, Any]:
     Raises:
         ValueError: if there is neither, or the file is not TOML.
     """
-    path = Path(preset)
     if preset in list_presets():
-        text = files("search.presets").joinpath(f"{preset}.toml").read_text()
-    elif path.suffix == ".toml" and path.is_file():
-        text = path.read_text()
+        text = files("search.presets").joinpath(f"{preset}.toml").read_text("utf-8")
+    elif preset.endswith(".toml") and os.path.isfile(preset):  # noqa: PTH113  a name too long for a file is none
+        text = _read_text(Path(preset))
     else:
         hint = find_nearest(preset, list_presets())
         raise ValueError(
@@ -151,8 +163,20 @@ def read_preset(preset: str) -> dict[str, Any]:
         )
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{preset} is not valid TOML: {error}") from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")  # some editors write a byte order mark
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} must be UTF-8 text, but has byte {error.object[error.start]:#04x} in position "
+            f"{error.start}; save it as UTF-8"
+        ) from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def resolve_settings(values: dict[str, Any], overrides: Sequence[str] = ()) -> Settings:
@@ -194,10 +218,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
         if not isinstance(tree.get(section), dict):
             raise ValueError(_describe_unknown(path))
         tree = tree[section]
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a bare word: a shell should not require a second pair of quotes
+    value = parse_value(text, is_text=isinstance(tree.get(key), str), override=override)
     if key in ("family", "policy") and tree.get(key) != value:
         tree.clear()  # a different family has different parameters and starts from its own defaults
     tree[key] = value
