@@ -169,7 +169,7 @@ def _read_class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
     """The names of the classes that Hugging Face's library writes into a file's metadata."""
     try:
         return tuple(json.loads(schema.metadata[b"huggingface"])["info"]["features"][label]["names"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
 
 

@@ -231,6 +231,16 @@ def test_the_class_names_of_all_files_must_agree(folder: Path) -> None:
     assert "names 3 classes, so labels must be at most 2, but row 3 (from 0) has label=3" in refused(folder)
 
 
+@pytest.mark.parametrize(
+    "metadata", ["", "[]", "[" * 100_000, '{"info": null}', '{"info": {"features": {"label": {"names": 4}}}}']
+)
+def test_metadata_without_class_names_is_ignored(folder: Path, metadata: str) -> None:
+    before = load(folder).fingerprint
+    table = pq.read_table(folder / "test.parquet")
+    pq.write_table(table.replace_schema_metadata({"huggingface": metadata}), folder / "test.parquet")
+    assert load(folder).fingerprint == before
+
+
 def test_a_label_that_is_no_index_is_refused(folder: Path) -> None:
     write_parquet(folder / "test.parquet", IMAGES[:1], [2**63], label=pa.uint64())
     assert refused(folder).startswith(f"labels of {folder / 'test.parquet'} must be integers from 0 to classes - 1: ")
