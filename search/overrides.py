@@ -1,4 +1,4 @@
-"""The values of `--set section.key=value`: TOML, except that words and paths need no quotes."""
+"""`--set section.key=value`: the value is TOML, except that words and paths need no quotes."""
 
 import re
 import tomllib
@@ -8,6 +8,29 @@ from typing import Any
 # commas in it: elsewhere `0.5.1` or `1,2` is a mistake.
 _WORD = re.compile(r"[^\W\d][\w .:/~@+()-]*|[./~][\w .:/~@+()-]*")
 _ANY_WORD = re.compile(r"[\w./~][\w .:/~@+(),-]*")
+
+
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Sets what `override` ("section.key=value") says in `tree`, the settings as JSON.
+
+    Raises:
+        ValueError: if it is of another form.
+        KeyError: with the whole key, if `tree` has no such section.
+    """
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise ValueError(f"--set takes section.key=value, but got {override!r}")
+    section, key = _find_section(tree, path)
+    value = parse_value(text, is_text=isinstance(section.get(key), str), override=override)
+    if key in ("family", "policy") and section.get(key) != value:
+        section.clear()  # a different family has different parameters and starts from its own defaults
+    section[key] = value
+
+
+def set_value(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Sets section.key to `value` in `tree`; raises KeyError with the whole key if it has no such section."""
+    section, key = _find_section(tree, path)
+    section[key] = value
 
 
 def parse_value(text: str, *, is_text: bool, override: str) -> Any:
@@ -28,3 +51,13 @@ def parse_value(text: str, *, is_text: bool, override: str) -> Any:
     if parsed.keys() != {"value"}:
         raise ValueError(f"--set takes section.key=value with one value, but got {override!r}")
     return parsed["value"]
+
+
+def _find_section(tree: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    """The table that the setting at `path` is in, and its key there."""
+    *sections, key = path.split(".")
+    for section in sections:
+        if not isinstance(tree.get(section), dict):
+            raise KeyError(path)
+        tree = tree[section]
+    return tree, key

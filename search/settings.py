@@ -3,18 +3,20 @@
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, fields, is_dataclass
 from difflib import get_close_matches
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from analysis.objectives import DEFAULT_OBJECTIVES, ObjectiveName
-from search.overrides import parse_value
+from search.overrides import apply_override, set_value
 from trainable.config import DataConfig, DenseConfig, Seed, TrialConfig
 from trainable.schedules.alpha import STRICT, AlphaSchedule
 from trainable.schedules.lr_policies import LRPolicy
@@ -179,17 +181,29 @@ def _read_text(path: Path) -> str:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def resolve_settings(values: dict[str, Any], overrides: Sequence[str] = ()) -> Settings:
-    """The settings of `values` (from read_preset), with `overrides` ("section.key=value" each) applied in order.
+def resolve_settings(
+    values: dict[str, Any], overrides: Sequence[str] = (), flags: Mapping[str, Any] = MappingProxyType({})
+) -> Settings:
+    """The settings of `values` (from read_preset), with `overrides` and then `flags` applied in order.
+
+    Args:
+        values: a section to each key.
+        overrides: "section.key=value" each, with a value in TOML.
+        flags: values by section.key.
 
     Raises:
         ValueError: in one line, about the first key that is unknown (and the nearest known one) or the first value that
             breaks a rule.
     """
+    changes = [partial(apply_override, override=override) for override in overrides]
+    changes += [partial(set_value, path=path, value=value) for path, value in flags.items()]
     resolved = _validate_settings(values)
-    for override in overrides:
+    for change in changes:
         tree = as_settings_json(resolved)
-        _apply_override(tree, override)
+        try:
+            change(tree)
+        except KeyError as error:
+            raise ValueError(_describe_unknown(error.args[0])) from error
         resolved = _validate_settings(tree)
     return resolved
 
@@ -207,21 +221,6 @@ def find_nearest(word: str, known: Sequence[str]) -> str | None:
         return by_leaf[leaf]
     leaves = get_close_matches(leaf, by_leaf, n=1)
     return next(iter(get_close_matches(word, known, n=1)), by_leaf[leaves[0]] if leaves else None)
-
-
-def _apply_override(tree: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise ValueError(f"--set takes section.key=value, but got {override!r}")
-    *sections, key = path.split(".")
-    for section in sections:
-        if not isinstance(tree.get(section), dict):
-            raise ValueError(_describe_unknown(path))
-        tree = tree[section]
-    value = parse_value(text, is_text=isinstance(tree.get(key), str), override=override)
-    if key in ("family", "policy") and tree.get(key) != value:
-        tree.clear()  # a different family has different parameters and starts from its own defaults
-    tree[key] = value
 
 
 def _describe_unknown(path: str) -> str:

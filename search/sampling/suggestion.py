@@ -2,7 +2,7 @@
 
 import json
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from enum import Enum
 from math import isfinite
@@ -42,10 +42,11 @@ class SpaceTrial(optuna.Trial):
     def __init__(self, trial: optuna.Trial) -> None:
         self.__dict__ = trial.__dict__  # the same trial: for another one, the sampler would draw again
 
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+    def suggest_categorical(self, name: str, choices: Iterable[Any]) -> Any:
         """One of `choices`; raises ValueError if one of them is neither text, a finite number, a boolean nor None."""
-        plain = [_as_plain_choice(name, choice) for choice in choices]
-        return choices[plain.index(super().suggest_categorical(name, plain))]
+        own = list(choices)
+        plain = [_as_plain_choice(name, choice) for choice in own]
+        return own[plain.index(super().suggest_categorical(name, plain))]
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         try:

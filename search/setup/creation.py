@@ -60,7 +60,7 @@ def _check_name(name: str, *, given: str | None) -> None:
     if not name or Path(name).name != name or name[0] in ".-":
         raise ValueError(f"{rule}, which has no / and begins with neither . nor -, but {got}")
     if not name.isprintable():
-        raise ValueError(f"{rule}, which has no control characters, but {got}")
+        raise ValueError(f"{rule}, which has only printable characters and plain spaces, but {got}")
     if len(name.encode()) > MOST_NAME_BYTES:
         raise ValueError(f"{rule}, which has at most {MOST_NAME_BYTES} bytes, but {got} ({len(name.encode())} bytes)")
 

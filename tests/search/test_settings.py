@@ -53,6 +53,18 @@ def test_overrides_are_toml_values_or_bare_words() -> None:
     assert settings.trial.pruning.amount == 0.6
 
 
+@pytest.mark.parametrize("name", ["📷", "a\x7fb", 'say "hi"', "back\\slash", "2024", "[x", "true", " "])
+def test_a_flag_is_taken_as_it_is(name: str) -> None:
+    """Unlike an override it is no TOML, in which an emoji or a quote is written in another way."""
+    settings = resolve_settings({}, ["data.source=cifar10", "search.trials=3"], {"data.source": name})
+    assert (settings.data.source, settings.search.trials) == (name, 3)
+
+
+def test_a_flag_that_is_not_unicode_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^data `source` must be a name in UTF-8, but got 'gr\\udcf6sse'; rename"):
+        resolve_settings({}, [], {"data.source": "gr\udcf6sse"})
+
+
 def test_another_family_starts_from_its_own_defaults() -> None:
     settings = resolve_settings(
         {}, ["trial.alpha.rate=4", "trial.alpha.family=multiplicative", "trial.alpha.alpha_min=0.02"]

@@ -51,6 +51,7 @@ class Kind(StrEnum):
         ([np.str_("a"), "b"], ["a", "b"]),
         (list(Size), [0.01, 0.05]),
         (list(Kind), ["warm", "cold"]),
+        ({"a": 1, "b": 2}.keys(), ["a", "b"]),
         ([None, True, 3, 0.5, "text"], [None, True, 3, 0.5, "text"]),
     ],
 )
