@@ -41,6 +41,9 @@ def study_of(experiment: "Experiment") -> "optuna.Study":
     With several objectives Optuna's figures and importances of one value take a `target`. PED-ANOVA, the default, asks
     what makes it low, so for the accuracy it is `target=lambda trial: -trial.values[0]`.
 
+    A parameter whose choices or range changed between runs of the search has all of them, so that Optuna compares all
+    trials.
+
     Warns of a trial whose parameters cannot be read, and leaves it out. Raises ValueError, in one line, where an
     objective in the settings is no column of the trials.
     """
@@ -58,6 +61,7 @@ def study_of(experiment: "Experiment") -> "optuna.Study":
     reported = _reported_values(experiment.epochs, objectives)
     searched = select_kinds(experiment.trials, "searched")
     numbers: list[int] = searched.index.tolist()
+    trials: list[optuna.trial.FrozenTrial] = []
     for number, (_, row) in zip(numbers, searched.iterrows(), strict=True):
         try:
             record = experiment.trial_record(number)
@@ -68,7 +72,9 @@ def study_of(experiment: "Experiment") -> "optuna.Study":
             continue
         trial.user_attrs = {"number": number, **row[_ATTRIBUTES].dropna()}
         _set_times(trial, row)
-        study.add_trial(trial)
+        trials.append(trial)
+    _unite_distributions(trials)
+    study.add_trials(trials)
     return study
 
 
@@ -104,6 +110,33 @@ def trial_of(
         distributions={name: json_to_distribution(text) for name, text in record.distributions.items()},
         intermediate_values=dict(reported),
     )
+
+
+def _unite_distributions(trials: Sequence["optuna.trial.FrozenTrial"]) -> None:
+    """Gives parameters that had different choices or ranges one that holds them all, where they are of one kind."""
+    by_name: dict[str, dict[str, Any]] = {}
+    for trial in trials:
+        for name, distribution in trial.distributions.items():
+            by_name.setdefault(name, {})[repr(distribution)] = distribution
+    for name, different in by_name.items():
+        united = _unite(list(different.values())) if len(different) > 1 else None
+        for trial in trials:
+            if united is not None and name in trial.distributions:
+                trial.distributions = {**trial.distributions, name: united}
+
+
+def _unite(distributions: Sequence[Any]) -> Any:
+    """A distribution that holds all of them; None if they are of different kinds or scales."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    kinds = {(type(each), getattr(each, "log", False)) for each in distributions}
+    if len(kinds) > 1:
+        return None
+    if isinstance(distributions[0], CategoricalDistribution):
+        return CategoricalDistribution(list(dict.fromkeys(choice for each in distributions for choice in each.choices)))
+    low, high = min(each.low for each in distributions), max(each.high for each in distributions)
+    step = None if isinstance(distributions[0], FloatDistribution) else 1
+    return type(distributions[0])(low, high, log=distributions[0].log, step=step)
 
 
 def _read_objectives(settings: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,14 +1,12 @@
 """An experiment from its settings to its measurements: everything is checked before anything starts."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-
-import optuna
 
 from records.dense import FILE_NAME as DENSE_NAME
 from records.experiment import FORMAT, ExperimentFolder
@@ -17,6 +15,7 @@ from search.followups.measure import TrialSelection, measure_trials, select_tria
 from search.observers.observer import Observers, SearchObserver, SearchStart
 from search.observers.optuna_journal import OptunaJournal
 from search.sampling.restore import restore_early_stopping
+from search.sampling.suggestion import SpaceError, SpaceFunction
 from search.sampling.trial_source import TrialSource
 from search.settings import Settings, as_settings_json
 from search.setup.cleanup import remove_leftovers
@@ -26,15 +25,13 @@ from search.setup.plan import check_disk, plan_search
 from search.setup.validation import check_settings, read_data, read_recorded_data, recorded_settings
 from search.snapshot import Snapshot
 from spaces.space import current_folder_importable
-from trainable.config import TrialConfig
 from trainable.data.dataset import Data
+from trainable.data.sources import locate_source
 from trainable.dense import copy_dense, dense_hash, find_dense, load_dense
 from trainable.errors import TrialError
 from trainable.recorded_trial import stop_trial
 
 log = logging.getLogger("alphaprune")
-
-SpaceFunction = Callable[[optuna.Trial, TrialConfig], TrialConfig]
 
 
 class HopelessError(TrialError):
@@ -61,10 +58,10 @@ def run(
     Raises:
         ValueError: if anything is wrong with settings, data or cluster; nothing has been started or written then.
         HopelessError: if all trials fail.
+        SpaceError: if the space cannot be sampled any more.
         Interruption: if it has to stop early; `resume` continues it.
     """
-    if Path(settings.data.source).is_dir():  # it may be resumed from another folder
-        settings = replace(settings, data=replace(settings.data, source=str(Path(settings.data.source).resolve())))
+    settings = replace(settings, data=replace(settings.data, source=locate_source(settings.data.source)))
     with current_folder_importable():
         space = check_settings(settings)
         data = read_data(settings.data)
@@ -197,6 +194,10 @@ def _run_search(
             backend.run_trials(SearchRun(source, stopping, folder, settings, data, resources, observer))
     finally:
         observer.search_ended()
+    if source.space_error is not None:
+        raise SpaceError(
+            f"{source.space_error} (once it is mended, `alphaprune resume {folder.path.name}` continues the search)"
+        )
     if source.exhausted:
         log.warning("the space has no untried configuration left; the search ends here")
     if source.common_error is not None:

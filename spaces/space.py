@@ -128,8 +128,10 @@ def _find_function(module: ModuleType, function_name: str, name: str) -> Callabl
     try:
         pickle.dumps(function)
     except Exception as error:
+        is_local = "<" in getattr(function, "__qualname__", "")  # <lambda>, or make.<locals>.space
+        found = f"is a lambda or a local function in {where}" if is_local else f"cannot be: {_describe_error(error)}"
         raise ValueError(
-            f"space {name!r} must be importable by workers, but is a lambda or a local function in {where}; "
+            f"space {name!r} must be importable by workers, but {found}; "
             f"write `def {function_name}(trial)` at the top level of the module"
         ) from error
     return function

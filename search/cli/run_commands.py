@@ -68,8 +68,8 @@ def run(
         "resources.gpus_per_trial": gpus_per_trial,
     }
     with refuse_invalid_requests():
-        values = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
-        settings = resolve_settings(read_preset(preset), [*overrides, *values])
+        given = {key: value for key, value in flags.items() if value is not None}
+        settings = resolve_settings(read_preset(preset), overrides, given)
     _run_search(settings, preset, name, storage, SearchPlace(local, address, tensorboard), time_budget)
 
 
@@ -101,8 +101,7 @@ def trial(
     with refuse_invalid_requests():
         if not target.endswith(".toml"):
             raise ValueError(f"give the NUMBER of a trial in {target!r}, or a TOML file")
-        sources = [f"data.source={json.dumps(data)}"] if data else []
-        settings = resolve_settings(read_preset(target), [*overrides, *sources])
+        settings = resolve_settings(read_preset(target), overrides, {} if data is None else {"data.source": data})
     alone = replace(
         settings,
         space=SpaceSettings("spaces.fixed:fixed"),

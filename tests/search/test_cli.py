@@ -101,8 +101,8 @@ def test_missing_data(tmp_path: Path) -> None:
     storage = tmp_path / "r"
     for source, word in [("nowhere", "nowhere"), (tmp_path / "empty", "train.parquet")]:
         refused(alphaprune("run", "quickstart", "--data", source, "--storage", storage), word)
-    lacking = parquet(tmp_path / "lacking", columns={"image": [b""], "label": [0]})
-    refused(alphaprune("run", "quickstart", "--data", lacking, "--storage", storage), "img", "image")
+    lacking = parquet(tmp_path / "lacking", columns={"picture": [b""], "label": [0]})
+    refused(alphaprune("run", "quickstart", "--data", lacking, "--storage", storage), "img", "picture")
     corrupt = parquet(tmp_path / "corrupt", broken=17)
     refused(alphaprune("run", "quickstart", "--data", corrupt, "--storage", storage), "train.parquet", "row 17")
     assert not list(storage.glob("*"))

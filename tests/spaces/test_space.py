@@ -147,6 +147,11 @@ def test_a_module_without_functions(write: Write) -> None:
             "def make():\n    def space(trial):\n        return TrialConfig()\n    return space\nspace = make()\n",
             "must be importable by workers, but is a lambda or a local function",
         ),
+        (
+            "import threading\nclass Space:\n    lock = None\n    def __call__(self, trial):\n"
+            "        return TrialConfig()\nspace = Space()\nspace.lock = threading.Lock()\n",
+            "must be importable by workers, but cannot be: TypeError: cannot pickle '_thread.lock' object",
+        ),
         ("def space():\n    return TrialConfig()\n", "must take an optuna.Trial as its first argument"),
         ("def space(*, trial):\n    return TrialConfig()\n", "must take an optuna.Trial as its first argument"),
         ("def space(**options):\n    return TrialConfig()\n", "must take an optuna.Trial as its first argument"),

@@ -205,7 +205,7 @@ def _describe_machine(device: torch.device, threads: int) -> Measurement:
 def _processor_name() -> str:
     """The processor's name; its architecture if the system does not say."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
