@@ -1,9 +1,11 @@
 """Files that survive whatever happens to their writer: replaced as a whole, or appended to line by line."""
 
+import errno
 import fcntl
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,6 +15,14 @@ from typing import Any, BinaryIO, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def now() -> str:
@@ -43,6 +53,30 @@ def write_json(path: Path, value: Any) -> None:
     """Replaces `path` with `value` as JSON; raises ValueError for NaN and infinities, which JSON does not have."""
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
     replace_file(path, lambda file: file.write(text.encode()))
+
+
+def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of the file `path`, without waiting: opening a FIFO would wait until somebody else opens it, too.
+
+    Raises:
+        OSError: if it cannot be opened or is not a regular file; its strerror says so in words.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.EISDIR, errno.ENXIO):
+            raise
+        raise _not_a_file(path, path.stat().st_mode) from error
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise _not_a_file(path, mode)
+    return descriptor
+
+
+def _not_a_file(path: Path, mode: int) -> OSError:
+    kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+    return OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
 
 
 def read_bytes(path: Path) -> bytes:
