@@ -154,7 +154,7 @@ def alien() -> Iterator[None]:
     def handler(number: int, frame: object) -> None:
         raise AssertionError("nobody sends signals here")
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handlers = [signal.signal(number, handler) for number in signals]
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
