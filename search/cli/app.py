@@ -20,7 +20,7 @@ from records.driver import Command, format_command
 from records.experiment import ExperimentFolder
 from search.interruption import Interruption, allow_interruption, interrupt_on_full_disk
 from search.settings import explain_invalid
-from trainable.errors import TrialError
+from trainable.errors import LostError, TrialError
 
 app = typer.Typer(
     name="alphaprune",
@@ -133,6 +133,8 @@ def end_gracefully(
             yield
     except TrialError as error:
         log.error("%s", error)
+        if isinstance(error, LostError) and folder.record_path.exists():
+            log.info("%s", format_command(folder, command, options))
         raise typer.Exit(1) from error
     except Interruption as error:
         say_how_to_resume(error)

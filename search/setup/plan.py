@@ -143,11 +143,11 @@ def announce_plan(
     )
     for line in str(plan).splitlines() if plan.trials else ["no trials are left to run"]:
         log.info("%s", line)
-    check_disk(plan, folder.path.parent, there_bytes=_used_bytes(folder))
+    check_disk(plan, folder.path.parent, there_bytes=count_used_bytes(folder))
     backend.check_storage(folder.path.parent)
 
 
-def _used_bytes(folder: ExperimentFolder) -> int:
+def count_used_bytes(folder: ExperimentFolder) -> int:
     """How much of the space that a plan needs the experiment's dense network and checkpoints already take."""
     kept = [path for trial in folder.trial_folders() for path in trial.list_checkpoints()]
     used = 0
