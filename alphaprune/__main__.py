@@ -1,5 +1,28 @@
-"""`python -m alphaprune` is the command `alphaprune`."""
+"""The command `alphaprune`, also as `python -m alphaprune`."""
 
-from search.cli import main
+import os
+import signal
+from types import FrameType
+from typing import NoReturn
 
-main()
+
+def main() -> None:
+    """The entry point. Importing the commands takes a while, in which a signal must not cause a traceback."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, _exit)
+    from search.cli import main as run_command
+
+    run_command()
+
+
+def _exit(number: int, frame: FrameType | None) -> NoReturn:
+    """Ends the process at once: nothing has been started, or everything is done."""
+    try:
+        os.write(2, f"alphaprune: interrupted by {signal.Signals(number).name}\n".encode())
+    finally:
+        os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

@@ -175,13 +175,23 @@ class TrialFolder:
         return record
 
     def create(self, record: TrialRecord, checkpoint: Path | None = None) -> None:
-        """Creates the folder with its record, and a copy of `checkpoint` to start from, all at once or not at all."""
+        """Creates the folder with its record, and a copy of `checkpoint` to start from, all at once or not at all.
+
+        Raises:
+            FencedError: if another process has created it.
+        """
         aside = name_aside(self.path)
         aside.mkdir(parents=True)
         if checkpoint is not None:
             shutil.copyfile(checkpoint, aside / checkpoint.name)
         TrialFolder(aside).write_record(record)
-        aside.rename(self.path)
+        try:
+            aside.rename(self.path)
+        except OSError as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            if not self.path.exists():
+                raise
+            raise FencedError(f"{self.path} has been created by another process") from error
 
     def write_record(self, record: TrialRecord) -> None:
         write_json(self.record_path, {**asdict(record), DIGEST: compute_digest(record.digested)})

@@ -84,7 +84,7 @@ def test_the_same_trials_have_the_same_rows_in_one_process(
 ) -> None:
     assert rows_of(local[0]) == rows_of(clustered[0])
     assert all(len(rows) == 3 for rows in rows_of(local[0]).values())
-    assert "the dense network has already been trained: " in local[1].stderr
+    assert "the dense network is taken from experiment 'tune': " in local[1].stderr
 
 
 def test_a_recorded_trial_is_recomputed(storage: Path, clustered: tuple[ExperimentFolder, Result]) -> None:

@@ -12,6 +12,7 @@ import psutil
 
 from search.backends.base import Node
 from search.interruption import keep_signals
+from trainable.measurement.machine_lock import WAIT_VARIABLE, longest_wait_seconds
 
 # ray.init keeps trying for 13 minutes if nobody answers.
 ADDRESS_SECONDS = 5
@@ -51,7 +52,8 @@ def connect(address: str | None) -> Iterator[None]:
 
         options: dict[str, Any] = {"address": "local", "include_dashboard": False}
         if address is not None:  # its workers have their node's environment, not this process's
-            options = {"address": address, "runtime_env": {"env_vars": _WORKER_ENVIRONMENT}}
+            wait = {WAIT_VARIABLE: str(longest_wait_seconds())}
+            options = {"address": address, "runtime_env": {"env_vars": {**_WORKER_ENVIRONMENT, **wait}}}
         try:
             # One attempt: the address has answered, so a second would fail like the first.
             waiting = {} if address is None else {"RAY_gcs_server_port_wait_time_s": "1"}
