@@ -17,7 +17,7 @@ import analysis
 from analysis.optuna_study import quiet_optuna
 from analysis.terminal.ranking_table import ranking_table
 from records.experiment import ExperimentFolder
-from search.interruption import Interruption, allow_interruption, interrupt_on_full_disk
+from search.interruption import Interruption, allow_interruption, interrupt_on_full_disk, last_words
 from search.settings import explain_invalid
 from trainable.errors import TrialError
 
@@ -115,17 +115,12 @@ def end_gracefully(
         address: of the cluster, unless one is started for the search.
         data: new location of the data, if it has moved.
     """
-    try:
-        with allow_interruption(time_budget), interrupt_on_full_disk(), quiet_optuna():
-            yield
-    except TrialError as error:
-        log.error("%s", error)
-        raise typer.Exit(1) from error
-    except Interruption as error:
+
+    def say_how_to_resume(error: Interruption) -> None:
         log.error("%s", error)
         if not folder.record_path.exists():
             log.info("nothing has been started")
-            raise typer.Exit(error.code) from error
+            return
         if error.code == 0:
             print_ranking(folder, empty_is_failure=False)
         again = ["alphaprune", "resume", folder.path.name]
@@ -133,6 +128,21 @@ def end_gracefully(
         for option, value in (("--storage", storage), ("--address", address), ("--data", data)):
             again += [option, value] if value is not None else []
         log.info("%s", shlex.join(again))
+        console.show_cursor()  # which the progress display hides, and may not get to show again
+
+    try:
+        with (
+            last_words(say_how_to_resume),
+            allow_interruption(time_budget),
+            interrupt_on_full_disk(),
+            quiet_optuna(),
+        ):
+            yield
+    except TrialError as error:
+        log.error("%s", error)
+        raise typer.Exit(1) from error
+    except Interruption as error:
+        say_how_to_resume(error)
         raise typer.Exit(error.code) from error
 
 

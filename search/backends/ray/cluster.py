@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from search.backends.base import Node
+from search.backends.ray.watch import watch_cluster
 from search.interruption import keep_signals
 from trainable.cpus import count_cpus, memory_bytes
 
@@ -63,10 +64,11 @@ def connect(address: str | None) -> Iterator[None]:
             _start_cluster()
         else:
             _join_cluster(address)
-        try:
-            yield
-        finally:
-            ray.shutdown()
+        with watch_cluster():
+            try:
+                yield
+            finally:
+                ray.shutdown()
 
 
 def _start_cluster() -> None:
