@@ -10,6 +10,8 @@ name needs (torch, ray, pandas) is imported when the name is first used.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,8 +36,21 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _check_packages()
     return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def _check_packages() -> None:
+    """Raises ImportError if a module of the user's, beside a script for example, hides a package of ours."""
+    root = Path(__file__).resolve().parents[1]
+    for package in ("records", "trainable", "spaces", "search", "analysis"):
+        found = find_spec(package)
+        origin = found.origin if found is not None else None
+        if origin is None or Path(origin).resolve().parents[1] != root:
+            raise ImportError(
+                f"{package!r} must be the package that comes with alphaprune, but is {origin}; rename that, or move it"
+            )

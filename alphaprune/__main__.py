@@ -2,8 +2,14 @@
 
 import os
 import signal
+import sys
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+# `python -m` has put the current folder first, where a search.py of the user's would hide our package.
+if sys.path[0] == os.getcwd() != str(Path(__file__).parents[1]):  # noqa: PTH109  as Python wrote it
+    del sys.path[0]
 
 
 def main() -> None:

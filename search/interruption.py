@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
@@ -31,6 +31,7 @@ class Interruption(KeyboardInterrupt):
 
 _caught: list[Interruption] = []
 _requested: list[Interruption] = []  # by another thread
+_last_words: list[Callable[[Interruption], None]] = []
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIGNALS = (*ENDING, signal.SIGALRM)
 # Python drops exceptions that are raised in some places, such as fork hooks, and a signal may arrive just there.
@@ -129,6 +130,25 @@ def _raise_again(number: int, frame: FrameType | None) -> None:
 
 def _exit_now(number: int, frame: FrameType | None) -> NoReturn:
     os._exit(128 + number)
+
+
+@contextmanager
+def last_words(say: Callable[[Interruption], None]) -> Iterator[None]:
+    """Inside this context, `end_now` calls `say`."""
+    _last_words.append(say)
+    try:
+        yield
+    finally:
+        _last_words.pop()
+
+
+def end_now(interruption: Interruption) -> NoReturn:
+    """Ends the process with its last words; from any thread, and although the main thread may hang in a library."""
+    try:
+        if _last_words:
+            _last_words[-1](interruption)
+    finally:
+        os._exit(interruption.code)
 
 
 _OURS = (_raise_interruption, _raise_again, _exit_now)

@@ -1,6 +1,7 @@
 """The Ray Tune trainables. The one module of this package that imports ray."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import trial_config
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork, load_dense
-from trainable.errors import TrialError
 from trainable.recorded_trial import RecordedTrial
 from trainable.trial import Trial
 
 CHECKPOINT = "trial.pt"
-# A state that only results have, never records: the storage is full, and the driver has to stop the search.
+# States that only results have, never records. The storage is full, and the driver has to stop the search.
 NO_SPACE = "no_space"
+# The trial has raised something, and the driver decides whether it is tried again.
+CRASHED = "crashed"
+# The trial's record is damaged, so it can neither continue nor be recorded as failed.
+DAMAGED = "damaged"
 
 
 class AlphaPruning(tune.Trainable):
@@ -47,8 +51,8 @@ class AlphaPruning(tune.Trainable):
         Raises:
             ValueError: if data or dense is missing, or the config is not that of a trial.
         """
-        self._data, self._dense = check_parameters(type(self), data, dense)
-        self._threads = threads
+        self._data, path = check_parameters(type(self), data, dense)
+        self._dense, self._threads = load_dense(path), threads
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -75,12 +79,16 @@ class RecordedAlphaPruning(tune.Trainable):
     """A recorded trial for Ray Tune, one epoch per step: it keeps its own records and checkpoints.
 
     The config is `{"folder": "<experiment>/trials/00012"}`; the folder's trial.json says what the trial is. A step
-    returns the epoch's row, `state` and `done`; one that fails returns `state="failed"` and is done.
+    returns the epoch's row, `state` and `done`; one that fails for good returns `state="failed"` and is done.
+
+    Whatever the trial raises is returned, too, as `state="crashed"`: what Tune sees as a failure is a lost process. The
+    next step then raises it, so that the trial continues in a fresh process.
     """
 
     _data: Data
-    _dense: DenseNetwork
+    _dense_path: Path
     _folder: TrialFolder
+    _crash: Exception | None
     _recorded: RecordedTrial | None  # None before the first step
 
     def setup(
@@ -97,7 +105,7 @@ class RecordedAlphaPruning(tune.Trainable):
         Args:
             keep_at_alpha: as in RecordedTrial.
         """
-        self._data, self._dense = check_parameters(type(self), data, dense)
+        self._data, self._dense_path = check_parameters(type(self), data, dense)
         self._threads, self._keep = threads, keep_at_alpha
         self.reset_config(config)
 
@@ -107,7 +115,7 @@ class RecordedAlphaPruning(tune.Trainable):
         It must not start earlier: Tune also sets up actors that it then drops, because another one has become free for
         the trial, and these would take the trial away from the actor that runs it.
         """
-        self._folder, self._recorded = TrialFolder(Path(new_config["folder"])), None
+        self._folder, self._recorded, self._crash = TrialFolder(Path(new_config["folder"])), None, None
         return True
 
     def step(self) -> dict[str, Any]:
@@ -115,7 +123,10 @@ class RecordedAlphaPruning(tune.Trainable):
 
         Raises:
             FencedError: if another process has taken over the trial.
+            Exception: what the step before has returned as a crash.
         """
+        if self._crash is not None:
+            raise self._crash
         epoch = 0 if self._recorded is None else self._recorded.trial.epoch
         try:
             if self._recorded is None:
@@ -129,16 +140,27 @@ class RecordedAlphaPruning(tune.Trainable):
                 raise
             # It has ended, but a crash prevented that from being reported.
             return {"epoch": epoch, "state": state, "done": True}
-        except (ValueError, TrialError) as error:
-            if self._folder.read_record().state != "failed":  # a bug in the code, not a failure of the trial
-                raise
-            return {"epoch": epoch, "state": "failed", "error": str(error), "done": True}
-        except OSError as error:
-            if not is_full_disk(error):
-                raise
-            return {"epoch": epoch, "state": NO_SPACE, "error": str(error), "done": True}
+        except Exception as error:
+            outcome = self._classify_error(error)
+            self._crash = error if outcome == CRASHED else None
+            text = str(error) if outcome != CRASHED else f"{type(error).__name__}: {error}"
+            return {"epoch": epoch, "state": outcome, "error": text, "done": outcome != CRASHED}
         done = self._recorded.is_finished
         return {**row.as_values(), "state": "complete" if done else "running", "done": done}
+
+    @cached_property
+    def _dense(self) -> DenseNetwork:
+        # Not in setup: what that raises would look like a lost process to Tune.
+        return load_dense(self._dense_path)
+
+    def _classify_error(self, error: Exception) -> str:
+        """The state to report for what a step has raised."""
+        if isinstance(error, OSError) and is_full_disk(error):
+            return NO_SPACE
+        try:
+            return "failed" if self._folder.read_record().state == "failed" else CRASHED
+        except ValueError:
+            return DAMAGED
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Does nothing: the trial's own checkpoints are in its folder."""
@@ -147,12 +169,12 @@ class RecordedAlphaPruning(tune.Trainable):
         """Does nothing: the trial continues from its own newest checkpoint."""
 
 
-def check_parameters(trainable: type, data: Data | None, dense: str | Path | None) -> tuple[Data, DenseNetwork]:
-    """The data and the dense network that a trainable was given; raises ValueError if one is missing."""
+def check_parameters(trainable: type, data: Data | None, dense: str | Path | None) -> tuple[Data, Path]:
+    """The data and the dense network's folder that a trainable was given; raises ValueError if one is missing."""
     if data is None or dense is None:
         missing = "data" if data is None else "dense"
         raise ValueError(
             f"{trainable.__name__} needs `data` and `dense`, but got no `{missing}`; use "
             f'tune.with_parameters({trainable.__name__}, data=load_data(...), dense="path/to/dense")'
         )
-    return data, load_dense(Path(dense))
+    return data, Path(dense)

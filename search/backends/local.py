@@ -10,7 +10,7 @@ from search.backends.base import MeasureNetwork, Node, SearchRun, TrialResources
 from search.interruption import interrupt_on_full_disk
 from search.settings import ResourceSettings
 from trainable.config import DenseConfig
-from trainable.cpus import cpus
+from trainable.cpus import count_cpus
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork, load_dense, train_dense
 from trainable.measurement.protocol import measure_network
@@ -26,7 +26,7 @@ class LocalBackend:
         return nullcontext()
 
     def list_nodes(self) -> list[Node]:
-        return [Node(float(len(cpus())), 0.0)]
+        return [Node(float(count_cpus()), 0.0)]
 
     def trial_resources(self, wanted: ResourceSettings) -> TrialResources:
         return TrialResources(wanted.cpus_per_trial, 0, 1)
@@ -37,7 +37,7 @@ class LocalBackend:
     def train_dense(
         self, config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
     ) -> None:
-        train_dense(config, data, folder, threads=len(cpus()), on_epoch=on_epoch)
+        train_dense(config, data, folder, threads=count_cpus(), on_epoch=on_epoch)
 
     def run_trials(self, run: SearchRun) -> None:
         dense = load_dense(run.folder.dense_path)

@@ -18,7 +18,7 @@ from analysis.terminal.ranking_table import ranking_table
 from analysis.text import format_count
 from records.driver import Command, format_command
 from records.experiment import ExperimentFolder
-from search.interruption import Interruption, allow_interruption, interrupt_on_full_disk
+from search.interruption import Interruption, allow_interruption, interrupt_on_full_disk, last_words
 from search.settings import explain_invalid
 from trainable.errors import LostError, TrialError
 
@@ -127,9 +127,15 @@ def end_gracefully(
             print_ranking(folder, empty_is_failure=False)
         if error.can_resume:
             log.info("%s", format_command(folder, command, options))
+        console.show_cursor()  # which the progress display hides, and may not get to show again
 
     try:
-        with allow_interruption(time_budget), interrupt_on_full_disk(), quiet_optuna():
+        with (
+            last_words(say_how_to_resume),
+            allow_interruption(time_budget),
+            interrupt_on_full_disk(),
+            quiet_optuna(),
+        ):
             yield
     except TrialError as error:
         log.error("%s", error)

@@ -46,8 +46,8 @@ class SearchPlan:
     disk_bytes: int
 
     def __str__(self) -> str:
-        there = _format_resources(self.cpus, self.gpus)
-        each = _format_resources(self.cpus_per_trial, self.gpus_per_trial)
+        there = format_resources(self.cpus, self.gpus)
+        each = format_resources(self.cpus_per_trial, self.gpus_per_trial)
         trials, epochs = _format_count(self.trials, "trial"), _format_count(self.trial_epochs, "epoch")
         dense = _format_count(self.dense_epochs, "epoch")
         after = f", after {dense} for the dense network" if self.dense_epochs else ""
@@ -168,7 +168,8 @@ def _format_count(number: float, what: str) -> str:
     return f"{number:,.10g} {what}{'' if number == 1 else 's'}"
 
 
-def _format_resources(cpus: float, gpus: float) -> str:
+def format_resources(cpus: float, gpus: float) -> str:
+    """`16 CPUs and 0.25 GPUs`; `1 CPU` without GPUs."""
     return _format_count(cpus, "CPU") + (f" and {_format_count(gpus, 'GPU')}" if gpus else "")
 
 

@@ -122,6 +122,25 @@ print("continues")
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "continues\n", "")
 
 
+def test_the_end_of_a_process_whose_main_thread_hangs() -> None:
+    ran = ended("""
+import threading
+from search.interruption import end_now, last_words
+
+def say(error): print("last words:", error, flush=True)
+
+with allow_interruption(), last_words(lambda error: print("not said")), last_words(say):
+    hangs = threading.Lock()
+    hangs.acquire()
+    threading.Timer(0.1, end_now, [Interruption("all is lost", 1)]).start()
+    try:
+        hangs.acquire()
+    finally:
+        print("not unwound")
+""")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "last words: all is lost\n", "")
+
+
 @pytest.fixture
 def alarms() -> Iterator[list[float]]:
     """When an existing timer, due in 1.5 seconds, went off (pytest's own is put back afterwards)."""

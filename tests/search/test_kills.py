@@ -151,10 +151,27 @@ def running_worker(folder: ExperimentFolder, number: int) -> int | None:
     return pid if pid and is_worker(pid) and folder.trial_folder(number).read_rows() else None
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_that_is_killed_is_no_failure_of_its_trial(
+    tmp_path: Path, settings: Path, number: signal.Signals
+) -> None:
+    folder = ExperimentFolder(tmp_path / "search")
+    few = ["--set", "search.trials=1", "--set", "search.max_failures=0", "--concurrency", "1"]
+    driver = start("run", settings, "--storage", tmp_path, *few, log=tmp_path / "log")
+    with ended(driver):
+        for _ in range(2):
+            pid = wait_for(lambda: running_worker(folder, 1), what="trial 1")
+            os.kill(pid, number)
+            wait_for(lambda pid=pid: worker_pids(folder).get(1) != pid, what="what follows")  # type: ignore[misc]
+        assert driver.wait(timeout=240) == 0, (tmp_path / "log").read_text()
+    assert folder.trial_folder(1).read_record().attempt == 3
+    check_whole(folder, trials=4)
+
+
 def test_a_trial_whose_worker_always_dies_fails_and_is_retried_on_request(tmp_path: Path, settings: Path) -> None:
     folder = ExperimentFolder(tmp_path / "search")
     log = tmp_path / "log"
-    few = ["--set", "search.trials=1", "--set", "search.max_failures=1", "--concurrency", "1"]
+    few = ["--set", "search.trials=1", "--set", "search.max_preemptions=1", "--concurrency", "1"]
     driver = start("run", settings, "--storage", tmp_path, *few, log=log)
     with ended(driver):
         for _ in range(2):
@@ -165,7 +182,7 @@ def test_a_trial_whose_worker_always_dies_fails_and_is_retried_on_request(tmp_pa
     record = folder.trial_folder(1).read_record()
     assert record.state == "failed"
     assert record.error is not None
-    assert "process died 2 times" in record.error
+    assert "process was lost 2 times" in record.error
     assert "trial 1 failed" in log.read_text()
     assert [trial.read_record().state for trial in folder.trial_folders()] == [
         "complete",

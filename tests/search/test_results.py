@@ -19,7 +19,7 @@ import analysis
 from records.dense import read_dense_record
 from records.experiment import ExperimentFolder
 from records.files import read_json
-from trainable.cpus import cpus
+from trainable.cpus import count_cpus
 from trainable.measurement import machine_lock
 from trainable.network.weights import load_pruned
 
@@ -61,7 +61,7 @@ def test_the_front_and_the_controls_are_measured(finished: tuple[ExperimentFolde
         assert found["dense"]["macs"] == read_dense_record(folder.dense_path).macs
         assert found["pruned"]["macs"] == trial["macs"]
         assert found["pruned"]["test"]["images"] == folder.read_record().data.test_images
-        assert found["threads"] == len(cpus())
+        assert found["threads"] == count_cpus()
     assert experiment.dense_measure["size_bytes"] > experiment.trials["size_bytes"].max()
 
 

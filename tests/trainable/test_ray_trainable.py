@@ -16,7 +16,7 @@ from records.trial import FencedError, TrialFolder, TrialRecord
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_json, trial_config
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork
-from trainable.ray_trainable import NO_SPACE, AlphaPruning, RecordedAlphaPruning
+from trainable.ray_trainable import CRASHED, DAMAGED, NO_SPACE, AlphaPruning, RecordedAlphaPruning
 from trainable.schedules.alpha import Cosine
 from trainable.schedules.lr_policies import CosineAnnealing, Plateau
 from trainable.trial import Trial
@@ -293,23 +293,63 @@ def test_a_folder_whose_trial_fails_says_so_and_frees_the_actor(
     assert (folder.read_record().state, after.read_record().state) == ("failed", "complete")
 
 
-def test_a_bug_is_not_a_failure_of_the_trial(
+@pytest.mark.parametrize("error", [ValueError("a defect"), PermissionError(13, "Permission denied"), KeyError("x")])
+def test_a_crash_is_reported_before_the_process_fails(
+    error: Exception,
     make_recorded: MakeRecorded,
     ask: Callable[[int, TrialConfig], TrialFolder],
     config: TrialConfig,
+    results: Callable[..., Rows],
+    rows_of: Callable[..., Rows],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Tune restarts it as often as it may: reported as done, it would pass for a trial that was stopped."""
+    """What Tune sees as a failure without such a report is a lost process."""
     folder = ask(1, config)
     trainable = make_recorded(folder)
+    rows = results(trainable, 1)
 
     def fail(trial: Trial) -> None:
-        raise ValueError("a defect")
+        raise error
 
-    monkeypatch.setattr(Trial, "run_epoch", fail)
-    with pytest.raises(ValueError, match="a defect"):
-        trainable.step()
-    assert (folder.read_record().state, folder.read_record().error) == ("running", "ValueError: a defect")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trial, "run_epoch", fail)
+        told = trainable.train()
+        text = f"{type(error).__name__}: {error}"
+        assert (told["state"], told["done"], told["error"]) == (CRASHED, False, text)
+        with pytest.raises(type(error)):
+            trainable.train()
+    assert (folder.read_record().state, folder.read_record().error) == ("running", text)
+    assert rows + results(make_recorded(folder)) == rows_of(config)  # in another process
+
+
+def test_a_crash_at_the_start_is_reported_like_one_in_an_epoch(
+    make_recorded: MakeRecorded,
+    ask: Callable[[int, TrialConfig], TrialFolder],
+    config: TrialConfig,
+    few: Data,
+    tmp_path: Path,
+) -> None:
+    made = tune.with_parameters(RecordedAlphaPruning, data=few, dense=str(tmp_path / "no-dense-network"))
+    told = made(config_of(ask(1, config))).train()
+    assert (told["state"], told["done"]) == (CRASHED, False)
+    assert "no-dense-network" in told["error"]
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_a_trial_whose_record_is_damaged_is_over_and_left_as_it_is(
+    epochs: int,
+    make_recorded: MakeRecorded,
+    ask: Callable[[int, TrialConfig], TrialFolder],
+    config: TrialConfig,
+    results: Callable[..., Rows],
+) -> None:
+    folder = ask(1, config)
+    trainable = make_recorded(folder)
+    results(trainable, epochs)
+    folder.record_path.write_text("{")
+    told = trainable.train()
+    assert (told["state"], told["done"]) == (DAMAGED, True)
+    assert folder.record_path.read_text() == "{"
 
 
 def test_an_actor_that_is_given_up_before_its_first_step_takes_nothing_away(

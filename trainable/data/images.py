@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from trainable.cpus import cpus
+from trainable.cpus import count_cpus
 
 ImageArray = npt.NDArray[np.uint8]
 LabelArray = npt.NDArray[np.int64]
@@ -65,7 +65,7 @@ def _count_threads(encoded: Sequence[bytes | Path]) -> int:
     # two threads were mostly slower than one, by up to half; at 256x256 they were about 1.6 times as fast. Files also
     # wait for disks, so they always get several.
     sizes = [len(image) for image in encoded if isinstance(image, bytes)]
-    return 1 if sizes and np.mean(sizes) < SMALL_BYTES else min(8, len(cpus()))
+    return 1 if sizes and np.mean(sizes) < SMALL_BYTES else min(8, count_cpus())
 
 
 def _read_pixels(encoded: bytes | Path) -> ImageArray:

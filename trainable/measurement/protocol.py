@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from records.files import now
 from records.measurement import Measurement, NetworkMeasurement
-from trainable.cpus import cpus
+from trainable.cpus import count_cpus, cpus
 from trainable.data.dataset import Split
 from trainable.errors import TrialError
 from trainable.measurement import latency, memory
@@ -95,7 +95,7 @@ def run_job(kind: str, *networks: Path, test: Path | None = None, result: type[T
         "kind": kind,
         "networks": [str(network) for network in networks],
         "test": str(test),
-        "threads": len(cpus()),
+        "threads": count_cpus(),
         "seconds": LATENCY_SECONDS,
     }
     with subprocess.Popen(

@@ -4,21 +4,29 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from sysconfig import get_path
 from typing import Any
 
 import psutil
 
 from search.backends.base import Node
+from search.backends.ray.watch import watch_cluster
 from search.interruption import keep_signals
+from trainable.cpus import count_cpus, memory_bytes
 from trainable.measurement.machine_lock import WAIT_VARIABLE, longest_wait_seconds
 
 # ray.init keeps trying for 13 minutes if nobody answers.
 ADDRESS_SECONDS = 5
+# The object store holds little but the data; it takes only what is put into it. Ray refuses less than the least, and
+# more than the most where /dev/shm is small.
+STORE_FRACTION, LEAST_STORE_BYTES, MOST_STORE_BYTES = 0.3, 80_000_000, 9_000_000_000
 
 # Read by ray here and in the processes it starts: plain output, no logger files, each row as it comes, no usage report.
 # Trials start in parallel, not one after another: the searcher decides how many run at once (_TrialSearcher.suggest).
+# Under `uv run` ray would pack up the current folder, data sets and all, and ship it to the workers.
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_COLOR_PREFIX": "0",
@@ -27,7 +35,10 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_RESULT_BUFFER_LENGTH": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
+# Set in a job of another cluster (`ray job submit`): its working folder and more, which the one started here lacks.
+_OTHER_CLUSTERS = ("RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_RUNTIME_ENV_HOOK")
 # Read by ray in the worker: a trial that gets no GPU must see none.
 _WORKER_ENVIRONMENT = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
 _ADDRESS = "--address must be host:port of a Ray cluster that this machine is a node of, or auto"
@@ -50,23 +61,78 @@ def connect(address: str | None) -> Iterator[None]:
     with set_environment({**_ENVIRONMENT, **_WORKER_ENVIRONMENT}), redirect_stdout(sys.stderr):
         import ray
 
-        options: dict[str, Any] = {"address": "local", "include_dashboard": False}
-        if address is not None:  # its workers have their node's environment, not this process's
+        if address is None:
+            _start_cluster()
+        else:
+            _join_cluster(address)
+        with watch_cluster():
+            try:
+                yield
+            finally:
+                ray.shutdown()
+
+
+def _start_cluster() -> None:
+    """Starts a cluster that has what this process may use; raises ValueError if that fails."""
+    # Ray's own choice depends on what others use at the moment, and may be less than its minimum.
+    store = max(LEAST_STORE_BYTES, min(MOST_STORE_BYTES, int(STORE_FRACTION * memory_bytes())))
+    try:
+        with unset_environment(_OTHER_CLUSTERS):
+            _init_ray(address="local", include_dashboard=False, num_cpus=count_cpus(), object_store_memory=store)
+    except Exception as error:
+        raise ValueError(f"Ray must be able to start on this machine, but {_explain_start(error)}") from error
+
+
+def _join_cluster(address: str) -> None:
+    """Connects to the cluster at `address`, which has answered; raises ValueError if it refuses."""
+    import ray
+
+    try:
+        # One attempt: the address has answered, so a second would fail like the first.
+        with set_environment({"RAY_gcs_server_port_wait_time_s": "1"}):
+            # Its workers have their node's environment, not this process's.
             wait = {WAIT_VARIABLE: str(longest_wait_seconds())}
-            options = {"address": address, "runtime_env": {"env_vars": {**_WORKER_ENVIRONMENT, **wait}}}
-        try:
-            # One attempt: the address has answered, so a second would fail like the first.
-            waiting = {} if address is None else {"RAY_gcs_server_port_wait_time_s": "1"}
-            with set_environment(waiting), keep_signals():
-                ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-        except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
-            if address is None:
-                raise
-            raise ValueError(f"{_ADDRESS}, but {address!r} {_explain_refusal(error)}") from error
-        try:
-            yield
-        finally:
-            ray.shutdown()
+            _init_ray(address=address, runtime_env={"env_vars": {**_WORKER_ENVIRONMENT, **wait}})
+    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+        raise ValueError(f"{_ADDRESS}, but {address!r} {_explain_refusal(error)}") from error
+
+
+def _init_ray(**options: Any) -> None:
+    import ray
+    from ray.job_config import JobConfig
+
+    class OwnPaths(JobConfig):
+        """Keeps ray from putting the current folder, whose modules may have our packages' names, before everything."""
+
+        def _runtime_env_has_working_dir(self) -> bool:
+            return True
+
+    # Workers import our packages from where this process does.
+    ours = str(Path(__file__).parents[3])
+    paths = [] if ours == get_path("purelib") else [ours]  # which would come before the standard library
+    with keep_signals():
+        ray.init(
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            job_config=OwnPaths(_py_driver_sys_path=paths),
+            **options,
+        )
+
+
+def _explain_start(error: Exception) -> str:
+    """Why ray.init could not start a cluster, and what to do."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    folder = next((os.environ[name] for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), "/tmp")
+    _, is_too_long, path = text.partition("AF_UNIX path length cannot exceed ")
+    if is_too_long:
+        most, _, path = path.partition(" bytes: ")
+        return (
+            f"{path!r}, the name of a socket, has {len(os.fsencode(path))} bytes, of which {most} are possible; "
+            f"set RAY_TMPDIR to a shorter path than {folder!r}, e.g. /tmp"
+        )
+    if isinstance(error, OSError):
+        return f"{text}; it keeps its files in {folder!r}, and RAY_TMPDIR=FOLDER chooses another folder"
+    return f"{text}; its logs are in {folder}/ray/session_latest/logs, and --local does without it"
 
 
 def _check_address(address: str) -> None:
@@ -120,6 +186,16 @@ def _explain_refusal(error: Exception) -> str:
     if "No node info" in text:
         return "has no node on this machine; `ray start --address` adds one"
     return f"refuses the connection: {' '.join(str(error).split())}"
+
+
+@contextmanager
+def unset_environment(names: Sequence[str]) -> Iterator[None]:
+    """Removes environment variables while active."""
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(before)
 
 
 @contextmanager

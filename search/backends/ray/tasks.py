@@ -1,17 +1,26 @@
 """Work on one node of a Ray cluster: a function as a task, and the training of the dense network."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from records.dense import DenseEpochRow, read_dense_rows
 from search.backends.ray.cluster import living_nodes, node_resources
+from search.backends.ray.waiting import WaitNotice
+from search.setup.plan import format_resources
 from trainable.config import DenseConfig
 from trainable.data.dataset import Data
 from trainable.errors import LostError
 
-# How many times the training of the dense network is started or continued before giving up.
-DENSE_ATTEMPTS = 3
+log = logging.getLogger("alphaprune")
+
+# How often the training of the dense network is continued after its node or process was lost; as often as a trial is by
+# default (search.max_preemptions).
+DENSE_PREEMPTIONS = 20
+# How often to look at what a task does.
+LOOK_SECONDS = 0.5
 
 
 def choose_best_node() -> dict[str, Any]:
@@ -25,9 +34,45 @@ def run_on_best_node(function: Callable[..., Any], *arguments: Any, **keywords: 
     Raises: what `function` raises; LostError if the node or the process is lost.
     """
     node = choose_best_node()
-    return fetch_result(
-        create_task(function, node, num_gpus=min(1, int(node_resources(node).gpus))).remote(*arguments, **keywords)
+    task = start_task(function, node, *arguments, gpus=min(1, int(node_resources(node).gpus)), **keywords)
+    return fetch_result(next(task))
+
+
+def start_task(
+    function: Callable[..., Any], node: dict[str, Any], *arguments: Any, cpus: int = 1, gpus: int = 0, **keywords: Any
+) -> Iterator[Any]:
+    """Calls `function` as a task on this node, once the CPUs and GPUs are free; says if it has to wait for them.
+
+    Returns:
+        What gives the task for `fetch_result`, as soon as it is done; `ray.wait` takes it, too.
+    """
+    import ray
+
+    is_free = _has_free(node, cpus, gpus)
+    task: Iterator[Any] = create_task(_tell_start, node, num_cpus=cpus, num_gpus=gpus).remote(
+        function, *arguments, **keywords
     )
+    notice = WaitNotice()
+    while not ray.wait([task], timeout=LOOK_SECONDS)[0]:
+        if not is_free:  # otherwise it is only slow to start
+            notice.update(f"{format_resources(cpus, gpus)} of node {node['NodeManagerHostname']}")
+    notice.update("")
+    with suppress(ray.exceptions.RayError):  # lost already, which what comes next tells as well
+        ray.get(next(task))
+    return task
+
+
+def _has_free(node: dict[str, Any], cpus: int, gpus: int) -> bool:
+    import ray
+
+    free: dict[str, float] = ray._private.state.available_resources_per_node().get(node["NodeID"], {})  # type: ignore[no-untyped-call]
+    return free.get("CPU", 0) >= cpus and free.get("GPU", 0) >= gpus
+
+
+def _tell_start(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Iterator[Any]:
+    """Runs on the node: gives something at once, and then the result of the function."""
+    yield None
+    yield function(*arguments, **keywords)
 
 
 def create_task(function: Callable[..., Any], node: dict[str, Any], **options: Any) -> Any:
@@ -57,35 +102,36 @@ def train_dense_remotely(
     """Trains the dense network on the best node of the connected cluster; reads its rows from its records.
 
     It gets a GPU if there is one, otherwise all CPUs of its node, and waits until they are free. If its node is lost
-    or its process dies, it continues from its checkpoint on the node that is best then, in DENSE_ATTEMPTS attempts.
+    or its process dies, it continues from its checkpoint on the node that is best then, up to DENSE_PREEMPTIONS times.
 
-    Raises: what train_dense raises there; LostError if the last attempt was lost, too.
+    Raises: what train_dense raises there; LostError if it is lost once more.
     """
     import ray
 
     shared = ray.put(data)
     rows = read_dense_rows(folder)
-    for attempt in range(1, DENSE_ATTEMPTS + 1):
+    for preemptions in range(DENSE_PREEMPTIONS + 1):
         node = choose_best_node()
         cpus, gpus = node_resources(node)
         threads = 1 if gpus else max(1, int(cpus))
-        task = create_task(_train_dense, node, num_cpus=threads, num_gpus=min(1, int(gpus)))
-        running = task.remote(config, shared, str(folder.resolve()), threads)
+        where = str(folder.resolve())
+        task = start_task(_train_dense, node, config, shared, where, threads, cpus=threads, gpus=min(1, int(gpus)))
         done: list[Any] = []
         while not done:
-            done, _ = ray.wait([running], timeout=0.5)
+            done, _ = ray.wait([task], timeout=LOOK_SECONDS)
             seen = len(rows)  # a new attempt continues from a checkpoint, so there may be fewer now
             rows = read_dense_rows(folder)
             for row in rows[seen:]:
                 on_epoch(row)
         try:
-            fetch_result(running)
+            fetch_result(next(task))
             return
         except LostError as error:
-            if attempt == DENSE_ATTEMPTS:
+            if preemptions == DENSE_PREEMPTIONS:
                 raise LostError(
-                    f"the dense network could not be trained in {DENSE_ATTEMPTS} attempts; in the last, {error}"
+                    f"the dense network was lost {preemptions + 1} times; the last time, {error}"
                 ) from error
+            log.info("the dense network continues from its last checkpoint: %s", error)
 
 
 def _train_dense(config: DenseConfig, data: Data, folder: str, threads: int) -> None:

@@ -3,23 +3,28 @@
 import logging
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from analysis.text import format_count
 from records.epoch import EpochRow
 from search.backends.base import SearchRun
 from search.backends.ray.cluster import set_environment
 from search.backends.ray.resources import count_room
+from search.backends.ray.waiting import WaitNotice
 from search.interruption import Interruption, describe_full_disk, interrupt_on_full_disk
 from search.observers.observer import SearchObserver
 from search.sampling.early_stopping import SuccessiveHalving
-from trainable.ray_trainable import NO_SPACE, RecordedAlphaPruning
+from search.setup.plan import format_resources
+from trainable.ray_trainable import CRASHED, NO_SPACE, RecordedAlphaPruning
 from trainable.recorded_trial import stop_trial
 
 # How often to check whether the running trials still fit on the cluster.
@@ -55,7 +60,9 @@ def run_trials(run: SearchRun) -> None:
         run_config=tune.RunConfig(
             name="run",
             storage_path=str(scratch.resolve()),
-            failure_config=tune.FailureConfig(max_failures=run.settings.search.max_failures),
+            # The searcher gives trials up before Tune does, which does not tell crashes from lost processes, unless
+            # their processes die before they train.
+            failure_config=tune.FailureConfig(max_failures=searcher.most_restarts + 1),
             callbacks=[_ObserverCallback(run.observer, searcher)],
             verbose=0,
         ),
@@ -88,6 +95,12 @@ def _row_in(result: dict[str, Any]) -> EpochRow | None:
     return EpochRow.from_values(result, result["epoch"]) if "pruned_val_accuracy" in result else None
 
 
+def _count_actors() -> int:
+    """How many actors of this search hold their share of the cluster, whether or not they have started."""
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+    return sum(actor["State"] != "DEAD" for actor in ray._private.state.actors(job_id=job).values())
+
+
 class _NotPickled:
     """Pickles as nothing: Tune saves its parts now and then, but they are never read back."""
 
@@ -102,12 +115,25 @@ class _TrialSearcher(_NotPickled, Searcher):
         super().__init__(metric=None, mode=None)
         self._run = run
         self._running: dict[str, int] = {}  # numbers by Tune's own ids
+        self._crashes, self._restarts = Counter[int](), Counter[int]()
+
+    @property
+    def most_restarts(self) -> int:
+        """How often a trial may be restarted, for whatever reason."""
+        return self._run.settings.search.max_failures + self._run.settings.search.max_preemptions
 
     @property
     def room(self) -> tuple[int, int]:
         """How many trials fit on the living nodes now, and how many of those started no longer do."""
         room = count_room(self._run.resources)
         return room, max(0, len(self._running) - room)
+
+    @property
+    def waits_for(self) -> str:
+        """What trials wait for although the nodes have room for them; empty if none do."""
+        share = self._run.resources
+        waiting = min(len(self._running), count_room(share)) - _count_actors()
+        return f"{format_resources(share.cpus, share.gpus)} for {format_count(waiting, 'trial')}" if waiting > 0 else ""
 
     def suggest(self, trial_id: str) -> Any:
         # Trials are taken as late as possible: while they only wait, the study could still learn from others.
@@ -131,14 +157,29 @@ class _TrialSearcher(_NotPickled, Searcher):
         with interrupt_on_full_disk():
             with suppress(ValueError):  # the record is damaged, which tell_end logs
                 if error:
-                    times = self._run.settings.search.max_failures + 1
-                    files.record_end(
-                        "failed",
-                        files.read_record().error or f"its process died {times} times; see the logs of its host",
-                    )
+                    files.record_end("failed", "its process cannot be started; see the logs of its host")
                 elif files.read_record().state == "running":
                     stop_trial(files, self._run.settings.search.keep_at_alpha)
             self._run.source.tell_end(number)
+
+    def count_crash(self, number: int, error: str) -> None:
+        """Gives up a trial that has crashed too often."""
+        self._crashes[number] += 1
+        if self._crashes[number] > self._run.settings.search.max_failures:
+            self._give_up(number, error)
+
+    def count_restart(self, number: int) -> None:
+        """Gives up a trial that has been lost too often, which is what a restart that follows no crash comes from."""
+        self._restarts[number] += 1
+        losses, most = self._restarts[number] - self._crashes[number], self._run.settings.search.max_preemptions
+        if losses > most:
+            lost = f"its node or process was lost {losses} times; see the logs of its host"
+            self._give_up(number, f"{lost} (search.max_preemptions={most})")
+
+    def _give_up(self, number: int, error: str) -> None:
+        # Tune starts it once more, in a fresh process, which finds that it has ended.
+        with interrupt_on_full_disk(), suppress(ValueError):
+            self._run.folder.trial_folder(number).record_end("failed", error)
 
     def save(self, checkpoint_path: str) -> None:
         """Does nothing: it is all in the records."""
@@ -167,15 +208,21 @@ class _ObserverCallback(_NotPickled, tune.Callback):
 
     def __init__(self, observer: SearchObserver, searcher: _TrialSearcher) -> None:
         self._observer, self._searcher = observer, searcher
-        self._looked = 0.0
+        self._looked, self._notice = 0.0, WaitNotice()
 
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             self._observer.room_changed(*self._searcher.room)
+            self._notice.update(self._searcher.waits_for)
 
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
         if (row := _row_in(result)) is not None:
             self._observer.epoch_done(_number_of(trial), row)
+        elif result["state"] == CRASHED:
+            self._searcher.count_crash(_number_of(trial), result["error"])
+
+    def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._searcher.count_restart(_number_of(trial))

@@ -1,5 +1,6 @@
 """Connections to a cluster, and addresses that do not lead to one."""
 
+import json
 import os
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from searches import run
 
 from search.backends.ray import cluster
 
@@ -112,3 +114,85 @@ with cluster.connect(None):
         }
         ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+# Prints what a driver and a worker of a new cluster see; from a folder with modules that have our packages' names.
+LOOK = """
+import json, sys
+from search.backends.ray import cluster
+from search.backends.ray.tasks import run_on_best_node
+cluster.memory_bytes = lambda: 100_000_000
+with cluster.connect(None):
+    import ray
+    path, search = ray.get(ray.remote(lambda: (sys.path, __import__("search").__file__)).remote())
+    seen = {
+        "path": path,
+        "search": search,
+        "resources": ray.cluster_resources(),
+        "runtime_env": ray.get_runtime_context().runtime_env,
+        "answer": run_on_best_node(divmod, 7, 2),
+    }
+print(json.dumps(seen))
+"""
+
+
+@pytest.mark.slow
+def test_a_local_cluster_takes_what_it_may_use_and_nothing_of_the_current_folder(tmp_path: Path) -> None:
+    """Under `uv run`, in a job of another cluster, on one CPU, in a small container."""
+    for name in ("records", "trainable", "search"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name}.py was imported')")
+    (tmp_path / "look.py").write_text(LOOK)
+    one = min(os.sched_getaffinity(0))
+    (tmp_path / "run").write_text(f"taskset -c {one} {sys.executable} -P look.py\nexit $?\n")
+    root = str(Path(cluster.__file__).parents[3])
+    job = json.dumps({"runtime_env": {"working_dir": "gcs://_ray_pkg_of_another_cluster.zip"}})
+    ran = subprocess.run(
+        ["uv", "run"],  # a shell by that name, and its script, which is how ray knows uv
+        executable="/bin/sh",
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root, "RAY_JOB_CONFIG_JSON_ENV_VAR": job},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    seen = json.loads(ran.stdout)
+    assert str(tmp_path) not in seen["path"]
+    assert seen["search"] == str(Path(root, "search", "__init__.py"))
+    assert seen["resources"]["CPU"] == 1
+    assert seen["resources"]["object_store_memory"] == 80_000_000
+    assert seen["runtime_env"] == {}
+    assert seen["answer"] == [3, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("folder", "says"),
+    [
+        ("a" * 70, "of which 107 are possible; set RAY_TMPDIR to a shorter path"),
+        ("file/below", "RAY_TMPDIR=FOLDER chooses another folder"),
+    ],
+)
+def test_a_start_that_fails_is_explained_in_one_line(
+    folder: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / folder))
+    ran = run("run", "quickstart", "--storage", tmp_path / "results")
+    assert ran.returncode == 2
+    reading, last = ran.stderr.splitlines()
+    assert reading == "reading digits"
+    assert last.startswith("alphaprune: Ray must be able to start on this machine, but ")
+    assert says in last
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.slow
+def test_a_small_dev_shm_is_enough(tmp_path: Path) -> None:
+    code = "from search.backends.ray import cluster\nwith cluster.connect(None): print(len(cluster.living_nodes()))"
+    script = f"mount -t tmpfs -o size=1m none /dev/shm && exec {sys.executable} -c '{code}'"
+    ran = subprocess.run(["unshare", "-m", "bash", "-c", script], capture_output=True, text=True, check=False)
+    if "unshare" in ran.stderr or "mount" in ran.stderr:
+        pytest.skip("needs to be allowed to unshare mounts")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "1\n")  # connect keeps stdout for data

@@ -22,7 +22,7 @@ from search.interruption import Interruption
 from search.observers.observer import SearchObserver
 from search.sampling.early_stopping import SuccessiveHalving
 from search.settings import resolve_settings
-from trainable.ray_trainable import NO_SPACE
+from trainable.ray_trainable import CRASHED, NO_SPACE
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 # A control and two trials; the only rung is at epoch 3 of 6.
@@ -132,18 +132,72 @@ def test_what_the_scheduler_stopped_is_recorded_as_stopped(run: SearchRun) -> No
     assert [path.name for path in files.list_checkpoints()] == ["checkpoint-00001.pt"]
 
 
-@pytest.mark.parametrize(
-    ("noted", "error"),
-    [(None, "its process died 3 times; see the logs of its host"), ("KeyError: 'x'", "KeyError: 'x'")],
-)
-def test_what_tune_gives_up_is_recorded_as_failed(run: SearchRun, noted: str | None, error: str) -> None:
+def test_a_trial_that_crashes_too_often_fails(run: SearchRun) -> None:
+    """As often as search.max_failures allows, which is twice, it is started again."""
     searcher = _TrialSearcher(run)
     searcher.suggest("a")
     files = run.folder.trial_folder(0)
-    files.write_record(replace(files.read_record(), error=noted))
-    searcher.on_trial_complete("a", None, error=True)
+    for _ in range(2):
+        searcher.count_crash(0, "KeyError: 'x'")
+        searcher.count_restart(0)
+        assert files.read_record().state == "running"
+    searcher.count_crash(0, "KeyError: 'x'")
+    assert (files.read_record().state, files.read_record().error) == ("failed", "KeyError: 'x'")
+    searcher.count_restart(0)
+    searcher.on_trial_complete("a", {"state": "failed"})  # from the process that has found that it has ended
+    assert files.read_record().error == "KeyError: 'x'"
+
+
+def test_a_lost_process_is_no_failure_of_the_trial(run: SearchRun) -> None:
+    searcher = _TrialSearcher(run)
+    searcher.suggest("a")
+    files = run.folder.trial_folder(0)
+    for _ in range(2):
+        searcher.count_crash(0, "KeyError: 'x'")
+        searcher.count_restart(0)
+    for _ in range(SETTINGS.search.max_preemptions):
+        searcher.count_restart(0)
+        assert files.read_record().state == "running"
+    searcher.count_restart(0)
     record = files.read_record()
-    assert (record.state, record.error) == ("failed", error)
+    assert record.state == "failed"
+    assert str(record.error).startswith("its node or process was lost 21 times")
+
+
+def test_crashes_and_losses_of_different_trials_are_counted_apart(run: SearchRun, room: list[int]) -> None:
+    room[0] = 3
+    searcher = _TrialSearcher(run)
+    for number, name in enumerate("abc"):
+        searcher.suggest(name)
+        for _ in range(2):
+            searcher.count_crash(number, "KeyError: 'x'")
+            searcher.count_restart(number)
+    assert states(run) == ["running"] * 3
+
+
+def test_what_tune_gives_up_is_recorded_as_failed(run: SearchRun) -> None:
+    searcher = _TrialSearcher(run)
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", None, error=True)
+    record = run.folder.trial_folder(0).read_record()
+    assert (record.state, record.error) == ("failed", "its process cannot be started; see the logs of its host")
+
+
+def test_trials_without_actors_wait_if_the_nodes_have_room_for_them(
+    run: SearchRun, room: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actors = [0]
+    monkeypatch.setattr(tune_run, "_count_actors", lambda: actors[0])
+    searcher = _TrialSearcher(run)
+    assert searcher.waits_for == ""
+    searcher.suggest("a"), searcher.suggest("b")
+    assert searcher.waits_for == "1 CPU for 2 trials"
+    actors[0] = 1
+    assert searcher.waits_for == "1 CPU for 1 trial"
+    room[0] = 1  # a node has been lost, so what waits does not wait for others
+    assert searcher.waits_for == ""
+    room[0], actors[0] = 2, 2
+    assert searcher.waits_for == ""
 
 
 def test_a_full_disk_ends_the_search_and_not_the_trial(run: SearchRun) -> None:
@@ -201,7 +255,12 @@ def test_observers_are_told_of_epochs_and_of_the_room_now_and_then(
     trial: Any = SimpleNamespace(config={"number": 1, "can_stop": True})
     callback.on_trial_result(1, [], trial, reported(2, 0.5))
     callback.on_trial_result(1, [], trial, {"epoch": 2, "state": "failed", "error": "nan", "done": True})
+    for _ in range(3):
+        callback.on_trial_result(1, [], trial, {"epoch": 2, "state": CRASHED, "error": "a defect", "done": False})
+        callback.on_trial_recover(1, [], trial)
+    assert states(run) == ["running", "failed"]
     assert noting.epochs == [(1, 2)]
+    monkeypatch.setattr(tune_run, "_count_actors", lambda: 9)
     now = [1000.0]
     monkeypatch.setattr(tune_run.time, "monotonic", lambda: now[0])
     for seconds, nodes_hold in ((0, 2), (1, 1), (4.9, 1), (5, 1), (11, 2)):
