@@ -15,7 +15,7 @@ from rich.text import Text
 import analysis
 from analysis.optuna_study import quiet_optuna
 from analysis.terminal.ranking_table import ranking_table
-from analysis.text import format_count
+from analysis.text import format_count, printable, replace_controls
 from records.driver import Command, format_command
 from records.experiment import ExperimentFolder
 from search.interruption import Interruption, allow_interruption, interrupt_on_full_disk, last_words
@@ -61,8 +61,8 @@ class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "alphaprune: " if record.levelno >= logging.WARNING else ""
         with suppress(OSError):  # the terminal may have been closed
-            # As Text: messages contain text from elsewhere, whose brackets are not markup.
-            console.print(Text(f"{prefix}{record.getMessage()}"), soft_wrap=True)
+            # Messages contain text from elsewhere: its brackets are no markup, its escapes no commands.
+            console.print(Text(printable(f"{prefix}{record.getMessage()}")), soft_wrap=True)
 
 
 @contextmanager
@@ -174,6 +174,12 @@ def print_ranking(folder: ExperimentFolder, *, empty_is_failure: bool = True) ->
         log.error("no trial completed; `alphaprune status` shows why")
         raise typer.Exit(1)
     return experiment
+
+
+def print_data(text: str) -> None:
+    """Prints `text` to stdout: as it is for a program, with control characters made visible on a terminal."""
+    # typer.echo would take escapes out of what a program reads.
+    sys.stdout.write(replace_controls(text) if sys.stdout.isatty() else text)
 
 
 def output_console() -> Console:

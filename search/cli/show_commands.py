@@ -26,6 +26,7 @@ from search.cli.app import (
     locate_data,
     log,
     output_console,
+    print_data,
     print_ranking,
     refuse_invalid_requests,
     refuse_unwritable,
@@ -70,7 +71,7 @@ def settings(
         typer.echo(to_json(sections))
     else:
         width = min(get_terminal_size().columns, MOST_COLUMNS)
-        typer.echo(to_text(sections, width), nl=False)
+        print_data(to_text(sections, width))
 
 
 @app.command()
@@ -133,7 +134,7 @@ def rank(
     if form is RankFormat.table:
         output_console().print(ranking_table(ranked, experiment.dense, experiment.dense_measure))
     else:
-        typer.echo((to_json if form is RankFormat.json else to_csv)(ranked), nl=False)
+        print_data((to_json if form is RankFormat.json else to_csv)(ranked))
 
 
 def _parse_weights(texts: list[str]) -> dict[str, float]:
@@ -194,7 +195,7 @@ def report(
         from analysis.report import write_report
 
         with refuse_unwritable(to or experiment.path):
-            typer.echo(write_report(experiment, to))
+            print_data(f"{write_report(experiment, to)}\n")
 
 
 @app.command()
@@ -224,4 +225,4 @@ def export(
             log.error("%s", error)
             raise typer.Exit(1) from error
     log.info("checked: its logits agree with the original's to within %.1g of the largest", difference)
-    typer.echo(to)
+    print_data(f"{to}\n")
