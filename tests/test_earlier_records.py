@@ -47,7 +47,11 @@ def test_it_ranks_as_it_did(folder: ExperimentFolder) -> None:
 
 def test_its_status_is_what_it_was(folder: ExperimentFolder) -> None:
     status = json.loads(alphaprune("status", "recorded", "--storage", folder.path.parent, "--format", "json").stdout)
-    assert {name: status[name] for name in EXPECTED["status"]} == EXPECTED["status"]
+    for name, before in EXPECTED["status"].items():
+        # Nobody runs it now, so what that version called running is interrupted.
+        moved = {"running": 0, "interrupted": before["running"]} if isinstance(before, dict) else None
+        assert status[name] == (before if moved is None else {**before, **moved})
+    assert (status["state"], status["driver"]) == ("interrupted", None)
     assert status["problems"] == []
 
 

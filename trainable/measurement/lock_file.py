@@ -77,12 +77,19 @@ class LockFile:
     def release(self) -> None:
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def find_holders(self) -> list[int]:
-        """The processes that hold the lock; empty if that is not known."""
-        return find_holders(self._file)
+    def describe_present_wait(self, purpose: str) -> str | None:
+        """For whom this user's processes are waiting here, if they have been for more than a few seconds."""
+        if self.try_take(fcntl.LOCK_SH):
+            self.release()
+            return None
+        holders = find_holders(self._file)
+        since = self._read_mark(holders)
+        if since is None or not QUIET_SECONDS <= time.time() - since <= self._longest_wait_seconds:
+            return None
+        return describe_wait(purpose, holders, since, self._longest_wait_seconds)
 
     def _wait(self, operation: int, purpose: str) -> bool:
-        holders = self.find_holders()
+        holders = find_holders(self._file)
         since = self._first_wait(holders)
         end = since + self._longest_wait_seconds
         if end <= time.time():
@@ -121,21 +128,30 @@ class LockFile:
         That is the time of a file, which whoever gets the lock removes: so a holder that does not give it up costs a
         search one wait, and not one in each process and epoch.
         """
-        holder = str(holders[0] if holders else 0).encode()
+        since = self._read_mark(holders)
+        if since is None:
+            since = time.time()
+            with suppress(OSError):  # another user may have put something there
+                self._mark.unlink(missing_ok=True)
+                mark = os.open(self._mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+                os.write(mark, _name_holder(holders))
+                os.close(mark)
+        return since
+
+    def _read_mark(self, holders: Sequence[int]) -> float | None:
         with suppress(OSError):
             mark = open_file(self._mark, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 status = os.fstat(mark)
-                if status.st_uid == os.getuid() and os.read(mark, 32) == holder:
+                if status.st_uid == os.getuid() and os.read(mark, 32) == _name_holder(holders):
                     return min(status.st_mtime, time.time())
             finally:
                 os.close(mark)
-        with suppress(OSError):  # another user may have put something there
-            self._mark.unlink(missing_ok=True)
-            mark = os.open(self._mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            os.write(mark, holder)
-            os.close(mark)
-        return time.time()
+        return None
+
+
+def _name_holder(holders: Sequence[int]) -> bytes:
+    return str(holders[0] if holders else 0).encode()
 
 
 def describe_wait(purpose: str, holders: Sequence[int], since: float, longest_wait_seconds: float) -> str:

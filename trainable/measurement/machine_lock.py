@@ -17,12 +17,11 @@ import logging
 import os
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from trainable.measurement.lock_file import QUIET_SECONDS, LockFile, describe_wait
+from trainable.measurement.lock_file import LockFile
 
 log = logging.getLogger("alphaprune")
 
@@ -140,30 +139,24 @@ def report_waiting() -> Iterator[None]:
 
 
 class _Reporter:
-    """Says once for each holder of the machine that training waits for it."""
+    """Says when a wait begins, and when it is over."""
 
     def __init__(self) -> None:
-        self._holders: list[int] | None = None
-        self._since, self._has_said = 0.0, False
+        self._said: str | None = None
 
     def look(self) -> None:
-        holders = _find_exclusive_holders()
-        if holders != self._holders:
-            if self._has_said and holders is None:
-                log.info("training no longer waits for a measurement")
-            self._holders, self._since, self._has_said = holders, time.time(), False
-        if holders is not None and not self._has_said and time.time() - self._since >= QUIET_SECONDS:
-            log.info("%s", describe_wait(_TRAINING_WAITS, holders, self._since, longest_wait_seconds()))
-            self._has_said = True
+        wait = _describe_wait_of_training()
+        if wait != self._said:
+            log.info("%s", wait or "training no longer waits for a measurement")
+        self._said = wait
 
 
-def _find_exclusive_holders() -> list[int] | None:
-    """The processes that keep training out, empty if it is not known which; None if nothing does."""
+def _describe_wait_of_training() -> str | None:
     with suppress(OSError):
         for name in ("room", "turnstile"):
             with _open_lock(name) as lock:
-                if not lock.try_take(fcntl.LOCK_SH):
-                    return lock.find_holders()
+                if wait := lock.describe_present_wait(_TRAINING_WAITS):
+                    return wait
     return None
 
 

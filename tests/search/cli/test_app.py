@@ -18,13 +18,16 @@ import pytest
 import sklearn.datasets  # noqa: F401  commands import these; done here, so that what importing does to the process is not counted
 import tensorboardX  # noqa: F401
 import torch._inductor  # noqa: F401
+import typer
 from experiments import ExperimentBuilder
 from searches import TINY, alphaprune
 from typer.testing import CliRunner
 
 import analysis.report  # noqa: F401
 import search.experiment  # noqa: F401
-from search.cli.app import SHOWN_TRIALS, app, console, log, logging_to_console, print_ranking
+from search.cli.app import SHOWN_TRIALS, app, console, end_gracefully, log, logging_to_console, print_ranking
+from search.interruption import Interruption
+from trainable.errors import LostError, TrialError
 
 # Texts from elsewhere are full of what rich would take for markup, emoji or highlights.
 ODD = [
@@ -248,3 +251,23 @@ def test_messages_for_a_terminal_that_is_closed_do_not_fail(monkeypatch: pytest.
     monkeypatch.setattr(console, "print", fail)
     with logging_to_console():
         log.error("nobody reads this")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "resumes"),
+    [
+        (Interruption("interrupted by SIGTERM", 143), 143, True),
+        (Interruption("now being run by another process", 1, can_resume=False), 1, False),
+        (LostError("its node was lost"), 1, True),
+        (TrialError("all trials failed"), 1, False),
+    ],
+)
+def test_the_last_line_is_the_command_that_resumes_if_that_helps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, resumes: bool
+) -> None:
+    folder = ExperimentBuilder(tmp_path / "demo").folder
+    with logging_to_console(), pytest.raises(typer.Exit) as ended, end_gracefully(folder, "resume", ["--local"]):
+        raise error
+    assert ended.value.exit_code == code
+    command = f"alphaprune resume demo --storage {tmp_path} --local"
+    assert capsys.readouterr().err.splitlines() == [f"alphaprune: {error}", *([command] if resumes else [])]

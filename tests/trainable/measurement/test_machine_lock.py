@@ -31,7 +31,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """What has been logged; whoever waits says so soon."""
     monkeypatch.setattr(lock_file, "QUIET_SECONDS", 0.1)
-    monkeypatch.setattr(machine_lock, "QUIET_SECONDS", 0.1)
     caplog.set_level(logging.INFO, "alphaprune")
     return lambda: caplog.messages
 
@@ -323,13 +322,34 @@ def test_a_wait_can_be_interrupted(folder: Path) -> None:
 
 
 def test_waiting_of_processes_without_a_console_is_reported(folder: Path, logged: Callable[[], list[str]]) -> None:
-    with machine_lock.report_waiting():
+    trains = (
+        "print('there', flush=True)\ninput()\n"
+        "with machine_lock.training_allowed(): print('trained', flush=True)\ninput()"
+    )
+    with process(folder, trains) as training, machine_lock.report_waiting():
+        assert training.stdin is not None
+        assert training.stdout is not None
         with process(folder, MEASURES) as measuring:
+            training.stdin.write("\n")
+            training.stdin.flush()
             wait_for(logged, what="a report")
+        assert training.stdout.readline() == "trained\n"
         wait_for(lambda: len(logged()) == 2, what="the end of it")
     waiting, over = logged()
     assert f"training is waiting for a measurement: {describe(measuring)}" in waiting
     assert over == "training no longer waits for a measurement"
+
+
+def test_a_measurement_for_which_nobody_waits_is_not_reported(folder: Path, logged: Callable[[], list[str]]) -> None:
+    with process(folder, MEASURES), machine_lock.wait_at_most(0.3):
+        with machine_lock.report_waiting():
+            time.sleep(2.5)
+        assert logged() == []
+        train()
+        before = len(logged())
+        with machine_lock.report_waiting():
+            time.sleep(2.5)
+        assert len(logged()) == before
 
 
 def test_the_longest_wait_is_set_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
