@@ -65,11 +65,11 @@ def connect(address: str | None) -> Iterator[None]:
             _start_cluster()
         else:
             _join_cluster(address)
-        with watch_cluster():
-            try:
+        try:
+            with watch_cluster():
                 yield
-            finally:
-                ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _start_cluster() -> None:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,9 @@ def start_task(
 
     Returns:
         What gives the task for `fetch_result`, as soon as it is done; `ray.wait` takes it, too.
+
+    Raises:
+        LostError: if the node or the process is lost before it has started.
     """
     import ray
 
@@ -57,8 +59,7 @@ def start_task(
         if not is_free:  # otherwise it is only slow to start
             notice.update(f"{format_resources(cpus, gpus)} of node {node['NodeManagerHostname']}")
     notice.update("")
-    with suppress(ray.exceptions.RayError):  # lost already, which what comes next tells as well
-        ray.get(next(task))
+    fetch_result(next(task))
     return task
 
 
@@ -109,29 +110,35 @@ def train_dense_remotely(
     import ray
 
     shared = ray.put(data)
-    rows = read_dense_rows(folder)
     for preemptions in range(DENSE_PREEMPTIONS + 1):
-        node = choose_best_node()
-        cpus, gpus = node_resources(node)
-        threads = 1 if gpus else max(1, int(cpus))
-        where = str(folder.resolve())
-        task = start_task(_train_dense, node, config, shared, where, threads, cpus=threads, gpus=min(1, int(gpus)))
-        done: list[Any] = []
-        while not done:
-            done, _ = ray.wait([task], timeout=LOOK_SECONDS)
-            seen = len(rows)  # a new attempt continues from a checkpoint, so there may be fewer now
-            rows = read_dense_rows(folder)
-            for row in rows[seen:]:
-                on_epoch(row)
         try:
-            fetch_result(next(task))
+            _continue_dense(config, shared, folder.resolve(), on_epoch)
             return
         except LostError as error:
             if preemptions == DENSE_PREEMPTIONS:
                 raise LostError(
-                    f"the dense network was lost {preemptions + 1} times; the last time, {error}"
+                    f"the training of the dense network was lost {preemptions + 1} times; the last time, {error}"
                 ) from error
             log.info("the dense network continues from its last checkpoint: %s", error)
+
+
+def _continue_dense(config: DenseConfig, data: Any, folder: Path, on_epoch: Callable[[DenseEpochRow], None]) -> None:
+    """One attempt of train_dense_remotely, which passes `data` as an object of the cluster."""
+    import ray
+
+    rows = read_dense_rows(folder)
+    node = choose_best_node()
+    cpus, gpus = node_resources(node)
+    threads = 1 if gpus else max(1, int(cpus))
+    task = start_task(_train_dense, node, config, data, str(folder), threads, cpus=threads, gpus=min(1, int(gpus)))
+    done: list[Any] = []
+    while not done:
+        done, _ = ray.wait([task], timeout=LOOK_SECONDS)
+        seen = len(rows)  # it continues from a checkpoint, so there may be fewer now
+        rows = read_dense_rows(folder)
+        for row in rows[seen:]:
+            on_epoch(row)
+    fetch_result(next(task))
 
 
 def _train_dense(config: DenseConfig, data: Data, folder: str, threads: int) -> None:

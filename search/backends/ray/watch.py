@@ -22,8 +22,8 @@ def watch_cluster() -> Iterator[None]:
     watch.start()
     try:
         yield
-    except Exception:
-        # It may come from ray, which has noticed first.
+    except BaseException:
+        # It may come from ray, which has noticed first; and what follows calls ray.
         if problem := _find_lost_part(parts):
             _end(problem)
         raise

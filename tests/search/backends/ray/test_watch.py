@@ -13,6 +13,7 @@ from searches import SETTINGS, TINY, Kept, alive, alphaprune, check_whole, ended
 
 from records.dense import read_dense_rows
 from records.experiment import ExperimentFolder
+from search.backends.ray.cluster import connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 
@@ -106,3 +107,8 @@ def test_the_cluster_dies_during_a_measurement(cluster: Cluster, tmp_path: Path)
         (process,) = cluster.head_node.all_processes["gcs_server"]
         os.kill(process.process.pid, signal.SIGKILL)
         check_end(driver, log, "alphaprune", "resume", "search", *where)
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(KeyError), connect(None):
+        raise KeyError("x")
