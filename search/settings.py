@@ -83,7 +83,7 @@ class SearchSettings:
     max_failures: Annotated[int, Field(ge=0)] = 2
     """How often a trial that crashed is restarted, from its newest checkpoint."""
     max_preemptions: Annotated[int, Field(ge=0)] = 20
-    """How often a trial is continued whose node or process was lost (preempted, killed, out of memory) before it fails."""
+    """How often a trial is continued after its node or process was lost (preempted, killed, out of memory)."""
     keep_at_alpha: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
     """Alphas to branch from: the checkpoint of a trial's first epoch at or below each of them is kept."""
     early_stopping: EarlyStoppingSettings = field(default_factory=EarlyStoppingSettings)
