@@ -104,6 +104,10 @@ def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
     """
     try:
         descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    except FileNotFoundError as error:
+        if not path.is_symlink():
+            raise
+        raise OSError(errno.EINVAL, "it is a link to nowhere", str(path)) from error
     except OSError as error:
         if error.errno != errno.ENXIO:  # a socket, or a FIFO that nobody reads
             raise

@@ -133,6 +133,10 @@ class FencedError(RuntimeError):
     """Another process has the trial now, or the trial has ended."""
 
 
+class UnusableError(ValueError):
+    """The lock of a trial cannot be used, so nothing of the trial can be written; the message names it."""
+
+
 @dataclass(frozen=True)
 class TrialFolder:
     """One trial's files. Every reader and writer of them goes through here."""
@@ -201,7 +205,7 @@ class TrialFolder:
         """Keeps others from changing the trial, on this machine and any other that the storage's locks reach.
 
         Raises:
-            ValueError: if its lock cannot be used, in one line that names it; the trial cannot be continued then.
+            UnusableError: if the lock cannot be used.
         """
         with ExitStack() as stack:
             try:
@@ -209,7 +213,7 @@ class TrialFolder:
             except OSError as error:
                 if is_full_disk(error):
                     raise
-                raise ValueError(f"{self.path / LOCK_NAME} cannot be used: {error.strerror}") from error
+                raise UnusableError(f"{self.path / LOCK_NAME} cannot be used: {error.strerror}") from error
             yield
 
     def begin_attempt(self, host: str, device: str) -> TrialRecord:

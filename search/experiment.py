@@ -205,7 +205,7 @@ def _run_search(
     snapshot = snapshot.updated(replace(trial, record=trial.folder.read_record()) for trial in to_stop)
     observer = Observers([OptunaJournal(folder, settings.search.objectives), *observers])
     source = TrialSource(folder, settings, space, snapshot, observer)
-    dense = take_dense(settings, folder, data)
+    dense = take_dense(settings, folder, snapshot, data)
     dense_epochs = 0 if dense else settings.dense.epochs
     try:
         with _report_defects(folder):

@@ -8,7 +8,7 @@ from typing import Any
 from ray import tune
 
 from records.files import is_full_disk
-from records.trial import FencedError, TrialFolder
+from records.trial import FencedError, TrialFolder, UnusableError
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import trial_config
 from trainable.data.dataset import Data
@@ -157,6 +157,8 @@ class RecordedAlphaPruning(tune.Trainable):
         """The state to report for what a step has raised."""
         if isinstance(error, OSError) and is_full_disk(error):
             return NO_SPACE
+        if isinstance(error, UnusableError):
+            return DAMAGED
         try:
             return "failed" if self._folder.read_record().state == "failed" else CRASHED
         except ValueError:

@@ -1,11 +1,13 @@
 """The backend without a cluster: one trial after another in this process, for debugging and tests."""
 
+import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 from records.dense import DenseEpochRow
-from records.trial import FencedError, TrialRecord
+from records.files import is_full_disk
+from records.trial import FencedError, TrialRecord, UnusableError
 from search.backends.base import MeasureNetwork, Node, SearchRun, TrialResources
 from search.interruption import interrupt_on_full_disk
 from search.settings import ResourceSettings
@@ -15,6 +17,8 @@ from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork, load_dense, train_dense
 from trainable.measurement.protocol import measure_network
 from trainable.recorded_trial import RecordedTrial, stop_trial
+
+log = logging.getLogger("alphaprune")
 
 
 class LocalBackend:
@@ -64,9 +68,14 @@ def run_trial(record: TrialRecord, run: SearchRun, dense: DenseNetwork) -> None:
                     stop_trial(files, keep)
                     break
             return
-        except (OSError, FencedError):
-            raise  # a problem with the storage, or another driver; not with the trial
+        except FencedError:
+            raise  # another driver
+        except UnusableError as error:
+            log.warning("%s; the trial is left alone", error)
+            return
         except Exception as error:
+            if isinstance(error, OSError) and is_full_disk(error):
+                raise
             try:
                 if files.read_record().state == "failed":
                     return  # it would only fail again

@@ -142,6 +142,12 @@ def end_gracefully(
         if isinstance(error, LostError) and folder.record_path.exists():
             log.info("%s", format_command(folder, command, options))
         raise typer.Exit(1) from error
+    except OSError as error:
+        log.error("%s cannot be used: %s", error.filename or folder.path, error.strerror or error)
+        log.debug("where it was used", exc_info=error)
+        if folder.record_path.exists():
+            log.info("%s", format_command(folder, command, options))
+        raise typer.Exit(1) from error
     except Interruption as error:
         say_how_to_resume(error)
         raise typer.Exit(error.code) from error

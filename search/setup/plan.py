@@ -138,7 +138,7 @@ def announce_plan(
         resources,
         settings,
         classes=data.classes,
-        dense_epochs=settings.dense.epochs if find_dense_source(settings, folder, data) is None else 0,
+        dense_epochs=settings.dense.epochs if find_dense_source(settings, folder, snapshot, data) is None else 0,
         trials_left=planned + more - ended,
     )
     for line in str(plan).splitlines() if plan.trials else ["no trials are left to run"]:

@@ -198,6 +198,7 @@ NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "FIFO": (os.mkfifo, "it is a FIFO, not a file"),
     "socket": (make_socket, "it is a socket, not a file"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a file"),
+    "link to nowhere": (lambda path: path.symlink_to("nowhere/else"), "it is a link to nowhere"),
     "loop of links": (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
 }
 

@@ -200,7 +200,7 @@ def make_huge(path: Path) -> None:
 
 ODD_THINGS: dict[str, Callable[[Path], object]] = {
     "folder": Path.mkdir,
-    "full folder": lambda path: shutil.copytree(Path(__file__).parent / "__pycache__", path),
+    "full folder": lambda path: shutil.copytree(Path(__file__).parent / "setup", path),
     "FIFO": os.mkfifo,
     "endless device": lambda path: path.symlink_to("/dev/zero"),
     "loop of links": lambda path: path.symlink_to(path),
@@ -209,6 +209,7 @@ ODD_THINGS: dict[str, Callable[[Path], object]] = {
     "deep nesting": lambda path: path.write_text("[" * 100_000),
     "binary": lambda path: path.write_bytes(random.Random(0).randbytes(5000)),
 }
+EMPTY, CONTENTS = ("folder", "full folder", "link to nowhere"), ("3 GB", "deep nesting", "binary")
 # One of each kind of file and folder. Trial 1 is complete, trial 4 half done.
 RECORDS = (
     *("experiment.json", "dense", "dense/dense.json", "dense/arch.json", "dense/model.safetensors"),
@@ -250,13 +251,17 @@ def test_what_is_no_file_of_ours_is_named_and_left_alone(
         path, storage = folder.path / name, folder.path.parent
         replace_with(path, ODD_THINGS[odd])
         before = describe(path)
+        status = alphaprune("status", "search", "--storage", storage)
         for command in (("status",), ("rank",), ("export", "1", "--to", storage / "network")):
             arguments = (command[0], "search", *command[1:], "--storage", storage)
             result = alphaprune(*arguments)
             assert_plain(result)
             if command[0] != "export" and name in RECORDS and result.exit_code == 0:
                 changed = not analysis.load(folder.path).trials.equals(whole)
-                assert not changed or name in result.stderr, (name, command, result.output)
+                told = name in result.stderr or (name == "dense" and "not trained yet" in status.stdout)
+                # As before the first trial, and as before it was measured.
+                is_valid = name in ("trials", "trials/00001/model") and odd in EMPTY
+                assert not changed or told or is_valid, (name, command, result.output)
             if name in DERIVED:
                 assert result.exit_code == 0, (name, command, result.output)
         result = alphaprune("resume", "search", "--storage", storage, "--local")
@@ -265,15 +270,20 @@ def test_what_is_no_file_of_ours_is_named_and_left_alone(
         problems = [problem for trial in folder.trials_path.glob("*/trial.json") for problem in read_problems(trial)]
         told = result.stderr + "\n".join(problems)
         if name in RECORDS and not name.startswith("trials/00001/model"):
-            assert Path(name).name in told or odd == "binary", (name, result.output, problems)
-            assert describe(path) == before or path.suffix == ".pt", name
+            told += status.stdout if name == "dense" else ""
+            assert Path(name).name in told, (name, result.output, problems)
+            # Torn rows and damaged checkpoints of a running trial are repaired.
+            is_content = odd in ("3 GB", "deep nesting", "binary")
+            assert (
+                path.suffix == ".pt" or (is_content and name == "trials/00004/epochs.jsonl") or describe(path) == before
+            )
         if result.exit_code == 0:
             for number in {0, 1, 2, 3, 4} - {int(part) for part in Path(name).parts if part.isdecimal()}:
                 record = folder.trial_folder(number).read_record()
                 assert record.state == "complete", (name, number, record)
                 if number != 4:
                     rows = folder.trial_folder(number).read_rows(record.rows_digest)
-                    assert rows == interrupted.trial_folder(number).read_rows()
+                    assert untimed(rows) == untimed(interrupted.trial_folder(number).read_rows())
         shutil.rmtree(storage)
 
 

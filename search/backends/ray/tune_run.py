@@ -16,6 +16,7 @@ from ray.tune.search import Searcher
 
 from analysis.text import format_count
 from records.epoch import EpochRow
+from records.trial import UnusableError
 from search.backends.base import SearchRun
 from search.backends.ray.cluster import set_environment
 from search.backends.ray.resources import count_room
@@ -26,6 +27,8 @@ from search.sampling.early_stopping import SuccessiveHalving
 from search.setup.plan import format_resources
 from trainable.ray_trainable import CRASHED, NO_SPACE, RecordedAlphaPruning
 from trainable.recorded_trial import stop_trial
+
+log = logging.getLogger("alphaprune")
 
 # How often to check whether the running trials still fit on the cluster.
 LOOK_SECONDS = 5.0
@@ -155,11 +158,15 @@ class _TrialSearcher(_NotPickled, Searcher):
             raise Interruption(describe_full_disk(result["error"]), 1)
         files = self._run.folder.trial_folder(number)
         with interrupt_on_full_disk():
-            with suppress(ValueError):  # the record is damaged, which tell_end logs
+            try:
                 if error:
                     files.record_end("failed", "its process cannot be started; see the logs of its host")
                 elif files.read_record().state == "running":
                     stop_trial(files, self._run.settings.search.keep_at_alpha)
+            except UnusableError as unusable:
+                log.warning("%s; the trial is left alone", unusable)
+            except ValueError:
+                pass  # the record is damaged, which tell_end logs
             self._run.source.tell_end(number)
 
     def count_crash(self, number: int, error: str) -> None:
