@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from analysis.text import format_count
+from records.driver import format_command
 from records.experiment import FORMAT, ExperimentFolder
 from records.trial import FencedError
 from search.backends.base import Backend, SearchRun, TrialResources
@@ -196,7 +197,6 @@ def _run_search(
     retried: Collection[int] = (),
 ) -> None:
     """The one path of a first start, a resume and an extension: does what is left to do, according to the records."""
-    driver.update(searched=False)
     remove_leftovers(folder, snapshot, settings.search.keep_at_alpha)
     stopping, to_stop = restore_early_stopping(settings, snapshot, retried)
     for trial in to_stop:
@@ -209,6 +209,7 @@ def _run_search(
     dense_epochs = 0 if dense else settings.dense.epochs
     try:
         with _report_defects(folder):
+            driver.update(searched=False)
             observer.search_started(SearchStart(source.study, snapshot, source.planned_trials, dense_epochs))
             if dense is None:
                 backend.train_dense(settings.dense, data, folder.dense_path, observer.dense_epoch_done)
@@ -225,7 +226,7 @@ def _run_search(
     if source.common_error is not None:
         raise HopelessError(
             f"all trials failed, so the search ends here: {source.common_error} "
-            f"(`alphaprune resume {folder.path.name} --retry-failed` tries them again)"
+            f"(`{format_command(folder, 'resume', ['--retry-failed'])}` tries them again)"
         )
 
 

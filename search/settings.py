@@ -100,7 +100,7 @@ class ResourceSettings:
     """GPUs of each trial: a fraction of one, or a whole number (none: a quarter where there are GPUs, else 0)."""
     concurrency: Annotated[int, Field(ge=1)] | None = None
     """Maximum number of concurrent trials (none: as many as fit)."""
-    longest_wait_seconds: Annotated[float, Field(gt=0)] = 600.0
+    longest_wait_seconds: Annotated[float, Field(gt=0, le=604_800)] = 600.0
     """How long training waits for a measurement on the same machine, and a measurement for training, whoever runs them;
     a measurement that was not alone says so."""
 

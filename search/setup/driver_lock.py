@@ -25,6 +25,7 @@ from records.driver import (
 from records.experiment import ExperimentFolder
 from records.files import now, open_file, write_json
 from search.interruption import Interruption, interrupt_main_thread
+from trainable.errors import is_full_disk
 
 log = logging.getLogger("alphaprune")
 
@@ -89,8 +90,8 @@ def _already_driven(folder: ExperimentFolder, driver: DriverRecord | None) -> Va
 def drive(folder: ExperimentFolder, command: Command = "resume", options: Sequence[str] = ()) -> Iterator["Driver"]:
     """Holds the experiment's lock and keeps its driver.json, which says what this process does and how that ended.
 
-    If another driver takes over nevertheless, this one is interrupted. A request that is refused (ValueError) leaves
-    the record as it was.
+    If another driver takes over nevertheless, this one is interrupted. A request that is refused (ValueError) before
+    anything is done leaves the record as it was.
 
     Args:
         folder: of the experiment.
@@ -100,24 +101,35 @@ def drive(folder: ExperimentFolder, command: Command = "resume", options: Sequen
     """
     with hold_driver_lock(folder):
         before, beat = read_driver(folder), last_beat(folder)
-        driver = Driver(folder, command, options, searched=before is not None and before.searched)
+        try:
+            searched = command == "measure" and before is not None and before.searched
+            driver = Driver(folder, command, options, searched=searched)
+        except OSError as error:
+            if is_full_disk(error):
+                raise
+            raise ValueError(f"{folder.path / FILE_NAME} cannot be written: {error.strerror}; remove it") from error
         with driver.beat():
             try:
                 yield driver
-            except ValueError:
-                driver.restore(before, beat)
-                raise
             except BaseException as error:
-                driver.end(" ".join(str(error).split()) or type(error).__name__)
+                if isinstance(error, ValueError) and not driver.has_begun:
+                    driver.restore(before, beat)
+                else:
+                    driver.end(" ".join(str(error).split()) or type(error).__name__)
                 raise
             driver.end()
 
 
 class Driver:
-    """This process as the driver of an experiment."""
+    """This process as the driver of an experiment.
+
+    Attributes:
+        has_begun: whether it has done anything yet.
+    """
 
     def __init__(self, folder: ExperimentFolder, command: Command, options: Sequence[str], *, searched: bool) -> None:
         self._folder, self._path = folder, folder.path / FILE_NAME
+        self.has_begun = False
         self._record = DriverRecord(
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -126,11 +138,14 @@ class Driver:
             options=tuple(options),
             searched=searched,
         )
-        self.update()
+        self._write()
 
     def update(self, **changes: Any) -> None:
-        """Changes fields of the record."""
-        self._record = replace(self._record, **changes)
+        """Changes fields of the record: something is done now."""
+        self.has_begun, self._record = True, replace(self._record, **changes)
+        self._write()
+
+    def _write(self) -> None:
         write_json(self._path, asdict(self._record))
 
     def end(self, reason: str | None = None) -> None:
@@ -168,7 +183,7 @@ class Driver:
                 try:
                     os.utime(self._path)
                 except FileNotFoundError:
-                    self.update()
+                    self._write()
 
     def _find_successor(self) -> DriverRecord | None:
         """The driver that has taken over the experiment, if one has."""

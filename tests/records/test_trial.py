@@ -203,6 +203,7 @@ def test_a_trial_is_created_all_at_once(tmp_path: Path) -> None:
     assert experiment.trial_folder(12).checkpoint_path(3).read_bytes() == b"weights"
     with pytest.raises(FencedError, match="has been created by another process"):
         experiment.trial_folder(12).create(FULL)
+    assert [path.name for path in experiment.trials_path.iterdir()] == ["00012"]
     with pytest.raises(FileNotFoundError):
         experiment.trial_folder(13).create(replace(FULL, number=13), tmp_path / "none.pt")
     assert [folder.number for folder in experiment.trial_folders()] == [12]

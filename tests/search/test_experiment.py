@@ -28,6 +28,7 @@ from search.setup.creation import NewTrial, create_experiment
 from search.setup.driver_lock import hold_driver_lock
 from trainable.config import DenseConfig, TrialConfig, as_json
 from trainable.data.dataset import Data, load_data
+from trainable.measurement.machine_lock import longest_wait_seconds
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 # One control; one rung, at epoch 3 of 6.
@@ -520,3 +521,11 @@ def test_a_dense_network_that_is_removed_while_it_is_copied_is_trained(
     backend = IdleBackend()
     resume(folder, backend)
     assert backend.dense == [folder.dense_path]
+
+
+def test_the_longest_wait_is_that_of_the_settings_while_it_runs(folder: ExperimentFolder) -> None:
+    seen: list[float] = []
+    backend = IdleBackend(lambda run: seen.append(longest_wait_seconds()))
+    resume(folder, backend, resources={"longest_wait_seconds": 7.0})
+    assert seen == [7]
+    assert longest_wait_seconds() != 7

@@ -70,9 +70,15 @@ class LockFile:
         """
         is_taken = self.try_take(operation) or self._wait(operation, purpose)
         if is_taken:
-            with suppress(OSError):
-                self._mark.unlink(missing_ok=True)
+            self._remove_mark()
         return is_taken
+
+    def share(self) -> None:
+        """Takes the lock shared if nobody holds it alone for longer than it takes to look whether it is free."""
+        for _ in range(10):
+            if self.try_take(fcntl.LOCK_SH):
+                return
+            time.sleep(0.01)
 
     def release(self) -> None:
         fcntl.flock(self._file, fcntl.LOCK_UN)
@@ -91,6 +97,13 @@ class LockFile:
     def _wait(self, operation: int, purpose: str) -> bool:
         holders = find_holders(self._file)
         since = self._first_wait(holders)
+        try:
+            return self._wait_for(holders, since, operation, purpose)
+        except BaseException:  # an interruption: whoever comes later has not waited yet
+            self._remove_mark()
+            raise
+
+    def _wait_for(self, holders: Sequence[int], since: float, operation: int, purpose: str) -> bool:
         end = since + self._longest_wait_seconds
         if end <= time.time():
             return False
@@ -122,6 +135,10 @@ class LockFile:
     def _mark(self) -> Path:
         return self._path.with_name(f"{self._path.stem}-wait-{os.getuid()}")
 
+    def _remove_mark(self) -> None:
+        with suppress(OSError):
+            self._mark.unlink(missing_ok=True)
+
     def _first_wait(self, holders: Sequence[int]) -> float:
         """When a process of this user first waited for the present holder, in seconds since the epoch.
 
@@ -132,7 +149,7 @@ class LockFile:
         if since is None:
             since = time.time()
             with suppress(OSError):  # another user may have put something there
-                self._mark.unlink(missing_ok=True)
+                self._remove_mark()
                 mark = os.open(self._mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
                 os.write(mark, _name_holder(holders))
                 os.close(mark)

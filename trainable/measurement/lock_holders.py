@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,21 +10,19 @@ from pathlib import Path
 
 from records.driver import is_alive, name_user
 
+# `1: FLOCK  ADVISORY  WRITE 12574 fe:00:2189588 0 EOF`; the arrow is there if the process waits for the lock.
+_LOCK = re.compile(r"^\d+: (-> )?FLOCK +\S+ +\S+ +(\d+) \S+:(\d+) ", re.MULTILINE)
+
 
 def find_holders(file: int) -> list[int]:
     """The ids of the processes that hold a lock on an open file, in ascending order; empty if that is not known."""
     try:
-        lines = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
+        locks = _LOCK.findall(Path("/proc/locks").read_text(encoding="utf-8"))
     except OSError:
         return []
-    held, waiting, place = set[int](), set[int](), f":{os.fstat(file).st_ino}"
-    for line in lines:
-        # `1: FLOCK  ADVISORY  WRITE 12574 fe:00:2189588 0 EOF`; an arrow precedes FLOCK if the process waits for it.
-        words = line.split()
-        processes = waiting if words[1] == "->" else held
-        kind, _, _, pid, inode = words[2:7] if processes is waiting else words[1:6]
-        if kind == "FLOCK" and inode.endswith(place):
-            processes.add(int(pid))
+    inode = str(os.fstat(file).st_ino)
+    held = {int(pid) for arrow, pid, where in locks if where == inode and not arrow}
+    waiting = {int(pid) for arrow, pid, where in locks if where == inode and arrow}
     living = {pid for pid in held if is_alive(pid)}
     # Whoever took the lock may have ended and have left its open file to another.
     return sorted(living or (_find_openers(file) - waiting - {os.getpid()} if held else set()))

@@ -75,7 +75,7 @@ def _enter_room(stack: ExitStack) -> None:
         room = stack.enter_context(_open_lock("room"))
         if turnstile.take(fcntl.LOCK_EX, _TRAINING_WAITS) and room.take(fcntl.LOCK_SH, _TRAINING_WAITS):
             return
-    stack.enter_context(_open_lock("beside")).try_take(fcntl.LOCK_SH)
+    stack.enter_context(_open_lock("beside")).share()
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def _clear_room(stack: ExitStack, beside: LockFile) -> bool:
     with ExitStack() as entering:
         turnstile = entering.enter_context(_open_lock("turnstile"))
         if not turnstile.take(fcntl.LOCK_EX, _MEASURING_WAITS):
-            beside.try_take(fcntl.LOCK_SH)
+            beside.share()
             return False
         stack.push(entering.pop_all())  # it keeps the turnstile while it measures
     room = stack.enter_context(_open_lock("room"))

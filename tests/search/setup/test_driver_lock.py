@@ -103,6 +103,12 @@ def test_a_lock_that_is_no_file_is_refused(folder: ExperimentFolder, make: Calla
         pass
 
 
+def test_a_record_that_is_a_folder_is_refused(folder: ExperimentFolder) -> None:
+    (folder.path / FILE_NAME).mkdir()
+    with pytest.raises(ValueError, match=f"{FILE_NAME} cannot be written: Is a directory; remove it"), drive(folder):
+        pass
+
+
 def test_whoever_only_looks_whether_the_lock_is_free_keeps_nobody_out(folder: ExperimentFolder) -> None:
     with (folder.path / LOCK_NAME).open("w") as looking:
         fcntl.flock(looking, fcntl.LOCK_SH)
@@ -209,6 +215,14 @@ def test_a_refused_request_leaves_the_record_as_it_was(folder: ExperimentFolder)
         raise ValueError("refused")
     assert recorded(folder) == before
     assert records.driver.last_beat(folder) == 1
+
+
+def test_a_refusal_after_the_search_is_recorded(folder: ExperimentFolder) -> None:
+    """No cluster answers that could measure, for one."""
+    with pytest.raises(ValueError, match="refused"), drive(folder) as driver:  # noqa: PT012
+        driver.update(searched=True)
+        raise ValueError("refused")
+    assert (recorded(folder).searched, recorded(folder).reason) == (True, "refused")
 
 
 def test_a_measurement_remembers_that_everything_was_searched(folder: ExperimentFolder) -> None:

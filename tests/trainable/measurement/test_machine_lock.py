@@ -317,6 +317,7 @@ def test_a_wait_can_be_interrupted(folder: Path) -> None:
         wait_for(lambda: list(folder.glob("*-wait-*")), what="a process that waits")
         waiting.send_signal(signal.SIGINT)
         assert waiting.wait(20) == -signal.SIGINT
+        assert not list(folder.glob("*-wait-*"))  # what comes later has not waited yet
         assert waiting.stdout is not None
         assert waiting.stdout.read() == ""
 
