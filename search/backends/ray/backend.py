@@ -46,7 +46,7 @@ class RayBackend:
     def run_trials(self, run: SearchRun) -> None:
         from search.backends.ray.tune_run import run_trials  # here, since it imports ray
 
-        run_trials(run)
+        run_trials(run, is_shared=self.address is not None)
 
     @contextmanager
     def open_measurement(self) -> Iterator[MeasureNetwork]:

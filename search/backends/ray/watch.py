@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from search.interruption import Interruption, end_now
+from search.interruption import end_now
 
 CHECK_SECONDS = 1.0
 # How many checks in a row must fail: an overloaded machine may miss one.
@@ -67,4 +67,4 @@ def _find_lost_part(parts: dict[str, str]) -> str:
 
 def _end(problem: str) -> None:
     # Nothing is unwound, since every call to ray may now hang or abort; all that counts is on disk.
-    end_now(Interruption(f"the Ray cluster is gone: {problem}", 1))
+    end_now(f"the Ray cluster is gone: {problem}")
