@@ -135,6 +135,15 @@ class Experiment(RankedTrials):
             self._measurements[number] = read_measurement(self._folder(number), Problems())
         return self._measurements[number]
 
+    @cached_property
+    def searched_study(self) -> "optuna.Study":
+        """`study()`, computed once; not to be changed.
+
+        Raises:
+            ValueError: as `study`.
+        """
+        return self.study()
+
     def study(self) -> "optuna.Study":
         """What the search asked for, as an Optuna study in memory: see analysis.optuna_study.study_of."""
         from analysis.optuna_study import study_of

@@ -3,14 +3,16 @@
 optuna is imported inside the functions: reading an experiment does not need it.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.columns import TRIAL_COLUMNS, column
+from analysis.columns import TRIAL_COLUMNS, column, iterate_rows
 from analysis.labels import select_kinds
 from analysis.objectives import DEFAULT_OBJECTIVES
 from analysis.rank.ranking import split_direction
@@ -29,6 +31,8 @@ _ATTRIBUTES = [
     if column.better or name in ("state", "epochs_done", "measured_on", "host", "device", "error")
 ]
 
+_TIMES = ("created", "started", "finished")
+
 
 def study_of(experiment: "Experiment") -> "optuna.Study":
     """What the search asked for and what came of it, as an optuna.Study in memory, in the order of the trials' numbers.
@@ -40,6 +44,9 @@ def study_of(experiment: "Experiment") -> "optuna.Study":
 
     With several objectives Optuna's figures and importances of one value take a `target`. PED-ANOVA, the default, asks
     what makes it low, so for the accuracy it is `target=lambda trial: -trial.values[0]`.
+
+    A parameter whose choices or range changed between runs of the search has all of them, so that Optuna compares all
+    trials.
 
     Warns of a trial whose parameters cannot be read, and leaves it out. Raises ValueError, in one line, where an
     objective in the settings is no column of the trials.
@@ -57,18 +64,22 @@ def study_of(experiment: "Experiment") -> "optuna.Study":
         study.set_metric_names(list(objectives))
     reported = _reported_values(experiment.epochs, objectives)
     searched = select_kinds(experiment.trials, "searched")
-    numbers: list[int] = searched.index.tolist()
-    for number, (_, row) in zip(numbers, searched.iterrows(), strict=True):
+    trials: list[optuna.trial.FrozenTrial] = []
+    for number, row in iterate_rows(searched[list(dict.fromkeys([*objectives, *_ATTRIBUTES, *_TIMES]))]):
         try:
             record = experiment.trial_record(number)
-            values = row[list(objectives)].astype("float64")
-            trial = trial_of(record, values.tolist() if values.notna().all() else None, reported.get(number, {}))
+            values = [float(row[name]) for name in objectives]
+            known = not any(map(math.isnan, values))
+            trial = trial_of(record, values if known else None, reported.get(number, {}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             warnings.warn(f"trial {number} is not in the study: {printable(str(error))}", stacklevel=2)
             continue
-        trial.user_attrs = {"number": number, **row[_ATTRIBUTES].dropna()}
+        attributes = {name: row[name] for name in _ATTRIBUTES if not pd.isna(row[name])}
+        trial.user_attrs = {"number": number, **attributes}
         _set_times(trial, row)
-        study.add_trial(trial)
+        trials.append(trial)
+    _unite_distributions(trials)
+    study.add_trials(trials)
     return study
 
 
@@ -86,7 +97,6 @@ def trial_of(
         ValueError, KeyError, TypeError or AttributeError: where the record's parameters and distributions are not what
             Optuna wrote.
     """
-    from optuna.distributions import json_to_distribution
     from optuna.trial import TrialState, create_trial
 
     told: list[float] | None = None
@@ -101,9 +111,46 @@ def trial_of(
         state=state,
         values=told,
         params=record.params,
-        distributions={name: json_to_distribution(text) for name, text in record.distributions.items()},
+        distributions={name: _read_distribution(text) for name, text in record.distributions.items()},
         intermediate_values=dict(reported),
     )
+
+
+@lru_cache(maxsize=1024)
+def _read_distribution(text: str) -> "optuna.distributions.BaseDistribution":
+    """The distribution in a record; thousands of trials have the same few."""
+    from optuna.distributions import json_to_distribution
+
+    return json_to_distribution(text)
+
+
+def _unite_distributions(trials: Sequence["optuna.trial.FrozenTrial"]) -> None:
+    """Gives parameters that had different choices or ranges one that holds them all, where they are of one kind."""
+    by_name: dict[str, list[Any]] = {}
+    for trial in trials:
+        for name, distribution in trial.distributions.items():
+            there = by_name.setdefault(name, [])
+            if distribution not in there:
+                there.append(distribution)
+    for name, different in by_name.items():
+        united = _unite(different) if len(different) > 1 else None
+        for trial in trials:
+            if united is not None and name in trial.distributions:
+                trial.distributions = {**trial.distributions, name: united}
+
+
+def _unite(distributions: Sequence[Any]) -> Any:
+    """A distribution that holds all of them; None if they are of different kinds or scales."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    kinds = {(type(each), getattr(each, "log", False)) for each in distributions}
+    if len(kinds) > 1:
+        return None
+    if isinstance(distributions[0], CategoricalDistribution):
+        return CategoricalDistribution(list(dict.fromkeys(choice for each in distributions for choice in each.choices)))
+    low, high = min(each.low for each in distributions), max(each.high for each in distributions)
+    step = None if isinstance(distributions[0], FloatDistribution) else 1
+    return type(distributions[0])(low, high, log=distributions[0].log, step=step)
 
 
 def _read_objectives(settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -123,11 +170,10 @@ def _reported_values(epochs: pd.DataFrame, objectives: Sequence[str]) -> dict[in
     return {rows["number"].iloc[0]: dict(zip(rows["epoch"], rows[objectives[0]], strict=True)) for _, rows in known}
 
 
-def _set_times(trial: "optuna.trial.FrozenTrial", row: "pd.Series[Any]") -> None:
+def _set_times(trial: "optuna.trial.FrozenTrial", row: Mapping[str, Any]) -> None:
     """Sets when it ran, in local time without a zone, which is how Optuna keeps times."""
     created, started, finished = (
-        None if pd.isna(row[name]) else row[name].to_pydatetime().astimezone().replace(tzinfo=None)
-        for name in ("created", "started", "finished")
+        None if pd.isna(row[name]) else row[name].to_pydatetime().astimezone().replace(tzinfo=None) for name in _TIMES
     )
     trial.datetime_start = started or created
     if trial.state.is_finished():

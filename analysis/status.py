@@ -1,4 +1,4 @@
-"""How an experiment stands, while it runs or after: what is done, what is running, what failed."""
+"""How an experiment stands, while it runs or after: who runs it, what is done, what is running, what failed."""
 
 import json
 import math
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -15,18 +15,34 @@ from analysis.experiment import Experiment
 from analysis.labels import label_row, select_kinds
 from analysis.rank.ranking import sort_best_first
 from analysis.text import first_line
+from records.driver import DriverRecord, DriverState, format_command, read_driver_state
 from records.experiment import ExperimentFolder
+
+State = Literal["running", "measuring", "interrupted", "not measured", "finished"]
 
 
 @dataclass(frozen=True)
 class StateCounts:
-    """How many there are of each state; planned: how many were asked for, None where the settings do not say."""
+    """How many there are of each state; planned: how many were asked for, None where the settings do not say.
+
+    interrupted: those that would be running if a process ran the experiment.
+    """
 
     planned: int | None
     complete: int
     running: int
     stopped: int
     failed: int
+    interrupted: int = 0
+
+    @property
+    def ended(self) -> int:
+        return self.complete + self.stopped + self.failed
+
+    @property
+    def total(self) -> int:
+        """How many there are, or will be."""
+        return max(self.planned or 0, self.ended + self.running + self.interrupted)
 
 
 @dataclass(frozen=True)
@@ -40,11 +56,10 @@ class NamedTrial:
 
 @dataclass(frozen=True)
 class RunningTrial(NamedTrial):
-    """A trial whose record says it runs. What is not known yet is None.
+    """A trial that has not ended: it runs or waits, or is interrupted. What is not known yet is None.
 
     epoch: the last that has a row, 0 before the first; phase, alpha, pruned_val_accuracy: of that epoch.
-    seconds_since_row: since its last row was written, or since its start where it has none; it tells of
-    a trial whose process died.
+    seconds_since_row: since its last row was written, or since its start where it has none.
     """
 
     confirms: int | None
@@ -78,44 +93,97 @@ class FailedTrial(NamedTrial):
 class ExperimentStatus:
     """How an experiment stands. Accuracies are fractions in [0, 1].
 
+    state: `running` and `measuring` while a process does that; then `finished`, or what is left to do: trials
+    (`interrupted`) or only measurements (`not measured`). driver: that process or the last one, None if that is not
+    known; seconds_since_driver: since it was last alive. command: what continues the experiment, None if nothing is
+    left to do or it is being done. running, interrupted: the trials that have not ended; one of them is empty.
     dense_val_accuracy: None until the dense network is trained. front_size: how many complete trials are on the Pareto
     front of accuracy and MACs. problems: see Experiment.
     """
 
     name: str
+    state: State
+    driver: DriverRecord | None
+    seconds_since_driver: float | None
+    command: str | None
     dense_val_accuracy: float | None
     controls: StateCounts
     branches: StateCounts
     repeats: StateCounts
     trials: StateCounts
     running: tuple[RunningTrial, ...]
+    interrupted: tuple[RunningTrial, ...]
     best: BestTrial | None
     front_size: int
     failed: tuple[FailedTrial, ...]
     problems: tuple[str, ...]
 
 
-def status(experiment: Experiment, at: datetime | None = None) -> ExperimentStatus:
-    """How the experiment stood when it was loaded; `at` (now by default) is when to count seconds from."""
-    trials = experiment.trials
+def status(experiment: Experiment, at: datetime | None = None, driver: DriverState | None = None) -> ExperimentStatus:
+    """How the experiment stood when it was loaded.
+
+    Args:
+        experiment: from analysis.load.
+        at: when to count seconds from, now by default.
+        driver: who ran it before it was loaded; by default, who runs it now. One that ended in between would have left
+            newer records.
+    """
+    driver, at = driver or read_driver_state(ExperimentFolder(experiment.path)), at or datetime.now(UTC)
+    unended = _unended_trials(experiment, at)
+    trials, controls = experiment.trials, experiment.settings.get("controls")
+    failed = trials[trials["state"] == "failed"]
+    state = _find_state(experiment, driver)
     return ExperimentStatus(
         name=experiment.name,
+        state=state,
+        driver=driver.record,
+        seconds_since_driver=None if driver.last_seen is None else max(0.0, at.timestamp() - driver.last_seen),
+        command=_find_command(experiment, state, driver.record),
         dense_val_accuracy=experiment.dense.val_accuracy if experiment.dense else None,
-        controls=_count_states(select_kinds(trials, "control"), _count_controls(experiment.settings.get("controls"))),
-        branches=_count_states(select_kinds(trials, "branch"), None),
-        repeats=_count_states(select_kinds(trials, "repeat"), None),
-        trials=_count_states(
-            select_kinds(trials, "searched"), _whole_number(number_of(experiment.settings.get("search"), "trials"))
-        ),
-        running=_running_trials(experiment, at or datetime.now(UTC)),
+        controls=_count_states(select_kinds(trials, "control"), _count_controls(controls), driver),
+        branches=_count_states(select_kinds(trials, "branch"), None, driver),
+        repeats=_count_states(select_kinds(trials, "repeat"), None, driver),
+        trials=_count_states(select_kinds(trials, "searched"), _count_searched(experiment), driver),
+        running=unended if driver.is_alive else (),
+        interrupted=() if driver.is_alive else unended,
         best=_best_trial(experiment),
         front_size=int(experiment.ranked["on_front"].sum()),
         failed=tuple(
             FailedTrial(*_name_trial(number, trial), first_line(trial["error"]))
-            for number, trial in iterate_rows(trials[trials["state"] == "failed"])
+            for number, trial in iterate_rows(failed)
         ),
         problems=tuple(experiment.problems),
     )
+
+
+def _find_state(experiment: Experiment, driver: DriverState) -> State:
+    record = driver.record
+    if driver.is_alive:
+        return "measuring" if record is not None and record.to_measure is not None else "running"
+    if (experiment.trials["state"] == "running").any():
+        return "interrupted"
+    has_searched = record is not None and record.searched
+    if not has_searched and (record is None or record.command == "measure"):
+        has_searched = _has_all_trials(experiment)  # it was searched by a version that kept no such record
+    if not has_searched:
+        return "interrupted"
+    is_done = record is None or (record.ended is not None and record.reason is None)
+    return "finished" if is_done else "not measured"
+
+
+def _has_all_trials(experiment: Experiment) -> bool:
+    planned = _count_searched(experiment)
+    controls = _count_controls(experiment.settings.get("controls")) or 0
+    return planned is not None and len(ExperimentFolder(experiment.path).trial_names()) >= planned + controls
+
+
+def _find_command(experiment: Experiment, state: State, record: DriverRecord | None) -> str | None:
+    folder = ExperimentFolder(experiment.path)
+    if state not in ("interrupted", "not measured"):
+        return None
+    if record is None or (state == "interrupted" and record.command != "resume"):
+        return format_command(folder, "resume")
+    return format_command(folder, record.command, record.options)
 
 
 def to_json(status: ExperimentStatus) -> str:
@@ -128,7 +196,7 @@ def _name_trial(number: int, trial: Mapping[str, Any]) -> tuple[int, str, str | 
     return number, label.text, label.control
 
 
-def _running_trials(experiment: Experiment, at: datetime) -> tuple[RunningTrial, ...]:
+def _unended_trials(experiment: Experiment, at: datetime) -> tuple[RunningTrial, ...]:
     folder = ExperimentFolder(experiment.path)
     rows = dict(iterate_rows(experiment.epochs.drop_duplicates("number", keep="last").set_index("number")))
     running = []
@@ -169,9 +237,18 @@ def _count_controls(settings: Any) -> int | None:
     return len(kinds) * len(amounts) if isinstance(kinds, list) and isinstance(amounts, list) else None
 
 
-def _count_states(trials: pd.DataFrame, planned: int | None) -> StateCounts:
+def _count_searched(experiment: Experiment) -> int | None:
+    """How many trials the study was to suggest; None where the settings do not say."""
+    return _whole_number(number_of(experiment.settings.get("search"), "trials"))
+
+
+def _count_states(trials: pd.DataFrame, planned: int | None, driver: DriverState) -> StateCounts:
     counts = trials["state"].value_counts()
-    return StateCounts(planned, *(int(counts.get(state, 0)) for state in ("complete", "running", "stopped", "failed")))
+    complete, unended, stopped, failed = (
+        int(counts.get(state, 0)) for state in ("complete", "running", "stopped", "failed")
+    )
+    running, interrupted = (unended, 0) if driver.is_alive else (0, unended)
+    return StateCounts(planned, complete, running, stopped, failed, interrupted)
 
 
 def _known_value(value: Any) -> Any:

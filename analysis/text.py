@@ -8,7 +8,12 @@ UNKNOWN = "-"
 
 def printable(text: str) -> str:
     """`text` on one line, with what a terminal would take as a command (escapes, other control codes) replaced."""
-    return "".join(character if character.isprintable() else "�" for character in " ".join(text.split()))
+    return replace_controls(" ".join(text.split()))
+
+
+def replace_controls(text: str) -> str:
+    """`text` with all its lines and spaces, but with what a terminal would take as a command replaced."""
+    return "".join(character if character.isprintable() or character == "\n" else "�" for character in text)
 
 
 def shorten_text(text: str, longest: int = 120) -> str:

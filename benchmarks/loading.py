@@ -26,10 +26,10 @@ from rich.progress import track
 from rich.table import Table
 
 import analysis
-from records.dense import DenseRecord
+from records.dense import DenseRecord, write_dense_record
 from records.epoch import METRICS, EpochRow
 from records.experiment import DataRecord, ExperimentFolder, ExperimentRecord
-from records.files import now, write_json
+from records.files import now
 from records.trial import Cut, TrialRecord
 from spaces.alpha_pruning import alpha_pruning
 from trainable.config import TrialConfig, as_json
@@ -96,7 +96,7 @@ def make_experiment(folder: ExperimentFolder, trials: int, epochs: int) -> None:
         device="cpu",
         threads=2,
     )
-    write_json(folder.dense_path / "dense.json", asdict(dense))
+    write_dense_record(folder.dense_path, dense)
     candidates = ask_study(100, epochs)
     for number in track(range(trials), f"making {trials} trials", console=Console(stderr=True), transient=True):
         stopped = number % 3 == 2
@@ -114,17 +114,16 @@ def make_experiment(folder: ExperimentFolder, trials: int, epochs: int) -> None:
         record = TrialRecord(
             number,
             **candidates[number % len(candidates)],
-            state="stopped" if stopped else "complete",
             attempt=1,
             host=f"node-{number % 8}:{draw.randrange(10**5)}",
             device="NVIDIA H200",
             cut=cut,
             started=now(),
-            finished=now(),
         )
         trial = folder.trial_folder(number)
         trial.create(record)
         trial.replace_rows(draw_rows(epochs // 2 if stopped else epochs, draw))
+        trial.record_end("stopped" if stopped else "complete")
         if not stopped:
             trial.model_path.mkdir()
             (trial.model_path / "model.safetensors").write_bytes(b"weights")

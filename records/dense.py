@@ -1,16 +1,17 @@
 """dense/: the dense network that all trials of an experiment start from, and the epochs of its training."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import ConfigDict, TypeAdapter
 
-from records.files import now, read_json_lines, read_record
+from records.files import now, read_digested_record, read_json_lines, write_record
 from records.numbers import Count, Number
 
 FILE_NAME = "dense.json"
 ROWS_NAME = "epochs.jsonl"
+CHECKPOINT_NAME = "checkpoint.pt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,12 @@ _SCHEMA = TypeAdapter(DenseRecord)
 
 def read_dense_record(folder: Path) -> DenseRecord:
     """The dense.json in `folder`; raises ValueError, in one line that names it, if it is missing or damaged."""
-    return read_record(folder / FILE_NAME, _SCHEMA)
+    return read_digested_record(folder / FILE_NAME, _SCHEMA)
+
+
+def write_dense_record(folder: Path, record: DenseRecord) -> None:
+    """Replaces the dense.json in `folder`."""
+    write_record(folder / FILE_NAME, asdict(record))
 
 
 def read_dense_rows(folder: Path) -> list[DenseEpochRow]:

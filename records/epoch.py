@@ -6,6 +6,8 @@ from dataclasses import MISSING, dataclass, fields
 from math import isfinite
 from typing import Any, Literal, NamedTuple, Self, get_args
 
+from records.files import DIGEST_PROBLEM, compute_content_digest
+
 Phase = Literal["alpha", "retrain"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
@@ -86,10 +88,15 @@ class EpochRows(NamedTuple):
     problem: str | None
 
 
-def parse_epoch_rows(content: bytes) -> EpochRows:
+def parse_epoch_rows(content: bytes, digest: str | None = None) -> EpochRows:
     """The rows of epochs 1, 2, 3 ... in `content` (of an epochs.jsonl), up to the first line that is not the next.
 
-    That line may be torn, damaged or another epoch's. It and everything after it are left out.
+    That line may be torn, damaged or another epoch's. It and everything after it are left out. So are all rows if the
+    lines are whole, but their content has changed since `digest` was taken: nobody knows which of them did.
+
+    Args:
+        content: of the file.
+        digest: rows_digest of the trial's record; None while the trial runs, and of older versions.
     """
     rows: list[EpochRow] = []
     lines = content.split(b"\n")
@@ -105,6 +112,8 @@ def parse_epoch_rows(content: bytes) -> EpochRows:
             how = f"damaged ({reason})" if after or ends_with_newline else "torn"
             left_out = f"it and the {after} after it are" if after else "it is"
             return EpochRows(rows, f"line {epoch} is {how}; {left_out} left out")
+    if digest is not None and digest != compute_content_digest(content):
+        return EpochRows([], f"{DIGEST_PROBLEM} in trial.json; all rows are left out")
     return EpochRows(rows, None)
 
 

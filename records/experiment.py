@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, TypeAdapter
 
-from records.files import now, read_json, read_record, write_json
+from records.files import check_digest, now, read_json, read_record, write_record
 from records.numbers import Count
 from records.trial import TrialFolder
 
-# Rises whenever an older version could no longer read, or would misread, what this one writes.
-FORMAT = 1
+# Rises whenever an older version could no longer read, or would misread, what this one writes. 2: digests.
+FORMAT = 2
 # The format of records from before the number existed.
 FIRST_FORMAT = 1
 
@@ -39,7 +39,11 @@ class DataRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentRecord:
-    """experiment.json. settings: resolved, as JSON; versions: of Python and of the packages that results depend on."""
+    """experiment.json. settings: resolved, as JSON; versions: of Python and of the packages that results depend on.
+
+    digest: of all the others (records.files); filled in by whoever writes the record. An experiment whose record has
+    changed can be looked at, but not continued.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
@@ -50,6 +54,11 @@ class ExperimentRecord:
     versions: dict[str, str] = field(default_factory=dict)
     created: str = field(default_factory=now)
     format: int = FIRST_FORMAT
+    digest: str | None = field(default=None, compare=False)
+
+    def check_digest(self) -> None:
+        """Raises ValueError if the record has changed since it was written."""
+        check_digest(asdict(self))
 
 
 _SCHEMA = TypeAdapter(ExperimentRecord)
@@ -69,7 +78,7 @@ class ExperimentFolder:
             ValueError: if there is none (the message lists those there are), or a newer version of alphaprune wrote it.
         """
         folder = cls(storage / name)
-        if not folder.record_path.is_file():
+        if not os.path.lexists(folder.record_path):
             names = sorted(path.parent.name for path in storage.glob("*/experiment.json"))
             there = f"it holds: {', '.join(names)}" if names else "it holds none yet; `alphaprune run` makes one"
             raise ValueError(f"{str(storage)!r} holds no experiment {name!r}; {there}")
@@ -92,7 +101,7 @@ class ExperimentFolder:
         """Raises ValueError if a newer version wrote the experiment, which this one might misread."""
         try:
             written = read_json(self.record_path).get("format", FIRST_FORMAT)
-        except (OSError, ValueError):
+        except ValueError:
             return  # whoever reads the record says what is wrong with it
         if type(written) is int and written > FORMAT:
             raise ValueError(
@@ -110,7 +119,8 @@ class ExperimentFolder:
         return read_record(self.record_path, _SCHEMA)
 
     def write_record(self, record: ExperimentRecord) -> None:
-        write_json(self.record_path, asdict(record))
+        """Replaces the experiment's record."""
+        write_record(self.record_path, asdict(record))
 
     def trial_folder(self, number: int) -> TrialFolder:
         return TrialFolder(self.trials_path / f"{number:05}")
@@ -123,9 +133,9 @@ class ExperimentFolder:
         """
         try:
             names = os.listdir(self.trials_path)  # noqa: PTH208  # a Path for each takes ten times as long
-        except FileNotFoundError:
-            return []
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and not self.trials_path.is_symlink():
+                return []  # the search has not begun
             raise ValueError(f"{self.trials_path} cannot be read: {error.strerror}") from error
         numbered = [name for name in names if name.isascii() and name.isdecimal()]
         return sorted(numbered, key=lambda name: (int(name), name))

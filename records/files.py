@@ -1,10 +1,19 @@
-"""Files that survive whatever happens to their writer: replaced as a whole, or appended to line by line."""
+"""Files that survive whatever happens to their writer: replaced as a whole, or appended to line by line.
 
+Whatever stands in their place instead (a folder, a FIFO, a device, another program's 3 GB) is refused by name, without
+waiting and without being read.
+"""
+
+import errno
 import fcntl
+import hashlib
 import json
 import os
+import re
 import secrets
-from collections.abc import Callable, Iterator
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,15 +23,51 @@ from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
 
+# No text that this project writes comes near: an epoch takes 600 bytes, and networks have files of their own.
+MOST_TEXT_BYTES = 256 << 20
+LOCK_NAME = ".lock"
+DIGEST = "digest"
+DIGEST_PROBLEM = "its content does not match its digest"
+_DIGEST_REMEDY = "restore it, or remove its `digest` if you changed it on purpose"
+
+_ASIDE = re.compile(r"\.(.+)\.[0-9a-f]{8}")
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def is_full_disk(error: OSError) -> bool:
+    """Whether a write failed because the disk is full or a quota is used up."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
 
 def now() -> str:
     """The current time as records store it: UTC, ISO 8601, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def name_aside(path: Path) -> Path:
+    """Where `path` is written before it gets its name: the file's own name between a dot and eight hex digits."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def remove_unfinished(folder: Path, is_own: Callable[[str], bool]) -> None:
+    """Removes what killed writers left in `folder`: files or folders aside (name_aside) of a name that `is_own`."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = _ASIDE.fullmatch(path.name)
+        if match and is_own(match[1]):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
 def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Replaces `path` with what `write` writes, completely or not at all, even if the machine dies in between."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    aside = name_aside(path)
     try:
         with aside.open("wb") as file:
             write(file)
@@ -45,22 +90,80 @@ def write_json(path: Path, value: Any) -> None:
     replace_file(path, lambda file: file.write(text.encode()))
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's content, in half the time that Path.read_bytes takes: an experiment has thousands of small files."""
-    descriptor = os.open(path, os.O_RDONLY)
+def write_record(path: Path, values: Mapping[str, Any]) -> None:
+    """Replaces `path` with `values` and a digest of them, by which `read_digested_record` notices a changed one."""
+    own = {key: values[key] for key in values if key != DIGEST}
+    write_json(path, {**own, DIGEST: compute_digest(own)})
+
+
+def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of the file `path`, without waiting: opening a FIFO would wait until somebody else opens it, too.
+
+    Raises:
+        OSError: if it cannot be opened or is not a regular file; its strerror says so in words.
+    """
     try:
-        content = b""
-        while piece := os.read(descriptor, 1 << 16):
+        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # a socket, or a FIFO that nobody reads
+            raise
+        raise _not_a_file(path, path.stat().st_mode) from error
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise _not_a_file(path, mode)
+    return descriptor
+
+
+def _not_a_file(path: Path, mode: int) -> OSError:
+    if stat.S_ISDIR(mode):
+        return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+    return OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
+
+
+def read_bytes(path: Path, *, most: int | None = None) -> bytes:
+    """The file's content, in half the time that Path.read_bytes takes: an experiment has thousands of small files.
+
+    Raises:
+        OSError: if it cannot be read, is not a regular file, or has more than `most` bytes; see open_file.
+    """
+    descriptor = open_file(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        if most is not None and size > most:
+            raise OSError(errno.EFBIG, f"it is too large ({size:,} bytes, and at most {most:,} are read)", str(path))
+        # One byte more than there should be, so that mostly a single call reads all and sees the end.
+        content = os.read(descriptor, size + 1)
+        while len(content) != size and (piece := os.read(descriptor, max(1 << 20, size - len(content)))):
             content += piece
         return content
     finally:
         os.close(descriptor)
 
 
+def read_text_bytes(path: Path) -> bytes:
+    """The content of a file that holds JSON, which is never larger than MOST_TEXT_BYTES; raises as `read_bytes`."""
+    return read_bytes(path, most=MOST_TEXT_BYTES)
+
+
+def describe_unreadable(path: Path, error: OSError) -> str:
+    """Why a file could not be read, in one line that names it."""
+    if isinstance(error, FileNotFoundError):
+        return f"{path} is missing"
+    return f"{path} cannot be read: {error.strerror or error}"
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`; raises ValueError, naming the file, if it holds anything else."""
+    """The JSON object in `path`.
+
+    Raises:
+        ValueError: if it is missing, cannot be read or is damaged, in one line that names the file.
+    """
     try:
-        value = json.loads(read_bytes(path))
+        value = json.loads(read_text_bytes(path))
+    except OSError as error:
+        raise ValueError(describe_unreadable(path, error)) from error
     except RecursionError as error:
         raise ValueError(f"{path} is damaged: nested too deeply") from error
     except ValueError as error:
@@ -76,14 +179,60 @@ def read_record(path: Path, schema: TypeAdapter[T]) -> T:
     Raises:
         ValueError: if it is missing, cannot be read or is damaged, in one line that names the file.
     """
+    return _read_as(path, lambda content: parse_record(content, schema))
+
+
+def read_digested_record(path: Path, schema: TypeAdapter[T]) -> T:
+    """The record that `write_record` wrote: as read_record, and checked against the digest in it."""
+    return _read_as(path, lambda content: parse_digested_record(content, schema))
+
+
+def _read_as(path: Path, parse: Callable[[bytes], T]) -> T:
     try:
-        return schema.validate_json(read_bytes(path), strict=True)
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} is missing") from error
+        return parse(read_text_bytes(path))
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+        raise ValueError(describe_unreadable(path, error)) from error
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def parse_record(content: bytes, schema: TypeAdapter[T]) -> T:
+    """The record that a file holds; raises ValueError, in one line without the file's name, if it is damaged."""
+    try:
+        return schema.validate_json(content, strict=True)
     except ValidationError as error:
-        raise ValueError(f"{path} is damaged: {describe_invalid(error)}") from error
+        raise ValueError(describe_invalid(error)) from error
+
+
+def parse_digested_record(content: bytes, schema: TypeAdapter[T]) -> T:
+    """As parse_record, and checked against the digest in it."""
+    record = parse_record(content, schema)
+    check_digest(json.loads(content))
+    return record
+
+
+def compute_digest(values: Any) -> str:
+    """16 hex digits of JSON values, the same however a file spaces them and whatever order its keys have.
+
+    They are to notice damage, a changed digit above all; they do not stop anybody who means to change a record.
+    """
+    return compute_content_digest(json.dumps(values, sort_keys=True, separators=(",", ":")).encode())
+
+
+def compute_content_digest(content: bytes) -> str:
+    """16 hex digits of a file's content."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def check_digest(values: Mapping[str, Any]) -> None:
+    """Raises ValueError if a record's values do not fit the digest among them; older records have none."""
+    compare_digest(values.get(DIGEST), {key: values[key] for key in values if key != DIGEST})
+
+
+def compare_digest(digest: str | None, values: Any) -> None:
+    """Raises ValueError if `digest` is there and is not that of `values`."""
+    if digest is not None and digest != compute_digest(values):
+        raise ValueError(f"{DIGEST_PROBLEM}; {_DIGEST_REMEDY}")
 
 
 def describe_invalid(error: ValidationError) -> str:
@@ -97,18 +246,20 @@ def describe_invalid(error: ValidationError) -> str:
 
 def append_json_line(path: Path, row: dict[str, Any]) -> None:
     """Appends `row` as one line of JSON and flushes it to the disk."""
-    with path.open("ab") as file:
+    with os.fdopen(open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
         file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a .jsonl file up to the first line that is torn or damaged; none if there is no file."""
+    """The rows of a .jsonl file up to the first line that is torn or damaged; none if it is missing or unreadable."""
     rows: list[dict[str, Any]] = []
-    if not path.exists():
+    try:
+        content = read_text_bytes(path)
+    except OSError:
         return rows
-    for line in read_bytes(path).split(b"\n"):
+    for line in content.split(b"\n"):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
@@ -122,13 +273,30 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 def replace_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     """Makes `path` hold exactly `rows`: anything after them, torn lines included, is removed."""
     text = b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows)
-    if (read_bytes(path) if path.exists() else b"") != text:
+    try:
+        there = read_text_bytes(path)
+    except FileNotFoundError:
+        there = b""
+    if there != text:
         replace_file(path, lambda file: file.write(text))
+
+
+def remove_file(path: Path) -> None:
+    """Removes a file that this project wrote; a folder in its place is not ours, and stays."""
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
 def hold_lock(folder: Path) -> Iterator[None]:
-    """Holds the lock of `folder`, after waiting for whoever has it; a process that dies gives it up."""
-    with (folder / ".lock").open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Holds the lock of `folder`, after waiting for whoever has it; a process that dies gives it up.
+
+    Raises:
+        OSError: if there is no lock to be had: its file is not a regular one, or the storage has no locks.
+    """
+    descriptor = open_file(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)

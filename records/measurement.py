@@ -3,13 +3,14 @@
 All of it may be missing: a repeat with another seed only runs the test set, and older records lack newer fields.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter
 
-from records.files import describe_invalid
+from records.files import parse_digested_record, write_record
 from records.numbers import Integer, Number
 
 # Latencies are measured at these batch sizes, and columns are named after them.
@@ -134,9 +135,11 @@ class Measurement:
 _SCHEMA = TypeAdapter(Measurement)
 
 
+def write_measurement(path: Path, measurement: Measurement) -> None:
+    """Replaces the measure.json at `path`."""
+    write_record(path, asdict(measurement))
+
+
 def parse_measurement(content: bytes) -> Measurement:
     """What a measure.json holds; raises ValueError, in one line without the file's name, if it is damaged."""
-    try:
-        return _SCHEMA.validate_json(content, strict=True)
-    except ValidationError as error:
-        raise ValueError(describe_invalid(error)) from error
+    return parse_digested_record(content, _SCHEMA)

@@ -1,9 +1,9 @@
 """A trial's folder: its trial.json, and every way to read and write what belongs to the trial."""
 
-import secrets
+import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -11,11 +11,32 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter
 
 from records.epoch import EpochRow, parse_epoch_rows
-from records.files import append_json_line, hold_lock, now, read_record, replace_json_lines, write_json
+from records.files import (
+    DIGEST,
+    LOCK_NAME,
+    append_json_line,
+    compare_digest,
+    compute_content_digest,
+    compute_digest,
+    describe_unreadable,
+    hold_lock,
+    is_full_disk,
+    name_aside,
+    now,
+    read_record,
+    read_text_bytes,
+    remove_unfinished,
+    replace_json_lines,
+    write_json,
+)
+from records.network import FILE_NAME, WEIGHTS_NAME
 from records.numbers import Count, Number
 
 State = Literal["running", "complete", "stopped", "failed"]
 Kind = Literal["searched", "control", "branch", "repeat"]
+# All that is ever written into a trial's folder by replacing a file, except checkpoints.
+_FILES = ("trial.json", "epochs.jsonl", "measure.json", FILE_NAME, WEIGHTS_NAME)
+_CHECKPOINT = re.compile(r"checkpoint-[0-9]{5,9}\.pt")
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -61,6 +82,9 @@ class TrialRecord:
     distributions: what the study asked for; it is rebuilt from them. attempt: how many times the trial was started, 0
     if not yet. host, device: where it ran last, as `hostname:pid` and `cpu` or the GPU's name. cut: None before the
     cut. error: why it failed. problems: what else went wrong, one line each. Times are UTC, ISO 8601.
+
+    digest: of what never changes (records.files) and the cut; filled in by whoever writes the record. rows_digest: of
+    epochs.jsonl, once the trial has ended. With them a changed digit is noticed; older records have neither.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -82,6 +106,15 @@ class TrialRecord:
     created: str = field(default_factory=now)
     started: str | None = None
     finished: str | None = None
+    rows_digest: str | None = None
+    digest: str | None = field(default=None, compare=False)
+
+    @property
+    def digested(self) -> tuple[Any, ...]:
+        """What `digest` is of."""
+        parent, cut = (None if each is None else vars(each) for each in (self.parent, self.cut))
+        fixed = (self.number, self.config, self.control, parent, self.confirms, self.params, self.distributions)
+        return (*fixed, self.created, cut)
 
     @property
     def kind(self) -> Kind:
@@ -130,6 +163,10 @@ class TrialFolder:
     def read_record(self) -> TrialRecord:
         """The trial's record; raises ValueError, in one line that names the file, if it is not intact."""
         record = read_record(self.record_path, _SCHEMA)
+        try:
+            compare_digest(record.digest, record.digested)
+        except ValueError as error:
+            raise ValueError(f"{self.record_path} is damaged: {error}") from error
         if record.number != self.number:
             raise ValueError(f"{self.record_path} is damaged: it belongs to trial {record.number}")
         # trials/12 and trials/00012 would both be trial 12.
@@ -138,21 +175,41 @@ class TrialFolder:
         return record
 
     def create(self, record: TrialRecord, checkpoint: Path | None = None) -> None:
-        """Creates the folder with its record, and a copy of `checkpoint` to start from, all at once or not at all."""
-        aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
+        """Creates the folder with its record, and a copy of `checkpoint` to start from, all at once or not at all.
+
+        Raises:
+            FencedError: if another process has created it.
+        """
+        aside = name_aside(self.path)
         aside.mkdir(parents=True)
         if checkpoint is not None:
             shutil.copyfile(checkpoint, aside / checkpoint.name)
-        write_json(aside / self.record_path.name, asdict(record))
-        aside.rename(self.path)
+        TrialFolder(aside).write_record(record)
+        try:
+            aside.rename(self.path)
+        except OSError as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            if not self.path.exists():
+                raise
+            raise FencedError(f"{self.path} has been created by another process") from error
 
     def write_record(self, record: TrialRecord) -> None:
-        write_json(self.record_path, asdict(record))
+        write_json(self.record_path, {**asdict(record), DIGEST: compute_digest(record.digested)})
 
     @contextmanager
     def hold_lock(self) -> Iterator[None]:
-        """Keeps others from changing the trial, on this machine and any other that the storage's locks reach."""
-        with hold_lock(self.path):
+        """Keeps others from changing the trial, on this machine and any other that the storage's locks reach.
+
+        Raises:
+            ValueError: if its lock cannot be used, in one line that names it; the trial cannot be continued then.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(hold_lock(self.path))
+            except OSError as error:
+                if is_full_disk(error):
+                    raise
+                raise ValueError(f"{self.path / LOCK_NAME} cannot be used: {error.strerror}") from error
             yield
 
     def begin_attempt(self, host: str, device: str) -> TrialRecord:
@@ -191,21 +248,41 @@ class TrialFolder:
         with self.hold_lock():
             record = self.read_record()
             if record.state == "running":
-                self.write_record(replace(record, state=state, error=error, finished=now()))
+                self.end(record, state, error)
+
+    def end(self, record: TrialRecord, state: State, error: str | None = None) -> None:
+        """Records that the trial has ended, and the digest of its rows; the caller holds the lock."""
+        with suppress(OSError):
+            record = replace(record, rows_digest=compute_content_digest(read_text_bytes(self.rows_path)))
+        self.write_record(replace(record, state=state, error=error, finished=now()))
 
     def reopen(self) -> TrialRecord:
         """Marks an ended trial as one that has not ended."""
         with self.hold_lock():
-            record = replace(self.read_record(), state="running", error=None, finished=None)
+            record = replace(self.read_record(), state="running", error=None, finished=None, rows_digest=None)
             self.write_record(record)
         return record
 
-    def read_rows(self) -> list[EpochRow]:
-        """The rows of epochs 1, 2, 3 ... up to the first line that is torn, damaged or not the next epoch's."""
+    def read_rows(self, digest: str | None = None) -> list[EpochRow]:
+        """The rows of the trial that count (records.epoch.parse_epoch_rows).
+
+        Args:
+            digest: rows_digest of the trial's record.
+
+        Raises:
+            ValueError: if they cannot be read, in one line that names the file.
+        """
         try:
-            return parse_epoch_rows(self.rows_path.read_bytes()).rows
+            return parse_epoch_rows(read_text_bytes(self.rows_path), digest).rows
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise ValueError(describe_unreadable(self.rows_path, error)) from error
+
+    def remove_unfinished(self) -> None:
+        """Removes the files that a killed process had begun to write; the caller keeps others from writing."""
+        for folder in (self.path, self.model_path):
+            remove_unfinished(folder, lambda name: name in _FILES or bool(_CHECKPOINT.fullmatch(name)))
 
     def append_row(self, row: EpochRow) -> None:
         append_json_line(self.rows_path, row.as_values())
@@ -219,10 +296,10 @@ class TrialFolder:
 
     def list_checkpoints(self) -> list[Path]:
         """The trial's checkpoints, newest first."""
-        return sorted(self.path.glob("checkpoint-*.pt"), key=self.checkpoint_epoch, reverse=True)
+        paths = [path for path in self.path.glob("checkpoint-*.pt") if _CHECKPOINT.fullmatch(path.name)]
+        return sorted(paths, key=self.checkpoint_epoch, reverse=True)
 
     @staticmethod
     def checkpoint_epoch(checkpoint: Path) -> int:
-        """The epoch after which a checkpoint was taken; -1 for a file that is not named like one."""
-        digits = checkpoint.stem.removeprefix("checkpoint-")
-        return int(digits) if digits.isdecimal() else -1
+        """The epoch after which a checkpoint was taken."""
+        return int(checkpoint.stem.removeprefix("checkpoint-"))

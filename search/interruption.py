@@ -4,13 +4,14 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
-from trainable.errors import is_full_disk
+from records.files import is_full_disk
 
 
 class Interruption(KeyboardInterrupt):
@@ -20,31 +21,40 @@ class Interruption(KeyboardInterrupt):
 
     Attributes:
         code: the exit code.
+        can_resume: whether the experiment may be resumed now; not if another process has taken it over.
     """
 
-    def __init__(self, message: str, code: int) -> None:
+    def __init__(self, message: str, code: int, *, can_resume: bool = True) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.can_resume = code, can_resume
 
 
 _caught: list[Interruption] = []
+_requested: list[Interruption] = []  # by another thread
 _last_words: list[Callable[[Interruption], None]] = []
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (*ENDING, signal.SIGALRM)
 # Python drops exceptions that are raised in some places, such as fork hooks, and a signal may arrive just there.
 INSIST_SECONDS = 1.0
 
 
 @contextmanager
 def allow_interruption(time_budget: float | None = None) -> Iterator[None]:
-    """Inside this context, SIGINT, SIGTERM and expiry of `time_budget` (seconds) raise Interruption in the main thread.
+    """Inside this context, signals that end a process (ENDING) and an expired time budget raise Interruption.
 
-    A second signal ends the process immediately: everything that counts is on disk. Handlers and timer are restored at
-    the end; a timer that is already set keeps running, or, if there is a budget, goes off no earlier than the end.
+    They do so in the main thread. A second signal ends the process immediately: everything that counts is on disk.
+    Handlers and timer are restored at the end; a timer that is already set keeps running, or, if there is a budget,
+    goes off no earlier than the end.
+
+    Args:
+        time_budget: in seconds; None for no limit.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
     timer, began = signal.getitimer(signal.ITIMER_REAL), time.monotonic()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _raise_interruption)
+    for number in ENDING:
+        # nohup ignores SIGHUP on purpose; SIGINT is also ignored in the background of a script, where kill sends it.
+        if number != signal.SIGHUP or before[number] != signal.SIG_IGN:
+            signal.signal(number, _raise_interruption)
     if time_budget is not None:
         signal.signal(signal.SIGALRM, _raise_interruption)
         signal.setitimer(signal.ITIMER_REAL, time_budget)
@@ -61,6 +71,7 @@ def allow_interruption(time_budget: float | None = None) -> Iterator[None]:
     finally:
         is_timer_taken = time_budget is not None or bool(_caught)
         _caught.clear()
+        _requested.clear()
         if is_timer_taken:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
@@ -86,10 +97,23 @@ def keep_signals() -> Iterator[None]:
         signal.signal = take
 
 
+def interrupt_main_thread(error: Interruption) -> None:
+    """Raises `error` in the main thread, from another one; does nothing outside allow_interruption."""
+    if signal.getsignal(signal.SIGTERM) is _raise_interruption:
+        _requested.append(error)
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(main, signal.SIGTERM)  # so that a system call in which it waits ends
+
+
 def _raise_interruption(number: int, frame: FrameType | None) -> NoReturn:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _exit_now)
-    if number == signal.SIGALRM:
+    # A terminal that is closed sends it more than once: the kernel does, and so does its shell.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if _requested:
+        _caught.append(_requested[0])
+    elif number == signal.SIGALRM:
         _caught.append(Interruption("the time budget has run out", 0))
     else:
         _caught.append(Interruption(f"interrupted by {signal.Signals(number).name}", 128 + number))

@@ -1,17 +1,22 @@
 """The settings of an experiment: a preset or a TOML file, overridden on the command line, and checked as a whole."""
 
+import json
+import os
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, fields, is_dataclass
 from difflib import get_close_matches
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from analysis.objectives import DEFAULT_OBJECTIVES, ObjectiveName
+from search.overrides import apply_override, set_value
 from trainable.config import DataConfig, DenseConfig, Seed, TrialConfig
 from trainable.schedules.alpha import STRICT, AlphaSchedule
 from trainable.schedules.lr_policies import LRPolicy
@@ -29,6 +34,16 @@ class SpaceSettings:
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the function; the shipped one takes the lists `amounts`, `families`, `policies`, `criteria`
     and `scopes`, from which it draws."""
+
+    def __post_init__(self) -> None:
+        try:
+            json.dumps(self.options, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            # TOML has dates and infinities, which experiment.json would give back to a resumed search as text or not
+            # at all.
+            raise ValueError(
+                f"`options` must be text, finite numbers, booleans and lists or tables of them: {error}"
+            ) from error
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -68,8 +83,7 @@ class SearchSettings:
     max_failures: Annotated[int, Field(ge=0)] = 2
     """How often a trial that crashed is restarted, from its newest checkpoint."""
     max_preemptions: Annotated[int, Field(ge=0)] = 20
-    """How often a trial is continued whose node or process was lost: preempted, killed, out of memory. That is no
-    failure of the trial, unless it happens again and again."""
+    """How often a trial is continued after its node or process was lost (preempted, killed, out of memory)."""
     keep_at_alpha: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
     """Alphas to branch from: the checkpoint of a trial's first epoch at or below each of them is kept."""
     early_stopping: EarlyStoppingSettings = field(default_factory=EarlyStoppingSettings)
@@ -86,6 +100,9 @@ class ResourceSettings:
     """GPUs of each trial: a fraction of one, or a whole number (none: a quarter where there are GPUs, else 0)."""
     concurrency: Annotated[int, Field(ge=1)] | None = None
     """Maximum number of concurrent trials (none: as many as fit)."""
+    longest_wait_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """How long training waits for a measurement on the same machine, and a measurement for training, whoever runs them;
+    a measurement that was not alone says so."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -131,7 +148,7 @@ def list_presets() -> list[str]:
 
 def preset_summaries() -> dict[str, str]:
     """What each shipped preset is for, by name: the comment on the first line of its file."""
-    texts = {name: files("search.presets").joinpath(f"{name}.toml").read_text() for name in list_presets()}
+    texts = {name: files("search.presets").joinpath(f"{name}.toml").read_text("utf-8") for name in list_presets()}
     return {name: text.splitlines()[0].removeprefix("#").strip() for name, text in texts.items()}
 
 
@@ -141,11 +158,10 @@ def read_preset(preset: str) -> dict[str, Any]:
     Raises:
         ValueError: if there is neither, or the file is not TOML.
     """
-    path = Path(preset)
     if preset in list_presets():
-        text = files("search.presets").joinpath(f"{preset}.toml").read_text()
-    elif path.suffix == ".toml" and path.is_file():
-        text = path.read_text()
+        text = files("search.presets").joinpath(f"{preset}.toml").read_text("utf-8")
+    elif preset.endswith(".toml") and os.path.isfile(preset):  # noqa: PTH113  a name too long for a file is none
+        text = _read_text(Path(preset))
     else:
         hint = find_nearest(preset, list_presets())
         raise ValueError(
@@ -154,21 +170,45 @@ def read_preset(preset: str) -> dict[str, Any]:
         )
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{preset} is not valid TOML: {error}") from error
 
 
-def resolve_settings(values: dict[str, Any], overrides: Sequence[str] = ()) -> Settings:
-    """The settings of `values` (from read_preset), with `overrides` ("section.key=value" each) applied in order.
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")  # some editors write a byte order mark
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} must be UTF-8 text, but has byte {error.object[error.start]:#04x} in position "
+            f"{error.start}; save it as UTF-8"
+        ) from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def resolve_settings(
+    values: dict[str, Any], overrides: Sequence[str] = (), flags: Mapping[str, Any] = MappingProxyType({})
+) -> Settings:
+    """The settings of `values` (from read_preset), with `overrides` and then `flags` applied in order.
+
+    Args:
+        values: a section to each key.
+        overrides: "section.key=value" each, with a value in TOML.
+        flags: values by section.key.
 
     Raises:
         ValueError: in one line, about the first key that is unknown (and the nearest known one) or the first value that
             breaks a rule.
     """
+    changes = [partial(apply_override, override=override) for override in overrides]
+    changes += [partial(set_value, path=path, value=value) for path, value in flags.items()]
     resolved = _validate_settings(values)
-    for override in overrides:
+    for change in changes:
         tree = as_settings_json(resolved)
-        _apply_override(tree, override)
+        try:
+            change(tree)
+        except KeyError as error:
+            raise ValueError(_describe_unknown(error.args[0])) from error
         resolved = _validate_settings(tree)
     return resolved
 
@@ -186,24 +226,6 @@ def find_nearest(word: str, known: Sequence[str]) -> str | None:
         return by_leaf[leaf]
     leaves = get_close_matches(leaf, by_leaf, n=1)
     return next(iter(get_close_matches(word, known, n=1)), by_leaf[leaves[0]] if leaves else None)
-
-
-def _apply_override(tree: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise ValueError(f"--set takes section.key=value, but got {override!r}")
-    *sections, key = path.split(".")
-    for section in sections:
-        if not isinstance(tree.get(section), dict):
-            raise ValueError(_describe_unknown(path))
-        tree = tree[section]
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a bare word: a shell should not require a second pair of quotes
-    if key in ("family", "policy") and tree.get(key) != value:
-        tree.clear()  # a different family has different parameters and starts from its own defaults
-    tree[key] = value
 
 
 def _describe_unknown(path: str) -> str:

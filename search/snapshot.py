@@ -38,7 +38,7 @@ class TrialSnapshot:
                 explain_invalid(error) if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
             )
             raise ValueError(f"{folder.record_path} is damaged: {' '.join(reason.split())}") from error
-        return cls(folder, record, config, folder.read_rows())
+        return cls(folder, record, config, folder.read_rows(record.rows_digest))
 
     @property
     def number(self) -> int:

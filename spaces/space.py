@@ -1,11 +1,13 @@
 """Loads the space that a preset names, `package.module:function`; refuses what cannot work before a trial starts."""
 
 import importlib
+import importlib.util
 import inspect
+import logging
 import pickle
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +17,8 @@ from typing import Any
 import optuna
 
 from trainable.config import TrialConfig
+
+log = logging.getLogger("alphaprune")
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ def load_space(name: str, options: dict[str, Any]) -> Space:
     module_name, _, function_name = name.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), function_name]):
         raise ValueError(f"space.function must be package.module:function, but got {name!r}; e.g. 'my_space:space'")
+    if not module_name.startswith("spaces."):  # whose code it is should be known before it runs
+        log.info("importing the space %s from %s; its code runs in this process", name, _find_file(module_name))
     module = _import_module(module_name, name)
     function = _find_function(module, function_name, name)
 
@@ -95,6 +101,15 @@ def current_folder_importable() -> Iterator[None]:
         sys.path.remove(here)
 
 
+def _find_file(module_name: str) -> str:
+    """The file that importing the module will run first; nothing is run yet."""
+    with current_folder_importable(), suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(module_name.partition(".")[0])
+        if spec is not None:
+            return spec.origin or str(next(iter(spec.submodule_search_locations or ()), module_name))
+    return "nowhere"
+
+
 def _import_module(module_name: str, name: str) -> ModuleType:
     here = str(Path.cwd())
     try:
@@ -128,8 +143,10 @@ def _find_function(module: ModuleType, function_name: str, name: str) -> Callabl
     try:
         pickle.dumps(function)
     except Exception as error:
+        is_local = "<" in getattr(function, "__qualname__", "")  # <lambda>, or make.<locals>.space
+        found = f"is a lambda or a local function in {where}" if is_local else f"cannot be: {_describe_error(error)}"
         raise ValueError(
-            f"space {name!r} must be importable by workers, but is a lambda or a local function in {where}; "
+            f"space {name!r} must be importable by workers, but {found}; "
             f"write `def {function_name}(trial)` at the top level of the module"
         ) from error
     return function

@@ -7,7 +7,7 @@ A test of damage does the damage itself, on the files.
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -17,11 +17,11 @@ import pandas as pd
 from optuna.distributions import distribution_to_json
 
 import analysis
+import records.measurement
 from analysis import Experiment
-from records.dense import FILE_NAME, DenseRecord, read_dense_record
+from records.dense import DenseRecord, read_dense_record, write_dense_record
 from records.epoch import EpochRow
 from records.experiment import DataRecord, ExperimentFolder, ExperimentRecord
-from records.files import write_json
 from records.measurement import (
     BATCH_SIZES,
     LatencyComparison,
@@ -130,7 +130,7 @@ class ExperimentBuilder:
     def write_dense(self, **changes: float) -> None:
         self.dense = replace(self.dense, **changes)  # type: ignore[arg-type]  # it is read back
         self.folder.dense_path.mkdir(exist_ok=True)
-        write_json(self.folder.dense_path / FILE_NAME, asdict(self.dense))
+        write_dense_record(self.folder.dense_path, self.dense)
         read_dense_record(self.folder.dense_path)
 
     def add_trial(
@@ -300,7 +300,7 @@ def _learning_rate(config: TrialConfig, epoch: int) -> float:
 def write_measurement(trial: TrialFolder, measurement: Measurement) -> None:
     """What `alphaprune measure` leaves beside the trial's pruned network."""
     trial.model_path.mkdir(exist_ok=True)
-    write_json(trial.measurement_path, asdict(measurement))
+    records.measurement.write_measurement(trial.measurement_path, measurement)
     parse_measurement(trial.measurement_path.read_bytes())
 
 

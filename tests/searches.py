@@ -20,7 +20,8 @@ from records.experiment import DataRecord, ExperimentFolder, ExperimentRecord
 from records.trial import TrialFolder
 from search.cli import app
 from search.observers.observer import SearchObserver
-from search.sampling.trial_source import SpaceFunction, TrialSource
+from search.sampling.suggestion import SpaceFunction
+from search.sampling.trial_source import TrialSource
 from search.settings import Settings, as_settings_json
 from search.setup.validation import recorded_settings
 from search.snapshot import Snapshot

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from records.files import replace_file
+from records.files import describe_unreadable, read_bytes, replace_file
+from trainable.network.weights import MOST_TENSOR_BYTES
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -30,9 +31,12 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     """The state in `path`, its tensors on `device`; only tensors and plain values are unpickled.
 
     Raises:
-        ValueError: if the file is damaged, naming it.
+        ValueError: if the file is missing, cannot be read or is damaged, naming it.
     """
-    content = memoryview(path.read_bytes())
+    try:
+        content = memoryview(read_bytes(path, most=MOST_TENSOR_BYTES))
+    except OSError as error:
+        raise ValueError(describe_unreadable(path, error)) from error
     digest, payload = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
     if hashlib.sha256(payload).digest() != digest:
         raise ValueError(f"{path} is damaged: its content does not match its digest")

@@ -159,6 +159,12 @@ class DataConfig:
     flip: bool | None = None
     """Whether training images are mirrored at random (none: yes, except for digits)."""
 
+    def __post_init__(self) -> None:
+        try:
+            self.source.encode()
+        except UnicodeEncodeError as error:  # a path of other bytes, which no record could hold
+            raise ValueError(f"`source` must be a name in UTF-8, but got {self.source!r}; rename the folder") from error
+
 
 _TRIAL = TypeAdapter(TrialConfig)
 

@@ -63,5 +63,5 @@ def _read_words(path: Path) -> list[str]:
 
 def _read_lines(path: Path) -> list[str]:
     with suppress(OSError):
-        return path.read_text().splitlines()
+        return path.read_text(encoding="utf-8").splitlines()
     return []

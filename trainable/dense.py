@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -10,8 +11,18 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from records.dense import FILE_NAME, ROWS_NAME, DenseEpochRow, DenseRecord, read_dense_record
-from records.files import append_json_line, hold_lock, replace_file, replace_json_lines, write_json
+from records.dense import (
+    CHECKPOINT_NAME,
+    FILE_NAME,
+    ROWS_NAME,
+    DenseEpochRow,
+    DenseRecord,
+    read_dense_record,
+    write_dense_record,
+)
+from records.files import append_json_line, hold_lock, open_file, remove_file, replace_file, replace_json_lines
+from records.network import FILE_NAME as ARCH_NAME
+from records.network import WEIGHTS_NAME
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import DenseConfig, as_json
 from trainable.data.batches import DeviceSplit
@@ -28,7 +39,7 @@ from trainable.network.vgg16 import (
     dense_widths,
     place_on,
 )
-from trainable.network.weights import load_pruned, save_network
+from trainable.network.weights import load_network, save_network
 from trainable.schedules.lr_policies import OneCycle
 from trainable.schedules.lr_schedulers import LRDriver
 from trainable.training import create_sgd, evaluate, train_epoch
@@ -75,7 +86,7 @@ def train_dense(
     with hold_lock(folder):
         if _read_hash(folder) != dense_hash(config, data.fingerprint):
             _train_epochs(config, data, folder, threads, on_epoch)
-        (folder / "checkpoint.pt").unlink(missing_ok=True)
+        remove_file(folder / CHECKPOINT_NAME)
 
 
 def _train_epochs(
@@ -88,16 +99,15 @@ def _train_epochs(
     optimizer = create_sgd(network, config.optimizer, config.peak)
     steps = train.count_steps(config.optimizer.batch_size)
     learning_rate = LRDriver(optimizer, OneCycle(peak=config.peak), epochs=config.epochs, steps=steps)
-    wanted, checkpoint = dense_hash(config, data.fingerprint), folder / "checkpoint.pt"
+    wanted, checkpoint = dense_hash(config, data.fingerprint), folder / CHECKPOINT_NAME
     rows: list[DenseEpochRow] = []
-    if checkpoint.exists():
-        with suppress(ValueError):  # a damaged one: starting over gives the same network
-            state = read_checkpoint(checkpoint, device)
-            if state["hash"] == wanted:
-                network.load_state_dict(state["network"])
-                optimizer.load_state_dict(state["optimizer"])
-                learning_rate.load_state_dict(state["learning_rate"])
-                rows = [DenseEpochRow(**row) for row in state["rows"]]
+    with suppress(ValueError):  # none, or a damaged one: starting over gives the same network
+        state = read_checkpoint(checkpoint, device)
+        if state["hash"] == wanted:
+            network.load_state_dict(state["network"])
+            optimizer.load_state_dict(state["optimizer"])
+            learning_rate.load_state_dict(state["learning_rate"])
+            rows = [DenseEpochRow(**row) for row in state["rows"]]
     replace_json_lines(folder / ROWS_NAME, [asdict(row) for row in rows])
     for epoch in range(len(rows) + 1, config.epochs + 1):
         with training_allowed():
@@ -148,18 +158,18 @@ def _train_epochs(
         device=device_name(device),
         threads=threads,
     )
-    write_json(folder / FILE_NAME, asdict(record))
+    write_dense_record(folder, record)
 
 
 def find_dense(storage: Path, wanted: str) -> Path | None:
     """The folder of a complete dense network with the hash `wanted` in any experiment of `storage`."""
     for path in sorted(storage.glob(f"*/dense/{FILE_NAME}")):
         try:
-            if _read_hash(path.parent) == wanted:
-                load_pruned(path.parent)
+            if read_dense_record(path.parent).hash == wanted:
+                load_network(path.parent)
                 return path.parent
         except ValueError:
-            continue  # a damaged one of another experiment: it will be trained again
+            continue  # another experiment's, and damaged: it will be trained again
     return None
 
 
@@ -171,14 +181,17 @@ def _read_hash(folder: Path) -> str | None:
 def copy_dense(source: Path, target: Path) -> None:
     """Copies another experiment's dense network, dense.json last: if it exists, the network is complete."""
     target.mkdir(parents=True, exist_ok=True)
-    for name in (ROWS_NAME, "arch.json", "model.safetensors", FILE_NAME):
-        with (source / name).open("rb") as file:
-            replace_file(target / name, partial(shutil.copyfileobj, file))
+    with suppress(OSError):  # the network is whole without the story of its training
+        _copy_file(source / ROWS_NAME, target / ROWS_NAME)
+    for name in (ARCH_NAME, WEIGHTS_NAME, FILE_NAME):
+        _copy_file(source / name, target / name)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    with os.fdopen(open_file(source), "rb") as file:
+        replace_file(target, partial(shutil.copyfileobj, file))
 
 
 def load_dense(folder: Path) -> DenseNetwork:
     """The dense network in `folder`; raises ValueError, naming the file, if it is not intact."""
-    try:
-        return DenseNetwork(load_pruned(folder), read_dense_record(folder))
-    except OSError as error:
-        raise ValueError(f"{str(folder)!r} holds no complete dense network: {error}") from error
+    return DenseNetwork(load_network(folder), read_dense_record(folder))

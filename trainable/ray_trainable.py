@@ -7,12 +7,12 @@ from typing import Any
 
 from ray import tune
 
+from records.files import is_full_disk
 from records.trial import FencedError, TrialFolder
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import trial_config
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork, load_dense
-from trainable.errors import is_full_disk
 from trainable.recorded_trial import RecordedTrial
 from trainable.trial import Trial
 

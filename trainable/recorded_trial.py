@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 
 from records.epoch import EpochRow
-from records.files import now
+from records.files import remove_file
 from records.trial import FencedError, TrialFolder
 from trainable.checkpoints import read_checkpoint, write_checkpoint
 from trainable.config import trial_config
@@ -146,9 +146,8 @@ class RecordedTrial:
             for checkpoint in folder.list_checkpoints():
                 # A damaged one, which would count as newer than those to come.
                 if folder.checkpoint_epoch(checkpoint) > trial.epoch:
-                    checkpoint.unlink(missing_ok=True)
-            for aside in folder.path.glob(".*.*"):  # what a killed writer left
-                aside.unlink(missing_ok=True)
+                    remove_file(checkpoint)
+            folder.remove_unfinished()
         return trial
 
     def _record_epoch(self, row: EpochRow) -> None:
@@ -164,13 +163,13 @@ class RecordedTrial:
                 write_checkpoint(folder.checkpoint_path(trial.epoch), trial.state_dict())
             if trial.is_finished:
                 save_network(trial.network, folder.model_path, mean=self._data.mean, std=self._data.std)
-                folder.write_record(replace(record, state="complete", finished=now()))
+                folder.end(record, "complete", record.error)
             # A crash before this leaves checkpoints of a trial that has ended; the next start removes them.
             drop_checkpoints(folder, trial.rows, self._keep, newest=0 if trial.is_finished else KEPT_CHECKPOINTS)
 
     def _record_failure(self, error: str) -> None:
         with self.folder.hold_fence(self._record.attempt) as record:
-            self.folder.write_record(replace(record, state="failed", error=error, finished=now()))
+            self.folder.end(record, "failed", error)
 
 
 def stop_trial(folder: TrialFolder, keep_at_alpha: Sequence[float] = ()) -> None:
@@ -192,4 +191,4 @@ def drop_checkpoints(
     kept = kept_epochs(rows, keep_at_alpha)
     for checkpoint in folder.list_checkpoints()[newest:]:
         if folder.checkpoint_epoch(checkpoint) not in kept:
-            checkpoint.unlink(missing_ok=True)
+            remove_file(checkpoint)

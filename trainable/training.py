@@ -104,7 +104,9 @@ def evaluate(network: VGG16, images: DeviceSplit, *, lr: float | None = None) ->
 
 
 def recalibrate_norms(network: VGG16, images: DeviceSplit, batch_size: int) -> None:
-    """Sets the batch-norm statistics to the average over the first batches of `images`, not augmented.
+    """Sets the batch-norm statistics to the average over the first batches of `images`, weighted by their sizes.
+
+    The images are not augmented.
 
     Removing channels shifts the statistics of all later layers; without this, accuracy after a cut says nothing.
     """
@@ -114,9 +116,13 @@ def recalibrate_norms(network: VGG16, images: DeviceSplit, batch_size: int) -> N
     network.train()
     with torch.no_grad(), autocast_on(device):
         batches = images.plain_batches(batch_size, most=RECALIBRATION_BATCHES * batch_size)
-        for number, (inputs, _) in enumerate(batches, start=1):
+        seen = 0
+        for inputs, _ in batches:
+            seen += len(inputs)
             for norm in norms:
-                norm.momentum = 1 / number  # a cumulative average; momentum=None would make PyTorch ask the device
+                # A cumulative average. momentum=None would make PyTorch ask the device, and give a last batch of a
+                # single image the weight of a whole one.
+                norm.momentum = len(inputs) / seen
             network(inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from analysis.columns import COLUMNS, MEASUREMENT_COLUMNS, iterate_rows
 from analysis.experiment import Experiment
-from analysis.figures.selection import describe_configuration
+from analysis.figures.selection import describe_configuration, thin_out
 from analysis.figures.style import (
     INK,
     FigureInfo,
@@ -27,6 +27,7 @@ from records.measurement import BATCH_SIZES
 
 # Trials that did not learn would squeeze all others into one line of the figure.
 OUTER_FENCE = 3.0
+MOST_POINTS = 1000
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,20 @@ def _build_info(
     floor, front = _view_floor([point.accuracy for point in points]), _find_front(points)
     dense = (dense_x, experiment.dense.val_accuracy if experiment.dense else None)
     title, note = _write_title(experiment, points, front, axis), _write_note(points, floor)
-    return AccuracyAgainstInfo(title, note, axis.title, tuple(points), front, dense, floor)
+    drawn = _thin_points(points, front)
+    if left_out := len(points) - len(drawn):
+        note += f" Left out: {format_count(left_out, 'trial')} evenly, none of the front, controls and repeated trials."
+    return AccuracyAgainstInfo(title, note, axis.title, tuple(drawn), front, dense, floor)
+
+
+def _thin_points(points: list[TrialPoint], front: tuple[int, ...]) -> list[TrialPoint]:
+    on_front = set(front)
+    kept = [
+        place
+        for place, point in enumerate(points)
+        if point.trial.number in on_front or point.trial.control is not None or point.seeds
+    ]
+    return [points[place] for place in thin_out(len(points), MOST_POINTS, kept)]
 
 
 def _find_front(points: list[TrialPoint]) -> tuple[int, ...]:

@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 from analysis.experiment import Experiment
 from analysis.figures.style import FAMILY_COLOURS, FigureInfo, blank_figure, sentence_figure
 from analysis.labels import spell
-from analysis.optuna_study import study_of
 from analysis.rank.ranking import split_direction
 from analysis.text import format_count, join_words
 
@@ -29,7 +28,7 @@ def hypervolume_history_info(experiment: Experiment) -> HypervolumeHistoryInfo:
     import optuna
 
     try:
-        study = study_of(experiment)
+        study = experiment.searched_study
     except ValueError as error:
         return HypervolumeHistoryInfo(f"The size of the Pareto front is unknown: {error}.")
     objectives = study.metric_names or []

@@ -7,7 +7,6 @@ import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
 from analysis.figures.style import FigureInfo, blank_figure, literal_text, sentence_figure
-from analysis.optuna_study import study_of
 from analysis.text import format_count, format_percent
 
 # PED-ANOVA looks at the best tenth; with fewer trials that is a single one, which says nothing.
@@ -30,7 +29,7 @@ def importances_info(experiment: Experiment) -> ImportancesInfo:
     import optuna
 
     try:
-        study = study_of(experiment)
+        study = experiment.searched_study
     except ValueError as error:
         return ImportancesInfo(f"Which parameters matter is unknown: {error}.")
     complete = len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))

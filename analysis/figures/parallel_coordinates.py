@@ -5,6 +5,7 @@ width.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import plotly.graph_objects as go
 
 from analysis.columns import iterate_rows
 from analysis.experiment import Experiment
+from analysis.figures.selection import thin_out
 from analysis.figures.style import (
     INK,
     MUTED,
@@ -25,6 +27,7 @@ from analysis.figures.style import (
 from analysis.labels import TrialLabel, label_row, select_kinds
 from analysis.text import format_count, format_percent
 
+MOST_LINES = 500
 # What every trial has besides the parameters with a dot in their names.
 _PLAIN_PARAMETERS = frozenset({"alpha_fraction", "alpha_lr", "epochs_per_alpha"})
 
@@ -37,6 +40,11 @@ class ParameterAxis:
     ticks: tuple[tuple[float, str], ...]
     positions: tuple[float, ...]
     texts: tuple[str, ...]
+
+    def of_trials(self, places: Sequence[int]) -> "ParameterAxis":
+        """The same axis with only these trials on it."""
+        positions = tuple(self.positions[place] for place in places)
+        return ParameterAxis(self.name, self.ticks, positions, tuple(self.texts[place] for place in places))
 
 
 @dataclass(frozen=True)
@@ -64,10 +72,16 @@ def parallel_coordinates_info(experiment: Experiment) -> ParallelCoordinatesInfo
     axes.append(_number_axis("validation accuracy", accuracies, 2, True))
     order = trials.sort_values(["macs", "pruned_val_accuracy"], ascending=[True, False])["pruned_val_accuracy"]
     front = order[order > order.cummax().shift(fill_value=-math.inf)].index
-    labels = tuple(label_row(number, row) for number, row in iterate_rows(trials))
+    on_front = set(front.tolist())
+    kept = [place for place, number in enumerate(trials.index) if number in on_front]
+    drawn = thin_out(len(trials), MOST_LINES, kept)
+    labels = tuple(label_row(number, row) for number, row in iterate_rows(trials.iloc[drawn]))
     coloured = f"{format_count(len(front), 'trial')} on their Pareto front in colour"
     title = f"Parameters of {format_count(len(trials), 'complete trial')} of the search, the {coloured}."
-    return ParallelCoordinatesInfo(title, "", labels, tuple(label.number in front for label in labels), tuple(axes))
+    left_out = len(trials) - len(drawn)
+    note = f"Left out: {format_count(left_out, 'trial')} evenly, none of the front." if left_out else ""
+    thinned = tuple(axis.of_trials(drawn) for axis in axes)
+    return ParallelCoordinatesInfo(title, note, labels, tuple(label.number in on_front for label in labels), thinned)
 
 
 def parallel_coordinates(experiment: Experiment) -> go.Figure:
@@ -75,7 +89,7 @@ def parallel_coordinates(experiment: Experiment) -> go.Figure:
     info = parallel_coordinates_info(experiment)
     if not info.axes:
         return sentence_figure(info.title)
-    drawn = blank_figure(info.title, height=60 + 52 * len(info.axes))
+    drawn = blank_figure(info.title, info.note, height=60 + 52 * len(info.axes))
     rows = [-row for row in range(len(info.axes))]
     groups: dict[tuple[str, str, float], list[int]] = {("other trials", "#BBBBBB", 0.8): []}
     for index, (trial, on_front) in enumerate(zip(info.trials, info.on_front, strict=True)):

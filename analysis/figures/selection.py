@@ -1,6 +1,7 @@
 """Which trials a figure shows, and what it says of their configurations."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -25,6 +26,24 @@ def choose_trials(experiment: Experiment, numbers: Sequence[int] | None = None) 
             there = f"there are {trials.index.min()} to {trials.index.max()}" if len(trials) else "there are none yet"
             raise ValueError(f"`numbers` must be those of trials ({there}), but got {number}")
     return tuple(label_trial(trials, int(number)) for number in dict.fromkeys(numbers))
+
+
+def thin_out(count: int, most: int, kept: Collection[int] = ()) -> list[int]:
+    """Which of `count` marks a figure draws, in order: those in `kept`, and of the others every n-th.
+
+    A browser takes seconds for thousands of marks, and nobody can tell them apart.
+
+    Args:
+        count: how many there are.
+        most: about how many are drawn, or all of `kept` if these are more.
+        kept: places that are drawn in any case.
+    """
+    if count <= most:
+        return list(range(count))
+    always = set(kept)
+    others = [place for place in range(count) if place not in always]
+    step = math.ceil(len(others) / max(1, most - len(always)))
+    return sorted({*always, *others[::step]})
 
 
 def describe_configuration(row: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.columns import iterate_rows
 from analysis.experiment import Experiment
+from analysis.figures.selection import thin_out
 from analysis.figures.style import FigureInfo, blank_figure, hover_text, sentence_figure
 from analysis.labels import label_row, select_kinds
 from analysis.text import format_count, format_percent
@@ -14,6 +15,7 @@ from analysis.text import format_count, format_percent
 STOPPED, CONTINUED = "#D55E00", "#0072B2"
 # Marks lie side by side, or those of about the same accuracy would hide one another.
 SPREAD = (0.0, 0.06, -0.06)
+MOST_MARKS = 200
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,14 @@ def stopped_by_rung_info(experiment: Experiment) -> StoppedByRungInfo:
         return StoppedByRungInfo("No trial was stopped early.")
     epochs = experiment.epochs[experiment.epochs["pruned_val_accuracy"].notna()]
     ends = sorted(set(stopped["epochs_done"]))
-    rungs = tuple(_read_rung(trials, epochs[epochs["epoch"] == epoch], int(epoch)) for epoch in ends)
+    rungs = [_read_rung(trials, epochs[epochs["epoch"] == epoch], int(epoch)) for epoch in ends]
     counts = stopped["epochs_done"].value_counts()
-    where = ", ".join(f"{counts[rung.epoch]} at epoch {rung.epoch}" for rung in rungs)
+    where = ", ".join(f"{counts[rung.epoch]:,} at epoch {rung.epoch}" for rung in rungs)
     title = f"{len(stopped):,} of {format_count(len(trials), 'trial')} stopped early: {where}."
-    return StoppedByRungInfo(title, "Validation accuracy if the cut were made at that epoch.", rungs)
+    note = "Validation accuracy if the cut were made at that epoch."
+    if max(len(marks) for rung in rungs for marks in (rung.stopped, rung.continued)) > MOST_MARKS:
+        note += f" Only about {MOST_MARKS} marks of each kind are drawn, evenly by accuracy."
+    return StoppedByRungInfo(title, note, tuple(rungs))
 
 
 def stopped_by_rung(experiment: Experiment) -> go.Figure:
@@ -67,7 +72,7 @@ def stopped_by_rung(experiment: Experiment) -> go.Figure:
         marks = [
             (index + offset + SPREAD[place % len(SPREAD)], mark)
             for index, rung in enumerate(info.rungs)
-            for place, mark in enumerate(sorted(getattr(rung, name), key=lambda mark: mark.accuracy))
+            for place, mark in enumerate(_thin_marks(getattr(rung, name)))
         ]
         drawn.add_scatter(
             x=[x for x, _ in marks],
@@ -84,6 +89,11 @@ def stopped_by_rung(experiment: Experiment) -> go.Figure:
     drawn.update_xaxes(tickvals=places, ticktext=labels, range=[-0.5, len(labels) - 0.5], showgrid=False)
     drawn.update_yaxes(title_text="validation accuracy, if cut", tickformat=".2~%")
     return drawn
+
+
+def _thin_marks(marks: tuple[RungMark, ...]) -> list[RungMark]:
+    by_accuracy = sorted(marks, key=lambda mark: mark.accuracy)
+    return [by_accuracy[place] for place in thin_out(len(marks), MOST_MARKS)]
 
 
 def _read_rung(trials: pd.DataFrame, epochs: pd.DataFrame, epoch: int) -> StoppingRung:

@@ -11,6 +11,8 @@ from analysis.figures.style import STATE_COLOURS, FigureInfo, blank_figure, hove
 from analysis.labels import label_row
 from analysis.text import format_count, format_duration
 
+MOST_BARS = 1000
+
 
 @dataclass(frozen=True)
 class TrialBar:
@@ -57,7 +59,12 @@ def timeline_info(experiment: Experiment) -> TimelineInfo:
     machines = {place.split(" · ")[0] for place in places}
     where = f"{format_count(len(places), 'device')} of {format_count(len(machines), 'host')}"
     title = f"{format_count(len(bars), 'trial')} ran on {where} within {format_duration(span)}"
-    return TimelineInfo(title + (f", {busy / span:.2g} at a time on average." if span else "."), bars=tuple(bars))
+    title += f", {busy / span:.2g} at a time on average." if span else "."
+    newest = sorted(bars, key=lambda bar: (bar.end, bar.number))[-MOST_BARS:]
+    if len(newest) == len(bars):
+        return TimelineInfo(title, bars=tuple(bars))
+    note = f"Only the last {len(newest):,} of them are drawn."
+    return TimelineInfo(title, note, tuple(sorted(newest, key=lambda bar: (bar.place, bar.start, bar.number))))
 
 
 def timeline(experiment: Experiment) -> go.Figure:
@@ -66,7 +73,7 @@ def timeline(experiment: Experiment) -> go.Figure:
     if not info.bars:
         return sentence_figure(info.title)
     rows = {slot: index for index, slot in enumerate(sorted({(bar.place, bar.slot) for bar in info.bars}))}
-    drawn = blank_figure(info.title, height=max(160, 110 + 22 * len(rows)))
+    drawn = blank_figure(info.title, info.note, height=max(160, 110 + 22 * len(rows)))
     for state, colour in STATE_COLOURS.items():
         if bars := [bar for bar in info.bars if bar.state == state]:
             drawn.add_bar(

@@ -28,7 +28,9 @@ def measurement_methods(experiment: Experiment) -> list[MeasurementMethod]:
         # On a busy machine latencies are worth little.
         busy = [record.busy for record in records if record.busy is not None]
         alone = [record.alone for record in records if record.alone is not None]
-        separate = "from the training of this and other searches" if all(alone) else "not always: no lock was available"
+        separate = "from the training of this and other searches"
+        if not all(alone):
+            separate = "not always: no lock was available, or something else did not wait any longer"
         facts = (
             *device_facts,
             ("pairs of runs timed", _format_pairs(records)),

@@ -23,12 +23,15 @@ from pyarrow import compute
 
 from analysis.tables import epochs, trials
 from records.experiment import ExperimentFolder
-from records.files import replace_file
+from records.files import read_bytes, replace_file
 
 # One more whenever a column is computed in another way though its name and type stay the same.
 FORMAT = 2
 # A file that changed so recently may change again in the same tick of the storage's clock, and keep time and size.
 SETTLE_SECONDS = 2
+
+# 100,000 trials of 100 epochs take 0.8 GB.
+MOST_BYTES = 4 << 30
 
 _TRIAL_FILES = ("trial.json", "epochs.jsonl", "model/measure.json")
 _KEY = b"alphaprune"
@@ -75,8 +78,8 @@ def take_fingerprint(folder: ExperimentFolder) -> str | None:
 def read_tables(folder: ExperimentFolder, fingerprint: str) -> Tables | None:
     """The tables of the experiment; None if there are none with this fingerprint, or if they are damaged."""
     try:
-        trials_content = _path(folder, "trials").read_bytes()
-        epochs_content = pa.BufferReader(_path(folder, "epochs").read_bytes())
+        trials_content = read_bytes(_path(folder, "trials"), most=MOST_BYTES)
+        epochs_content = pa.BufferReader(read_bytes(_path(folder, "epochs"), most=MOST_BYTES))
         epochs_file = pq.ParquetFile(epochs_content, page_checksum_verification=True)
         if _metadata(epochs_file) != {"fingerprint": fingerprint, "trials": zlib.crc32(trials_content)}:
             return None

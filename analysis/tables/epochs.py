@@ -16,7 +16,7 @@ from pyarrow import compute
 
 from analysis.tables.problems import Problems
 from records.epoch import METRICS, OPTIONAL, PHASES, EpochRow, parse_epoch_rows
-from records.files import read_bytes
+from records.files import compute_content_digest, read_text_bytes
 from records.trial import TrialFolder
 
 _TYPES = {"epoch": pa.int64(), "phase": pa.string()}
@@ -28,16 +28,21 @@ _NEWLINE, _OPEN, _CLOSE = b"\n{}"
 _BATCH_BYTES = 8 << 20
 
 
-def read_epochs(trials: Sequence[TrialFolder], problems: Problems) -> pa.Table:
+def read_epochs(trials: Sequence[TrialFolder], digests: Mapping[int, str | None], problems: Problems) -> pa.Table:
     """The rows of `trials`, in their order: the trial's `number`, then the fields of EpochRow, null where unknown.
 
     Each file is read up to the first line that is not the next epoch's row. `problems` gets a line for each file that
-    has such a line or cannot be read.
+    has such a line, has changed since the trial ended, or cannot be read.
+
+    Args:
+        trials: whose rows are read.
+        digests: rows_digest of their records, by number.
+        problems: gets what is wrong.
     """
     tables = [SCHEMA.empty_table()]
     for batch in _read_batches(trials, problems):
-        table = _parse_whole(batch)
-        tables.append(_parse_each(batch, problems) if table is None else table)
+        table = _parse_whole(batch) if _digests_fit(batch, digests) else None
+        tables.append(_parse_each(batch, digests, problems) if table is None else table)
     return pa.concat_tables(tables)
 
 
@@ -47,7 +52,7 @@ def _read_batches(trials: Sequence[TrialFolder], problems: Problems) -> Iterator
     size = 0
     for trial in trials:
         try:
-            content = read_bytes(trial.rows_path)
+            content = read_text_bytes(trial.rows_path)
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -65,6 +70,10 @@ def _read_batches(trials: Sequence[TrialFolder], problems: Problems) -> Iterator
 
 def _file_name(number: int) -> str:
     return f"trials/{number:05}/epochs.jsonl"
+
+
+def _digests_fit(contents: Mapping[int, bytes], digests: Mapping[int, str | None]) -> bool:
+    return all(digests.get(number) in (None, compute_content_digest(content)) for number, content in contents.items())
 
 
 def _parse_whole(contents: Mapping[int, bytes]) -> pa.Table | None:
@@ -113,11 +122,11 @@ def _is_sound(table: pa.Table) -> bool:
     )
 
 
-def _parse_each(contents: Mapping[int, bytes], problems: Problems) -> pa.Table:
+def _parse_each(contents: Mapping[int, bytes], digests: Mapping[int, str | None], problems: Problems) -> pa.Table:
     numbers: list[int] = []
     rows: list[EpochRow] = []
     for number, content in contents.items():
-        of_file, problem = parse_epoch_rows(content)
+        of_file, problem = parse_epoch_rows(content, digests.get(number))
         if problem is not None:
             problems.add(number, f"{_file_name(number)}: {problem}")
         numbers += [number] * len(of_file)

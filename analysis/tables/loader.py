@@ -1,7 +1,7 @@
 """An experiment's records, read: finished, running, interrupted or damaged. Only tables/ is written."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import overload
@@ -54,12 +54,16 @@ def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
     record = _read_experiment_record(folder)
     # Before anything is read, so that a change from now on makes another fingerprint.
     fingerprint = take_fingerprint(folder) if cache else None
-    dense, dense_problems = None, []
+    dense, own_problems = None, []
+    try:
+        record.check_digest()
+    except ValueError as error:
+        own_problems.append(f"{folder.record_path.name} is damaged: {error}")
     try:
         dense = read_dense_record(folder.dense_path)
     except ValueError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
-            dense_problems.append(str(error).removeprefix(f"{folder.path}{os.sep}"))
+            own_problems.append(str(error).removeprefix(f"{folder.path}{os.sep}"))
     tables = read_tables(folder, fingerprint) if fingerprint else None
     records: dict[int, TrialRecord] = {}
     measurements: dict[int, Measurement | None] = {}
@@ -67,9 +71,8 @@ def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
         problems = Problems()
         # The records first: a trial that ends while it is read must not look complete without its last row.
         records = read_records(folder, problems)
-        trials = [folder.trial_folder(number) for number in records]
-        epochs = read_epochs(trials, problems)
-        measurements = {trial.number: read_measurement(trial, problems) for trial in trials}
+        epochs = _read_epochs(folder, records, problems)
+        measurements = {number: read_measurement(folder.trial_folder(number), problems) for number in records}
         table = build_trials_table(records, measurements, epochs, dense, problems)
         measured = dense_values(filter(None, measurements.values()))
         tables = Tables(table, lambda: epochs, measured, problems.lines())
@@ -82,29 +85,35 @@ def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
         dense,
         {name: pd.Timestamp(value) if name == "measured" else value for name, value in tables.dense_measure.items()},
         tables.trials.to_pandas().set_index("number"),
-        [printable(problem) for problem in (*dense_problems, *tables.problems)],
+        [printable(problem) for problem in (*own_problems, *tables.problems)],
         partial(_build_epochs_frame, folder, tables),
         records,
         measurements,
     )
 
 
+def _read_epochs(folder: ExperimentFolder, records: Mapping[int, TrialRecord], problems: Problems) -> pa.Table:
+    digests = {number: record.rows_digest for number, record in records.items()}
+    return read_epochs([folder.trial_folder(number) for number in records], digests, problems)
+
+
 def _build_epochs_frame(folder: ExperimentFolder, tables: Tables) -> pd.DataFrame:
     try:
         rows = tables.epochs()
     except (OSError, pa.ArrowException):  # a damaged tables/epochs.parquet, which shows only when it is read
-        rows = read_epochs([folder.trial_folder(number) for number in tables.trials["number"].to_pylist()], Problems())
+        rows = _read_epochs(folder, read_records(folder, Problems()), Problems())
     frame: pd.DataFrame = rows.to_pandas()
     return frame
 
 
 def _read_experiment_record(folder: ExperimentFolder) -> ExperimentRecord:
-    where = repr(str(folder.path))
     try:
-        if not folder.record_path.is_file():
-            names = ", ".join(sorted(path.parent.name for path in folder.path.glob("*/experiment.json")))
-            hint = f"choose one of those in it: {printable(names)}" if names else "`alphaprune run` makes one"
-            raise ValueError(f"{where} holds no experiment: there is no experiment.json in it; {hint}")
-    except OSError as error:
-        raise ValueError(f"{where} cannot be read: {error.strerror}") from error
-    return folder.read_record()
+        return folder.read_record()
+    except ValueError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        names = ", ".join(sorted(path.parent.name for path in folder.path.glob("*/experiment.json")))
+        hint = f"choose one of those in it: {printable(names)}" if names else "`alphaprune run` makes one"
+        raise ValueError(
+            f"{str(folder.path)!r} holds no experiment: there is no experiment.json in it; {hint}"
+        ) from error.__cause__

@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.columns import MEASUREMENT_COLUMNS
 from analysis.tables.problems import Problems
-from records.files import read_bytes
+from records.files import read_text_bytes
 from records.measurement import Measurement, NetworkMeasurement, NetworkMemory, TestRun, parse_measurement
 from records.trial import TrialFolder
 
@@ -21,7 +21,7 @@ def read_measurement(trial: TrialFolder, problems: Problems) -> Measurement | No
     """What was measured of the trial; None if nothing was, or if its file is damaged (`problems` gets a line)."""
     name = f"trials/{trial.number:05}/model/measure.json"
     try:
-        return parse_measurement(read_bytes(trial.measurement_path))
+        return parse_measurement(read_text_bytes(trial.measurement_path))
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -1,15 +1,11 @@
 """The backend without a cluster: one trial after another in this process, for debugging and tests."""
 
-import logging
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from records.dense import DenseEpochRow
-from records.measurement import Measurement
-from records.trial import TrialRecord
+from records.trial import FencedError, TrialRecord
 from search.backends.base import MeasureNetwork, Node, SearchRun, TrialResources
 from search.interruption import interrupt_on_full_disk
 from search.settings import ResourceSettings
@@ -19,8 +15,6 @@ from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork, load_dense, train_dense
 from trainable.measurement.protocol import measure_network
 from trainable.recorded_trial import RecordedTrial, stop_trial
-
-log = logging.getLogger("alphaprune")
 
 
 class LocalBackend:
@@ -53,13 +47,7 @@ class LocalBackend:
                 run.source.tell_end(record.number)
 
     def open_measurement(self) -> nullcontext[MeasureNetwork]:
-        return nullcontext(measure_here)
-
-
-def measure_here(*arguments: Any, **keywords: Any) -> Measurement:
-    """measure_network on this machine; logs that it is waiting if it has to."""
-    on_wait = partial(log.info, "waiting for the training on this machine to pause")
-    return measure_network(*arguments, on_wait=on_wait, **keywords)
+        return nullcontext(measure_network)
 
 
 def run_trial(record: TrialRecord, run: SearchRun, dense: DenseNetwork) -> None:
@@ -76,8 +64,8 @@ def run_trial(record: TrialRecord, run: SearchRun, dense: DenseNetwork) -> None:
                     stop_trial(files, keep)
                     break
             return
-        except OSError:
-            raise  # a problem with the storage, not with the trial
+        except (OSError, FencedError):
+            raise  # a problem with the storage, or another driver; not with the trial
         except Exception as error:
             try:
                 if files.read_record().state == "failed":

@@ -1,10 +1,9 @@
 """What the commands share: options, refusals, graceful ends, and the display of a ranking."""
 
 import logging
-import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -16,10 +15,12 @@ from rich.text import Text
 import analysis
 from analysis.optuna_study import quiet_optuna
 from analysis.terminal.ranking_table import ranking_table
+from analysis.text import format_count, printable, replace_controls
+from records.driver import Command, format_command
 from records.experiment import ExperimentFolder
 from search.interruption import Interruption, allow_interruption, interrupt_on_full_disk, last_words
 from search.settings import explain_invalid
-from trainable.errors import TrialError
+from trainable.errors import LostError, TrialError
 
 app = typer.Typer(
     name="alphaprune",
@@ -45,7 +46,8 @@ TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event fi
 TimeBudget = Annotated[
     str | None, typer.Option(metavar="DURATION", help="Stop after 90s, 30m, 12h etc.; `resume` continues.")
 ]
-DEFAULT_STORAGE = Path("ray_results")
+# How much of a ranking is shown where nobody asked for it.
+SHOWN_TRIALS = 20
 
 
 # Messages and progress; one console for both, so that a line does not tear the progress display.
@@ -58,8 +60,9 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "alphaprune: " if record.levelno >= logging.WARNING else ""
-        # As Text: messages contain text from elsewhere, whose brackets are not markup.
-        console.print(Text(f"{prefix}{record.getMessage()}"), soft_wrap=True)
+        with suppress(OSError):  # the terminal may have been closed
+            # Messages contain text from elsewhere: its brackets are no markup, its escapes no commands.
+            console.print(Text(printable(f"{prefix}{record.getMessage()}")), soft_wrap=True)
 
 
 @contextmanager
@@ -105,15 +108,14 @@ def refuse_unwritable(to: Path) -> Iterator[None]:
 
 @contextmanager
 def end_gracefully(
-    folder: ExperimentFolder, time_budget: float | None = None, *, address: str | None = None, data: str | None = None
+    folder: ExperimentFolder, command: Command, options: Sequence[str], time_budget: float | None = None
 ) -> Iterator[None]:
     """Stops what runs inside on a signal or when the time budget runs out, and says how to resume it.
 
     Args:
         folder: of the experiment.
+        command, options: what resumes it.
         time_budget: in seconds; None for no limit.
-        address: of the cluster, unless one is started for the search.
-        data: new location of the data, if it has moved.
     """
 
     def say_how_to_resume(error: Interruption) -> None:
@@ -123,11 +125,8 @@ def end_gracefully(
             return
         if error.code == 0:
             print_ranking(folder, empty_is_failure=False)
-        again = ["alphaprune", "resume", folder.path.name]
-        storage = None if folder.path.parent == DEFAULT_STORAGE else str(folder.path.parent)
-        for option, value in (("--storage", storage), ("--address", address), ("--data", data)):
-            again += [option, value] if value is not None else []
-        log.info("%s", shlex.join(again))
+        if error.can_resume:
+            log.info("%s", format_command(folder, command, options))
         console.show_cursor()  # which the progress display hides, and may not get to show again
 
     try:
@@ -140,10 +139,17 @@ def end_gracefully(
             yield
     except TrialError as error:
         log.error("%s", error)
+        if isinstance(error, LostError) and folder.record_path.exists():
+            log.info("%s", format_command(folder, command, options))
         raise typer.Exit(1) from error
     except Interruption as error:
         say_how_to_resume(error)
         raise typer.Exit(error.code) from error
+
+
+def locate_data(data: str | None) -> str | None:
+    """The option --data for a command that may be run in another folder."""
+    return str(Path(data).resolve()) if data is not None and Path(data).is_dir() else data
 
 
 def load_experiment(storage: Path, name: str) -> analysis.Experiment:
@@ -156,15 +162,24 @@ def load_experiment(storage: Path, name: str) -> analysis.Experiment:
 
 
 def print_ranking(folder: ExperimentFolder, *, empty_is_failure: bool = True) -> analysis.Experiment:
-    """Prints the ranking to stdout and logs the experiment's folder; returns the experiment."""
+    """Prints the first of the ranking to stdout and logs the experiment's folder; returns the experiment."""
     experiment = load_experiment(folder.path.parent, folder.path.name)
     ranked = experiment.rank()
-    output_console().print(ranking_table(ranked, experiment.dense, experiment.dense_measure))
+    output_console().print(ranking_table(ranked.head(SHOWN_TRIALS), experiment.dense, experiment.dense_measure))
+    if len(ranked) > SHOWN_TRIALS:
+        command = format_command(folder, "rank")
+        log.info("the first %d of %s; all of them: %s", SHOWN_TRIALS, format_count(len(ranked), "trial"), command)
     log.info("experiment: %s", folder.path)
     if ranked.empty and empty_is_failure:
         log.error("no trial completed; `alphaprune status` shows why")
         raise typer.Exit(1)
     return experiment
+
+
+def print_data(text: str) -> None:
+    """Prints `text` to stdout: as it is for a program, with control characters made visible on a terminal."""
+    # typer.echo would take escapes out of what a program reads.
+    sys.stdout.write(replace_controls(text) if sys.stdout.isatty() else text)
 
 
 def output_console() -> Console:

@@ -1,15 +1,14 @@
 """The commands that compute trials: run, trial, resume, branch, confirm."""
 
 import json
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from typing import Annotated
 
 import typer
 
+from records.driver import DEFAULT_STORAGE
 from records.experiment import ExperimentFolder
 from search.cli.app import (
-    DEFAULT_STORAGE,
     Address,
     Concurrency,
     GpusPerTrial,
@@ -21,18 +20,11 @@ from search.cli.app import (
     TensorBoard,
     TimeBudget,
     app,
-    console,
-    end_gracefully,
     log,
-    print_ranking,
     refuse_invalid_requests,
 )
-from search.interruption import parse_duration
-from search.settings import ControlSettings, Settings, SpaceSettings, preset_summaries, read_preset, resolve_settings
-
-if TYPE_CHECKING:
-    from search.backends.base import Backend
-    from search.observers.observer import SearchObserver
+from search.cli.launch import SearchPlace, resume_search, run_search
+from search.settings import ControlSettings, SpaceSettings, preset_summaries, read_preset, resolve_settings
 
 # As paragraphs, which are wrapped to the terminal's width.
 PRESETS = "\n\n".join(["Shipped presets:", *(f"{name} - {summary}" for name, summary in preset_summaries().items())])
@@ -68,9 +60,10 @@ def run(
         "resources.gpus_per_trial": gpus_per_trial,
     }
     with refuse_invalid_requests():
-        values = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
-        settings = resolve_settings(read_preset(preset), [*overrides, *values])
-    _run_search(settings, preset, name, storage, SearchPlace(local, address, tensorboard), time_budget)
+        given = {key: value for key, value in flags.items() if value is not None}
+        settings = resolve_settings(read_preset(preset), overrides, given)
+    place = SearchPlace(local, address, tensorboard, concurrency, gpus_per_trial)
+    run_search(settings, preset, name, storage, place, time_budget)
 
 
 @app.command()
@@ -101,15 +94,14 @@ def trial(
     with refuse_invalid_requests():
         if not target.endswith(".toml"):
             raise ValueError(f"give the NUMBER of a trial in {target!r}, or a TOML file")
-        sources = [f"data.source={json.dumps(data)}"] if data else []
-        settings = resolve_settings(read_preset(target), [*overrides, *sources])
+        settings = resolve_settings(read_preset(target), overrides, {} if data is None else {"data.source": data})
     alone = replace(
         settings,
         space=SpaceSettings("spaces.fixed:fixed"),
         controls=ControlSettings(kinds=()),
         search=replace(settings.search, trials=1),
     )
-    _run_search(alone, target, name, storage, SearchPlace(local=True))
+    run_search(alone, target, name, storage, SearchPlace(local=True))
 
 
 @app.command()
@@ -130,9 +122,9 @@ def resume(
     with refuse_invalid_requests():
         folder = ExperimentFolder.find(storage, name)
     resources = {"concurrency": concurrency, "gpus_per_trial": gpus_per_trial}
-    _resume_search(
+    resume_search(
         folder,
-        SearchPlace(local, address, tensorboard),
+        SearchPlace(local, address, tensorboard, concurrency, gpus_per_trial),
         time_budget,
         trials=trials,
         resources={key: value for key, value in resources.items() if value is not None},
@@ -173,7 +165,7 @@ def branch(
                 add_trials(folder, [new])
     log.info("trial %d branches from trial %d", new.record.number, number)
     if not later:
-        _resume_search(folder, SearchPlace(local, address), time_budget, data=data, new=[new])
+        resume_search(folder, SearchPlace(local, address), time_budget, data=data, new=[new])
 
 
 @app.command()
@@ -204,69 +196,4 @@ def confirm(
         folder = ExperimentFolder.find(storage, name)
         new = [NewTrial(record) for record in plan_repeats(folder, top=top, seeds=seeds)]
     log.info(f"{len(new)} repeats with other seeds" if new else "all of them have already been repeated")
-    _resume_search(folder, SearchPlace(local, address), time_budget, data=data, new=new)
-
-
-@dataclass(frozen=True)
-class SearchPlace:
-    """Where a search runs and what observes it, according to the options."""
-
-    local: bool = False
-    address: str | None = None
-    tensorboard: bool = False
-
-    def create_backend(self) -> "Backend":
-        # Imported here, as below: importing torch takes seconds, and `rank` and `status` should not.
-        from search.backends.local import LocalBackend
-        from search.backends.ray.backend import RayBackend
-
-        return LocalBackend() if self.local else RayBackend(self.address)
-
-    def create_observers(self, folder: ExperimentFolder, settings: Settings) -> "list[SearchObserver]":
-        from search.observers.progress import ProgressDisplay
-        from search.observers.tensorboard import TensorBoardFiles
-
-        files = [TensorBoardFiles(folder)] if self.tensorboard else []
-        return [ProgressDisplay(settings, console), *files]
-
-
-def _run_search(
-    settings: Settings, preset: str, name: str | None, storage: Path, place: SearchPlace, time_budget: str | None = None
-) -> None:
-    with refuse_invalid_requests():
-        from search.setup.creation import find_free_folder
-
-        budget = parse_duration(time_budget) if time_budget else None
-        folder = find_free_folder(storage, preset, name)
-    with end_gracefully(folder, budget, address=place.address), refuse_invalid_requests():
-        from search.experiment import run as run_experiment
-
-        observers = place.create_observers(folder, settings)
-        run_experiment(settings, folder, place.create_backend(), preset=preset, observers=observers)
-    _show_results(folder)
-
-
-def _resume_search(
-    folder: ExperimentFolder, place: SearchPlace, time_budget: str | None, *, data: str | None, **how: Any
-) -> None:
-    with refuse_invalid_requests():
-        budget = parse_duration(time_budget) if time_budget else None
-    with end_gracefully(folder, budget, address=place.address, data=data), refuse_invalid_requests():
-        from search.experiment import resume as resume_experiment
-        from search.setup.validation import recorded_settings
-
-        observers = place.create_observers(folder, recorded_settings(folder, folder.read_record()))
-        resume_experiment(folder, place.create_backend(), data=data, observers=observers, **how)
-    _show_results(folder)
-
-
-def _show_results(folder: ExperimentFolder) -> None:
-    """Prints the ranking, and writes the report if the settings say so."""
-    experiment = print_ranking(folder)
-    if experiment.settings.get("results", {}).get("report", True):
-        from analysis.report import write_report
-
-        try:
-            log.info("report: %s", write_report(experiment))
-        except OSError as error:  # everything else has succeeded
-            log.error("the report could not be written: %s", error.strerror or error)
+    resume_search(folder, SearchPlace(local, address), time_budget, data=data, new=new)

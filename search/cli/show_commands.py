@@ -1,5 +1,6 @@
 """The commands that show settings and results: settings, status, rank, measure, report, export."""
 
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from shutil import get_terminal_size
@@ -7,21 +8,25 @@ from typing import Annotated
 
 import typer
 
+from analysis.status import ExperimentStatus
 from analysis.status import status as status_of
 from analysis.status import to_json as status_json
+from analysis.terminal.experiment_list import experiment_list
 from analysis.terminal.ranking_table import ranking_table, to_csv, to_json
 from analysis.terminal.status_view import status_view
+from records.driver import DEFAULT_STORAGE, format_options, read_driver_state
 from records.experiment import ExperimentFolder
 from search.cli.app import (
-    DEFAULT_STORAGE,
     MovedData,
     Name,
     Storage,
     app,
     end_gracefully,
     load_experiment,
+    locate_data,
     log,
     output_console,
+    print_data,
     print_ranking,
     refuse_invalid_requests,
     refuse_unwritable,
@@ -66,7 +71,7 @@ def settings(
         typer.echo(to_json(sections))
     else:
         width = min(get_terminal_size().columns, MOST_COLUMNS)
-        typer.echo(to_text(sections, width), nl=False)
+        print_data(to_text(sections, width))
 
 
 @app.command()
@@ -75,12 +80,37 @@ def status(
     form: Annotated[StatusFormat, typer.Option("--format", help="Output format.")] = StatusFormat.table,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """Show what is done and what is running."""
-    found = status_of(load_experiment(storage, name))
+    """Show what is done, what is running, and what continues it."""
+    found = _read_status(storage, name)
     if form is StatusFormat.json:
         typer.echo(status_json(found))
     else:
         output_console().print(status_view(found))
+
+
+@app.command("list")
+def list_experiments(
+    form: Annotated[StatusFormat, typer.Option("--format", help="Output format.")] = StatusFormat.table,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """List the experiments in the storage, and how each stands."""
+    names = sorted(path.parent.name for path in storage.glob("*/experiment.json"))
+    found = []
+    for name in names:
+        with suppress(typer.Exit):  # it cannot be read, which has been logged
+            found.append(_read_status(storage, name))
+    if form is StatusFormat.json:
+        typer.echo(f"[{', '.join(map(status_json, found))}]")
+    elif found:
+        output_console().print(experiment_list(found))
+    elif not names:
+        log.info("%r holds no experiment yet; `alphaprune run` makes one", str(storage))
+
+
+def _read_status(storage: Path, name: str) -> ExperimentStatus:
+    # The driver first: the records are then at least as new, and show what it did before it ended.
+    driver = read_driver_state(ExperimentFolder(storage / name))
+    return status_of(load_experiment(storage, name), driver=driver)
 
 
 @app.command()
@@ -104,7 +134,7 @@ def rank(
     if form is RankFormat.table:
         output_console().print(ranking_table(ranked, experiment.dense, experiment.dense_measure))
     else:
-        typer.echo((to_json if form is RankFormat.json else to_csv)(ranked), nl=False)
+        print_data((to_json if form is RankFormat.json else to_csv)(ranked))
 
 
 def _parse_weights(texts: list[str]) -> dict[str, float]:
@@ -135,12 +165,14 @@ def measure(
         if top is not None and everything:
             raise ValueError("--top and --all exclude each other; give one of them")
         folder = ExperimentFolder.find(storage, name)
-    with end_gracefully(folder, address=address, data=data), refuse_invalid_requests():
+    options = format_options(address=address, data=locate_data(data), top=top, all=everything)
+    with end_gracefully(folder, "measure", options), refuse_invalid_requests():
         from search.backends.ray.backend import RayBackend
         from search.experiment import measure as measure_experiment
         from search.followups.measure import TrialSelection
 
-        measure_experiment(folder, RayBackend(address), TrialSelection(top, everything, again=True), data=data)
+        selection = TrialSelection(top, everything, again=True)
+        measure_experiment(folder, RayBackend(address), selection, data=data, options=options)
     print_ranking(folder)
 
 
@@ -163,7 +195,7 @@ def report(
         from analysis.report import write_report
 
         with refuse_unwritable(to or experiment.path):
-            typer.echo(write_report(experiment, to))
+            print_data(f"{write_report(experiment, to)}\n")
 
 
 @app.command()
@@ -193,4 +225,4 @@ def export(
             log.error("%s", error)
             raise typer.Exit(1) from error
     log.info("checked: its logits agree with the original's to within %.1g of the largest", difference)
-    typer.echo(to)
+    print_data(f"{to}\n")

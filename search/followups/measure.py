@@ -1,18 +1,18 @@
 """Chooses the trials to measure, and measures them one after another."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import analysis
 from analysis.rank.comparison import compared_trials
 from analysis.rank.ranking import pareto, rank
 from records.experiment import ExperimentFolder
-from records.files import write_json
-from records.measurement import Measurement
+from records.files import is_full_disk
+from records.measurement import Measurement, write_measurement
 from search.backends.base import MeasureNetwork
 from trainable.data.dataset import Split
-from trainable.errors import TrialError, is_full_disk
+from trainable.errors import TrialError
 
 log = logging.getLogger("alphaprune")
 
@@ -51,7 +51,11 @@ def select_trials(folder: ExperimentFolder, selection: TrialSelection) -> list[i
 
 
 def measure_trials(
-    folder: ExperimentFolder, numbers: Sequence[int], test: Split, measure_network: MeasureNetwork
+    folder: ExperimentFolder,
+    numbers: Sequence[int],
+    test: Split,
+    measure_network: MeasureNetwork,
+    on_measured: Callable[[int], None] = lambda count: None,
 ) -> int:
     """Measures the trials `numbers` one after another and writes each one's measure.json.
 
@@ -62,6 +66,7 @@ def measure_trials(
         numbers: of complete trials.
         test: the test split.
         measure_network: trainable.measurement.protocol's, here or on a node of a cluster.
+        on_measured: called with the number of trials measured so far.
 
     Returns:
         How many were measured.
@@ -78,19 +83,20 @@ def measure_trials(
             found = measure_network(
                 trial.model_path.resolve(), folder.dense_path.resolve(), test, light=light, before=before
             )
-            write_json(trial.measurement_path, asdict(found))
+            write_measurement(trial.measurement_path, found)
         except (TrialError, ValueError, OSError) as error:
             if isinstance(error, OSError) and is_full_disk(error):
                 raise
             log.warning("trial %d: %s", number, error)
             continue
         measured += 1
+        on_measured(measured)
         before = before if light else found
         log.info("trial %d measured: %s (%d of %d)", number, summarize_measurement(found), count, len(numbers))
         if found.alone is False:
             log.warning(
-                "no lock was available on the machine that measured trial %d, so training there was not paused, and "
-                "its latencies may be far off",
+                "no lock was available on the machine that measured trial %d, or something else there did not wait any "
+                "longer, so its latencies may be far off; `alphaprune measure` measures it again",
                 number,
             )
         if found.busy is not None and found.busy > BUSY:

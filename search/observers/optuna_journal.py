@@ -1,5 +1,7 @@
 """`study.journal`: a copy of the study that optuna-dashboard shows while the search runs. Never read back."""
 
+import logging
+import re
 from collections.abc import Sequence
 
 import optuna
@@ -8,14 +10,21 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
 from records.experiment import ExperimentFolder
+from records.files import remove_file
 from search.observers.observer import SearchObserver, SearchStart, StudyResult
 from search.snapshot import TrialSnapshot
+
+log = logging.getLogger("alphaprune")
+
+NAME = "study.journal"
+# The journal, its lock, and the lock while Optuna gives it up.
+_OWN_NAME = re.compile(r"study\.journal(\.lock([0-9a-f-]{36}\.rename)?)?")
 
 
 class OptunaJournal(SearchObserver):
     """Mirrors the study of a search into the experiment's `study.journal`."""
 
-    _study: optuna.Study
+    _study: optuna.Study | None = None  # None if there cannot be a journal
 
     def __init__(self, folder: ExperimentFolder, objectives: Sequence[str]) -> None:
         """
@@ -28,9 +37,13 @@ class OptunaJournal(SearchObserver):
 
     def search_started(self, start: SearchStart) -> None:
         """Rewrites the journal from scratch: an earlier driver's may be torn or incomplete."""
-        path = self._folder.path / "study.journal"
-        for old in self._folder.path.glob("study.journal*"):  # and the lock of a driver that was killed
-            old.unlink()
+        path = self._folder.path / NAME
+        for old in self._folder.path.glob(f"{NAME}*"):
+            if _OWN_NAME.fullmatch(old.name):  # and the lock of a driver that was killed
+                remove_file(old)
+        if path.exists():
+            log.warning("%s is a folder, so the study is not mirrored for optuna-dashboard", path)
+            return
         storage = JournalStorage(JournalFileBackend(str(path)))
         self._study = optuna.create_study(
             storage=storage, study_name=self._folder.path.name, directions=start.study.directions
@@ -42,9 +55,11 @@ class OptunaJournal(SearchObserver):
         self._numbers = {trial.number: trial.number for trial in trials}
 
     def trial_asked(self, trial: FrozenTrial) -> None:
+        if self._study is None:
+            return
         self._numbers[trial.number] = len(self._numbers)
         self._study.add_trial(trial)
 
     def trial_ended(self, number: int, trial: TrialSnapshot | None, result: StudyResult | None) -> None:
-        if result is not None:
+        if self._study is not None and result is not None:
             self._study.tell(self._numbers[result.number], result.values, state=result.state)

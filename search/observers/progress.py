@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -60,7 +61,8 @@ class ProgressDisplay(SearchObserver):
 
     def search_ended(self) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):  # the terminal may have been closed
+                self._bar.stop()
 
     def dense_epoch_done(self, row: DenseEpochRow) -> None:
         state = f"epoch {row.epoch} of {self._dense_epochs}, validation accuracy {row.val_accuracy:.4f}"

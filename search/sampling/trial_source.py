@@ -6,31 +6,40 @@ records alone. So a first start, an interrupted search and an extended one are t
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable
 from typing import Any
 
 import optuna
-from optuna.distributions import distribution_to_json
 from optuna.trial import TrialState
+from pydantic import ValidationError
 
 from analysis.objectives import OBJECTIVES
 from analysis.optuna_study import trial_of
 from records.experiment import ExperimentFolder
 from records.trial import TrialRecord
 from search.observers.observer import SearchObserver, StudyResult
+from search.sampling.changed_space import fit_trials
 from search.sampling.controls import control_configs, next_number
-from search.settings import SearchSettings, Settings
+from search.sampling.suggestion import (
+    SpaceError,
+    SpaceFunction,
+    SpaceTrial,
+    Suggestion,
+    ask_study,
+    sample_distributions,
+    suggest_config,
+)
+from search.settings import SearchSettings, Settings, explain_invalid
 from search.snapshot import Snapshot, TrialSnapshot
 from trainable.config import TrialConfig, as_json
 
 log = logging.getLogger("alphaprune")
 
-SpaceFunction = Callable[[optuna.Trial, TrialConfig], TrialConfig]
-
 # If this many trials have ended and all of them failed, the search ends rather than burn its budget.
 FAILURES_TO_END = 4
 # How many times the study is asked for an untried configuration; small spaces run out.
 REPEATED_ASKS = 200
+# After this many suggestions that the space rejects, the sampler is taken not to know what it accepts.
+REJECTED_ASKS = 10
 
 
 class TrialSource:
@@ -39,6 +48,7 @@ class TrialSource:
     Attributes:
         study: built from the records.
         exhausted: whether the space seems to have nothing new left; no more trials are handed out then.
+        space_error: why the space cannot be sampled, if it has failed; no more trials are handed out then.
     """
 
     def __init__(
@@ -63,6 +73,7 @@ class TrialSource:
         self._folder, self._settings, self._space, self._observer = folder, settings, space, observer
         self._controls = list(control_configs(settings))
         self.exhausted = False
+        self.space_error: SpaceError | None = None
         self._ended = 0
         self._errors: Counter[str] = Counter()  # of the trials that failed
         self._study_numbers: dict[int, int] = {}  # the study's number of a trial, by the trial's own
@@ -106,7 +117,7 @@ class TrialSource:
 
         While trials are running there may be more later: if all have failed so far, one that completes changes that.
         """
-        if self.exhausted or self.common_error is not None:
+        if self.exhausted or self.space_error is not None or self.common_error is not None:
             return None
         if self._waiting:
             return self._waiting.popleft()
@@ -116,17 +127,18 @@ class TrialSource:
             return self._create_record(TrialRecord(number, as_json(config), control=kind))
         if self._searched >= self._settings.search.trials:
             return None
-        asked = self._ask_study()
-        if asked is None:
+        try:
+            suggestion = self._ask_study()
+        except SpaceError as error:
+            self.space_error = error
+            return None
+        if suggestion is None:
             self.exhausted = True
             return None
-        trial, config = asked
-        distributions = {name: distribution_to_json(each) for name, each in trial.distributions.items()}
-        record = TrialRecord(self._next_number, as_json(config), params=trial.params, distributions=distributions)
-        self._create_record(record)
-        self._study_numbers[record.number] = trial.number
+        record = self._create_record(suggestion.as_record(self._next_number))
+        self._study_numbers[record.number] = suggestion.trial.number
         self._next_number, self._searched = self._next_number + 1, self._searched + 1
-        self._observer.trial_asked(self._study_trial(trial.number))
+        self._observer.trial_asked(self._study_trial(suggestion.trial.number))
         return record
 
     def tell_end(self, number: int) -> None:
@@ -149,43 +161,61 @@ class TrialSource:
         if record.state == "failed":
             self._errors[record.error or "no error recorded"] += 1
 
-    def _ask_study(self) -> tuple[optuna.Trial, TrialConfig] | None:
+    def _ask_study(self) -> Suggestion | None:
         """What the study suggests next and has not suggested before; None if nothing new is available.
 
         The same configuration gives the same numbers, so it is not run twice. Suggestions that are repeats, or that the
         space rejects, are reported to the study as failed, which teaches it nothing, and are not recorded.
+
+        Raises:
+            SpaceError: if the space or the study fails, or the space rejects everything.
         """
-        sampler = self.study.sampler
+        sampler, rejected = self.study.sampler, 0
         try:
-            for repeated in range(REPEATED_ASKS):
-                trial = self.study.ask()
-                try:
-                    config = self._space(trial, self._settings.trial)
-                    if config not in self._configs:
-                        self._configs.add(config)
-                        return trial, config
-                except ValueError as error:
-                    log.warning("the space rejects %s: %s", trial.params, " ".join(str(error).split()))
+            for _ in range(REPEATED_ASKS):
+                trial = ask_study(self.study)
+                suggestion = self._try_space(trial)
+                if suggestion is not None and suggestion.config not in self._configs:
+                    self._configs.add(suggestion.config)
+                    if self.study.sampler is not sampler:
+                        log.info("trial %d is drawn at random: the sampler suggests nothing new", self._next_number)
+                    return suggestion
                 self.study.tell(trial, state=TrialState.FAIL)
+                rejected += suggestion is None
                 # A sampler that learns nothing new would repeat itself forever.
-                if repeated == 0:
+                if self.study.sampler is sampler and (suggestion is not None or rejected == REJECTED_ASKS):
                     self.study.sampler = optuna.samplers.RandomSampler(seed=trial.number)
         finally:
             self.study.sampler = sampler
+        if rejected == REPEATED_ASKS:
+            raise SpaceError(f"the space has rejected all of {rejected} suggestions")
         return None
+
+    def _try_space(self, trial: SpaceTrial) -> Suggestion | None:
+        try:
+            return suggest_config(self._space, trial, self._settings.trial)
+        except ValueError as error:
+            reason = explain_invalid(error) if isinstance(error, ValidationError) else str(error)
+            log.warning("the space rejects %s: %s", trial.params, " ".join(reason.split()))
+            return None
 
     def _restore_study(self, searched: list[TrialSnapshot]) -> None:
         """Adds recorded trials to the empty study: ended ones as they ended, the others as running."""
-        frozen: list[optuna.trial.FrozenTrial] = []
+        recorded: list[optuna.trial.FrozenTrial] = []
         for trial in searched:
-            self._study_numbers[trial.number] = len(frozen)
             self._configs.add(trial.config)
             running = trial.record.state == "running"
             values, reported = (
                 (None, {}) if running else (self._objective_values(trial), self._accuracy_by_epoch(trial))
             )
-            frozen.append(trial_of(trial.record, values, reported))
-        self.study.add_trials(frozen)
+            recorded.append(trial_of(trial.record, values, reported))
+        names = {name for trial in recorded for name in trial.distributions}
+        current = sample_distributions(self._space, self._settings.trial, names) if names else {}
+        fitting = fit_trials(recorded, current)
+        self._study_numbers = {
+            trial.number: row for row, trial in enumerate(searched) if not fitting[row].state.is_finished()
+        }
+        self.study.add_trials(fitting)
 
     def _tell_study(self, number: int, trial: TrialSnapshot | None) -> StudyResult | None:
         if number not in self._study_numbers:

@@ -1,7 +1,7 @@
 """New experiments and new trials: a free name in a writable storage, a folder created in one step, trials added."""
 
+import os
 import platform
-import secrets
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from records.experiment import FORMAT, DataRecord, ExperimentFolder, ExperimentRecord
+from records.files import name_aside
 from records.trial import TrialRecord
 from search.settings import Settings, as_settings_json
 from search.snapshot import TrialSnapshot
 from trainable.config import trial_config
 from trainable.data.dataset import Data
 
+# File names have at most 255 bytes, and those made from an experiment's name add up to some twenty.
+MOST_NAME_BYTES = 200
+# Paths have at most 4,096 bytes, and those of the files in an experiment's folder add some hundred.
+MOST_PATH_BYTES = 3900
 VERSIONS = ("alphaprune", "torch", "torchvision", "ray", "optuna", "numpy")
 
 
@@ -33,15 +38,31 @@ def find_free_folder(storage: Path, preset: str, name: str | None) -> Experiment
     Raises:
         ValueError: if an experiment of that name exists, or the storage is not writable.
     """
-    stem = name or Path(preset).stem
-    if not stem or Path(stem).name != stem or stem.startswith("."):
-        raise ValueError(f"--name must be the name of a folder in --storage, but got {name!r}")
+    stem = Path(preset).stem if name is None else name
+    _check_name(stem, given=name)
+    check_writable(storage)
     candidates = [stem] if name else [stem, *(f"{stem}-{number}" for number in range(2, 10_000))]
     free = next((each for each in candidates if not (storage / each).exists()), None)
     if free is None:
         raise ValueError(f"--name must be new, but {str(storage / stem)!r} exists; choose another or remove it")
-    check_writable(storage)
-    return ExperimentFolder(storage / free)
+    folder = ExperimentFolder(storage / free)
+    if len(os.fsencode(folder.path.absolute())) > MOST_PATH_BYTES:
+        raise ValueError(
+            f"--storage and --name must make a path of at most {MOST_PATH_BYTES} bytes, but got {folder.path}"
+        )
+    return folder
+
+
+def _check_name(name: str, *, given: str | None) -> None:
+    """Refuses what cannot be the name of an experiment's folder, or not be given to the other commands."""
+    rule = "--name must be the name of a folder in --storage"
+    got = f"got {name!r}" if given is not None else f"the preset's name gives {name!r}; choose one"
+    if not name or Path(name).name != name or name[0] in ".-":
+        raise ValueError(f"{rule}, which has no / and begins with neither . nor -, but {got}")
+    if not name.isprintable():
+        raise ValueError(f"{rule}, which has only printable characters and plain spaces, but {got}")
+    if len(name.encode()) > MOST_NAME_BYTES:
+        raise ValueError(f"{rule}, which has at most {MOST_NAME_BYTES} bytes, but {got} ({len(name.encode())} bytes)")
 
 
 def check_writable(storage: Path) -> None:
@@ -67,7 +88,7 @@ def create_experiment(folder: ExperimentFolder, settings: Settings, data: Data, 
     """
     record = ExperimentRecord(
         name=folder.path.name,
-        preset=preset,
+        preset=preset.encode(errors="backslashreplace").decode(),  # JSON has no names that are not Unicode
         settings=as_settings_json(settings),
         data=DataRecord(
             name=data.name,
@@ -80,7 +101,7 @@ def create_experiment(folder: ExperimentFolder, settings: Settings, data: Data, 
         versions={"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
         format=FORMAT,
     )
-    aside = ExperimentFolder(folder.path.with_name(f".{folder.path.name}.{secrets.token_hex(4)}"))
+    aside = ExperimentFolder(name_aside(folder.path))
     aside.path.mkdir(parents=True)
     try:
         aside.write_record(record)

@@ -1,14 +1,22 @@
 """What a search is about to do and what it needs: a few lines for the user, and a check of the disk."""
 
+import logging
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.backends.base import Node, TrialResources
+from records.experiment import ExperimentFolder
+from search.backends.base import Backend, Node, TrialResources
 from search.settings import Settings
+from search.setup.dense_source import find_dense_source
+from search.snapshot import Snapshot
+from trainable.data.dataset import Data
 from trainable.network.vgg16 import count_parameters, dense_widths
 from trainable.recorded_trial import KEPT_CHECKPOINTS
+
+log = logging.getLogger("alphaprune")
 
 FLOAT32_BYTES = 4
 # Weights and momentum; a gated network is as large as the dense one.
@@ -104,6 +112,49 @@ def check_disk(plan: SearchPlan, storage: Path, *, there_bytes: int = 0) -> None
             f"--storage must have about {_format_size(plan.disk_bytes)} free for this search, but {str(storage)!r} has "
             f"{_format_size(free)}; make room, choose another, or lower --trials, --width or --concurrency"
         )
+
+
+def announce_plan(
+    settings: Settings,
+    folder: ExperimentFolder,
+    backend: Backend,
+    data: Data,
+    resources: TrialResources,
+    snapshot: Snapshot,
+    *,
+    more: int = 0,
+) -> None:
+    """Logs what is about to be done; raises ValueError if the storage is too small or a node does not see it.
+
+    Args:
+        more: number of trials to be added or run again, on top of those in the settings and the snapshot.
+    """
+    kinds = [trial.record.kind for trial in snapshot.trials]
+    controls = len(settings.controls.amounts) * len(settings.controls.kinds)
+    planned = controls + settings.search.trials + kinds.count("branch") + kinds.count("repeat")
+    ended = sum(trial.record.state != "running" for trial in snapshot.trials)
+    plan = plan_search(
+        backend.list_nodes(),
+        resources,
+        settings,
+        classes=data.classes,
+        dense_epochs=settings.dense.epochs if find_dense_source(settings, folder, data) is None else 0,
+        trials_left=planned + more - ended,
+    )
+    for line in str(plan).splitlines() if plan.trials else ["no trials are left to run"]:
+        log.info("%s", line)
+    check_disk(plan, folder.path.parent, there_bytes=count_used_bytes(folder))
+    backend.check_storage(folder.path.parent)
+
+
+def count_used_bytes(folder: ExperimentFolder) -> int:
+    """How much of the space that a plan needs the experiment's dense network and checkpoints already take."""
+    kept = [path for trial in folder.trial_folders() for path in trial.list_checkpoints()]
+    used = 0
+    for path in (*kept, *folder.dense_path.glob("*")):
+        with suppress(OSError):  # a worker that outlived its driver may be replacing it
+            used += path.stat().st_size
+    return used
 
 
 def _least_amount(settings: Settings) -> float:

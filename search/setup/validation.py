@@ -1,7 +1,6 @@
 """What is checked before an experiment starts or continues: its settings, its space, and that its data is the same."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 
 import optuna
@@ -9,6 +8,7 @@ import torch
 
 from records.experiment import ExperimentFolder, ExperimentRecord
 from search.sampling.controls import control_configs
+from search.sampling.suggestion import SpaceError, SpaceFunction, ask_study, suggest_config
 from search.settings import Settings, resolve_settings
 from spaces.space import load_space
 from trainable.config import DataConfig, TrialConfig
@@ -22,30 +22,34 @@ log = logging.getLogger("alphaprune")
 SAMPLES = 16
 
 
-def check_settings(settings: Settings) -> Callable[[optuna.Trial, TrialConfig], TrialConfig]:
+def check_settings(settings: Settings) -> SpaceFunction:
     """The space of `settings`, once it and the controls have been tried out; nothing is trained.
 
     Raises:
         ValueError: if the space cannot be loaded or fails, or a control cannot cut as much as it has to.
     """
     space = load_space(settings.space.function, settings.space.options)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    samples = [space(study.ask(), settings.trial) for _ in range(SAMPLES if settings.search.trials else 0)]
+    samples = _sample_space(space, settings.trial, SAMPLES if settings.search.trials else 0)
     ones = [torch.ones(width) for width in dense_widths(settings.dense.width)]
     for config in (*(config for _, config in control_configs(settings)), *samples):
         choose_masks(ones, config.pruning, classes=10)
-        if config.epochs != settings.trial.epochs:
-            raise ValueError(
-                f"the space must leave trial.epochs unchanged, or trials cannot be compared, but it changed "
-                f"{settings.trial.epochs} to {config.epochs}; use `dataclasses.replace(base, ...)` without epochs"
-            )
     return space
+
+
+def _sample_space(space: SpaceFunction, base: TrialConfig, count: int) -> list[TrialConfig]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    try:
+        return [suggest_config(space, ask_study(study), base).config for _ in range(count)]
+    except SpaceError as error:  # nothing has started, so this is a request that cannot be met
+        raise ValueError(str(error)) from error
 
 
 def recorded_settings(folder: ExperimentFolder, record: ExperimentRecord) -> Settings:
     """The settings in an experiment's record; raises ValueError naming the file if they are invalid."""
     try:
-        return resolve_settings(record.settings)
+        settings = resolve_settings(record.settings)
+        record.check_digest()
+        return settings
     except (ValueError, TypeError) as error:
         raise ValueError(f"{folder.record_path} is damaged: {error}") from error
 

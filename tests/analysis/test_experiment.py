@@ -16,6 +16,7 @@ from experiments import ExperimentBuilder, make_measurement, write_measurement
 import analysis
 from analysis.rank.filter import rows_where
 from records.epoch import METRICS
+from records.experiment import FORMAT
 from records.files import read_json, write_json
 from records.trial import Parent
 from trainable.config import PruningConfig
@@ -331,7 +332,7 @@ def test_trials_that_cannot_be_listed_are_a_problem(builder: ExperimentBuilder) 
 
 
 def test_an_experiment_of_a_newer_version_is_refused_by_name(builder: ExperimentBuilder) -> None:
-    write_json(builder.folder.record_path, read_json(builder.folder.record_path) | {"format": 2, "more": 1})
+    write_json(builder.folder.record_path, read_json(builder.folder.record_path) | {"format": FORMAT + 1, "more": 1})
     with pytest.raises(ValueError, match=r"experiment\.json was written by a newer version of alphaprune"):
         analysis.load(builder.path)
 

@@ -198,3 +198,38 @@ def test_an_objective_that_is_no_column_is_said_once(builder: ExperimentBuilder)
     objectives(builder, "pruned_val_acuracy")
     with pytest.raises(ValueError, match="no column 'pruned_val_acuracy'; did you mean 'pruned_val_accuracy'"):
         study(builder)
+
+
+def test_a_parameter_whose_choices_or_range_changed_has_all_of_them(builder: ExperimentBuilder) -> None:
+    """Optuna compares only trials whose distributions are equal, so that the parameter would not count."""
+    objectives(builder, "pruned_val_accuracy")
+    changed = {
+        "alpha.rate": distribution_to_json(FloatDistribution(4.0, 16.0)),
+        "lr.policy": distribution_to_json(CategoricalDistribution(("plateau", "one_cycle"))),
+    }
+    for number in range(12):
+        fields = asked(1 + number / 2, "cosine" if number % 2 else "plateau")
+        if number > 5:
+            fields["distributions"] = changed
+            fields["params"] = {"alpha.rate": 4.0 + number, "lr.policy": "one_cycle" if number % 2 else "plateau"}
+        builder.add_trial(number, accuracies=(0.3, 0.4, 0.5 + number / 30), **fields)
+    found = study(builder)
+    united = {
+        "alpha.rate": FloatDistribution(1.0, 16.0),
+        "lr.policy": CategoricalDistribution(("cosine", "plateau", "one_cycle")),
+    }
+    assert [trial.distributions for trial in found.trials] == [united] * 12
+    assert found.trials[11].params == {"alpha.rate": 15.0, "lr.policy": "one_cycle"}
+    assert set(optuna.importance.get_param_importances(found)) == set(united)
+
+
+def test_a_parameter_that_became_another_kind_stays_as_recorded(builder: ExperimentBuilder) -> None:
+    objectives(builder, "pruned_val_accuracy")
+    logarithmic = {"alpha.rate": distribution_to_json(FloatDistribution(1.0, 8.0, log=True))}
+    builder.add_trial(0, accuracies=(0.3, 0.4, 0.5), **asked(2.5))
+    builder.add_trial(1, accuracies=(0.3, 0.4, 0.5), params={"alpha.rate": 2.5}, distributions=logarithmic)
+    found = study(builder)
+    assert [trial.distributions["alpha.rate"] for trial in found.trials] == [
+        FloatDistribution(1.0, 8.0),
+        FloatDistribution(1.0, 8.0, log=True),
+    ]

@@ -57,7 +57,7 @@ def test_a_record_from_before_a_field_was_added_is_read(folder: ExperimentFolder
     rewrite(folder, **{missing: None})
     found = folder.read_record()
     defaults = {"data": DataRecord(), "preset": "", "versions": {}, "created": found.created, "format": FIRST_FORMAT}
-    default: Any = defaults[missing]
+    default: Any = defaults.get(missing)
     assert found == replace(RECORD, **{missing: default})
 
 
@@ -138,3 +138,13 @@ def test_find_says_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"^'{tmp_path}' holds no experiment 'mine'; it holds: ant, zebra$"):
         ExperimentFolder.find(tmp_path, "mine")
     assert ExperimentFolder.find(tmp_path, "ant") == ExperimentFolder(tmp_path / "ant")
+
+
+def test_a_changed_record_is_read_but_says_so(folder: ExperimentFolder) -> None:
+    folder.write_record(RECORD)
+    folder.read_record().check_digest()
+    folder.record_path.write_text(folder.record_path.read_text().replace('"classes": 10', '"classes": 16'))
+    found = folder.read_record()
+    assert found.data.classes == 16
+    with pytest.raises(ValueError, match="does not match its digest"):
+        found.check_digest()

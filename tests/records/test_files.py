@@ -1,15 +1,39 @@
 """Files survive whatever happens to the process that writes them."""
 
+import json
 import math
+import os
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from records.files import append_json_line, read_json, read_json_lines, replace_file, replace_json_lines, write_json
+from records import files
+from records.files import (
+    append_json_line,
+    check_digest,
+    compute_digest,
+    hold_lock,
+    name_aside,
+    open_file,
+    read_bytes,
+    read_json,
+    read_json_lines,
+    read_text_bytes,
+    remove_file,
+    remove_unfinished,
+    replace_file,
+    replace_json_lines,
+    write_json,
+    write_record,
+)
 from records.trial import TrialFolder
 
 ROOT = Path(__file__).parents[2]
@@ -162,3 +186,153 @@ def test_replace_rows_does_not_touch_a_file_that_is_already_right(tmp_path: Path
     before = path.stat()
     replace_json_lines(path, ROWS)
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+
+
+NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "folder": (Path.mkdir, "Is a directory"),
+    "FIFO": (os.mkfifo, "it is a FIFO, not a file"),
+    "socket": (make_socket, "it is a socket, not a file"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a file"),
+    "loop of links": (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+}
+
+
+@pytest.fixture(params=NO_FILES)
+def no_file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str]:
+    """Something that is not a file, and what is said of it."""
+    monkeypatch.chdir(tmp_path)  # a socket's path may have 107 bytes only
+    make, what = NO_FILES[request.param]
+    make(Path("trial.json"))
+    return tmp_path / "trial.json", what
+
+
+@pytest.mark.timeout(20)
+def test_what_is_no_file_is_neither_read_nor_written(no_file: tuple[Path, str]) -> None:
+    """A FIFO would wait for ever, and /dev/zero never ends."""
+    path, what = no_file
+    with pytest.raises(OSError, match=what):
+        read_bytes(path)
+    with pytest.raises(OSError, match=what):
+        append_json_line(path, {"epoch": 1})
+    with pytest.raises(OSError, match=what):
+        replace_json_lines(path, [{"epoch": 1}])
+    with pytest.raises(ValueError, match=rf"^{path} cannot be read: {what}$"):
+        read_json(path)
+    assert read_json_lines(path) == []
+    assert path.lstat()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_a_lock_that_is_no_file_is_refused(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make, what = NO_FILES[kind]
+    make(Path(".lock"))
+    with pytest.raises(OSError, match=what), hold_lock(tmp_path):
+        pass
+
+
+def test_a_missing_file_is_called_missing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"^{tmp_path / 'none.json'} is missing$"):
+        read_json(tmp_path / "none.json")
+
+
+def test_a_file_is_read_whole_while_it_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its size is that of a moment ago."""
+    path = tmp_path / "epochs.jsonl"
+    path.write_bytes(b"x" * 1000)
+    read, grown = os.read, []
+
+    def read_after_growth(descriptor: int, count: int) -> bytes:
+        if not grown:
+            grown.append(True)
+            with path.open("ab") as file:
+                file.write(b"y" * 5_000_000)
+        return read(descriptor, count)
+
+    monkeypatch.setattr(files.os, "read", read_after_growth)
+    assert read_bytes(path) == b"x" * 1000 + b"y" * 5_000_000
+
+
+@pytest.mark.timeout(20)
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "trial.json"
+    with path.open("wb") as file:
+        file.truncate(3 << 30)
+    with pytest.raises(ValueError, match=rf"^{path} cannot be read: it is too large \(3,221,225,472 bytes"):
+        read_json(path)
+    with pytest.raises(OSError, match="too large"):
+        read_text_bytes(path)
+    assert read_json_lines(path) == []
+
+
+def test_json_that_is_nested_too_deeply_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "trial.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=rf"^{path} is damaged: "):
+        read_json(path)
+
+
+def test_descriptors_are_closed(no_file: tuple[Path, str]) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        with pytest.raises(OSError, match=no_file[1]):
+            open_file(no_file[0])
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(st.dictionaries(st.text(), JSON), st.integers(0, 3))
+def test_a_digest_depends_on_the_values_and_not_on_how_they_are_written(values: dict[str, Any], indent: int) -> None:
+    again = json.loads(json.dumps(dict(reversed(values.items())), indent=indent))
+    assert compute_digest(again) == compute_digest(values)
+    values.pop("digest", None)
+    check_digest({**values, "digest": compute_digest(values)})
+
+
+def test_each_changed_digit_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "dense.json"
+    write_record(path, {"epochs": 12, "val_accuracy": 0.7315, "widths": [64, 128], "hash": "01ab"})
+    text = path.read_text()
+    places = [place for place, letter in enumerate(text) if letter.isdigit()]
+    assert len(places) > 12
+    for place in places:
+        changed = text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :]
+        with pytest.raises(ValueError, match="does not match its digest"):
+            check_digest(json.loads(changed))
+
+
+def test_a_record_without_a_digest_is_an_older_one() -> None:
+    check_digest({"epochs": 12})
+
+
+def test_only_what_the_project_began_to_write_is_cleaned_up(tmp_path: Path) -> None:
+    """A person's own `.notes.20261126` looks like it."""
+    own = name_aside(tmp_path / "trial.json")
+    own.write_text("{")
+    kept = [".notes.20261126", "trial.json", ".trial.json", ".trial.json.bak", ".trial.json.0123456", "notes.01234567"]
+    for name in kept:
+        (tmp_path / name).write_text("mine")
+    remove_unfinished(tmp_path, {"trial.json"}.__contains__)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    remove_unfinished(tmp_path / "missing", lambda name: True)
+
+
+def test_a_folder_in_the_place_of_a_file_stays(tmp_path: Path) -> None:
+    folder, file, link = tmp_path / "folder", tmp_path / "file", tmp_path / "link"
+    folder.mkdir()
+    file.touch()
+    link.symlink_to(folder)
+    for path in (folder, file, link, tmp_path / "missing"):
+        remove_file(path)
+    assert list(tmp_path.iterdir()) == [folder]

@@ -192,7 +192,7 @@ def test_checkpoints_come_newest_first(tmp_path: Path) -> None:
     for epoch in (7, 12, 99_999, 100_000):
         folder.checkpoint_path(epoch).write_bytes(b"")
     (folder.path / "checkpoint-mine.pt").write_bytes(b"")
-    assert [folder.checkpoint_epoch(path) for path in folder.list_checkpoints()] == [100_000, 99_999, 12, 7, -1]
+    assert [folder.checkpoint_epoch(path) for path in folder.list_checkpoints()] == [100_000, 99_999, 12, 7]
 
 
 def test_a_trial_is_created_all_at_once(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_trial_is_created_all_at_once(tmp_path: Path) -> None:
     checkpoint.write_bytes(b"weights")
     experiment.trial_folder(12).create(FULL, checkpoint)
     assert experiment.trial_folder(12).checkpoint_path(3).read_bytes() == b"weights"
-    with pytest.raises(OSError, match="not empty"):
+    with pytest.raises(FencedError, match="has been created by another process"):
         experiment.trial_folder(12).create(FULL)
     with pytest.raises(FileNotFoundError):
         experiment.trial_folder(13).create(replace(FULL, number=13), tmp_path / "none.pt")
@@ -306,3 +306,77 @@ def test_a_number_that_no_column_can_hold_is_damage(tmp_path: Path, place: str, 
     folder.record_path.write_text(json.dumps(values))
     with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: {place}: "):
         folder.read_record()
+
+
+def test_each_changed_digit_of_what_never_changes_is_noticed(tmp_path: Path) -> None:
+    folder = ExperimentFolder(tmp_path).trial_folder(FULL.number)
+    folder.create(FULL)
+    values: Any = read_json(folder.record_path)
+    fixed = ("number", "config", "control", "parent", "confirms", "params", "distributions", "created", "cut")
+    for name in fixed:
+        text = json.dumps(values[name])
+        for place in (place for place, letter in enumerate(text) if letter.isdigit()):
+            changed = text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :]
+            try:
+                value = json.loads(changed)
+            except ValueError:
+                continue  # 05 is no number
+            if value == values[name]:
+                continue  # a digit too many for a float
+            folder.record_path.write_text(json.dumps({**values, name: value}))
+            with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: "):
+                folder.read_record()
+    folder.record_path.write_text(json.dumps({**values, "state": "stopped", "attempt": 7}))
+    assert folder.read_record().attempt == 7
+
+
+def test_rows_that_change_after_the_end_no_longer_count(tmp_path: Path) -> None:
+    folder = ExperimentFolder(tmp_path).trial_folder(3)
+    folder.create(TrialRecord(3, {}))
+    rows = [make_row(epoch) for epoch in (1, 2, 3)]
+    for row in rows:
+        folder.append_row(row)
+    assert folder.read_record().rows_digest is None
+    folder.record_end("stopped")
+    digest = folder.read_record().rows_digest
+    assert folder.read_rows(digest) == rows
+    content = folder.rows_path.read_bytes()
+    folder.rows_path.write_bytes(content.replace(b'"epoch": 2', b'"epoch":  2'))
+    assert folder.read_rows(digest) == []
+    folder.rows_path.write_bytes(content[:-20])
+    assert folder.read_rows(digest) == rows[:2]  # torn, which shows by itself
+    folder.rows_path.write_bytes(content)
+    folder.reopen()
+    assert folder.read_record().rows_digest is None
+
+
+def test_rows_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    folder = ExperimentFolder(tmp_path).trial_folder(3)
+    folder.create(TrialRecord(3, {}))
+    folder.rows_path.mkdir()
+    with pytest.raises(ValueError, match=rf"^{folder.rows_path} cannot be read: Is a directory$"):
+        folder.read_rows()
+    folder.record_end("failed", "it ended all the same")
+    assert folder.read_record().state == "failed"
+
+
+def test_a_lock_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    folder = ExperimentFolder(tmp_path).trial_folder(3)
+    folder.create(TrialRecord(3, {}))
+    (folder.path / ".lock").mkdir()
+    with pytest.raises(ValueError, match=rf"^{folder.path}/.lock cannot be used: Is a directory$"):
+        folder.begin_attempt("host:1", "cpu")
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    folder = ExperimentFolder(tmp_path).trial_folder(3)
+    folder.create(TrialRecord(3, {}))
+    folder.model_path.mkdir()
+    for name in (".trial.json.0123abcd", ".checkpoint-00012.pt.0123abcd", "model/.model.safetensors.0123abcd"):
+        (folder.path / name).write_bytes(b"half")
+    mine = [".notes.20261126", ".checkpoint-best.pt.20261126", "model/.mine.20261126"]
+    for name in mine:
+        (folder.path / name).write_bytes(b"mine")
+    folder.remove_unfinished()
+    left = {str(path.relative_to(folder.path)) for path in folder.path.rglob("*") if path.is_file()}
+    assert left == {*mine, "trial.json"}

@@ -101,8 +101,8 @@ def test_missing_data(tmp_path: Path) -> None:
     storage = tmp_path / "r"
     for source, word in [("nowhere", "nowhere"), (tmp_path / "empty", "train.parquet")]:
         refused(alphaprune("run", "quickstart", "--data", source, "--storage", storage), word)
-    lacking = parquet(tmp_path / "lacking", columns={"image": [b""], "label": [0]})
-    refused(alphaprune("run", "quickstart", "--data", lacking, "--storage", storage), "img", "image")
+    lacking = parquet(tmp_path / "lacking", columns={"picture": [b""], "label": [0]})
+    refused(alphaprune("run", "quickstart", "--data", lacking, "--storage", storage), "img", "picture")
     corrupt = parquet(tmp_path / "corrupt", broken=17)
     refused(alphaprune("run", "quickstart", "--data", corrupt, "--storage", storage), "train.parquet", "row 17")
     assert not list(storage.glob("*"))
@@ -198,7 +198,7 @@ ON_AN_EXPERIMENT: list[list[object]] = [
 
 def test_all_commands_on_an_experiment_are_covered() -> None:
     there = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
-    assert {str(command[0]) for command in ON_AN_EXPERIMENT} == there - {"run", "settings"}
+    assert {str(command[0]) for command in ON_AN_EXPERIMENT} == there - {"run", "list", "settings"}
 
 
 @pytest.mark.parametrize("made", [_nothing, _foreign, _without_data, _half_written, _begun])
@@ -255,7 +255,10 @@ def test_a_report_to_an_unwritable_place(tmp_path: Path) -> None:
     refused(alphaprune("report", "e", "--storage", tmp_path / "r", "--to", "/proc/report.html"), "--to", "/proc")
 
 
-COMMANDS = ("run", "trial", "resume", "branch", "confirm", "settings", "status", "rank", "measure", "report", "export")
+COMMANDS = (
+    *("run", "trial", "resume", "branch", "confirm"),
+    *("settings", "status", "list", "rank", "measure", "report", "export"),
+)
 
 
 def test_help_describes_every_command_in_a_whole_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,3 +309,34 @@ def test_status_as_json_prints_only_json(tmp_path: Path) -> None:
     result = alphaprune("status", "e", "--storage", tmp_path, "--format", "json")
     assert result.exit_code == 0
     assert isinstance(json.loads(result.stdout), dict)
+
+
+def test_the_first_line_names_the_experiment_and_why_it_is_a_new_one(tmp_path: Path) -> None:
+    refused = alphaprune("run", "quickstart", "--storage", tmp_path, "--data", "nowhere")
+    assert refused.stderr.splitlines()[0] == f"experiment: {tmp_path / 'quickstart'}"
+    (tmp_path / "quickstart").mkdir()
+    refused = alphaprune("run", "quickstart", "--storage", tmp_path, "--data", "nowhere")
+    first, second, *_ = refused.stderr.splitlines()
+    assert first == f"experiment: {tmp_path / 'quickstart-2'}"
+    assert "'quickstart' exists" in second
+    assert second.endswith(f"alphaprune resume quickstart --storage {tmp_path}")
+
+
+def test_list_shows_every_experiment(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        _begun(tmp_path / name)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "experiment.json").write_text("{")
+    shown = alphaprune("list", "--storage", tmp_path)
+    assert shown.exit_code == 0
+    assert [line.split()[:2] for line in shown.stdout.splitlines()[2:]] == [["a", "interrupted"], ["b", "interrupted"]]
+    assert f"{tmp_path / 'c' / 'experiment.json'} is damaged" in shown.stderr
+    again = json.loads(alphaprune("list", "--storage", tmp_path, "--format", "json").stdout)
+    assert [each["command"] for each in again] == [f"alphaprune resume {name} --storage {tmp_path}" for name in "ab"]
+
+
+def test_list_of_an_empty_storage(tmp_path: Path) -> None:
+    shown = alphaprune("list", "--storage", tmp_path / "none")
+    assert (shown.exit_code, shown.stdout) == (0, "")
+    assert "holds no experiment yet" in shown.stderr
+    assert alphaprune("list", "--storage", tmp_path, "--format", "json").stdout == "[]\n"

@@ -1,18 +1,26 @@
-"""Files of an experiment cut short or overwritten anywhere: reported, never silently replaced; the others continue."""
+"""Files of an experiment cut short or overwritten anywhere, and things in their place that are no files.
 
+They are reported, never silently replaced; nothing hangs, and the other trials continue.
+"""
+
+import os
 import random
 import shutil
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import pytest
 import torch
+from experiments import make_measurement, write_measurement
 from searches import SETTINGS, check_whole, untimed
 from typer.testing import CliRunner, Result
 
 import analysis
 from records.experiment import ExperimentFolder
-from records.trial import TrialRecord
+from records.trial import TrialFolder, TrialRecord
 from search.cli import app
 from search.snapshot import TrialSnapshot
 from trainable.config import as_json, trial_config
@@ -24,8 +32,27 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mar
 SMALL = SETTINGS.replace("epochs = 8", "epochs = 4").replace("trials = 8", "trials = 2")
 
 
+# A command on this small experiment takes seconds, on a busy machine a minute; one that waits for a FIFO never ends.
+LONGEST_SECONDS = 240
+
+
 def alphaprune(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    with fail_after(LONGEST_SECONDS):
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@contextmanager
+def fail_after(seconds: float) -> Iterator[None]:
+    def fail(number: int, frame: FrameType | None) -> None:
+        raise AssertionError(f"it hangs: not over after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +61,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
     (storage / "search.toml").write_text(SMALL)
     result = alphaprune("run", storage / "search.toml", "--storage", storage, "--local")
     assert result.exit_code == 0, result.output
-    return ExperimentFolder(storage / "search")
+    folder = ExperimentFolder(storage / "search")
+    write_measurement(folder.trial_folder(1), make_measurement())
+    for path in folder.path.rglob("*"):
+        os.utime(path, (1.7e9, 1.7e9))  # long ago, so that tables are made of them
+    assert alphaprune("report", "search", "--storage", storage).exit_code == 0
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +191,98 @@ def test_resume_survives_any_damage(interrupted: ExperimentFolder, tmp_path: Pat
             assert bool(notes) == (name.name == newest)
             assert all(name.name in note for note in notes)
         shutil.rmtree(folder.path.parent)
+
+
+def make_huge(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(3 << 30)
+
+
+ODD_THINGS: dict[str, Callable[[Path], object]] = {
+    "folder": Path.mkdir,
+    "full folder": lambda path: shutil.copytree(Path(__file__).parent / "__pycache__", path),
+    "FIFO": os.mkfifo,
+    "endless device": lambda path: path.symlink_to("/dev/zero"),
+    "loop of links": lambda path: path.symlink_to(path),
+    "link to nowhere": lambda path: path.symlink_to("nowhere"),
+    "3 GB": make_huge,
+    "deep nesting": lambda path: path.write_text("[" * 100_000),
+    "binary": lambda path: path.write_bytes(random.Random(0).randbytes(5000)),
+}
+# One of each kind of file and folder. Trial 1 is complete, trial 4 half done.
+RECORDS = (
+    *("experiment.json", "dense", "dense/dense.json", "dense/arch.json", "dense/model.safetensors"),
+    *("trials", "trials/00001", "trials/00001/trial.json", "trials/00001/epochs.jsonl"),
+    *("trials/00004", "trials/00004/trial.json", "trials/00004/epochs.jsonl", "trials/00004/.lock"),
+    *("trials/00004/checkpoint-00001.pt", "trials/00004/checkpoint-00002.pt"),
+    *("trials/00001/model", "trials/00001/model/arch.json", "trials/00001/model/model.safetensors"),
+    "trials/00001/model/measure.json",
+)
+# Whatever stands there, results and ranking do not depend on it.
+DERIVED = (
+    *("study.journal", "report.html", "tables", "tables/trials.parquet", "tables/epochs.parquet"),
+    *(".driver.lock", "dense/.lock", "dense/epochs.jsonl", "trials/00001/.lock"),
+)
+
+
+def replace_with(path: Path, make: Callable[[Path], object]) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    make(path)
+
+
+def describe(path: Path) -> tuple[int, int, int]:
+    """The kind, the size and the number of what stands there."""
+    status = path.lstat()
+    return status.st_mode, status.st_size, status.st_ino
+
+
+@pytest.mark.parametrize("odd", ODD_THINGS)
+def test_what_is_no_file_of_ours_is_named_and_left_alone(
+    odd: str, interrupted: ExperimentFolder, tmp_path: Path
+) -> None:
+    whole = analysis.load(interrupted.path).trials
+    for name in (*RECORDS, *DERIVED):
+        folder = ExperimentFolder(tmp_path / name.replace("/", "-") / "search")
+        shutil.copytree(interrupted.path, folder.path)
+        path, storage = folder.path / name, folder.path.parent
+        replace_with(path, ODD_THINGS[odd])
+        before = describe(path)
+        for command in (("status",), ("rank",), ("export", "1", "--to", storage / "network")):
+            arguments = (command[0], "search", *command[1:], "--storage", storage)
+            result = alphaprune(*arguments)
+            assert_plain(result)
+            if command[0] != "export" and name in RECORDS and result.exit_code == 0:
+                changed = not analysis.load(folder.path).trials.equals(whole)
+                assert not changed or name in result.stderr, (name, command, result.output)
+            if name in DERIVED:
+                assert result.exit_code == 0, (name, command, result.output)
+        result = alphaprune("resume", "search", "--storage", storage, "--local")
+        assert_plain(result)
+        assert name in DERIVED or result.exit_code in (0, 2), (name, result.output)
+        problems = [problem for trial in folder.trials_path.glob("*/trial.json") for problem in read_problems(trial)]
+        told = result.stderr + "\n".join(problems)
+        if name in RECORDS and not name.startswith("trials/00001/model"):
+            assert Path(name).name in told or odd == "binary", (name, result.output, problems)
+            assert describe(path) == before or path.suffix == ".pt", name
+        if result.exit_code == 0:
+            for number in {0, 1, 2, 3, 4} - {int(part) for part in Path(name).parts if part.isdecimal()}:
+                record = folder.trial_folder(number).read_record()
+                assert record.state == "complete", (name, number, record)
+                if number != 4:
+                    rows = folder.trial_folder(number).read_rows(record.rows_digest)
+                    assert rows == interrupted.trial_folder(number).read_rows()
+        shutil.rmtree(storage)
+
+
+def read_problems(path: Path) -> list[str]:
+    try:
+        record = TrialFolder(path.parent).read_record()
+    except ValueError:
+        return []
+    return [*record.problems, record.error or ""]
 
 
 def test_the_interrupted_trial_ends_with_the_same_rows(

@@ -43,7 +43,7 @@ def test_a_full_disk(small_disk: Path, tmp_path: Path, how: list[str]) -> None:
     text = log.read_text()
     assert "no space is left" in text
     assert "Traceback" not in text
-    assert text.strip().splitlines()[-1] == f"alphaprune resume search --storage {small_disk}"
+    assert text.strip().splitlines()[-1] == " ".join([f"alphaprune resume search --storage {small_disk}", *how])
     status = run("status", "search", "--storage", small_disk)
     assert status.returncode == 0, status.stderr
     (small_disk / "ballast").unlink()

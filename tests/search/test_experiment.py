@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,14 @@ from examples import make_cut, make_row
 from optuna.trial import TrialState
 
 from records.dense import DenseEpochRow
+from records.driver import FILE_NAME, LOCK_NAME, read_driver
 from records.experiment import ExperimentFolder
+from records.measurement import Measurement
 from records.trial import Parent, TrialRecord
-from search.backends.base import SearchRun
+from search.backends.base import MeasureNetwork, SearchRun
 from search.backends.local import LocalBackend
-from search.experiment import HopelessError, resume, run
+from search.experiment import HopelessError, measure, resume, run
+from search.followups.measure import TrialSelection
 from search.interruption import Interruption
 from search.observers.observer import SearchObserver, SearchStart
 from search.settings import as_settings_json, resolve_settings
@@ -85,7 +88,9 @@ def add(folder: ExperimentFolder, number: int, epochs: int = 6, *, accuracy: flo
 
 
 def content(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".driver.lock"}
+    """All that is there, except for who ran it last."""
+    drivers = (FILE_NAME, LOCK_NAME)
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name not in drivers}
 
 
 _reads: list[Counter[str]] = []
@@ -417,3 +422,101 @@ def test_nothing_left_to_run_is_reported(folder: ExperimentFolder, logged: Calla
         add(folder, number)
     resume(folder, IdleBackend())
     assert "no trials are left to run" in logged()
+
+
+def test_the_record_of_the_driver_says_what_is_done(folder: ExperimentFolder) -> None:
+    seen: list[Any] = []
+    resume(folder, IdleBackend(lambda run: seen.append(read_driver(folder))), options=["--local"])
+    (during,), after = seen, read_driver(folder)
+    assert (during.command, during.options, during.searched, during.ended) == ("resume", ("--local",), False, None)
+    assert after is not None
+    assert (after.searched, after.reason) == (True, None)
+    assert after.ended is not None
+
+    def interrupt(run: SearchRun) -> None:
+        raise Interruption("interrupted by SIGTERM", 143)
+
+    with pytest.raises(Interruption):
+        resume(folder, IdleBackend(interrupt))
+    interrupted = read_driver(folder)
+    assert interrupted is not None
+    assert (interrupted.searched, interrupted.reason) == (False, "interrupted by SIGTERM")
+
+
+class MeasuringBackend(IdleBackend):
+    """Measures without measuring; notes what it finds while it does."""
+
+    def __init__(self, folder: ExperimentFolder) -> None:
+        super().__init__()
+        self.folder, self.seen = folder, list[Any]()
+
+    def open_measurement(self) -> nullcontext[MeasureNetwork]:
+        return nullcontext(self._measure)
+
+    def _measure(self, *arguments: Any, **keywords: Any) -> Measurement:
+        with pytest.raises(ValueError, match="is already being run by"), hold_driver_lock(self.folder):
+            pass
+        self.seen.append(read_driver(self.folder))
+        return Measurement(alone=True)
+
+
+def add_pair(folder: ExperimentFolder) -> None:
+    for number in (1, 2):
+        add(folder, number)
+        folder.trial_folder(number).model_path.mkdir()
+
+
+@pytest.mark.parametrize("how", ["run", "resume", "measure"])
+def test_the_experiment_is_locked_while_it_is_measured(folder: ExperimentFolder, how: str, data: Data) -> None:
+    settings = replace(SETTINGS, results=replace(SETTINGS.results, measure=True))
+    folder.write_record(replace(folder.read_record(), settings=as_settings_json(settings)))
+    backend = MeasuringBackend(folder)
+    if how == "run":
+        backend.folder = folder = ExperimentFolder(folder.path.with_name("new"))
+        backend.during = lambda run: add_pair(folder)
+        run(settings, folder, backend, preset="mine")
+    else:
+        add_pair(folder)
+        if how == "resume":
+            resume(folder, backend)
+        else:
+            measure(folder, backend, TrialSelection(everything=True), data=None)
+    first, *_ = backend.seen
+    assert first.command == ("measure" if how == "measure" else "resume")
+    assert (first.to_measure, first.measured, first.searched) == (len(backend.seen), 0, how != "measure")
+    last = read_driver(folder)
+    assert last is not None
+    assert last.measured == last.to_measure == len(backend.seen)
+    assert last.ended is not None
+
+
+def test_a_trial_that_another_driver_has_created_ends_the_search(folder: ExperimentFolder) -> None:
+    def create_by_another(run: SearchRun) -> None:
+        add(folder, 0, control="one_shot")
+        run.source.next_trial()
+
+    with pytest.raises(
+        Interruption, match="'search' is now being run by another process, so this process ends"
+    ) as error:
+        resume(folder, IdleBackend(create_by_another))
+    assert (error.value.code, error.value.can_resume) == (1, False)
+    assert len(folder.trial_folder(0).read_rows()) == 6
+    assert [path.name for path in folder.trials_path.iterdir()] == ["00000"]
+
+
+def test_a_dense_network_of_another_experiment_is_named(
+    folder: ExperimentFolder, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("search.setup.dense_source.find_dense", lambda storage, wanted: tmp_path / "other" / "dense")
+    monkeypatch.setattr("search.setup.dense_source.copy_dense", lambda source, target: None)
+    resume(folder, IdleBackend())
+    assert f"the dense network is taken from experiment 'other': {tmp_path / 'other' / 'dense'}" in logged()
+
+
+def test_a_dense_network_that_is_removed_while_it_is_copied_is_trained(
+    folder: ExperimentFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("search.setup.dense_source.find_dense", lambda storage, wanted: tmp_path / "gone" / "dense")
+    backend = IdleBackend()
+    resume(folder, backend)
+    assert backend.dense == [folder.dense_path]

@@ -11,8 +11,8 @@ import pytest
 from search.interruption import Interruption, allow_interruption, keep_signals, parse_duration
 
 HEAD = """
-import os, signal, subprocess, sys, time
-from search.interruption import Interruption, allow_interruption
+import os, signal, subprocess, sys, threading, time
+from search.interruption import Interruption, allow_interruption, interrupt_main_thread
 
 def hit():
     os.kill(os.getpid(), signal.SIGTERM)
@@ -70,6 +70,56 @@ with allow_interruption():
         print("not reached")
 """)
     assert (ran.returncode, ran.stdout) == (130, "")
+
+
+def test_a_closed_terminal_ends_the_process_once() -> None:
+    """Both the kernel and the shell send SIGHUP; the second one must not cut the end short."""
+    ran = ended("""
+try:
+    with allow_interruption():
+        try:
+            os.kill(os.getpid(), signal.SIGHUP)
+        finally:
+            os.kill(os.getpid(), signal.SIGHUP)
+            print("cleaned up", flush=True)
+except Interruption as error:
+    print(error, flush=True)
+    sys.exit(error.code)
+""")
+    assert (ran.returncode, ran.stdout) == (129, "cleaned up\ninterrupted by SIGHUP\n")
+
+
+def test_a_process_that_ignores_sighup_continues() -> None:
+    """As nohup starts it."""
+    ran = ended("""
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+with allow_interruption():
+    os.kill(os.getpid(), signal.SIGHUP)
+    print("continues")
+""")
+    assert (ran.returncode, ran.stdout) == (0, "continues\n")
+
+
+def test_another_thread_can_interrupt() -> None:
+    """Even if the main thread waits in a system call."""
+    ran = ended("""
+threading.Timer(0.2, lambda: interrupt_main_thread(Interruption("a reason", 7))).start()
+try:
+    with allow_interruption():
+        time.sleep(30)
+except Interruption as error:
+    print(error, flush=True)
+    sys.exit(error.code)
+""")
+    assert (ran.returncode, ran.stdout) == (7, "a reason\n")
+
+
+def test_another_thread_interrupts_nobody_who_does_not_allow_it() -> None:
+    ran = ended("""
+interrupt_main_thread(Interruption("a reason", 7))
+print("continues")
+""")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "continues\n", "")
 
 
 def test_the_end_of_a_process_whose_main_thread_hangs() -> None:

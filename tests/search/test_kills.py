@@ -1,9 +1,15 @@
 """Whatever is killed, and whenever: after `resume` the records are those of an undisturbed search."""
 
+import fcntl
 import os
+import pty
 import random
 import signal
+import subprocess
+import sys
+import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +26,7 @@ from searches import (
     worker_pids,
 )
 
+from records.driver import FILE_NAME, LOCK_NAME, read_driver
 from records.experiment import ExperimentFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -95,7 +102,7 @@ def test_the_driver_dies(
         else:
             assert code == 128 + number, log.read_text()
             last = log.read_text().strip().splitlines()[-1]
-            resume = f"alphaprune resume search --storage {tmp_path}"
+            resume = " ".join([f"alphaprune resume search --storage {tmp_path}", *how])
             if folder.record_path.exists():
                 assert last == resume
             else:
@@ -217,6 +224,81 @@ def test_a_second_driver_is_refused(tmp_path: Path, settings: Path) -> None:
         assert f"process {driver.pid} on " in branch.stderr
         driver.kill()
         driver.wait()
+    finish(folder, "--local")
+
+
+def test_a_second_driver_is_refused_although_the_lock_file_is_gone(tmp_path: Path, settings: Path) -> None:
+    folder = ExperimentFolder(tmp_path / "search")
+    driver = start("run", settings, "--storage", tmp_path, "--local", log=tmp_path / "log")
+    with ended(driver):
+        wait_for(lambda: epochs_done(folder), what="an epoch")
+        (folder.path / LOCK_NAME).unlink()
+        result = run("resume", "search", "--storage", tmp_path, "--local")
+        assert result.returncode == 2
+        assert f"process {driver.pid} on " in result.stderr
+        assert driver.poll() is None
+        driver.kill()
+        driver.wait()
+    finish(folder, "--local")
+
+
+@pytest.mark.parametrize("how", [[], ["--local"]], ids=["cluster", "local"])
+def test_a_driver_that_seemed_to_be_dead_leaves_the_experiment_to_its_successor(
+    tmp_path: Path, settings: Path, how: list[str]
+) -> None:
+    """It was stopped for a while, and locks do not reach (the lock file is gone)."""
+    folder, log = ExperimentFolder(tmp_path / "search"), tmp_path / "log"
+    first = start("run", settings, "--storage", tmp_path, *how, log=log)
+    with ended(first):
+        wait_for(lambda: epochs_done(folder), what="an epoch")
+        first.send_signal(signal.SIGSTOP)
+        (folder.path / LOCK_NAME).unlink()
+        os.utime(folder.path / FILE_NAME, (1.0, 1.0))
+        second = start("resume", "search", "--storage", tmp_path, *how, log=tmp_path / "second")
+        with ended(second):
+            wait_for(lambda: read_pid(folder) == second.pid, what="the second driver")
+            first.send_signal(signal.SIGCONT)
+            assert first.wait(timeout=120) == 1, log.read_text()
+            assert second.wait(timeout=400) == 0, (tmp_path / "second").read_text()
+    *_, last = log.read_text().strip().splitlines()
+    assert last.startswith("alphaprune: 'search' is now being run by ")
+    assert "Traceback" not in log.read_text()
+    check_whole(folder, trials=TRIALS)
+
+
+def read_pid(folder: ExperimentFolder) -> int | None:
+    driver = read_driver(folder)
+    return None if driver is None else driver.pid
+
+
+def test_a_closed_terminal_interrupts(tmp_path: Path, settings: Path) -> None:
+    folder = ExperimentFolder(tmp_path / "search")
+    screen, terminal = pty.openpty()
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "alphaprune", "run", str(settings), "--storage", str(tmp_path), "--local"],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(terminal, termios.TIOCSCTTY, 0),
+    )
+    os.close(terminal)
+    os.set_blocking(screen, False)
+    shown = b""
+
+    def has_epoch() -> bool:
+        nonlocal shown
+        with suppress(BlockingIOError):
+            shown += os.read(screen, 1 << 16)  # or the terminal would be full at some time
+        return bool(epochs_done(folder))
+
+    with ended(driver):
+        wait_for(has_epoch, what="an epoch")
+        os.close(screen)
+        assert driver.wait(timeout=60) == 128 + signal.SIGHUP, shown
+    record = read_driver(folder)
+    assert record is not None
+    assert record.reason == "interrupted by SIGHUP"
     finish(folder, "--local")
 
 

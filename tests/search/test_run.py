@@ -12,7 +12,7 @@ from typer.testing import Result
 from records.experiment import ExperimentFolder
 from records.files import read_json
 from trainable.dense import copy_dense
-from trainable.network.weights import load_pruned, save_network
+from trainable.network.weights import load_network, save_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -84,7 +84,7 @@ def test_the_same_trials_have_the_same_rows_in_one_process(
 ) -> None:
     assert rows_of(local[0]) == rows_of(clustered[0])
     assert all(len(rows) == 3 for rows in rows_of(local[0]).values())
-    assert "the dense network has already been trained: " in local[1].stderr
+    assert "the dense network is taken from experiment 'tune': " in local[1].stderr
 
 
 def test_a_recorded_trial_is_recomputed(storage: Path, clustered: tuple[ExperimentFolder, Result]) -> None:
@@ -143,7 +143,7 @@ def test_a_diverging_trial_fails_and_the_search_continues(
     """The dense network is found by its hash, so a search can be given one that no trial survives."""
     dense = tmp_path / "sick" / "dense"
     copy_dense(storage / "tune" / "dense", dense)
-    network = load_pruned(dense)
+    network = load_network(dense)
     torch.nn.init.constant_(network.classifier.weight, torch.inf)
     save_network(network, dense, mean=(0.5,) * 3, std=(0.5,) * 3)
     result = alphaprune("run", settings, "--storage", tmp_path, "--name", "run", "--trials", 1, *how)

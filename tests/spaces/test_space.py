@@ -1,6 +1,7 @@
 """A preset names its space; a wrong name or option says what is wrong in one line, before anything starts."""
 
 import importlib
+import logging
 import pickle
 import sys
 from collections.abc import Callable, Iterator
@@ -147,6 +148,11 @@ def test_a_module_without_functions(write: Write) -> None:
             "def make():\n    def space(trial):\n        return TrialConfig()\n    return space\nspace = make()\n",
             "must be importable by workers, but is a lambda or a local function",
         ),
+        (
+            "import threading\nclass Space:\n    lock = None\n    def __call__(self, trial):\n"
+            "        return TrialConfig()\nspace = Space()\nspace.lock = threading.Lock()\n",
+            "must be importable by workers, but cannot be: TypeError: cannot pickle '_thread.lock' object",
+        ),
         ("def space():\n    return TrialConfig()\n", "must take an optuna.Trial as its first argument"),
         ("def space(*, trial):\n    return TrialConfig()\n", "must take an optuna.Trial as its first argument"),
         ("def space(**options):\n    return TrialConfig()\n", "must take an optuna.Trial as its first argument"),
@@ -181,3 +187,21 @@ def test_a_result_that_is_not_a_config_is_refused(write: Write) -> None:
     space = load_space("my_space:space", {})
     with pytest.raises(ValueError, match="must return a TrialConfig, but returned a dict; "):
         space(TRIAL, TrialConfig())
+
+
+def test_whose_code_will_run_is_said_before_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "foreign_space.py").write_text("raise SystemExit('it ran')")
+    with caplog.at_level(logging.INFO, "alphaprune"), pytest.raises(SystemExit, match="it ran"):
+        load_space("foreign_space:space", {})
+    assert caplog.messages == [
+        f"importing the space foreign_space:space from {tmp_path / 'foreign_space.py'}; its code runs in this process"
+    ]
+
+
+def test_nothing_is_said_of_the_shipped_space(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "alphaprune"):
+        load_space("spaces.alpha_pruning:alpha_pruning", {})
+    assert caplog.messages == []

@@ -23,7 +23,7 @@ from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork
 from trainable.errors import DivergedError, TrialError
 from trainable.network.vgg16 import VGG16
-from trainable.network.weights import load_pruned
+from trainable.network.weights import load_network
 from trainable.recorded_trial import RecordedTrial, kept_epochs, stop_trial
 from trainable.schedules.lr_policies import Plateau
 from trainable.trial import Trial
@@ -117,7 +117,7 @@ def ends_the_same(
         assert folder.read_rows() == trial.trial.rows
         record = folder.read_record()
         assert (record.state, record.error, record.cut) == ("complete", None, undisturbed.cut)
-        assert same_weights(load_pruned(folder.model_path), undisturbed.network)
+        assert same_weights(load_network(folder.model_path), undisturbed.network)
         assert folder.list_checkpoints() == []
 
     return check
@@ -161,7 +161,7 @@ def test_the_finished_trials_model_gives_the_same_outputs(
     trial = start(folder, 5).trial
     images, _ = next(trial.validation_images.plain_batches())
     with torch.no_grad():
-        expected, got = trial.network.eval()(images), load_pruned(folder.model_path)(images)
+        expected, got = trial.network.eval()(images), load_network(folder.model_path)(images)
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
     arch = json.loads((folder.model_path / "arch.json").read_text())
     assert (arch["mean"], arch["std"]) == (list(few.mean), list(few.std))

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from trainable.config import OptimizerConfig
 from trainable.data.batches import EVALUATION_BATCH, DeviceSplit
-from trainable.data.dataset import Data
+from trainable.data.dataset import Data, Split
 from trainable.dense import DenseNetwork
 from trainable.device import prepare_device
 from trainable.errors import DivergedError
@@ -149,9 +149,11 @@ def test_evaluation_is_a_plain_loop(count: int, network: VGG16, make_data: Calla
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
-@pytest.mark.parametrize("batch_size", [2, 16, 60])
-def test_recalibration_is_the_average_of_the_batches(batch_size: int, network: VGG16, images: DeviceSplit) -> None:
-    """60 images are 30, 4 or 1 batches, of which the first RECALIBRATION_BATCHES are used."""
+@pytest.mark.parametrize("batch_size", [2, 16, 59, 60])
+def test_recalibration_is_the_average_of_the_batches_by_their_sizes(
+    batch_size: int, network: VGG16, images: DeviceSplit
+) -> None:
+    """60 images are 30, 4, 2 or 1 batches, of which the first RECALIBRATION_BATCHES are used."""
     for _, norm in network.layers():
         norm.momentum = 0.07
         norm.running_mean.fill_(1e3)
@@ -164,13 +166,41 @@ def test_recalibration_is_the_average_of_the_batches(batch_size: int, network: V
     recalibrate_norms(network, images, batch_size)
     for (_, norm), batches in zip(network.layers(), seen, strict=True):
         assert len(batches) == min(RECALIBRATION_BATCHES, -(-60 // batch_size))
-        mean = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
-        variance = torch.stack([batch.var((0, 2, 3)) for batch in batches]).mean(0)
+        weights = torch.tensor([len(batch) for batch in batches]) / sum(map(len, batches))
+        mean = weights @ torch.stack([batch.mean((0, 2, 3)) for batch in batches])
+        variance = weights @ torch.stack([batch.var((0, 2, 3)) for batch in batches])
         torch.testing.assert_close(norm.running_mean, mean, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(norm.running_var, variance, rtol=1e-4, atol=1e-4)
         assert norm.momentum == 0.07
     assert all(torch.equal(*pair) for pair in zip(parameters, network.parameters(), strict=True))
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_a_last_batch_of_one_image_changes_next_to_nothing(make_data: Callable[..., Data]) -> None:
+    data = make_data(train=65, validation=200)
+    network = create_initialised(dense_widths(1 / 16), 4, seed=0)
+    for epoch in range(1, 9):
+        train(network, DeviceSplit(data.train, data, CPU), lr=0.02, epoch=epoch)
+    validation, losses = DeviceSplit(data.validation, data, CPU), []
+    for count in (64, 65):
+        few = Split(data.train.images[:count], data.train.labels[:count])
+        recalibrate_norms(network, DeviceSplit(few, data, CPU), 64)
+        losses.append(evaluate(network, validation).loss)
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_batches_of_equal_size_are_averaged_as_before(network: VGG16, images: DeviceSplit) -> None:
+    """To the bit: the same configuration gives the same numbers in every version."""
+    plain = copy.deepcopy(network).train()
+    recalibrate_norms(network, images, 12)
+    with torch.no_grad():
+        for number, (inputs, _) in enumerate(images.plain_batches(12), start=1):
+            for _, norm in plain.layers():
+                norm.momentum = 1 / number
+            plain(inputs)
+    for (_, norm), (_, expected) in zip(network.layers(), plain.layers(), strict=True):
+        assert torch.equal(norm.running_mean, expected.running_mean)
+        assert torch.equal(norm.running_var, expected.running_var)
 
 
 def test_recalibration_sees_the_first_images_as_they_are(network: VGG16, images: DeviceSplit) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from trainable.config import DataConfig
-from trainable.data.sources import ImageArray, LabelArray, read_cifar10, read_digits, read_folder
+from trainable.data.images import ImageArray, LabelArray
+from trainable.data.sources import read_source
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,21 +48,18 @@ class Data:
 def load_data(config: DataConfig, *, cache: Path | None = None) -> Data:
     """Reads the source and splits it; train and validation are in random order.
 
-    A source other than `digits` and `cifar10` is a folder with either train.parquet and test.parquet (columns `img`, a
-    struct with the encoded image as `bytes`, and `label`) or train/<class>/* and test/<class>/*, where labels number
-    the classes in the order of their names. Images that are not 32x32 RGB are converted to RGB (an alpha
-    channel is dropped) and resized bilinearly by Pillow.
+    A source other than `digits` and `cifar10` is a folder with either Parquet files or train/<class>/* and
+    test/<class>/*, where labels number the classes in the order of their names. The Parquet files are train.parquet and
+    test.parquet or parts such as train-00000-of-00002.parquet, in the folder or one of its sub-folders, with a column
+    `img` or `image` (the encoded image, or a struct with it as `bytes`) and `label`, `labels` or `fine_label` (integers
+    or text). Images that are not 32x32 RGB are converted to RGB (an alpha channel is dropped) and resized bilinearly by
+    Pillow.
 
     cache: the folder in which cifar10 is kept, by default alphaprune in $XDG_CACHE_HOME or ~/.cache.
     Raises ValueError, in one line, for anything wrong with the source (all of its images are read, even if only some
     are used), and if more images are asked for than there are, or so few that a split would be empty.
     """
-    if config.source == "digits":
-        training, test = read_digits()
-    elif config.source == "cifar10":
-        training, test = read_cifar10(cache)
-    else:
-        training, test = read_folder(Path(config.source))
+    training, test = read_source(config.source, cache)
     classes = _count_classes(config.source, training[1], test[1])
     validation, train = (
         _create_split(training[0][rows], training[1][rows]) for rows in _draw_rows(config, len(training[1]))

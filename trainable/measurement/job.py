@@ -30,14 +30,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from records.files import read_json
 from records.measurement import BATCH_SIZES, BatchMemory, Measurement, NetworkMeasurement, NetworkMemory, TestRun
+from records.network import WEIGHTS_NAME, read_network_record
 from trainable.device import default_device, device_name, prepare_device
 from trainable.measurement import latency
 from trainable.measurement.latency import compare_latencies
 from trainable.measurement.memory import SAMPLE_MS, MemorySampler, SampledMemory, describe_counter, used_bytes
 from trainable.network.vgg16 import IMAGE_SIZE, VGG16, count_macs, count_parameters, place_on
-from trainable.network.weights import load_pruned
+from trainable.network.weights import load_network
 
 TEST_BATCH = 256
 PROBE_SECONDS = 0.3
@@ -96,7 +96,7 @@ def _measure_memory(folder: Path, test: tuple[Tensor, Tensor], device: torch.dev
         sampled, passes = _sample_memory(_create_pass(network, size), device, baseline, PROBE_SECONDS)
         batches.append(BatchMemory(batch_size=size, passes=passes, **asdict(sampled)))
     return NetworkMeasurement(
-        size_bytes=(folder / "model.safetensors").stat().st_size,
+        size_bytes=(folder / WEIGHTS_NAME).stat().st_size,
         macs=count_macs(network.widths, network.classes),
         parameters=count_parameters(network.widths, network.classes),
         memory=NetworkMemory(
@@ -136,7 +136,7 @@ def _create_pass(network: VGG16, size: int) -> Callable[[], None]:
 
 
 def _load_network(folder: Path, device: torch.device) -> VGG16:
-    network = place_on(load_pruned(folder), device)
+    network = place_on(load_network(folder), device)
     return as_autocast_computes(network) if device.type == "cuda" else network
 
 
@@ -156,8 +156,8 @@ def _load_test_set(path: str, device: torch.device) -> tuple[Tensor, Tensor]:
 def _run_test_set(network: VGG16, images: Tensor, labels: Tensor, folder: Path) -> TestRun:
     """Accuracy, loss and seconds of one run over the whole test set, including the normalisation of its pixels."""
     device, dtype = images.device, network.classifier.weight.dtype
-    arch = read_json(folder / "arch.json")
-    mean, std = (torch.tensor(arch[key], device=device).mul(255).view(1, 3, 1, 1) for key in ("mean", "std"))
+    record = read_network_record(folder)
+    mean, std = (torch.tensor(each, device=device).mul(255).view(1, 3, 1, 1) for each in (record.mean, record.std))
     loss, right = torch.zeros((), device=device), torch.zeros((), device=device, dtype=torch.long)
     _synchronise_device(device)
     began = time.perf_counter()
@@ -205,7 +205,7 @@ def _describe_machine(device: torch.device, threads: int) -> Measurement:
 def _processor_name() -> str:
     """The processor's name; its architecture if the system does not say."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,32 +37,31 @@ def measure_network(
     *,
     light: bool = False,
     before: Measurement | None = None,
-    on_wait: Callable[[], None] = lambda: None,
 ) -> Measurement:
     """Measures a pruned network on this machine while nothing else trains or is measured on it.
 
-    `busy` does not see what others do with a GPU.
+    It waits for both, but not forever; `alone` says whether it was. `busy` does not see what others do with a GPU.
 
     Args:
         model, dense: folders of the pruned and of the dense network.
         test: the test split.
         light: run the test set only.
         before: the last measurement with the same dense network, which is not measured again on the same machine.
-        on_wait: called if it has to wait for training to pause.
 
     Raises:
         TrialError: if a network cannot be measured.
         OSError: if there is no room for the test split in the machine's temporary folder.
     """
-    with _saved_split(test) as path, measuring_alone(on_wait) as alone:
+    with _saved_split(test) as path, measuring_alone() as was_alone:
         if light:
             pruned = run_job("accuracy", model, test=path, result=NetworkMeasurement)
-            return Measurement(created=now(), alone=alone, pruned=pruned)
+            return Measurement(created=now(), alone=was_alone(), pruned=pruned)
         busy = busy_fraction()
-        found = replace(run_job("latency", dense, model, result=Measurement), created=now(), alone=alone, busy=busy)
+        found = replace(run_job("latency", dense, model, result=Measurement), created=now(), busy=busy)
         same_machine = before is not None and (before.host, before.measured_on) == (found.host, found.measured_on)
         of_dense = before.dense if before is not None and same_machine else _measure_alone(dense, path)
-        return replace(found, dense=of_dense, pruned=_measure_alone(model, path))
+        pruned = _measure_alone(model, path)
+        return replace(found, alone=was_alone(), dense=of_dense, pruned=pruned)
 
 
 def _measure_alone(network: Path, test: Path) -> NetworkMeasurement:

@@ -7,32 +7,15 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from records.files import read_json
-from trainable.network.vgg16 import IMAGE_SIZE, VGG16
-from trainable.network.weights import load_pruned
+from records.network import FILE_NAME, WEIGHTS_NAME
+from trainable.network.vgg16 import IMAGE_SIZE
+from trainable.network.weights import PrunedNetwork, load_pruned
 
 TOLERANCE = 1e-4
 # The batch sizes it is checked with; the exported network takes any.
 CHECKED_BATCHES = (1, 5)
-
-
-class Classifier(nn.Module):
-    """Logits [N, classes] of images [N, 3, 32, 32] in [0, 1], which are normalised as they were in training."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, network: VGG16, mean: list[float], std: list[float]) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network((images - self.mean) / self.std)
-        return logits
 
 
 def export_network(model: Path, to: Path, form: Literal["torch", "onnx"]) -> float:
@@ -55,10 +38,9 @@ def export_network(model: Path, to: Path, form: Literal["torch", "onnx"]) -> flo
         raise ValueError(f"--to must be a path that does not exist yet, but got {str(to)!r}")
     if not to.absolute().parent.is_dir():
         raise ValueError(f"--to must be in a folder that exists, but got {str(to)!r}")
-    network, arch = load_pruned(model), read_json(model / "arch.json")
-    classifier = Classifier(network, arch["mean"], arch["std"]).eval()
+    network = load_pruned(model)
     try:
-        difference = _export_torch(classifier, model, to) if form == "torch" else _export_onnx(classifier, to)
+        difference = _export_torch(network, model, to) if form == "torch" else _export_onnx(network, to)
         if not difference <= TOLERANCE:
             raise ArithmeticError(f"the export differs from the network by {difference:.2g} of the largest logit")
     except BaseException:
@@ -67,25 +49,25 @@ def export_network(model: Path, to: Path, form: Literal["torch", "onnx"]) -> flo
     return difference
 
 
-def _export_torch(classifier: Classifier, model: Path, to: Path) -> float:
+def _export_torch(network: PrunedNetwork, model: Path, to: Path) -> float:
     to.mkdir()
-    for name in ("arch.json", "model.safetensors"):
+    for name in (FILE_NAME, WEIGHTS_NAME):
         shutil.copyfile(model / name, to / name)
     batch = torch.export.Dim("batch", min=1)
-    exported = torch.export.export(classifier, (_draw_images(2),), dynamic_shapes=({0: batch},))
+    exported = torch.export.export(network, (_draw_images(2),), dynamic_shapes=({0: batch},))
     torch.export.save(exported, to / "model.pt2")
     loaded = torch.export.load(to / "model.pt2").module()
-    return _relative_difference(classifier, lambda images: loaded(images))
+    return _relative_difference(network, lambda images: loaded(images))
 
 
-def _export_onnx(classifier: Classifier, to: Path) -> float:
+def _export_onnx(network: PrunedNetwork, to: Path) -> float:
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  torch.onnx needs it
     except ModuleNotFoundError as error:
         raise ValueError(f"--format onnx needs the extra [onnx] (pip install 'alphaprune[onnx]'): {error}") from error
     torch.onnx.export(
-        classifier,
+        network,
         (_draw_images(2),),
         to,
         input_names=["images"],
@@ -97,7 +79,7 @@ def _export_onnx(classifier: Classifier, to: Path) -> float:
     )
     session = onnxruntime.InferenceSession(to, providers=["CPUExecutionProvider"])
     return _relative_difference(
-        classifier, lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+        network, lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
     )
 
 
@@ -105,15 +87,18 @@ def _draw_images(count: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng(count).random((count, 3, IMAGE_SIZE, IMAGE_SIZE), np.float32))
 
 
-def _relative_difference(classifier: Classifier, exported: Callable[[Tensor], Tensor]) -> float:
-    """The largest difference of the logits in batches of CHECKED_BATCHES sizes, relative to the largest logit."""
-    worst = 0.0
+def _relative_difference(network: PrunedNetwork, exported: Callable[[Tensor], Tensor]) -> float:
+    """The largest difference of the logits in batches of CHECKED_BATCHES sizes, relative to the largest logit.
+
+    NaN if there is a NaN in any of them, as torch's maximum has it and Python's does not.
+    """
+    differences = []
     with torch.inference_mode():
         for count in CHECKED_BATCHES:
             images = _draw_images(count)
-            wanted = classifier(images)
-            worst = max(worst, ((exported(images) - wanted).abs().max() / wanted.abs().max()).item())
-    return worst
+            wanted = network(images)
+            differences.append((exported(images) - wanted).abs().max() / wanted.abs().max())
+    return torch.stack(differences).max().item()
 
 
 def _remove_export(path: Path) -> None:

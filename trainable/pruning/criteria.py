@@ -50,10 +50,14 @@ def _score_by_taylor(network: VGG16, batches: Iterable[tuple[Tensor, Tensor]]) -
     totals = [torch.zeros_like(norm.weight) for norm in norms]
     training = network.training
     network.eval()  # to use the running statistics, which must not change
+    largest = 0
     for images, labels in batches:
+        largest = max(largest, len(labels))
         gradients = torch.autograd.grad(functional.cross_entropy(network(images), labels), affine)
         for layer, norm in enumerate(norms):
             d_scale, d_shift = gradients[2 * layer : 2 * layer + 2]
-            totals[layer] += (norm.weight * d_scale + norm.bias * d_shift).detach() ** 2
+            # The gradient is a mean over the batch; that of a small last batch must not count as much.
+            weight = len(labels) / largest
+            totals[layer] += weight * (norm.weight * d_scale + norm.bias * d_shift).detach() ** 2
     network.train(training)
     return [total.cpu() for total in totals]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from records.dense import DenseEpochRow
 from search.backends.base import MeasureNetwork, Node, SearchRun, TrialResources
-from search.backends.local import measure_here
 from search.backends.ray.cluster import connect
 from search.backends.ray.resources import cluster_nodes, divide_nodes
 from search.backends.ray.storage_check import check_storage
@@ -15,6 +14,7 @@ from search.backends.ray.tasks import run_on_best_node, train_dense_remotely
 from search.settings import ResourceSettings
 from trainable.config import DenseConfig
 from trainable.data.dataset import Data
+from trainable.measurement.machine_lock import report_waiting
 from trainable.measurement.protocol import measure_network
 
 
@@ -41,18 +41,20 @@ class RayBackend:
     def train_dense(
         self, config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
     ) -> None:
-        train_dense_remotely(config, data, folder, on_epoch)
+        with report_waiting():
+            train_dense_remotely(config, data, folder, on_epoch)
 
     def run_trials(self, run: SearchRun) -> None:
         from search.backends.ray.tune_run import run_trials  # here, since it imports ray
 
-        run_trials(run, is_shared=self.address is not None)
+        with report_waiting():
+            run_trials(run, is_shared=self.address is not None)
 
     @contextmanager
     def open_measurement(self) -> Iterator[MeasureNetwork]:
         """On the best node of the cluster; without an address, on this machine and without a cluster."""
         if self.address is None:
-            yield measure_here
+            yield measure_network
         else:
             with connect(self.address):
                 yield partial(run_on_best_node, measure_network)

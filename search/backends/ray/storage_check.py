@@ -34,7 +34,7 @@ def check_storage(folder: Path, *, timeout_seconds: float = STORAGE_SECONDS) -> 
     try:
         token = secrets.token_hex(8)
         replace_file(probe / "driver", lambda own: own.write(token.encode()))
-        with (probe / "driver").open("r+") as file:
+        with (probe / "driver").open("r+", encoding="utf-8") as file:
             _lock_file(file, folder)
             probes = {
                 create_task(_probe_storage, node, num_cpus=0).remote(str(probe), node["NodeID"]): node
@@ -88,7 +88,7 @@ class _ProbeResult(NamedTuple):
 def _probe_storage(folder: str, name: str) -> _ProbeResult:
     """Runs on a node: reads the driver's file in `folder` and writes one called `name`."""
     wrote = secrets.token_hex(8)
-    with Path(folder, "driver").open("r+") as file:
+    with Path(folder, "driver").open("r+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             locked = False
@@ -101,6 +101,6 @@ def _probe_storage(folder: str, name: str) -> _ProbeResult:
 
 def _describe_difference(probed: _ProbeResult, written: str, path: Path) -> str:
     """How the two sides differ over what the driver has `written` or the node's file at `path`; empty if they agree."""
-    if (probed.read, path.read_text()) != (written, probed.wrote):
+    if (probed.read, path.read_text("utf-8")) != (written, probed.wrote):
         return "a file has different contents"
     return "" if probed.locked else "a lock (flock) held on one is not seen on the other"

@@ -1,4 +1,5 @@
 import math
+import sys
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -189,3 +190,17 @@ def test_a_floor_is_an_accuracy_that_some_are_below(accuracies: list[float]) -> 
         assert floor in accuracies
         # Never more than a quarter of them.
         assert 0 < sum(accuracy < floor for accuracy in accuracies) <= math.ceil(len(accuracies) / 4)
+
+
+def test_of_very_many_trials_some_are_drawn_and_the_rest_counted(
+    full: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = accuracy_against_macs_info(full)
+    monkeypatch.setattr(sys.modules[accuracy_against_macs.__module__], "MOST_POINTS", 20)
+    info = accuracy_against_macs_info(full)
+    drawn = {point.trial.number for point in info.points}
+    must = {point.trial.number for point in whole.points if point.trial.control or point.seeds} | set(whole.front)
+    assert must <= drawn
+    assert len(drawn) <= max(20, len(must) + 1) < len(whole.points)
+    assert f"Left out: {len(whole.points) - len(drawn)} trials evenly" in info.note
+    assert (info.title, info.front, info.floor) == (whole.title, whole.front, whole.floor)

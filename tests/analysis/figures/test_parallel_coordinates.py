@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 import pytest
@@ -75,3 +76,22 @@ def test_without_a_dense_network_macs_are_millions(synthetic: ExperimentBuilder)
     synthetic.add_searched()
     experiment = replace(synthetic.load(), dense=None)
     assert parallel_coordinates_info(experiment).axes[-2].name == "MACs, millions"
+
+
+def test_of_very_many_trials_some_are_drawn_and_the_rest_counted(
+    full: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = parallel_coordinates_info(full)
+    monkeypatch.setattr(sys.modules[parallel_coordinates.__module__], "MOST_LINES", 15)
+    info = parallel_coordinates_info(full)
+    numbers = [trial.number for trial in whole.trials]
+    places = [numbers.index(trial.number) for trial in info.trials]
+    assert {trial.number for trial, on in zip(whole.trials, whole.on_front, strict=True) if on} <= {
+        trial.number for trial in info.trials
+    }
+    assert len(places) <= 16 < len(numbers)
+    assert [axis.positions for axis in info.axes] == [
+        tuple(axis.positions[place] for place in places) for axis in whole.axes
+    ]
+    assert info.title == whole.title
+    assert f"Left out: {len(numbers) - len(places)} trials evenly" in info.note

@@ -1,9 +1,13 @@
+from itertools import pairwise
+
 import pytest
 from experiments import ExperimentBuilder
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analysis import Experiment
 from analysis.columns import row_of
-from analysis.figures.selection import choose_trials, describe_configuration
+from analysis.figures.selection import choose_trials, describe_configuration, thin_out
 
 
 def test_a_configuration_in_short(full: Experiment) -> None:
@@ -32,3 +36,17 @@ def test_a_number_that_no_trial_has_is_a_value_error(full: Experiment, synthetic
         choose_trials(full, [99])
     with pytest.raises(ValueError, match=r"\(there are none yet\), but got 0"):
         choose_trials(synthetic.load(), [0])
+
+
+@given(st.integers(0, 300), st.integers(1, 60), st.sets(st.integers(0, 299), max_size=80))
+def test_marks_are_thinned_out_evenly_and_none_that_must_stay(count: int, most: int, kept: set[int]) -> None:
+    kept = {place for place in kept if place < count}
+    drawn = thin_out(count, most, kept)
+    assert drawn == sorted(set(drawn))
+    assert kept <= set(drawn) <= set(range(count))
+    assert len(drawn) <= max(most, len(kept) + 1)
+    if count <= most:
+        assert drawn == list(range(count))
+    others = [place for place in range(count) if place not in kept]
+    steps = [others.index(place) for place in drawn if place not in kept]
+    assert len({after - before for before, after in pairwise(steps)}) <= 1

@@ -1,3 +1,6 @@
+import sys
+
+import pytest
 from experiments import ExperimentBuilder
 
 from analysis import Experiment
@@ -32,3 +35,12 @@ def test_the_drawing_has_them_all(full: Experiment) -> None:
 def test_nothing_stopped_is_said_in_words(synthetic: ExperimentBuilder) -> None:
     synthetic.add_searched()
     assert stopped_by_rung_info(synthetic.load()).title == "No trial was stopped early."
+
+
+def test_of_very_many_trials_some_are_drawn(full: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[stopped_by_rung.__module__], "MOST_MARKS", 10)
+    info, figure = stopped_by_rung_info(full), stopped_by_rung(full)
+    assert "Only about 10 marks of each kind are drawn" in info.note
+    assert len(figure.data[0].y) == 5
+    assert len(figure.data[1].y) <= 20
+    assert "34 continued" in figure.layout.xaxis.ticktext[0]

@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 import pandas as pd
@@ -87,3 +88,13 @@ def test_times_that_cannot_be(synthetic: ExperimentBuilder, started: str, finish
 def test_a_trial_that_was_not_started_has_no_bar(synthetic: ExperimentBuilder) -> None:
     synthetic.add_searched(state="running", epochs=0, started=None)
     assert timeline_info(synthetic.load()).title.startswith("No trial has been started yet")
+
+
+def test_of_very_many_trials_the_last_are_drawn(full: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = timeline_info(full)
+    monkeypatch.setattr(sys.modules[timeline.__module__], "MOST_BARS", 10)
+    info = timeline_info(full)
+    assert len(info.bars) == 10
+    assert min(bar.end for bar in info.bars) >= max(bar.end for bar in set(whole.bars) - set(info.bars))
+    assert info.title == whole.title
+    assert info.note == "Only the last 10 of them are drawn."

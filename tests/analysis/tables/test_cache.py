@@ -160,7 +160,7 @@ def test_what_could_not_be_read_is_tried_again(four: ExperimentBuilder, monkeypa
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patched:
-        patched.setattr(epochs, "read_bytes", refuse)
+        patched.setattr(epochs, "read_text_bytes", refuse)
         assert "trials/00001/epochs.jsonl cannot be read: Permission denied" in analysis.load(four.path).problems
     assert len(check(four.path).epochs) == 10
 
@@ -428,8 +428,8 @@ def test_a_configuration_of_hostile_names_is_stored(builder: ExperimentBuilder) 
         "ä\n": None,
         "a.list.element": 5,
     }
-    path = builder.add_trial(0).record_path
-    write_json(path, read_json(path) | {"config": config})
+    trial = builder.add_trial(0)
+    trial.write_record(replace(trial.read_record(), config=config))
     age(builder.path)
     found = check(builder.path)
     assert found.trials.loc[0, ["a.b", "a.", "config.kind"]].tolist() == [3, 4, "x"]

@@ -1,5 +1,6 @@
 """What commands do to the process they run in: messages are shown as they are, everything is restored afterwards."""
 
+import errno
 import gc
 import logging
 import os
@@ -17,12 +18,16 @@ import pytest
 import sklearn.datasets  # noqa: F401  commands import these; done here, so that what importing does to the process is not counted
 import tensorboardX  # noqa: F401
 import torch._inductor  # noqa: F401
+import typer
+from experiments import ExperimentBuilder
 from searches import TINY, alphaprune
 from typer.testing import CliRunner
 
 import analysis.report  # noqa: F401
 import search.experiment  # noqa: F401
-from search.cli.app import app, log, logging_to_console
+from search.cli.app import SHOWN_TRIALS, app, console, end_gracefully, log, logging_to_console, print_ranking
+from search.interruption import Interruption
+from trainable.errors import LostError, TrialError
 
 # Texts from elsewhere are full of what rich would take for markup, emoji or highlights.
 ODD = [
@@ -154,7 +159,7 @@ def alien() -> Iterator[None]:
     def handler(number: int, frame: object) -> None:
         raise AssertionError("nobody sends signals here")
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handlers = [signal.signal(number, handler) for number in signals]
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -220,3 +225,49 @@ def test_a_search_with_a_defect_leaves_its_process_as_it_was(tmp_path: Path, mon
         result = CliRunner().invoke(app, ["run", str(settings), "--local", "--storage", str(tmp_path / "r")])
         assert isinstance(result.exception, ZeroDivisionError)
         assert differences(before) == {}
+
+
+def test_what_nobody_asked_for_is_short(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a search, or of its time budget; `rank` shows all."""
+    built = ExperimentBuilder(tmp_path / "demo", epochs=3)
+    built.write_dense()
+    for number in range(SHOWN_TRIALS + 5):
+        built.add_trial(number)
+    with logging_to_console():
+        print_ranking(built.folder)
+    shown = capsys.readouterr()
+    assert shown.out.count("exponential") == SHOWN_TRIALS
+    command = f"alphaprune rank demo --storage {tmp_path}"
+    assert f"the first {SHOWN_TRIALS} of {SHOWN_TRIALS + 5} trials; all of them: {command}" in shown.err
+    assert alphaprune("rank", "demo", "--storage", tmp_path).stdout.count("exponential") == SHOWN_TRIALS + 5
+
+
+def test_messages_for_a_terminal_that_is_closed_do_not_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **keywords: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(console, "print", fail)
+    with logging_to_console():
+        log.error("nobody reads this")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "resumes"),
+    [
+        (Interruption("interrupted by SIGTERM", 143), 143, True),
+        (Interruption("now being run by another process", 1, can_resume=False), 1, False),
+        (LostError("its node was lost"), 1, True),
+        (TrialError("all trials failed"), 1, False),
+    ],
+)
+def test_the_last_line_is_the_command_that_resumes_if_that_helps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, resumes: bool
+) -> None:
+    folder = ExperimentBuilder(tmp_path / "demo").folder
+    with logging_to_console(), pytest.raises(typer.Exit) as ended, end_gracefully(folder, "resume", ["--local"]):
+        raise error
+    assert ended.value.exit_code == code
+    command = f"alphaprune resume demo --storage {tmp_path} --local"
+    assert capsys.readouterr().err.splitlines() == [f"alphaprune: {error}", *([command] if resumes else [])]

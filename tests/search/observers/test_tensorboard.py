@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import optuna
 import pytest
 from examples import make_row
 from tensorboardX.proto.event_pb2 import Event
 
 from records.epoch import METRICS
 from records.experiment import ExperimentFolder
-from search.observers.tensorboard import TensorBoardFiles
+from search.observers.observer import SearchStart
+from search.observers.tensorboard import FOLDER_NAME, TensorBoardFiles
+from search.snapshot import Snapshot
 
 
 @pytest.fixture
@@ -73,3 +76,11 @@ def test_a_search_in_which_nothing_ran_leaves_no_files(folder: ExperimentFolder)
     files.trial_ended(3, None, None)
     files.search_ended()
     assert list(folder.path.iterdir()) == []
+
+
+def test_the_folder_is_there_before_the_first_epoch(folder: ExperimentFolder) -> None:
+    """A resume writes event files if it is."""
+    start = SearchStart(optuna.create_study(), Snapshot((), frozenset()), planned=3, dense_epochs=2)
+    for _ in range(2):
+        TensorBoardFiles(folder).search_started(start)
+    assert list((folder.path / FOLDER_NAME).iterdir()) == []

@@ -277,6 +277,73 @@ def test_a_rejection_by_the_space_is_reported_and_the_study_asked_again(
     assert all(line.endswith(": that is not enough") and "pruning.amount" in line for line in refused)
 
 
+def test_the_sampler_goes_on_after_a_rejection(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:
+    """A single rejection must not turn a search at random."""
+
+    def picky(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
+        amount = trial.suggest_float("pruning.amount", 0.1, 0.9)
+        if amount > 0.5 and trial.number % 3 == 0:
+            raise ValueError("not this time")
+        return replace(base, pruning=replace(base.pruning, amount=amount))
+
+    source = open_source(folder, settings(trials=30), picky)
+    run_all(source, folder)
+    assert [line for line in logged() if "not this time" in line]
+    assert not [line for line in logged() if "at random" in line]
+    assert isinstance(source.study.sampler, optuna.samplers.TPESampler)
+    later = [trial for trial in source.study.trials[20:] if trial.state == TrialState.COMPLETE]
+    assert all(any(key.startswith("tpe:relative_params") for key in trial.system_attrs) for trial in later)
+
+
+def test_drawing_at_random_is_said(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:
+    def narrow(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
+        amount = trial.suggest_float("pruning.amount", 0.1, 0.9)
+        if amount > 0.11:
+            raise ValueError("too much")
+        return replace(base, pruning=replace(base.pruning, amount=amount))
+
+    source = open_source(folder, replace(settings(), controls=replace(settings().controls, kinds=())), narrow)
+    number = ask(source)
+    assert f"trial {number} is drawn at random: the sampler suggests nothing new" in logged()
+
+
+def rejecting(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
+    trial.suggest_float("rate", 0, 1)
+    raise ValueError("none will do")
+
+
+def breaking(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
+    """It has a defect that few trials reach, which is Optuna's to notice."""
+    name = trial.suggest_categorical("name", ["a", "b"])
+    trial.suggest_float("rate", 0, 1, log=False) if name == "a" else trial.suggest_int("rate", 0, 9)
+    return replace(base, seed=trial.number)
+
+
+def failing(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
+    if trial.suggest_categorical("name", ["a", "b"]) == "b":
+        raise KeyError("b")
+    return replace(base, seed=trial.number)
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [(breaking, "Optuna cannot suggest 'rate'"), (failing, "KeyError: 'b'"), (rejecting, "rejected all of 200")],
+)
+def test_an_error_that_is_no_rejection_ends_the_search_and_is_kept(
+    folder: ExperimentFolder,
+    space: Callable[[optuna.Trial, TrialConfig], TrialConfig],
+    says: str,
+    warned: Callable[[], list[str]],
+) -> None:
+    chosen = replace(settings(trials=40), controls=replace(settings().controls, kinds=()))
+    source = open_source(folder, chosen, space)
+    assert len(run_all(source, folder)) < 40
+    assert says in str(source.space_error)
+    assert ask(source) is None
+    assert not source.exhausted
+    assert all("none will do" in line for line in warned())
+
+
 DAMAGES = {
     "a name in the config": lambda text: text.replace('"epochs"', '"epocht"'),
     "a value in the config": lambda text: text.replace('"epochs": 9', '"epochs": "nine"'),

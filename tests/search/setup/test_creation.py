@@ -33,10 +33,18 @@ def test_a_free_name_is_the_presets_with_the_next_number(tmp_path: Path) -> None
     ("name", "says"),
     [
         ("taken", "--name must be new, but .*taken' exists"),
-        ("a/b", "--name must be the name of a folder in --storage, but got 'a/b'"),
+        ("a/b", r"--name must be the name of a folder in --storage, .* but got 'a/b'"),
         ("..", "--name must be the name of a folder"),
         (".hidden", "--name must be the name of a folder"),
         ("/taken", "--name must be the name of a folder"),
+        ("", "--name must be the name of a folder"),
+        ("-x", "begins with neither . nor -, but got '-x'"),
+        ("a\nb", r"only printable characters and plain spaces, but got 'a\\nb'"),
+        ("a\x1b[31mb", r"only printable characters and plain spaces, but got 'a\\x1b\[31mb'"),
+        ("a\x00b", r"only printable characters"),
+        ("a\udcffb", r"only printable characters and plain spaces, but got 'a\\udcffb'"),
+        ("x" * 201, r"at most 200 bytes, but got 'x+' \(201 bytes\)"),
+        ("ü" * 150, r"at most 200 bytes, but got 'ü+' \(300 bytes\)"),
     ],
 )
 def test_an_invalid_name(tmp_path: Path, name: str, says: str) -> None:
@@ -89,7 +97,7 @@ def test_a_record_that_cannot_be_written_leaves_no_files(
     def fail(path: Path, value: Any) -> None:
         raise OSError("no space is left")
 
-    monkeypatch.setattr("records.experiment.write_json", fail)
+    monkeypatch.setattr("records.experiment.write_record", fail)
     with pytest.raises(OSError, match="no space"):
         create_experiment(ExperimentFolder(tmp_path / "search"), resolve_settings({}), data, "mine")
     assert list(tmp_path.iterdir()) == []
@@ -119,3 +127,32 @@ def test_no_new_trial_is_added_if_one_of_the_numbers_is_taken(tmp_path: Path) ->
     with pytest.raises(ValueError, match="'search' got new trials while this command was being prepared"):
         add_trials(folder, [new_trial(3), new_trial(4)])
     assert [trial.number for trial in folder.trial_folders()] == [4]
+
+
+@pytest.mark.parametrize("name", ["x" * 200, "ü" * 100, "a b", "50% [x] #1?", "日本", "a.toml", "it's"])
+def test_any_other_name_is_taken(tmp_path: Path, name: str, data: Data) -> None:
+    folder = find_free_folder(tmp_path, "mine", name)
+    create_experiment(folder, resolve_settings({}), data, "mine")
+    assert ExperimentFolder.find(tmp_path, name).read_record().name == name
+
+
+def test_a_presets_name_that_is_none_for_a_folder_is_refused(tmp_path: Path) -> None:
+    for preset in ("x" * 250 + ".toml", "folder/-mine.toml", "two\nlines.toml"):
+        with pytest.raises(ValueError, match=r"--name must be .* but the preset's name gives '.*'; choose one"):
+            find_free_folder(tmp_path, preset, None)
+
+
+def test_a_path_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    storage = tmp_path
+    while len(str(storage)) < 3850:
+        storage /= "x" * 40
+    with pytest.raises(ValueError, match="--storage and --name must make a path of at most 3900 bytes, but got /"):
+        find_free_folder(storage, "mine", "x" * 50)
+    with pytest.raises(ValueError, match="--storage must be a writable folder"):
+        find_free_folder(tmp_path / ("x" * 256), "mine", None)
+
+
+def test_a_preset_whose_name_is_not_unicode_leaves_a_readable_record(tmp_path: Path, data: Data) -> None:
+    folder = ExperimentFolder(tmp_path / "search")
+    create_experiment(folder, resolve_settings({}), data, "gr\udcf6sse.toml")
+    assert folder.read_record().preset == r"gr\udcf6sse.toml"

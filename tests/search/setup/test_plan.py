@@ -1,14 +1,18 @@
 """The plan of a search, against numbers worked out by hand."""
 
+import subprocess
+import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from records.experiment import ExperimentFolder
 from search.backends.base import Node, TrialResources
 from search.settings import Settings, resolve_settings
-from search.setup.plan import SearchPlan, check_disk, plan_search
+from search.setup.plan import SearchPlan, check_disk, count_used_bytes, plan_search
 
 # VGG16-BN on ten classes: 14,710,464 weights and 4,224 biases of convolutions, 8,448 of batch norm, 5,130 of the
 # classifier; float32.
@@ -103,3 +107,34 @@ def test_a_disk_that_is_too_small_is_refused(tmp_path: Path) -> None:
         check_disk(replace(fits, disk_bytes=10**18), tmp_path)
     assert str(tmp_path) in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+# A worker that outlived its driver, and replaces its checkpoints as fast as it can.
+WRITES = """
+import sys
+from pathlib import Path
+from records.files import replace_file
+
+folder, epoch = Path(sys.argv[1]), 0
+print("there", flush=True)
+while True:
+    epoch += 1
+    replace_file(folder / f"checkpoint-{epoch:05}.pt", lambda file: file.write(b"1234"))
+    (folder / f"checkpoint-{epoch - 2:05}.pt").unlink(missing_ok=True)
+"""
+
+
+def test_files_that_are_replaced_while_they_are_counted_are_skipped(tmp_path: Path) -> None:
+    folder = ExperimentFolder(tmp_path)
+    with ExitStack() as stack:
+        for number in range(3):
+            path = folder.trial_folder(number).path
+            path.mkdir(parents=True)
+            command = [sys.executable, "-c", WRITES, str(path)]
+            writer = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+            stack.callback(writer.kill)
+            assert writer.stdout is not None
+            writer.stdout.readline()
+        used = [count_used_bytes(folder) for _ in range(2000)]
+    assert set(used) <= {4 * files for files in range(10)}
+    assert max(used) > 0

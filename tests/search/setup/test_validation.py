@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 
@@ -32,6 +33,18 @@ def gentle(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
     return replace(base, alpha_lr=trial.suggest_float("rate", 0.001, 0.1))
 
 
+def rejecting(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
+    return replace(base, alpha_lr=trial.suggest_categorical("rate", [np.longdouble(0.01)]))
+
+
+def broken(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
+    return replace(base, alpha_lr=base.alpha_rate)  # type: ignore[attr-defined]
+
+
+def with_numpy(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
+    return replace(base, alpha_lr=trial.suggest_categorical("rate", list(np.linspace(0.01, 0.05, 3))))
+
+
 def with_space(space: Callable[..., TrialConfig], monkeypatch: pytest.MonkeyPatch, **search: Any) -> Settings:
     monkeypatch.setattr(validation, "load_space", lambda name, options: space)
     return replace(SETTINGS, search=replace(SETTINGS.search, **search))
@@ -43,6 +56,11 @@ def test_a_space_is_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
         check_settings(with_space(longer, monkeypatch))
     with pytest.raises(ValueError, match="no mercy"):
         check_settings(with_space(failing, monkeypatch))
+    with pytest.raises(ValueError, match="the choices of 'rate' must be text, finite numbers, booleans or None"):
+        check_settings(with_space(rejecting, monkeypatch))
+    with pytest.raises(ValueError, match=r"^the space failed with AttributeError: .*alpha_rate.* \(.*, line \d+\)"):
+        check_settings(with_space(broken, monkeypatch))
+    assert check_settings(with_space(with_numpy, monkeypatch)) is with_numpy
 
 
 def test_a_space_that_is_not_used_is_not_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +94,7 @@ def test_recorded_settings_are_read_back(folder: ExperimentFolder) -> None:
     ],
 )
 def test_damaged_settings_are_reported(folder: ExperimentFolder, settings: dict[str, Any], says: str) -> None:
-    folder.record_path.write_text(json.dumps({**asdict(folder.read_record()), "settings": settings}))
+    folder.record_path.write_text(json.dumps({**asdict(folder.read_record()), "settings": settings, "digest": None}))
     with pytest.raises(ValueError, match=rf"^{folder.record_path} is damaged: .*{says}") as error:
         recorded_settings(folder, folder.read_record())
     assert "\n" not in str(error.value)

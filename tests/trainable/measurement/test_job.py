@@ -18,7 +18,7 @@ from trainable.data.dataset import Data
 from trainable.measurement.job import as_autocast_computes, perform_job
 from trainable.measurement.memory import ENVIRONMENT
 from trainable.network.vgg16 import VGG16, count_macs, count_parameters, dense_widths
-from trainable.network.weights import load_pruned, save_network
+from trainable.network.weights import load_network, save_network
 from trainable.training import evaluate
 
 
@@ -64,7 +64,7 @@ def test_memory(networks: list[str], test_split: str) -> None:
         in_a_process({"kind": "memory", "networks": [folder], "test": test_split, "threads": 1}) for folder in networks
     )
     for found, folder in ((dense, networks[0]), (pruned, networks[1])):
-        network = load_pruned(folder)
+        network = load_network(Path(folder))
         assert found["size_bytes"] == (Path(folder) / "model.safetensors").stat().st_size
         assert found["macs"] == count_macs(network.widths, network.classes)
         assert found["parameters"] == count_parameters(network.widths, network.classes)
@@ -115,7 +115,7 @@ def test_the_test_set_is_seen_as_in_training(networks: list[str], test_split: st
     assert isinstance(measured, NetworkMeasurement)
     found = measured.test
     assert found is not None
-    wanted = evaluate(load_pruned(networks[1]), DeviceSplit(data.test, data, torch.device("cpu")))
+    wanted = evaluate(load_network(Path(networks[1])), DeviceSplit(data.test, data, torch.device("cpu")))
     assert found.images == len(data.test.labels)
     assert found.accuracy == wanted.accuracy
     assert found.loss == pytest.approx(wanted.loss, rel=1e-5)

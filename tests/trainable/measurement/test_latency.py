@@ -63,11 +63,10 @@ import resource, torch
 from trainable.network.vgg16 import VGG16, dense_widths
 network, images = VGG16(dense_widths(0.25), 10).eval(), torch.zeros(256, 3, 32, 32)
 with torch.inference_mode():
-    for each in range(8):
-        if each == 3:
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(8):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         network(images)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 5)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -77,7 +76,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 5)
         text=True,
         check=True,
     )
-    assert int(done.stdout) < 100
+    faults = [int(line) for line in done.stdout.splitlines()]
+    # The median, as a library may set something up late, once; what the allocator gives back is fetched in every pass.
+    assert statistics.median(faults[3:]) < 100
 
 
 @given(st.lists(st.floats(0.1, 1e3), min_size=2))

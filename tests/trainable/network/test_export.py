@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainable.network.export import TOLERANCE, Classifier, export_network
+from trainable.network.export import TOLERANCE, export_network
 from trainable.network.vgg16 import VGG16
-from trainable.network.weights import load_pruned, save_network
+from trainable.network.weights import PrunedNetwork, load_network, load_pruned, save_network
 
 WIDTHS = (3, 4, 5, 8, 8, 9, 8, 8, 8, 11, 8, 8, 8)
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
@@ -41,11 +41,17 @@ def wanted(model: Path, images: np.ndarray) -> torch.Tensor:
     """Logits by hand, including the normalisation."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     with torch.inference_mode():
-        return load_pruned(model)((torch.from_numpy(images) - mean) / std)
+        return load_network(model)((torch.from_numpy(images) - mean) / std)
 
 
 def close(logits: torch.Tensor, wanted: torch.Tensor) -> bool:
     return bool((logits - wanted).abs().max() <= TOLERANCE * wanted.abs().max())
+
+
+def test_what_the_project_loads_takes_the_same_images(model: Path, images: np.ndarray, wanted: torch.Tensor) -> None:
+    """The same tensor must not mean one thing here and another in model.pt2."""
+    with torch.inference_mode():
+        assert close(load_pruned(model)(torch.from_numpy(images)), wanted)
 
 
 def test_torch_export(model: Path, images: np.ndarray, wanted: torch.Tensor, tmp_path: Path) -> None:
@@ -105,11 +111,13 @@ def test_a_damaged_network_is_not_exported(model: Path, tmp_path: Path) -> None:
 
 
 def test_an_export_that_differs_is_removed(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(self: Classifier, images: torch.Tensor) -> torch.Tensor:
-        logits = self.network(images)
+    right = PrunedNetwork.forward
+
+    def wrong(self: PrunedNetwork, images: torch.Tensor) -> torch.Tensor:
+        logits = right(self, images)
         return logits + 1 if torch.compiler.is_compiling() else logits
 
-    monkeypatch.setattr(Classifier, "forward", wrong)
+    monkeypatch.setattr(PrunedNetwork, "forward", wrong)
     with pytest.raises(ArithmeticError, match="differs from the network"):
         export_network(model, tmp_path / "network", "torch")
     assert not (tmp_path / "network").exists()

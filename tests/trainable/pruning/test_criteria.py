@@ -58,6 +58,17 @@ def test_taylor_is_the_squared_gradient_of_a_gate(dense: DenseNetwork, batches: 
         torch.testing.assert_close(layer, by_hand, rtol=1e-3, atol=1e-6 * float(layer.max()))
 
 
+def test_a_small_last_batch_counts_as_much_as_its_images(
+    dense: DenseNetwork, batches: list[tuple[Tensor, Tensor]]
+) -> None:
+    """The gradient of one image is much larger than that of a batch, in which most of it cancels out."""
+    network, (images, labels) = dense.network, batches[1]
+    whole, single = (gate_gradients(network, *batch) for batch in (batches[0], (images[:1], labels[:1])))
+    scores = score_channels(network, "taylor", batches=[batches[0], (images[:1], labels[:1])], seed=0)
+    for layer, ours, its in zip(scores, whole, single, strict=True):
+        torch.testing.assert_close(layer, ours**2 + its**2 / 12, rtol=1e-3, atol=1e-6 * float(layer.max()))
+
+
 def test_taylor_predicts_what_the_loss_does_with_a_little_less_of_the_channel(
     dense: DenseNetwork, batches: list[tuple[Tensor, Tensor]]
 ) -> None:

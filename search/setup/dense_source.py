@@ -1,0 +1,38 @@
+"""Where an experiment's dense network comes from: its own folder, or another experiment that has trained the same."""
+
+import logging
+from pathlib import Path
+
+from records.dense import FILE_NAME
+from records.experiment import ExperimentFolder
+from search.settings import Settings
+from trainable.data.dataset import Data
+from trainable.dense import copy_dense, dense_hash, find_dense, load_dense
+
+log = logging.getLogger("alphaprune")
+
+
+def find_dense_source(settings: Settings, folder: ExperimentFolder, data: Data) -> Path | None:
+    """Where the dense network is, in this experiment or another; None if it has to be trained.
+
+    Raises:
+        ValueError: if the experiment's own is damaged: what its trials started from must not be replaced unasked.
+    """
+    if (folder.dense_path / FILE_NAME).exists():
+        load_dense(folder.dense_path)
+        return folder.dense_path
+    return find_dense(folder.path.parent, dense_hash(settings.dense, data.fingerprint))
+
+
+def take_dense(settings: Settings, folder: ExperimentFolder, data: Data) -> Path | None:
+    """As find_dense_source, which it copies if it is another experiment's; None if that has just been removed, too."""
+    dense = find_dense_source(settings, folder, data)
+    if dense == folder.dense_path:
+        log.info("the dense network has already been trained")
+    elif dense is not None:
+        try:
+            copy_dense(dense, folder.dense_path)
+        except FileNotFoundError:
+            return None
+        log.info("the dense network is taken from experiment %r: %s", dense.parent.name, dense)
+    return dense
