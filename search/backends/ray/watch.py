@@ -3,7 +3,9 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+import psutil
 
 from search.interruption import end_now
 
@@ -66,5 +68,9 @@ def _find_lost_part(parts: dict[str, str]) -> str:
 
 
 def _end(problem: str) -> None:
-    # Nothing is unwound, since every call to ray may now hang or abort; all that counts is on disk.
+    # Nothing is unwound, since every call to ray may now hang or abort; all that counts is on disk. But the rest of a
+    # cluster that was started here would go on for a minute, and its worker would still be training the dense network.
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     end_now(f"the Ray cluster is gone: {problem}")
