@@ -142,8 +142,12 @@ def last_words(say: Callable[[Interruption], None]) -> Iterator[None]:
         _last_words.pop()
 
 
-def end_now(interruption: Interruption) -> NoReturn:
-    """Ends the process with its last words; from any thread, and although the main thread may hang in a library."""
+def end_now(message: str) -> NoReturn:
+    """Ends the process with its last words, from any thread and although the main thread may hang in a library.
+
+    The exit code is 1, unless an interruption is on its way already, which takes the place of the message.
+    """
+    interruption = _caught[-1] if _caught else Interruption(message, 1)
     try:
         if _last_words:
             _last_words[-1](interruption)

@@ -132,13 +132,27 @@ def say(error): print("last words:", error, flush=True)
 with allow_interruption(), last_words(lambda error: print("not said")), last_words(say):
     hangs = threading.Lock()
     hangs.acquire()
-    threading.Timer(0.1, end_now, [Interruption("all is lost", 1)]).start()
+    threading.Timer(0.1, end_now, ["all is lost"]).start()
     try:
         hangs.acquire()
     finally:
         print("not unwound")
 """)
     assert (ran.returncode, ran.stdout, ran.stderr) == (1, "last words: all is lost\n", "")
+
+
+def test_an_interruption_that_is_on_its_way_takes_precedence() -> None:
+    """A signal to a whole process group, such as a scheduler's, ends what the process depends on as well."""
+    ran = ended("""
+from search.interruption import end_now, last_words
+
+with last_words(lambda error: print("last words:", error, flush=True)), allow_interruption():
+    try:
+        hit()
+    finally:
+        end_now("all is lost")
+""")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (143, "last words: interrupted by SIGTERM\n", "")
 
 
 @pytest.fixture

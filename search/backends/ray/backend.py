@@ -48,7 +48,7 @@ class RayBackend:
         from search.backends.ray.tune_run import run_trials  # here, since it imports ray
 
         with report_waiting():
-            run_trials(run)
+            run_trials(run, is_shared=self.address is not None)
 
     @contextmanager
     def open_measurement(self) -> Iterator[MeasureNetwork]:

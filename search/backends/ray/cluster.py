@@ -220,3 +220,11 @@ def living_nodes() -> list[dict[str, Any]]:
 def node_resources(node: dict[str, Any]) -> Node:
     """The total resources of a node from `living_nodes`, used or not."""
     return Node(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+
+
+def free_resources() -> dict[str, Node]:
+    """What nobody uses of each living node, by its id; Ray learns of changes within a second."""
+    import ray
+
+    free = ray._private.state.available_resources_per_node()  # type: ignore[no-untyped-call]
+    return {name: node_resources({"Resources": each}) for name, each in free.items()}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from search.backends.base import Node, TrialResources
-from search.backends.ray.cluster import living_nodes, node_resources
+from search.backends.ray.cluster import free_resources, living_nodes, node_resources
 from search.settings import ResourceSettings
 
 # Four trials of a full-width VGG16 fit a GPU of 16 GB.
@@ -24,6 +24,11 @@ def count_room(share: TrialResources) -> int:
     """
     fits = _count_fitting(cluster_nodes(), share.cpus, share.gpus)
     return fits if share.most is None else min(fits, share.most)
+
+
+def count_free(share: TrialResources) -> int:
+    """How many more trials fit on what nobody uses of the connected cluster now."""
+    return _count_fitting(list(free_resources().values()), share.cpus, share.gpus)
 
 
 def divide_nodes(nodes: Sequence[Node], wanted: ResourceSettings) -> TrialResources:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from records.dense import DenseEpochRow, read_dense_rows
-from search.backends.ray.cluster import living_nodes, node_resources
+from search.backends.base import Node
+from search.backends.ray.cluster import free_resources, living_nodes, node_resources
 from search.backends.ray.waiting import WaitNotice
 from search.setup.plan import format_resources
 from trainable.config import DenseConfig
@@ -50,24 +51,17 @@ def start_task(
     """
     import ray
 
-    is_free = _has_free(node, cpus, gpus)
+    free = free_resources().get(node["NodeID"], Node(0, 0))
     task: Iterator[Any] = create_task(_tell_start, node, num_cpus=cpus, num_gpus=gpus).remote(
         function, *arguments, **keywords
     )
     notice = WaitNotice()
     while not ray.wait([task], timeout=LOOK_SECONDS)[0]:
-        if not is_free:  # otherwise it is only slow to start
+        if free.cpus < cpus or free.gpus < gpus:  # otherwise it is only slow to start
             notice.update(f"{format_resources(cpus, gpus)} of node {node['NodeManagerHostname']}")
     notice.update("")
     fetch_result(next(task))
     return task
-
-
-def _has_free(node: dict[str, Any], cpus: int, gpus: int) -> bool:
-    import ray
-
-    free: dict[str, float] = ray._private.state.available_resources_per_node().get(node["NodeID"], {})  # type: ignore[no-untyped-call]
-    return free.get("CPU", 0) >= cpus and free.get("GPU", 0) >= gpus
 
 
 def _tell_start(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Iterator[Any]:

@@ -19,7 +19,7 @@ from records.epoch import EpochRow
 from records.trial import UnusableError
 from search.backends.base import SearchRun
 from search.backends.ray.cluster import set_environment
-from search.backends.ray.resources import count_room
+from search.backends.ray.resources import count_free, count_room
 from search.backends.ray.waiting import WaitNotice
 from search.interruption import Interruption, describe_full_disk, interrupt_on_full_disk
 from search.observers.observer import SearchObserver
@@ -37,8 +37,12 @@ LOOK_SECONDS = 5.0
 _ENVIRONMENT = {"TUNE_DISABLE_SIGINT_HANDLER": "1"}
 
 
-def run_trials(run: SearchRun) -> None:
+def run_trials(run: SearchRun, *, is_shared: bool) -> None:
     """Runs the trials that the search hands out on the connected Ray cluster until none are left.
+
+    Args:
+        run: the search.
+        is_shared: whether others may use the cluster, for which trials may have to wait.
 
     Raises:
         Interruption: if the storage is full.
@@ -66,7 +70,7 @@ def run_trials(run: SearchRun) -> None:
             # The searcher gives trials up before Tune does, which does not tell crashes from lost processes, unless
             # their processes die before they train.
             failure_config=tune.FailureConfig(max_failures=searcher.most_restarts + 1),
-            callbacks=[_ObserverCallback(run.observer, searcher)],
+            callbacks=[_ObserverCallback(run.observer, searcher, is_shared=is_shared)],
             verbose=0,
         ),
     )
@@ -135,7 +139,7 @@ class _TrialSearcher(_NotPickled, Searcher):
     def waits_for(self) -> str:
         """What trials wait for although the nodes have room for them; empty if none do."""
         share = self._run.resources
-        waiting = min(len(self._running), count_room(share)) - _count_actors()
+        waiting = min(len(self._running), count_room(share)) - _count_actors() if count_free(share) == 0 else 0
         return f"{format_resources(share.cpus, share.gpus)} for {format_count(waiting, 'trial')}" if waiting > 0 else ""
 
     def suggest(self, trial_id: str) -> Any:
@@ -213,15 +217,16 @@ class _StoppingScheduler(_NotPickled, FIFOScheduler):
 class _ObserverCallback(_NotPickled, tune.Callback):
     """Tells the observer about epochs and the cluster's room; the trial source tells it how trials end."""
 
-    def __init__(self, observer: SearchObserver, searcher: _TrialSearcher) -> None:
-        self._observer, self._searcher = observer, searcher
+    def __init__(self, observer: SearchObserver, searcher: _TrialSearcher, *, is_shared: bool = False) -> None:
+        self._observer, self._searcher, self._is_shared = observer, searcher, is_shared
         self._looked, self._notice = 0.0, WaitNotice()
 
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             self._observer.room_changed(*self._searcher.room)
-            self._notice.update(self._searcher.waits_for)
+            if self._is_shared:
+                self._notice.update(self._searcher.waits_for)
 
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any

@@ -3,9 +3,11 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from search.interruption import Interruption, end_now
+import psutil
+
+from search.interruption import end_now
 
 CHECK_SECONDS = 1.0
 # How many checks in a row must fail: an overloaded machine may miss one.
@@ -66,5 +68,9 @@ def _find_lost_part(parts: dict[str, str]) -> str:
 
 
 def _end(problem: str) -> None:
-    # Nothing is unwound, since every call to ray may now hang or abort; all that counts is on disk.
-    end_now(Interruption(f"the Ray cluster is gone: {problem}", 1))
+    # Nothing is unwound, since every call to ray may now hang or abort; all that counts is on disk. But the rest of a
+    # cluster that was started here would go on for a minute, and its worker would still be training the dense network.
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    end_now(f"the Ray cluster is gone: {problem}")

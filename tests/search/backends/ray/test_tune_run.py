@@ -186,8 +186,9 @@ def test_what_tune_gives_up_is_recorded_as_failed(run: SearchRun) -> None:
 def test_trials_without_actors_wait_if_the_nodes_have_room_for_them(
     run: SearchRun, room: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    actors = [0]
+    actors, free = [0], [0]
     monkeypatch.setattr(tune_run, "_count_actors", lambda: actors[0])
+    monkeypatch.setattr(tune_run, "count_free", lambda share: free[0])
     searcher = _TrialSearcher(run)
     assert searcher.waits_for == ""
     searcher.suggest("a"), searcher.suggest("b")
@@ -196,7 +197,9 @@ def test_trials_without_actors_wait_if_the_nodes_have_room_for_them(
     assert searcher.waits_for == "1 CPU for 1 trial"
     room[0] = 1  # a node has been lost, so what waits does not wait for others
     assert searcher.waits_for == ""
-    room[0], actors[0] = 2, 2
+    room[0], free[0] = 2, 1  # it is only slow to start
+    assert searcher.waits_for == ""
+    actors[0], free[0] = 2, 0
     assert searcher.waits_for == ""
 
 
@@ -260,7 +263,6 @@ def test_observers_are_told_of_epochs_and_of_the_room_now_and_then(
         callback.on_trial_recover(1, [], trial)
     assert states(run) == ["running", "failed"]
     assert noting.epochs == [(1, 2)]
-    monkeypatch.setattr(tune_run, "_count_actors", lambda: 9)
     now = [1000.0]
     monkeypatch.setattr(tune_run.time, "monotonic", lambda: now[0])
     for seconds, nodes_hold in ((0, 2), (1, 1), (4.9, 1), (5, 1), (11, 2)):

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 from ray.cluster_utils import Cluster
-from searches import SETTINGS, TINY, Kept, alive, alphaprune, check_whole, ended, run, start, wait_for, worker_pids
+from searches import SETTINGS, TINY, Kept, alphaprune, check_whole, ended, run, start, wait_for
 
 from records.dense import read_dense_rows
 from records.experiment import ExperimentFolder
@@ -39,6 +39,10 @@ def find_part(driver: "subprocess.Popen[bytes]", name: str) -> psutil.Process:
     return found
 
 
+def is_left(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
 def check_end(driver: "subprocess.Popen[bytes]", log: Path, *resume: object) -> None:
     assert driver.wait(timeout=60) == 1, log.read_text()
     *_, reason, last = log.read_text().strip().splitlines()
@@ -62,7 +66,7 @@ def test_the_cluster_of_a_search_dies(
         kept.look()
         victim.kill()
         check_end(driver, log, "alphaprune", "resume", "search", "--storage", tmp_path)
-        wait_for(lambda: not any(alive(each.pid) for each in others), seconds=60, what="the rest of Ray to end")
+        wait_for(lambda: not any(is_left(each) for each in others), seconds=60, what="the rest of Ray to end")
     result = run("resume", "search", "--storage", tmp_path)
     assert result.returncode == 0, result.stderr
     kept.check()
@@ -84,11 +88,10 @@ def test_the_head_of_the_cluster_dies(part: str, cluster: Cluster, settings: Pat
     kept = Kept(folder)
     with ended(driver):
         wait_for(lambda: has_trial_rows(folder), what="an epoch")
-        workers = worker_pids(folder)
         (process,) = cluster.head_node.all_processes[part]
         os.kill(process.process.pid, signal.SIGKILL)
         check_end(driver, log, "alphaprune", "resume", "search", *where)
-        wait_for(lambda: not any(alive(pid) for pid in workers.values()), seconds=90, what="workers to stop")
+    # Workers of the lost node may still be there, but the next attempt keeps them from writing.
     kept.look()
     result = run("resume", "search", "--storage", tmp_path)
     assert result.returncode == 0, result.stderr
