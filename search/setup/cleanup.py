@@ -11,7 +11,7 @@ from records.network import WEIGHTS_NAME
 from search.snapshot import Snapshot
 from trainable.recorded_trial import drop_checkpoints
 
-_EXPERIMENT_FILES = ("experiment.json", "report.html")
+_EXPERIMENT_FILES = ("experiment.json", "driver.json", "report.html")
 _DENSE_FILES = (DENSE_NAME, ROWS_NAME, CHECKPOINT_NAME, ARCH_NAME, WEIGHTS_NAME)
 _TABLES = ("trials.parquet", "epochs.parquet")
 

@@ -23,9 +23,8 @@ from records.driver import (
     read_driver,
 )
 from records.experiment import ExperimentFolder
-from records.files import now, open_file, write_json
+from records.files import is_full_disk, now, open_file, write_json
 from search.interruption import Interruption, interrupt_main_thread
-from trainable.errors import is_full_disk
 
 log = logging.getLogger("alphaprune")
 
