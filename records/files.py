@@ -44,6 +44,12 @@ def is_full_disk(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def is_misplaced(error: OSError) -> bool:
+    """Whether an operation failed because something that is no file stands in the place of one."""
+    odd = (errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY)
+    return error.errno in odd
+
+
 def now() -> str:
     """The current time as records store it: UTC, ISO 8601, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from records.dense import DenseEpochRow
-from records.files import is_full_disk
+from records.files import is_misplaced
 from records.trial import FencedError, TrialRecord, UnusableError
 from search.backends.base import MeasureNetwork, Node, SearchRun, TrialResources
 from search.interruption import interrupt_on_full_disk
@@ -74,8 +74,8 @@ def run_trial(record: TrialRecord, run: SearchRun, dense: DenseNetwork) -> None:
             log.warning("%s; the trial is left alone", error)
             return
         except Exception as error:
-            if isinstance(error, OSError) and is_full_disk(error):
-                raise
+            if isinstance(error, OSError) and not is_misplaced(error):
+                raise  # a problem with the storage, not with the trial
             try:
                 if files.read_record().state == "failed":
                     return  # it would only fail again

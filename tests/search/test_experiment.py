@@ -28,6 +28,7 @@ from search.setup.creation import NewTrial, create_experiment
 from search.setup.driver_lock import hold_driver_lock
 from trainable.config import DenseConfig, TrialConfig, as_json
 from trainable.data.dataset import Data, load_data
+from trainable.dense import train_dense
 from trainable.measurement.machine_lock import longest_wait_seconds
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -135,7 +136,16 @@ def test_a_resume_reads_each_trial_once_before_the_search_starts(folder: Experim
     assert {trial.state for trial in ran.source.study.get_trials()} == {TrialState.COMPLETE, TrialState.PRUNED}
 
 
+def test_a_missing_dense_network_is_not_replaced_under_trials_that_started_from_it(folder: ExperimentFolder) -> None:
+    add(folder, 1, epochs=3, state="running", attempt=1)
+    backend = IdleBackend()
+    with pytest.raises(ValueError, match=rf"^{folder.dense_path}/arch.json is missing$"):
+        resume(folder, backend)
+    assert backend.dense == backend.runs == []
+
+
 def test_a_decision_lost_in_a_crash_is_recorded(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:
+    train_dense(SETTINGS.dense, load_data(SETTINGS.data), folder.dense_path, threads=1)
     for number in (1, 2):
         add(folder, number, accuracy=0.5)
     add(folder, 3, epochs=3, accuracy=0.1, state="running", attempt=1)

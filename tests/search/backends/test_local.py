@@ -133,6 +133,11 @@ def test_a_storage_problem_does_not_fail_the_trial(run: Callable[..., Any], tmp_
     assert states(ExperimentFolder(tmp_path / "search")) == ["running"]
 
 
+def test_a_folder_in_a_files_place_fails_the_trial_alone(run: Callable[..., Any]) -> None:
+    folder, _ = run(*[IsADirectoryError(errno.EISDIR, "Is a directory", "checkpoint-00001.pt")] * 3)
+    assert states(folder) == ["failed", "complete", "complete"]
+
+
 def test_a_full_disk_interrupts(run: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(Interruption, match="no space is left on the storage") as error:
         run(0.5, OSError(errno.ENOSPC, "No space left on device"))
