@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass, fields
 from math import isfinite
 from typing import Any, Literal, NamedTuple, Self, get_args
 
-from records.files import DIGEST_PROBLEM, compute_content_digest
+from records.digest import DIGEST_PROBLEM, compute_content_digest
 
 Phase = Literal["alpha", "retrain"]
 PHASES: tuple[Phase, ...] = get_args(Phase)

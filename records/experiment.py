@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, TypeAdapter
 
-from records.files import check_digest, now, read_json, read_record, write_record
+from records.digest import check_digest
+from records.files import now, read_json, read_record, write_record
 from records.numbers import Count
 from records.trial import TrialFolder
 

@@ -6,7 +6,6 @@ waiting and without being read.
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -21,14 +20,13 @@ from typing import Any, BinaryIO, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from records.digest import DIGEST, check_digest, compute_digest
+
 T = TypeVar("T")
 
 # No text that this project writes comes near: an epoch takes 600 bytes, and networks have files of their own.
 MOST_TEXT_BYTES = 256 << 20
 LOCK_NAME = ".lock"
-DIGEST = "digest"
-DIGEST_PROBLEM = "its content does not match its digest"
-_DIGEST_REMEDY = "restore it, or remove its `digest` if you changed it on purpose"
 
 _ASIDE = re.compile(r"\.(.+)\.[0-9a-f]{8}")
 _KINDS = {
@@ -219,30 +217,6 @@ def parse_digested_record(content: bytes, schema: TypeAdapter[T]) -> T:
     record = parse_record(content, schema)
     check_digest(json.loads(content))
     return record
-
-
-def compute_digest(values: Any) -> str:
-    """16 hex digits of JSON values, the same however a file spaces them and whatever order its keys have.
-
-    They are to notice damage, a changed digit above all; they do not stop anybody who means to change a record.
-    """
-    return compute_content_digest(json.dumps(values, sort_keys=True, separators=(",", ":")).encode())
-
-
-def compute_content_digest(content: bytes) -> str:
-    """16 hex digits of a file's content."""
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
-def check_digest(values: Mapping[str, Any]) -> None:
-    """Raises ValueError if a record's values do not fit the digest among them; older records have none."""
-    compare_digest(values.get(DIGEST), {key: values[key] for key in values if key != DIGEST})
-
-
-def compare_digest(digest: str | None, values: Any) -> None:
-    """Raises ValueError if `digest` is there and is not that of `values`."""
-    if digest is not None and digest != compute_digest(values):
-        raise ValueError(f"{DIGEST_PROBLEM}; {_DIGEST_REMEDY}")
 
 
 def describe_invalid(error: ValidationError) -> str:

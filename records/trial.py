@@ -10,14 +10,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
+from records.digest import DIGEST, compare_digest, compute_content_digest, compute_digest
 from records.epoch import EpochRow, parse_epoch_rows
 from records.files import (
-    DIGEST,
     LOCK_NAME,
     append_json_line,
-    compare_digest,
-    compute_content_digest,
-    compute_digest,
     describe_unreadable,
     hold_lock,
     is_full_disk,

@@ -15,8 +15,9 @@ import pyarrow.json
 from pyarrow import compute
 
 from analysis.tables.problems import Problems
+from records.digest import compute_content_digest
 from records.epoch import METRICS, OPTIONAL, PHASES, EpochRow, parse_epoch_rows
-from records.files import compute_content_digest, read_text_bytes
+from records.files import read_text_bytes
 from records.trial import TrialFolder
 
 _TYPES = {"epoch": pa.int64(), "phase": pa.string()}

@@ -1,6 +1,5 @@
 """Files survive whatever happens to the process that writes them."""
 
-import json
 import math
 import os
 import signal
@@ -12,14 +11,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from records import files
 from records.files import (
     append_json_line,
-    check_digest,
-    compute_digest,
     hold_lock,
     name_aside,
     open_file,
@@ -32,7 +27,6 @@ from records.files import (
     replace_file,
     replace_json_lines,
     write_json,
-    write_record,
 )
 from records.trial import TrialFolder
 
@@ -285,36 +279,6 @@ def test_descriptors_are_closed(no_file: tuple[Path, str]) -> None:
         with pytest.raises(OSError, match=no_file[1]):
             open_file(no_file[0])
     assert len(list(Path("/proc/self/fd").iterdir())) == before
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-)
-
-
-@given(st.dictionaries(st.text(), JSON), st.integers(0, 3))
-def test_a_digest_depends_on_the_values_and_not_on_how_they_are_written(values: dict[str, Any], indent: int) -> None:
-    again = json.loads(json.dumps(dict(reversed(values.items())), indent=indent))
-    assert compute_digest(again) == compute_digest(values)
-    values.pop("digest", None)
-    check_digest({**values, "digest": compute_digest(values)})
-
-
-def test_each_changed_digit_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "dense.json"
-    write_record(path, {"epochs": 12, "val_accuracy": 0.7315, "widths": [64, 128], "hash": "01ab"})
-    text = path.read_text()
-    places = [place for place, letter in enumerate(text) if letter.isdigit()]
-    assert len(places) > 12
-    for place in places:
-        changed = text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :]
-        with pytest.raises(ValueError, match="does not match its digest"):
-            check_digest(json.loads(changed))
-
-
-def test_a_record_without_a_digest_is_an_older_one() -> None:
-    check_digest({"epochs": 12})
 
 
 def test_only_what_the_project_began_to_write_is_cleaned_up(tmp_path: Path) -> None:

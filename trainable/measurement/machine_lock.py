@@ -162,7 +162,7 @@ def _describe_wait_of_training() -> str | None:
 
 @contextmanager
 def _repeat(seconds: float, look: Callable[[], object]) -> Iterator[None]:
-    """Calls `look` every so many seconds in a thread, while active."""
+    """Calls `look` in a thread at regular intervals, while active."""
     stop = threading.Event()
 
     def keep_looking() -> None:
