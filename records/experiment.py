@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -94,7 +95,7 @@ class ExperimentFolder:
     def dense_path(self) -> Path:
         return self.path / "dense"
 
-    @property
+    @cached_property  # joining paths is a tenth of reading a thousand trials
     def trials_path(self) -> Path:
         return self.path / "trials"
 

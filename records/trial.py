@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -154,9 +155,9 @@ class TrialFolder:
 
     @property
     def measurement_path(self) -> Path:
-        return self.model_path / "measure.json"
+        return self.path / "model/measure.json"
 
-    @property
+    @cached_property
     def number(self) -> int:
         """The trial's number, from the folder's name."""
         return int(self.path.name)

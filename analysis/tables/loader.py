@@ -1,7 +1,7 @@
 """An experiment's records, read: finished, running, interrupted or damaged. Only tables/ is written."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import overload
@@ -20,7 +20,7 @@ from analysis.text import printable
 from records.dense import read_dense_record
 from records.experiment import ExperimentFolder, ExperimentRecord
 from records.measurement import Measurement
-from records.trial import TrialRecord
+from records.trial import TrialFolder, TrialRecord
 
 AnyPath = str | os.PathLike[str]
 
@@ -71,8 +71,9 @@ def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
         problems = Problems()
         # The records first: a trial that ends while it is read must not look complete without its last row.
         records = read_records(folder, problems)
-        epochs = _read_epochs(folder, records, problems)
-        measurements = {number: read_measurement(folder.trial_folder(number), problems) for number in records}
+        trials = [folder.trial_folder(number) for number in records]
+        epochs = _read_epochs(trials, records, problems)
+        measurements = {trial.number: read_measurement(trial, problems) for trial in trials}
         table = build_trials_table(records, measurements, epochs, dense, problems)
         measured = dense_values(filter(None, measurements.values()))
         tables = Tables(table, lambda: epochs, measured, problems.lines())
@@ -92,16 +93,16 @@ def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
     )
 
 
-def _read_epochs(folder: ExperimentFolder, records: Mapping[int, TrialRecord], problems: Problems) -> pa.Table:
-    digests = {number: record.rows_digest for number, record in records.items()}
-    return read_epochs([folder.trial_folder(number) for number in records], digests, problems)
+def _read_epochs(trials: Sequence[TrialFolder], records: Mapping[int, TrialRecord], problems: Problems) -> pa.Table:
+    return read_epochs(trials, {number: record.rows_digest for number, record in records.items()}, problems)
 
 
 def _build_epochs_frame(folder: ExperimentFolder, tables: Tables) -> pd.DataFrame:
     try:
         rows = tables.epochs()
     except (OSError, pa.ArrowException):  # a damaged tables/epochs.parquet, which shows only when it is read
-        rows = _read_epochs(folder, read_records(folder, Problems()), Problems())
+        records = read_records(folder, Problems())
+        rows = _read_epochs([folder.trial_folder(number) for number in records], records, Problems())
     frame: pd.DataFrame = rows.to_pandas()
     return frame
 
