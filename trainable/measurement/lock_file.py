@@ -96,9 +96,8 @@ class LockFile:
 
     def _wait(self, operation: int, purpose: str) -> bool:
         holders = find_holders(self._file)
-        since = self._first_wait(holders)
         try:
-            return self._wait_for(holders, since, operation, purpose)
+            return self._wait_for(holders, self._first_wait(holders), operation, purpose)
         except BaseException:  # an interruption: whoever comes later has not waited yet
             self._remove_mark()
             raise
