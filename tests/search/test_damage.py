@@ -251,19 +251,21 @@ def test_what_is_no_file_of_ours_is_named_and_left_alone(
         path, storage = folder.path / name, folder.path.parent
         replace_with(path, ODD_THINGS[odd])
         before = describe(path)
-        status = alphaprune("status", "search", "--storage", storage)
-        for command in (("status",), ("rank",), ("export", "1", "--to", storage / "network")):
-            arguments = (command[0], "search", *command[1:], "--storage", storage)
-            result = alphaprune(*arguments)
+        status, rank = (alphaprune(command, "search", "--storage", storage) for command in ("status", "rank"))
+        for result in (status, rank):
             assert_plain(result)
-            if command[0] != "export" and name in RECORDS and result.exit_code == 0:
-                changed = not analysis.load(folder.path).trials.equals(whole)
-                told = name in result.stderr or (name == "dense" and "not trained yet" in status.stdout)
-                # As before the first trial, and as before it was measured.
-                is_valid = name in ("trials", "trials/00001/model") and odd in EMPTY
-                assert not changed or told or is_valid, (name, command, result.output)
-            if name in DERIVED:
-                assert result.exit_code == 0, (name, command, result.output)
+            assert result.exit_code == 0 or name in RECORDS, (name, result.output)
+        if name in RECORDS and status.exit_code == 0:
+            changed = not analysis.load(folder.path).trials.equals(whole)
+            told = name in status.stderr + rank.stderr or (name == "dense" and "not trained yet" in status.stdout)
+            # As before the first trial, and as before it was measured.
+            is_valid = name in ("trials", "trials/00001/model") and odd in EMPTY
+            assert not changed or told or is_valid, (name, status.output)
+        if name.startswith("trials/00001/model"):
+            assert_plain(alphaprune("export", "search", "1", "--to", storage / "network", "--storage", storage))
+        if name in DERIVED and odd not in ("folder", "FIFO"):
+            shutil.rmtree(storage)
+            continue  # as the others: `resume` takes the longest
         result = alphaprune("resume", "search", "--storage", storage, "--local")
         assert_plain(result)
         assert name in DERIVED or result.exit_code in (0, 2), (name, result.output)
