@@ -199,9 +199,12 @@ def test_a_trial_whose_worker_always_dies_fails_and_is_retried_on_request(tmp_pa
 
 def test_an_expired_time_budget_ends_the_search_successfully(tmp_path: Path, settings: Path) -> None:
     folder = ExperimentFolder(tmp_path / "search")
-    result = run("run", settings, "--storage", tmp_path, "--time-budget", "14s")
-    assert result.returncode == 0, result.stderr
-    assert "time budget" in result.stderr
+    for budget in ("14s", "30s", "60s"):  # on a busy machine, nothing may have been started after the first
+        result = run("run", settings, "--storage", tmp_path, "--time-budget", budget)
+        assert result.returncode == 0, result.stderr
+        assert "time budget" in result.stderr
+        if folder.record_path.exists():
+            break
     assert result.stderr.strip().splitlines()[-1] == f"alphaprune resume search --storage {tmp_path}"
     kept = Kept(folder)
     kept.look()
@@ -211,7 +214,8 @@ def test_an_expired_time_budget_ends_the_search_successfully(tmp_path: Path, set
 
 def test_a_second_driver_is_refused(tmp_path: Path, settings: Path) -> None:
     folder = ExperimentFolder(tmp_path / "search")
-    driver = start("run", settings, "--storage", tmp_path, "--local", log=tmp_path / "log")
+    kept = ["--set", "search.keep_at_alpha=[0.5]"]  # the checkpoint that a branch needs
+    driver = start("run", settings, "--storage", tmp_path, "--local", *kept, log=tmp_path / "log")
     with ended(driver):
         wait_for(lambda: epochs_done(folder), what="an epoch")
         driver.send_signal(signal.SIGSTOP)  # or it might be done before the others reach the lock
@@ -224,6 +228,9 @@ def test_a_second_driver_is_refused(tmp_path: Path, settings: Path) -> None:
         assert f"process {driver.pid} on " in branch.stderr
         driver.kill()
         driver.wait()
+    assert run("resume", "search", "--storage", tmp_path, "--local").returncode == 0
+    for checkpoint in folder.trials_path.glob("*/checkpoint-*.pt"):
+        checkpoint.unlink()  # those that were to be kept; `finish` expects none
     finish(folder, "--local")
 
 
