@@ -6,7 +6,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Two files of tests at a time, each in one process: what a file sets up is used by all of its tests.
+# Two files of fast tests at a time, each in one process: what a file sets up is used by all of its tests.
 PARALLEL := -n 2 --dist loadfile
 
 .PHONY: demo test test-slow lint docs clean
@@ -18,7 +18,7 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-slow: .venv/installed-dev
-	$(BIN)/python -m pytest $(PARALLEL) -m slow --durations=10
+	$(BIN)/python -m pytest -m slow --durations=10
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
