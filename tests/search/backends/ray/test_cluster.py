@@ -181,8 +181,8 @@ def test_a_start_that_fails_is_explained_in_one_line(
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / folder))
     ran = run("run", "quickstart", "--storage", tmp_path / "results")
     assert ran.returncode == 2
-    reading, last = ran.stderr.splitlines()
-    assert reading == "reading digits"
+    named, reading, last = ran.stderr.splitlines()
+    assert (named, reading) == (f"experiment: {tmp_path / 'results' / 'quickstart'}", "reading digits")
     assert last.startswith("alphaprune: Ray must be able to start on this machine, but ")
     assert says in last
     assert not (tmp_path / "results").exists()
