@@ -94,7 +94,8 @@ def test_a_search_outlives_the_loss_of_nodes(cluster: Cluster, tmp_path: Path) -
     assert "2 nodes with 2 CPUs and 2 GPUs: 2 trials at once, each on 1 CPU and 0.5 GPUs" in text
     assert "the cluster now has room for 2 trials (was 1)" in text
     assert "Traceback" not in text
-    assert text.splitlines()[-1] == f"alphaprune resume search --storage {tmp_path} --address {cluster.address}"
+    where = f"--storage {tmp_path} --address {cluster.address} --gpus-per-trial 0.5"
+    assert text.splitlines()[-1] == f"alphaprune resume search {where}"
 
 
 def trials_on(node: object, folder: ExperimentFolder) -> set[int]:

@@ -109,7 +109,7 @@ def test_the_cluster_dies_during_a_measurement(cluster: Cluster, tmp_path: Path)
         wait_for(lambda: "trial 0 measured" in log.read_text(), what="a measurement")
         (process,) = cluster.head_node.all_processes["gcs_server"]
         os.kill(process.process.pid, signal.SIGKILL)
-        check_end(driver, log, "alphaprune", "resume", "search", *where)
+        check_end(driver, log, "alphaprune", "measure", "search", *where)
 
 
 def test_other_errors_stay_what_they_are() -> None:
