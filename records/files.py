@@ -106,6 +106,10 @@ def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
     Raises:
         OSError: if it cannot be opened or is not a regular file; its strerror says so in words.
     """
+    return _open_regular(path, flags)[0]
+
+
+def _open_regular(path: Path, flags: int) -> tuple[int, os.stat_result]:
     try:
         descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
     except FileNotFoundError as error:
@@ -116,11 +120,11 @@ def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
         if error.errno != errno.ENXIO:  # a socket, or a FIFO that nobody reads
             raise
         raise _not_a_file(path, path.stat().st_mode) from error
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise _not_a_file(path, mode)
-    return descriptor
+        raise _not_a_file(path, status.st_mode)
+    return descriptor, status
 
 
 def _not_a_file(path: Path, mode: int) -> OSError:
@@ -136,9 +140,9 @@ def read_bytes(path: Path, *, most: int | None = None) -> bytes:
     Raises:
         OSError: if it cannot be read, is not a regular file, or has more than `most` bytes; see open_file.
     """
-    descriptor = open_file(path)
+    descriptor, status = _open_regular(path, os.O_RDONLY)
     try:
-        size = os.fstat(descriptor).st_size
+        size = status.st_size
         if most is not None and size > most:
             raise OSError(errno.EFBIG, f"it is too large ({size:,} bytes, and at most {most:,} are read)", str(path))
         # One byte more than there should be, so that mostly a single call reads all and sees the end.
@@ -276,7 +280,7 @@ def hold_lock(folder: Path) -> Iterator[None]:
     """Holds the lock of `folder`, after waiting for whoever has it; a process that dies gives it up.
 
     Raises:
-        OSError: if there is no lock to be had: its file is not a regular one, or the storage has no locks.
+        OSError: if the lock cannot be taken: its file is not a regular one, or the storage has no locks.
     """
     descriptor = open_file(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT)
     try:

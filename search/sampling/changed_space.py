@@ -1,6 +1,6 @@
 """A space that was changed after trials had been recorded: what the sampler can still learn from them.
 
-Optuna refuses to suggest from other choices than before, from numbers of another kind or scale, and goes on within the
+Optuna refuses to suggest from other choices than before, from numbers of another kind or scale, and stays within the
 oldest range where a range has changed. So a recorded trial is given the distributions that the space has now. It can be
 if its values still are among them; the records themselves stay as they are.
 """

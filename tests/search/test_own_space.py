@@ -73,7 +73,7 @@ def test_choices_that_change_before_a_resume_leave_the_sampler_what_it_knows(
 
 
 def test_a_defect_that_few_trials_reach_ends_the_search_in_one_line(write_space: Callable[[str], None]) -> None:
-    """No traceback, no trial lost, and it goes on once the space is mended."""
+    """No traceback, no trial lost, and the search continues once the space is mended."""
     write_space("    return {number: base for number in range(17)}[trial.number]\n")  # 16 are tried out first
     done = run("run", "mine.toml", "--local", "--name", "n", "--storage", ".", "--trials", 18)
     assert done.returncode == 1
