@@ -13,6 +13,7 @@ from records.experiment import FORMAT, ExperimentFolder
 from records.trial import FencedError
 from search.backends.base import Backend, SearchRun, TrialResources
 from search.followups.measure import TrialSelection, measure_trials, select_trials
+from search.interruption import last_words
 from search.observers.observer import Observers, SearchObserver, SearchStart
 from search.observers.optuna_journal import OptunaJournal
 from search.sampling.restore import restore_early_stopping
@@ -208,7 +209,7 @@ def _run_search(
     dense = take_dense(settings, folder, snapshot, data)
     dense_epochs = 0 if dense else settings.dense.epochs
     try:
-        with _report_defects(folder):
+        with _report_defects(folder), last_words(lambda interruption: observer.search_ended()):
             driver.update(searched=False)
             observer.search_started(SearchStart(source.study, snapshot, source.planned_trials, dense_epochs))
             if dense is None:

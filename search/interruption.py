@@ -1,23 +1,28 @@
-"""What ends a search early: a signal, an expired time budget, a full disk. It can be resumed from its records."""
+"""What ends a command early: a signal, an expired time budget, a lost cluster, a full disk. Its records can be resumed.
+
+The process ends where it is, and nothing is unwound: all that counts is on disk. Exceptions raised by signal
+handlers would not do: Python drops them in some places (fork hooks), and they abort C++ code that calls Python.
+"""
 
 import os
 import re
 import signal
 import sys
 import threading
-import time
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, NoReturn
+
+import psutil
 
 from records.files import is_full_disk
 
 
-class Interruption(KeyboardInterrupt):
-    """Stops the search at once; no `except Exception` on the way catches it.
-
-    It is a KeyboardInterrupt, the only exception from a signal handler that ray passes on through its C++ calls.
+class Interruption(BaseException):
+    """The reason why a command ends early. If it is raised, no `except Exception` on the way catches it.
 
     Attributes:
         code: the exit code.
@@ -29,66 +34,119 @@ class Interruption(KeyboardInterrupt):
         self.code, self.can_resume = code, can_resume
 
 
-_caught: list[Interruption] = []
-_requested: list[Interruption] = []  # by another thread
-_last_words: list[Callable[[Interruption], None]] = []
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-SIGNALS = (*ENDING, signal.SIGALRM)
-# Python drops exceptions that are raised in some places, such as fork hooks, and a signal may arrive just there.
-INSIST_SECONDS = 1.0
+# A signal handler may put something into a SimpleQueue whatever the thread was doing, unlike into a Queue.
+_requests: SimpleQueue[Interruption | None] | None = None  # None outside allow_interruption
+_last_words: list[Callable[[Interruption], None]] = []
 
 
 @contextmanager
 def allow_interruption(time_budget: float | None = None) -> Iterator[None]:
-    """Inside this context, signals that end a process (ENDING) and an expired time budget raise Interruption.
+    """Inside this context, a signal (ENDING), an expired time budget or `interrupt` ends the process.
 
-    They do so in the main thread. A second signal ends the process immediately: everything that counts is on disk.
-    Handlers and timer are restored at the end; a timer that is already set keeps running, or, if there is a budget,
-    goes off no earlier than the end.
+    Another thread says the last words, kills the child processes and ends the process; the main thread goes on until
+    then, or it could hold a lock that the last words need. A second signal ends the process immediately.
 
     Args:
         time_budget: in seconds; None for no limit.
     """
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    timer, began = signal.getitimer(signal.ITIMER_REAL), time.monotonic()
+    global _requests
+    requests = _requests = SimpleQueue()
+    ending = threading.Thread(target=_end_on_request, args=(requests, time_budget), name="ending", daemon=True)
+    ending.start()
+    before = {number: signal.getsignal(number) for number in ENDING}
     for number in ENDING:
         # nohup ignores SIGHUP on purpose; SIGINT is also ignored in the background of a script, where kill sends it.
         if number != signal.SIGHUP or before[number] != signal.SIG_IGN:
-            signal.signal(number, _raise_interruption)
-    if time_budget is not None:
-        signal.signal(signal.SIGALRM, _raise_interruption)
-        signal.setitimer(signal.ITIMER_REAL, time_budget)
+            signal.signal(number, _request_end)
     try:
         yield
-    except BaseException as error:
-        # On its way, ray turns it into a bare KeyboardInterrupt and typer into an exit; the handler kept the original.
-        if _caught and not isinstance(error, Interruption):
-            raise _caught[-1] from None
-        raise
-    else:
-        if _caught:
-            raise _caught[-1]
     finally:
-        is_timer_taken = time_budget is not None or bool(_caught)
-        _caught.clear()
-        _requested.clear()
-        if is_timer_taken:
-            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             if handler is not None:  # None: not set by Python, which cannot restore it
                 signal.signal(number, handler)
-        if is_timer_taken and timer[0]:
-            due = timer[0] - (time.monotonic() - began)
-            signal.setitimer(signal.ITIMER_REAL, max(due, 1e-3), timer[1])
+        _requests = None
+        requests.put(None)
+        ending.join()  # for ever, if it is ending the process
+
+
+def _end_on_request(requests: "SimpleQueue[Interruption | None]", time_budget: float | None) -> None:
+    try:
+        interruption = requests.get(timeout=None if time_budget is None else min(time_budget, threading.TIMEOUT_MAX))
+    except Empty:
+        interruption = Interruption("the time budget has run out", 0)
+    if interruption is not None:
+        _end(interruption)
+
+
+def _request_end(number: int, frame: FrameType | None) -> None:
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _exit_now)
+    # A terminal that is closed sends it more than once: the kernel does, and so does its shell.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interrupt(Interruption(f"interrupted by {signal.Signals(number).name}", 128 + number))
+
+
+def _exit_now(number: int, frame: FrameType | None) -> NoReturn:
+    os._exit(128 + number)
+
+
+def interrupt(interruption: Interruption) -> None:
+    """Ends the process soon, from any thread; does nothing outside allow_interruption."""
+    if _requests is not None:
+        _requests.put(interruption)
+
+
+def end_now(message: str) -> NoReturn:
+    """Ends the process with exit code 1, from any thread; an interruption that is on its way takes precedence."""
+    interruption = Interruption(message, 1)
+    if _requests is None:
+        _end(interruption)
+    _requests.put(interruption)
+    while True:
+        threading.Event().wait()
+
+
+@contextmanager
+def last_words(say: Callable[[Interruption], None]) -> Iterator[None]:
+    """Inside this context, `say` is called before the process ends early; of several, the innermost is called first.
+
+    It is called in a thread of its own, while the main thread is still at work.
+    """
+    _last_words.append(say)
+    try:
+        yield
+    finally:
+        _last_words.remove(say)
+
+
+def _end(interruption: Interruption) -> NoReturn:
+    try:
+        for say in reversed(list(_last_words)):  # the main thread may be leaving their contexts
+            try:
+                say(interruption)
+            except Exception:
+                traceback.print_exc()
+        sys.stdout.flush()
+    finally:
+        _kill_children()
+        os._exit(interruption.code)
+
+
+def _kill_children() -> None:
+    """Kills what this process has started: a cluster would take a minute to notice that its driver is gone."""
+    for process in reversed(psutil.Process().children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 @contextmanager
 def keep_signals() -> Iterator[None]:
-    """Keeps others from taking over the signals: ray does as it starts, and what its handler raises can get lost."""
+    """Keeps others from taking over the signals that end this process, as ray does when it starts."""
     take = signal.signal
 
     def leave(number: int, handler: Any) -> Any:
-        return signal.getsignal(number) if number in SIGNALS and handler not in _OURS else take(number, handler)
+        return signal.getsignal(number) if number in ENDING and handler not in _OURS else take(number, handler)
 
     signal.signal = leave  # type: ignore[assignment]
     try:
@@ -97,65 +155,7 @@ def keep_signals() -> Iterator[None]:
         signal.signal = take
 
 
-def interrupt_main_thread(error: Interruption) -> None:
-    """Raises `error` in the main thread, from another one; does nothing outside allow_interruption."""
-    if signal.getsignal(signal.SIGTERM) is _raise_interruption:
-        _requested.append(error)
-        main = threading.main_thread().ident
-        assert main is not None
-        signal.pthread_kill(main, signal.SIGTERM)  # so that a system call in which it waits ends
-
-
-def _raise_interruption(number: int, frame: FrameType | None) -> NoReturn:
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _exit_now)
-    # A terminal that is closed sends it more than once: the kernel does, and so does its shell.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    if _requested:
-        _caught.append(_requested[0])
-    elif number == signal.SIGALRM:
-        _caught.append(Interruption("the time budget has run out", 0))
-    else:
-        _caught.append(Interruption(f"interrupted by {signal.Signals(number).name}", 128 + number))
-    signal.signal(signal.SIGALRM, _raise_again)
-    signal.setitimer(signal.ITIMER_REAL, INSIST_SECONDS, INSIST_SECONDS)
-    raise _caught[-1]
-
-
-def _raise_again(number: int, frame: FrameType | None) -> None:
-    """Raises the interruption again if it got lost, which is when no exception is being handled."""
-    if sys.exc_info()[1] is None:
-        raise _caught[-1]
-
-
-def _exit_now(number: int, frame: FrameType | None) -> NoReturn:
-    os._exit(128 + number)
-
-
-@contextmanager
-def last_words(say: Callable[[Interruption], None]) -> Iterator[None]:
-    """Inside this context, `end_now` calls `say`."""
-    _last_words.append(say)
-    try:
-        yield
-    finally:
-        _last_words.pop()
-
-
-def end_now(message: str) -> NoReturn:
-    """Ends the process with its last words, from any thread and although the main thread may hang in a library.
-
-    The exit code is 1, unless an interruption is on its way already, which takes the place of the message.
-    """
-    interruption = _caught[-1] if _caught else Interruption(message, 1)
-    try:
-        if _last_words:
-            _last_words[-1](interruption)
-    finally:
-        os._exit(interruption.code)
-
-
-_OURS = (_raise_interruption, _raise_again, _exit_now)
+_OURS = (_request_end, _exit_now)
 
 
 @contextmanager

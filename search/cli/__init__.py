@@ -3,8 +3,7 @@
 import sys
 
 from search.cli import run_commands, show_commands  # noqa: F401  their commands
-from search.cli.app import app, log, logging_to_console
-from search.interruption import Interruption, allow_interruption
+from search.cli.app import app
 
 
 def main() -> None:
@@ -12,10 +11,4 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # An ASCII-only terminal gets question marks instead of a traceback.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    try:
-        with allow_interruption():
-            app()
-    except Interruption as error:
-        with logging_to_console():
-            log.error("%s", error)
-        sys.exit(error.code)
+    app()

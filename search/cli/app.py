@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -124,14 +125,20 @@ def end_gracefully(
             log.info("nothing has been started")
             return
         if error.code == 0:
-            print_ranking(folder, empty_is_failure=False)
+            with suppress(typer.Exit):  # the ranking cannot be shown, as has been logged
+                print_ranking(folder, empty_is_failure=False)
         if error.can_resume:
             log.info("%s", format_command(folder, command, options))
-        console.show_cursor()  # which the progress display hides, and may not get to show again
+
+    def say_last_words(error: Interruption) -> None:
+        own = threading.get_ident()
+        log.addFilter(lambda record: record.thread == own)  # nobody should read what the main thread still does
+        say_how_to_resume(error)
+        console.show_cursor()  # which the progress display hides
 
     try:
         with (
-            last_words(say_how_to_resume),
+            last_words(say_last_words),
             allow_interruption(time_budget),
             interrupt_on_full_disk(),
             quiet_optuna(),

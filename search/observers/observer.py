@@ -35,7 +35,10 @@ class StudyResult:
 
 
 class SearchObserver:
-    """Base class of the observers, which override what they need. All calls are in the driver's main thread."""
+    """Base class of the observers, which override what they need.
+
+    All calls are in the driver's main thread, but `search_ended` comes from another one if the process is interrupted.
+    """
 
     def search_started(self, start: SearchStart) -> None:
         """Everything has been checked, and nothing is running yet."""
@@ -62,7 +65,9 @@ class SearchObserver:
         """The cluster has room for `trials` now, and `waiting` others are interrupted; may repeat what is known."""
 
     def search_ended(self) -> None:
-        """Nothing is running any more: the search is done, was interrupted or failed. Always the last call."""
+        """Nothing is running any more: the search is done, was interrupted or failed. Always the last
+        call, unless the main thread still gets something done before an interrupted process ends.
+        """
 
 
 class Observers(SearchObserver):

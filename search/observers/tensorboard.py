@@ -37,6 +37,5 @@ class TensorBoardFiles(SearchObserver):
             self._writers.pop(number).close()
 
     def search_ended(self) -> None:
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+        while self._writers:
+            self._writers.popitem()[1].close()

@@ -24,7 +24,7 @@ from records.driver import (
 )
 from records.experiment import ExperimentFolder
 from records.files import is_full_disk, now, open_file, write_json
-from search.interruption import Interruption, interrupt_main_thread
+from search.interruption import Interruption, interrupt, last_words
 
 log = logging.getLogger("alphaprune")
 
@@ -107,7 +107,7 @@ def drive(folder: ExperimentFolder, command: Command = "resume", options: Sequen
             if is_full_disk(error):
                 raise
             raise ValueError(f"{folder.path / FILE_NAME} cannot be written: {error.strerror}; remove it") from error
-        with driver.beat():
+        with driver.beat(), last_words(lambda interruption: driver.end(str(interruption))):
             try:
                 yield driver
             except BaseException as error:
@@ -128,6 +128,7 @@ class Driver:
 
     def __init__(self, folder: ExperimentFolder, command: Command, options: Sequence[str], *, searched: bool) -> None:
         self._folder, self._path = folder, folder.path / FILE_NAME
+        self._writing = threading.Lock()
         self.has_begun = False
         self._record = DriverRecord(
             host=socket.gethostname(),
@@ -141,15 +142,16 @@ class Driver:
 
     def update(self, **changes: Any) -> None:
         """Changes fields of the record: something is done now."""
-        self.has_begun, self._record = True, replace(self._record, **changes)
-        self._write()
+        with self._writing:
+            self.has_begun, self._record = True, replace(self._record, **changes)
+            self._write()
 
     def _write(self) -> None:
         write_json(self._path, asdict(self._record))
 
     def end(self, reason: str | None = None) -> None:
-        """Records that this process no longer drives the experiment; reason: why, if it has not finished."""
-        if self._find_successor() is None:
+        """Records that this process no longer drives the experiment, once; reason: why, if it has not finished."""
+        if self._record.ended is None and self._find_successor() is None:
             with suppress(OSError):  # on a full disk, for one
                 self.update(ended=now(), reason=reason)
 
@@ -176,7 +178,7 @@ class Driver:
     def _keep_beating(self, stop: threading.Event) -> None:
         while not stop.wait(BEAT_SECONDS):
             if (successor := self._find_successor()) is not None:
-                interrupt_main_thread(create_takeover(self._folder, str(successor)))
+                interrupt(create_takeover(self._folder, str(successor)))
                 return
             with suppress(OSError):
                 try:

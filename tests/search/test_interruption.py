@@ -1,21 +1,23 @@
-"""Signals end what is running, wherever they hit it. Real signals, in processes of their own."""
+"""What ends a process early, wherever it hits it. Real signals, in processes of their own."""
 
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 
 import pytest
+from searches import alive, wait_for
 
-from search.interruption import Interruption, allow_interruption, keep_signals, parse_duration
+from search.interruption import allow_interruption, keep_signals, parse_duration
 
 HEAD = """
 import os, signal, subprocess, sys, threading, time
-from search.interruption import Interruption, allow_interruption, interrupt_main_thread
+from search.interruption import Interruption, allow_interruption, end_now, interrupt, last_words
 
-def hit():
-    os.kill(os.getpid(), signal.SIGTERM)
+def hit(number=signal.SIGTERM):
+    os.kill(os.getpid(), number)
+
+def say(interruption):
+    print("last words:", interruption, flush=True)
 """
 
 
@@ -23,70 +25,119 @@ def ended(code: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, "-c", HEAD + code], capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_an_interruption_that_python_drops_is_raised_again() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_process_with_its_last_words(number: signal.Signals) -> None:
+    ran = ended(f"""
+with allow_interruption(), last_words(say):
+    try:
+        hit({number:d})
+        time.sleep(60)
+    finally:
+        print("not unwound")
+""")
+    words = f"last words: interrupted by {number.name}\n"
+    assert (ran.returncode, ran.stdout, ran.stderr) == (128 + number, words, "")
+
+
+def test_a_signal_is_not_lost_where_python_drops_exceptions() -> None:
     """Exceptions raised in fork hooks are printed and dropped."""
     ran = ended("""
 os.register_at_fork(after_in_parent=hit)
-try:
-    with allow_interruption():
-        if os.fork() == 0:
-            os._exit(0)
-        print("was dropped", flush=True)
-        time.sleep(30)
-except Interruption as error:
-    sys.exit(error.code)
+with allow_interruption():
+    if os.fork() == 0:
+        os._exit(0)
+    time.sleep(60)
 """)
-    assert "Exception ignored" in ran.stderr
-    assert ran.stdout == "was dropped\n"
-    assert ran.returncode == 143
+    assert (ran.returncode, ran.stdout, ran.stderr) == (143, "", "")
 
 
-def test_cleanup_during_an_interruption_is_not_disturbed() -> None:
+def test_the_main_thread_may_hold_a_lock_that_the_last_words_need() -> None:
     ran = ended("""
-class Slow:
-    def __enter__(self): pass
-    def __exit__(self, *error): time.sleep(1.5); print("exit", flush=True)
+lock = threading.Lock()
 
-try:
-    with allow_interruption(), Slow():
-        try:
-            hit()
-        finally:
-            time.sleep(1.5)
-            print("finally", flush=True)
-except Interruption as error:
-    sys.exit(error.code)
+def say_with_lock(interruption):
+    with lock:
+        say(interruption)
+
+with allow_interruption(), last_words(say_with_lock):
+    with lock:
+        hit()
+        time.sleep(0.5)
+    time.sleep(60)
 """)
-    assert (ran.returncode, ran.stdout, ran.stderr) == (143, "finally\nexit\n", "")
+    assert (ran.returncode, ran.stdout) == (143, "last words: interrupted by SIGTERM\n")
+
+
+def test_the_last_words_are_said_from_the_inside_out_whatever_fails() -> None:
+    ran = ended("""
+def fail(interruption):
+    raise ZeroDivisionError("a defect")
+
+with allow_interruption(), last_words(say), last_words(fail), last_words(lambda _: print("inner")):
+    with last_words(lambda _: print("not said any more")):
+        pass
+    hit()
+    time.sleep(60)
+""")
+    assert (ran.returncode, ran.stdout) == (143, "inner\nlast words: interrupted by SIGTERM\n")
+    assert "ZeroDivisionError: a defect" in ran.stderr
+
+
+def test_a_main_thread_that_leaves_waits_for_the_end() -> None:
+    """It may fail because of what interrupts it, or be done."""
+    ran = ended("""
+def say_slowly(interruption):
+    time.sleep(0.5)
+    say(interruption)
+
+with last_words(say_slowly), allow_interruption():
+    hit()
+    raise ConnectionError("the cluster is gone")
+""")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (143, "last words: interrupted by SIGTERM\n", "")
+
+
+def test_what_the_process_has_started_ends_with_it() -> None:
+    ran = ended("""
+with allow_interruption():
+    shell = subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
+    print(shell.pid, shell.stdout.readline(), flush=True)
+    hit()
+    time.sleep(60)
+""")
+    assert ran.returncode == 143
+    for pid in ran.stdout.split():
+        wait_for(lambda pid=pid: not alive(int(pid)), what="its end")  # type: ignore[misc]
 
 
 def test_a_second_signal_ends_the_process_immediately() -> None:
     ran = ended("""
-with allow_interruption():
-    try:
-        hit()
-    finally:
-        os.kill(os.getpid(), signal.SIGINT)
-        print("not reached")
+def hang(interruption):
+    print("hangs", flush=True)
+    hit(signal.SIGINT)
+    time.sleep(60)
+
+with allow_interruption(), last_words(hang):
+    hit()
+    while True:
+        time.sleep(0.01)
 """)
-    assert (ran.returncode, ran.stdout) == (130, "")
+    assert (ran.returncode, ran.stdout) == (130, "hangs\n")
 
 
 def test_a_closed_terminal_ends_the_process_once() -> None:
     """Both the kernel and the shell send SIGHUP; the second one must not cut the end short."""
     ran = ended("""
-try:
-    with allow_interruption():
-        try:
-            os.kill(os.getpid(), signal.SIGHUP)
-        finally:
-            os.kill(os.getpid(), signal.SIGHUP)
-            print("cleaned up", flush=True)
-except Interruption as error:
-    print(error, flush=True)
-    sys.exit(error.code)
+def say_slowly(interruption):
+    time.sleep(0.5)
+    say(interruption)
+
+with allow_interruption(), last_words(say_slowly):
+    hit(signal.SIGHUP)
+    hit(signal.SIGHUP)
+    time.sleep(60)
 """)
-    assert (ran.returncode, ran.stdout) == (129, "cleaned up\ninterrupted by SIGHUP\n")
+    assert (ran.returncode, ran.stdout) == (129, "last words: interrupted by SIGHUP\n")
 
 
 def test_a_process_that_ignores_sighup_continues() -> None:
@@ -94,49 +145,44 @@ def test_a_process_that_ignores_sighup_continues() -> None:
     ran = ended("""
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 with allow_interruption():
-    os.kill(os.getpid(), signal.SIGHUP)
+    hit(signal.SIGHUP)
     print("continues")
 """)
     assert (ran.returncode, ran.stdout) == (0, "continues\n")
 
 
 def test_another_thread_can_interrupt() -> None:
-    """Even if the main thread waits in a system call."""
+    """Even if the main thread hangs."""
     ran = ended("""
-threading.Timer(0.2, lambda: interrupt_main_thread(Interruption("a reason", 7))).start()
-try:
-    with allow_interruption():
-        time.sleep(30)
-except Interruption as error:
-    print(error, flush=True)
-    sys.exit(error.code)
+threading.Timer(0.2, interrupt, [Interruption("a reason", 7)]).start()
+with allow_interruption(), last_words(say):
+    hangs = threading.Lock()
+    hangs.acquire()
+    hangs.acquire()
 """)
-    assert (ran.returncode, ran.stdout) == (7, "a reason\n")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (7, "last words: a reason\n", "")
 
 
-def test_another_thread_interrupts_nobody_who_does_not_allow_it() -> None:
+def test_nothing_is_interrupted_where_it_is_not_allowed() -> None:
     ran = ended("""
-interrupt_main_thread(Interruption("a reason", 7))
+with allow_interruption(), last_words(say):
+    pass
+interrupt(Interruption("a reason", 7))
+time.sleep(0.2)
 print("continues")
 """)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "continues\n", "")
 
 
-def test_the_end_of_a_process_whose_main_thread_hangs() -> None:
-    ran = ended("""
-import threading
-from search.interruption import end_now, last_words
+@pytest.mark.parametrize("allowed", ["allow_interruption()", "nullcontext()"])
+def test_a_thread_can_end_the_process(allowed: str) -> None:
+    """With or without a command around it."""
+    ran = ended(f"""
+from contextlib import nullcontext
 
-def say(error): print("last words:", error, flush=True)
-
-with allow_interruption(), last_words(lambda error: print("not said")), last_words(say):
-    hangs = threading.Lock()
-    hangs.acquire()
+with {allowed}, last_words(say):
     threading.Timer(0.1, end_now, ["all is lost"]).start()
-    try:
-        hangs.acquire()
-    finally:
-        print("not unwound")
+    time.sleep(60)
 """)
     assert (ran.returncode, ran.stdout, ran.stderr) == (1, "last words: all is lost\n", "")
 
@@ -144,78 +190,28 @@ with allow_interruption(), last_words(lambda error: print("not said")), last_wor
 def test_an_interruption_that_is_on_its_way_takes_precedence() -> None:
     """A signal to a whole process group, such as a scheduler's, ends what the process depends on as well."""
     ran = ended("""
-from search.interruption import end_now, last_words
-
-with last_words(lambda error: print("last words:", error, flush=True)), allow_interruption():
-    try:
-        hit()
-    finally:
-        end_now("all is lost")
+with allow_interruption(), last_words(say):
+    hit()
+    end_now("all is lost")
 """)
     assert (ran.returncode, ran.stdout, ran.stderr) == (143, "last words: interrupted by SIGTERM\n", "")
 
 
-@pytest.fixture
-def alarms() -> Iterator[list[float]]:
-    """When an existing timer, due in 1.5 seconds, went off (pytest's own is put back afterwards)."""
-    began, found = time.monotonic(), list[float]()
-    handler = signal.signal(signal.SIGALRM, lambda number, frame: found.append(time.monotonic() - began))
-    left, interval = signal.setitimer(signal.ITIMER_REAL, 1.5)
-    yield found
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, handler)
-    if left:
-        signal.setitimer(signal.ITIMER_REAL, max(0.1, left - time.monotonic() + began), interval)
+def test_an_expired_time_budget_ends_the_process_successfully() -> None:
+    ran = ended("""
+with allow_interruption(0.2), last_words(say):
+    time.sleep(60)
+""")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "last words: the time budget has run out\n", "")
 
 
-def wait(seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:  # a signal cuts a sleep short
-        time.sleep(0.01)
-
-
-def test_an_expired_time_budget_ends_the_search_successfully(alarms: list[float]) -> None:
-    with pytest.raises(Interruption, match="time budget") as error, allow_interruption(0.05):
-        time.sleep(30)
-    assert error.value.code == 0
-    left, interval = signal.getitimer(signal.ITIMER_REAL)
-    assert 0 < left < 1.5
-    assert interval == 0
-    wait(1.6)
-    assert len(alarms) == 1
-    assert alarms[0] > 1.4
-
-
-def test_an_unexpired_budget_restores_an_existing_timer(alarms: list[float]) -> None:
-    with allow_interruption(30):
-        wait(0.1)
-    assert 0.5 < signal.getitimer(signal.ITIMER_REAL)[0] < 1.45
-    assert alarms == []
-
-
-def test_an_existing_timer_due_during_the_budget_goes_off_afterwards(alarms: list[float]) -> None:
-    with allow_interruption(30):
-        wait(1.8)
-        assert alarms == []
-    wait(0.2)
-    assert len(alarms) == 1
-
-
-def test_without_a_budget_an_existing_timer_keeps_running(alarms: list[float]) -> None:
-    with allow_interruption():
-        wait(1.8)
-        assert len(alarms) == 1
-    wait(0.2)
-    assert len(alarms) == 1
-
-
-def test_an_interruption_restores_an_existing_timer(alarms: list[float]) -> None:
-    """Although it uses the timer itself, to be raised again if it gets lost."""
-    with pytest.raises(Interruption, match="SIGTERM"), allow_interruption():
-        signal.raise_signal(signal.SIGTERM)
-    assert 0.5 < signal.getitimer(signal.ITIMER_REAL)[0] < 1.5
-    wait(1.6)
-    assert len(alarms) == 1
+@pytest.mark.parametrize("seconds", [30, 1e30])
+def test_a_time_budget_that_is_not_used_up_changes_nothing(seconds: float) -> None:
+    ran = ended(f"""
+with allow_interruption({seconds}), last_words(say):
+    time.sleep(0.1)
+""")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
 def test_nobody_else_can_take_over_the_signals() -> None:

@@ -217,7 +217,7 @@ def test_a_second_driver_is_refused(tmp_path: Path, settings: Path) -> None:
     kept = ["--set", "search.keep_at_alpha=[0.5]"]  # the checkpoint that a branch needs
     driver = start("run", settings, "--storage", tmp_path, "--local", *kept, log=tmp_path / "log")
     with ended(driver):
-        wait_for(lambda: epochs_done(folder), what="an epoch")
+        wait_for(lambda: folder.trial_folder(1).path.exists(), what="the end of trial 0")
         driver.send_signal(signal.SIGSTOP)  # or it might be done before the others reach the lock
         for how in ([], ["--local"]):
             result = run("resume", "search", "--storage", tmp_path, *how)

@@ -2,10 +2,11 @@
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-
-import psutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import wait
 
 from search.interruption import end_now
 
@@ -15,62 +16,91 @@ FAILED_CHECKS = 3
 ANSWER_SECONDS = 3.0
 
 
+@dataclass(frozen=True)
+class Part:
+    """A process without which nothing works, by the address at which it listens; is_here: on this machine."""
+
+    name: str
+    address: str
+    is_here: bool = False
+
+    def connect(self) -> socket.socket:
+        """Raises OSError if it does not answer."""
+        host, _, port = self.address.rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS)
+
+    def describe_loss(self, error: OSError) -> str:
+        return f"the Ray cluster is gone: {self.name} ({self.address}) does not answer: {error.strerror or error}"
+
+
 @contextmanager
 def watch_cluster() -> Iterator[None]:
     """Ends the process within seconds, with its last words, if the connected cluster dies while active."""
     parts = _find_parts()
-    ended = threading.Event()
-    watch = threading.Thread(target=_watch, args=(parts, ended), name="watch_cluster", daemon=True)
+    stop, stopped = socket.socketpair()
+    watch = threading.Thread(target=_watch, args=(parts, stopped), name="watch_cluster", daemon=True)
     watch.start()
     try:
         yield
     except BaseException:
         # It may come from ray, which has noticed first; and what follows calls ray.
-        if problem := _find_lost_part(parts):
-            _end(problem)
+        for part in parts:
+            try:
+                part.connect().close()
+            except OSError as error:
+                end_now(part.describe_loss(error))
         raise
     finally:
-        ended.set()
+        stop.close()
         watch.join()
+        stopped.close()
 
 
-def _find_parts() -> dict[str, str]:
-    """The addresses of the processes without which nothing works."""
+def _find_parts() -> list[Part]:
     import ray
 
     context = ray.get_runtime_context()
     own = context.get_node_id()
     node = next(node for node in ray.nodes() if node["NodeID"] == own)  # type: ignore[no-untyped-call]
-    return {
-        "its head": context.gcs_address,
-        "its node on this machine": f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}",
-    }
+    here = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+    return [Part("its head", context.gcs_address), Part("its node on this machine", here, is_here=True)]
 
 
-def _watch(parts: dict[str, str], ended: threading.Event) -> None:
+def _watch(parts: Sequence[Part], stopped: socket.socket) -> None:
+    """Connects to all parts every CHECK_SECONDS, and at once if a connection is closed, as it is when its part dies.
+
+    Ray ends this process when it needs its node on this machine and finds it gone, which may take just milliseconds.
+    """
     failed = 0
-    while not ended.wait(CHECK_SECONDS):
-        problem = _find_lost_part(parts)
-        failed = failed + 1 if problem else 0
-        if failed >= FAILED_CHECKS:
-            _end(problem)
+    closed: socket.socket | None = None
+    while True:
+        with ExitStack() as stack:
+            connections, problem = list[socket.socket](), ""
+            for part in parts:
+                try:
+                    connections.append(stack.enter_context(part.connect()))
+                except OSError as error:
+                    problem = part.describe_loss(error)
+                    if part.is_here and isinstance(error, ConnectionRefusedError):
+                        end_now(problem)  # nobody listens there any more
+            failed = failed + 1 if problem else 0
+            if failed >= FAILED_CHECKS:
+                end_now(problem)
+            # One that has just been closed although its part is alive might be closed again and again.
+            closed = _wait_for_close([stopped] if closed or problem else [stopped, *connections])
+            if closed is stopped:
+                return
 
 
-def _find_lost_part(parts: dict[str, str]) -> str:
-    """Which of the processes does not answer; empty if all do."""
-    for name, address in parts.items():
-        host, _, port = address.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
-        except OSError as error:
-            return f"{name} ({address}) does not answer: {error.strerror or error}"
-    return ""
-
-
-def _end(problem: str) -> None:
-    # Nothing is unwound, since every call to ray may now hang or abort; all that counts is on disk. But the rest of a
-    # cluster that was started here would go on for a minute, and its worker would still be training the dense network.
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    end_now(f"the Ray cluster is gone: {problem}")
+def _wait_for_close(connections: Sequence[socket.socket]) -> socket.socket | None:
+    """Waits until one of the connections is closed and returns it, or None after CHECK_SECONDS."""
+    end = time.monotonic() + CHECK_SECONDS
+    while (left := end - time.monotonic()) > 0:
+        for each in wait(connections, left):
+            assert isinstance(each, socket.socket)
+            try:
+                if not each.recv(4096):
+                    return each
+            except OSError:
+                return each
+    return None

@@ -28,17 +28,13 @@ DRIVES = """
 import sys, time
 from pathlib import Path
 from records.experiment import ExperimentFolder
-from search.interruption import Interruption, allow_interruption
+from search.interruption import allow_interruption, last_words
 from search.setup import driver_lock
 
 driver_lock.BEAT_SECONDS = 0.1
-try:
-    with allow_interruption(), driver_lock.drive(ExperimentFolder(Path(sys.argv[1]))):
-        print("there", flush=True)
-        time.sleep(60)
-except Interruption as error:
-    print(error)
-    sys.exit(error.code)
+with allow_interruption(), last_words(print), driver_lock.drive(ExperimentFolder(Path(sys.argv[1]))):
+    print("there", flush=True)
+    time.sleep(60)
 """
 
 
@@ -193,6 +189,22 @@ def test_the_record_says_what_is_done_and_how_it_ended(folder: ExperimentFolder)
     assert recorded(folder).reason is None
     with pytest.raises(Interruption), drive(folder):
         raise Interruption("interrupted by SIGTERM", 143)
+    assert recorded(folder).reason == "interrupted by SIGTERM"
+
+
+def test_the_record_says_what_interrupted_the_driver(folder: ExperimentFolder) -> None:
+    with driving(folder) as first:
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(30) == 128 + signal.SIGTERM
+    assert recorded(folder).reason == "interrupted by SIGTERM"
+    assert recorded(folder).ended is not None
+
+
+def test_the_first_reason_for_the_end_is_kept(folder: ExperimentFolder) -> None:
+    """The main thread may still fail because of what interrupts it, such as the end of its cluster."""
+    with drive(folder) as driver:
+        driver.end("interrupted by SIGTERM")
+        driver.end("the cluster is gone")
     assert recorded(folder).reason == "interrupted by SIGTERM"
 
 
