@@ -13,7 +13,7 @@ from analysis.labels import label_row, spell
 from analysis.objectives import DEFAULT_OBJECTIVES
 from analysis.rank.hypervolume import default_reference, hypervolume
 from analysis.rank.ranking import complete_trials, cost_matrix, fronts, sort_best_first
-from analysis.tables.configs import iterate_leaves
+from analysis.tables.configs import list_leaves
 from analysis.text import UNKNOWN, printable, shorten_text
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _recorded_versions(experiment: "Experiment") -> dict[str, Any]:
 
 def _differing_leaves(names: tuple[str, str], a: dict[str, Any], b: dict[str, Any]) -> pd.DataFrame:
     """The leaves that are not the same in both, sorted by their path."""
-    ours, theirs = dict(iterate_leaves(a)), dict(iterate_leaves(b))
+    ours, theirs = dict(list_leaves(a)), dict(list_leaves(b))
     missing = object()
     paths = [path for path in sorted({*ours, *theirs}) if ours.get(path, missing) != theirs.get(path, missing)]
     values = [(ours.get(path), theirs.get(path)) for path in paths]

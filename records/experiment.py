@@ -58,10 +58,6 @@ class ExperimentRecord:
     format: int = FIRST_FORMAT
     digest: str | None = field(default=None, compare=False)
 
-    def check_digest(self) -> None:
-        """Raises ValueError if the record has changed since it was written."""
-        check_digest(asdict(self))
-
 
 _SCHEMA = TypeAdapter(ExperimentRecord)
 
@@ -119,6 +115,10 @@ class ExperimentFolder:
         """
         self.check_format()
         return read_record(self.record_path, _SCHEMA)
+
+    def check_digest(self) -> None:
+        """Raises ValueError if the experiment's record has changed since it was written."""
+        check_digest(read_json(self.record_path))
 
     def write_record(self, record: ExperimentRecord) -> None:
         """Replaces the experiment's record."""

@@ -32,9 +32,11 @@ from records.numbers import Count, Number
 
 State = Literal["running", "complete", "stopped", "failed"]
 Kind = Literal["searched", "control", "branch", "repeat"]
+RECORD_NAME, ROWS_NAME, MEASUREMENT_NAME = "trial.json", "epochs.jsonl", "model/measure.json"
 # All that is ever written into a trial's folder by replacing a file, except checkpoints.
-_FILES = ("trial.json", "epochs.jsonl", "measure.json", FILE_NAME, WEIGHTS_NAME)
+_FILES = (RECORD_NAME, ROWS_NAME, "measure.json", FILE_NAME, WEIGHTS_NAME)
 _CHECKPOINT = re.compile(r"checkpoint-[0-9]{5,9}\.pt")
+_DIGESTED = ("number", "config", "control", "parent", "confirms", "params", "distributions", "created", "cut")
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -108,11 +110,13 @@ class TrialRecord:
     digest: str | None = field(default=None, compare=False)
 
     @property
-    def digested(self) -> tuple[Any, ...]:
-        """What `digest` is of."""
-        parent, cut = (None if each is None else vars(each) for each in (self.parent, self.cut))
-        fixed = (self.number, self.config, self.control, parent, self.confirms, self.params, self.distributions)
-        return (*fixed, self.created, cut)
+    def digested(self) -> dict[str, Any]:
+        """What `digest` is of. Without what is None, so that a field that is added later changes no older digest."""
+        known = {name: value for name in _DIGESTED if (value := getattr(self, name)) is not None}
+        for name in ("parent", "cut"):
+            if name in known:
+                known[name] = {key: value for key, value in vars(known[name]).items() if value is not None}
+        return known
 
     @property
     def kind(self) -> Kind:
@@ -143,11 +147,11 @@ class TrialFolder:
 
     @property
     def record_path(self) -> Path:
-        return self.path / "trial.json"
+        return self.path / RECORD_NAME
 
     @property
     def rows_path(self) -> Path:
-        return self.path / "epochs.jsonl"
+        return self.path / ROWS_NAME
 
     @property
     def model_path(self) -> Path:
@@ -155,7 +159,11 @@ class TrialFolder:
 
     @property
     def measurement_path(self) -> Path:
-        return self.path / "model/measure.json"
+        return self.path / MEASUREMENT_NAME
+
+    def read_text(self, name: str) -> bytes:
+        """The content of one of the trial's text files; raises OSError if it cannot be read (records.files)."""
+        return read_text_bytes(f"{self.path}/{name}")
 
     @cached_property
     def number(self) -> int:
@@ -164,7 +172,7 @@ class TrialFolder:
 
     def read_record(self) -> TrialRecord:
         """The trial's record; raises ValueError, in one line that names the file, if it is not intact."""
-        record = read_record(self.record_path, _SCHEMA)
+        record = read_record(f"{self.path}/{RECORD_NAME}", _SCHEMA)
         try:
             compare_digest(record.digest, record.digested)
         except ValueError as error:

@@ -1,7 +1,7 @@
 """The trials' configurations as columns: one a leaf of the trees, whatever shapes these have."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -17,23 +17,24 @@ def build_config_table(configs: Sequence[dict[str, Any]], reserved: Collection[s
     """
     columns: dict[str, list[Any]] = {}
     for row, config in enumerate(configs):
-        for path, value in iterate_leaves(config):
+        for path, value in list_leaves(config):
             if path not in columns:
                 columns[path] = [None] * len(configs)
-            if value is not None:
-                columns[path][row] = value
+            columns[path][row] = value
     named = {f"config.{path}" if path in reserved else path: values for path, values in columns.items()}
     names = sorted(named)
     return pa.table([_plain_array(named[name]) for name in names], names=names)
 
 
-def iterate_leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def list_leaves(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     """The leaves of a tree of settings, each with its dotted path."""
+    leaves: list[tuple[str, Any]] = []
     for key, value in tree.items():
         if type(value) is dict:
-            yield from iterate_leaves(value, f"{prefix}{key}.")
+            leaves += list_leaves(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, value
+            leaves.append((prefix + key, value))
+    return leaves
 
 
 def _plain_array(values: list[Any]) -> pa.Array:

@@ -4,7 +4,7 @@ Which lines of an epochs.jsonl count is decided by records.epoch. pyarrow parses
 which it must find the same rows; a batch that holds anything else is parsed file by file by records.epoch itself.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -17,8 +17,7 @@ from pyarrow import compute
 from analysis.tables.problems import Problems
 from records.digest import compute_content_digest
 from records.epoch import METRICS, OPTIONAL, PHASES, EpochRow, parse_epoch_rows
-from records.files import read_text_bytes
-from records.trial import TrialFolder
+from records.trial import ROWS_NAME, TrialFolder
 
 _TYPES = {"epoch": pa.int64(), "phase": pa.string()}
 _ROW = pa.schema([(field.name, _TYPES.get(field.name, pa.float64())) for field in fields(EpochRow)])
@@ -29,17 +28,17 @@ _NEWLINE, _OPEN, _CLOSE = b"\n{}"
 _BATCH_BYTES = 8 << 20
 
 
-def read_epochs(trials: Sequence[TrialFolder], digests: Mapping[int, str | None], problems: Problems) -> pa.Table:
+def read_epochs(trials: Mapping[TrialFolder, str | None], problems: Problems) -> pa.Table:
     """The rows of `trials`, in their order: the trial's `number`, then the fields of EpochRow, null where unknown.
 
     Each file is read up to the first line that is not the next epoch's row. `problems` gets a line for each file that
     has such a line, has changed since the trial ended, or cannot be read.
 
     Args:
-        trials: whose rows are read.
-        digests: rows_digest of their records, by number.
+        trials: whose rows are read, each with the rows_digest of its record.
         problems: gets what is wrong.
     """
+    digests = {trial.number: digest for trial, digest in trials.items()}
     tables = [SCHEMA.empty_table()]
     for batch in _read_batches(trials, problems):
         table = _parse_whole(batch) if _digests_fit(batch, digests) else None
@@ -47,13 +46,13 @@ def read_epochs(trials: Sequence[TrialFolder], digests: Mapping[int, str | None]
     return pa.concat_tables(tables)
 
 
-def _read_batches(trials: Sequence[TrialFolder], problems: Problems) -> Iterator[dict[int, bytes]]:
+def _read_batches(trials: Iterable[TrialFolder], problems: Problems) -> Iterator[dict[int, bytes]]:
     """The contents of the files that have any, by the trial's number."""
     batch: dict[int, bytes] = {}
     size = 0
     for trial in trials:
         try:
-            content = read_text_bytes(trial.rows_path)
+            content = trial.read_text(ROWS_NAME)
         except FileNotFoundError:
             continue
         except OSError as error:

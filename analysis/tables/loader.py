@@ -1,7 +1,7 @@
 """An experiment's records, read: finished, running, interrupted or damaged. Only tables/ is written."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import overload
@@ -56,7 +56,7 @@ def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
     fingerprint = take_fingerprint(folder) if cache else None
     dense, own_problems = None, []
     try:
-        record.check_digest()
+        folder.check_digest()
     except ValueError as error:
         own_problems.append(f"{folder.record_path.name} is damaged: {error}")
     try:
@@ -70,10 +70,10 @@ def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
     if tables is None:
         problems = Problems()
         # The records first: a trial that ends while it is read must not look complete without its last row.
-        records = read_records(folder, problems)
-        trials = [folder.trial_folder(number) for number in records]
-        epochs = _read_epochs(trials, records, problems)
-        measurements = {trial.number: read_measurement(trial, problems) for trial in trials}
+        read = read_records(folder, problems)
+        records = {trial.number: record for trial, record in read.items()}
+        epochs = _read_epochs(read, problems)
+        measurements = {trial.number: read_measurement(trial, problems) for trial in read}
         table = build_trials_table(records, measurements, epochs, dense, problems)
         measured = dense_values(filter(None, measurements.values()))
         tables = Tables(table, lambda: epochs, measured, problems.lines())
@@ -93,16 +93,15 @@ def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
     )
 
 
-def _read_epochs(trials: Sequence[TrialFolder], records: Mapping[int, TrialRecord], problems: Problems) -> pa.Table:
-    return read_epochs(trials, {number: record.rows_digest for number, record in records.items()}, problems)
+def _read_epochs(records: Mapping[TrialFolder, TrialRecord], problems: Problems) -> pa.Table:
+    return read_epochs({trial: record.rows_digest for trial, record in records.items()}, problems)
 
 
 def _build_epochs_frame(folder: ExperimentFolder, tables: Tables) -> pd.DataFrame:
     try:
         rows = tables.epochs()
     except (OSError, pa.ArrowException):  # a damaged tables/epochs.parquet, which shows only when it is read
-        records = read_records(folder, Problems())
-        rows = _read_epochs([folder.trial_folder(number) for number in records], records, Problems())
+        rows = _read_epochs(read_records(folder, Problems()), Problems())
     frame: pd.DataFrame = rows.to_pandas()
     return frame
 

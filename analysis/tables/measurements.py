@@ -6,9 +6,8 @@ from typing import Any
 
 from analysis.columns import MEASUREMENT_COLUMNS
 from analysis.tables.problems import Problems
-from records.files import read_text_bytes
 from records.measurement import Measurement, NetworkMeasurement, NetworkMemory, TestRun, parse_measurement
-from records.trial import TrialFolder
+from records.trial import MEASUREMENT_NAME, TrialFolder
 
 # The columns that are numbers, and those that are texts: the device and the time.
 NUMBERS = tuple(name for name, column in MEASUREMENT_COLUMNS.items() if column.kind in ("number", "fraction"))
@@ -21,7 +20,7 @@ def read_measurement(trial: TrialFolder, problems: Problems) -> Measurement | No
     """What was measured of the trial; None if nothing was, or if its file is damaged (`problems` gets a line)."""
     name = f"trials/{trial.number:05}/model/measure.json"
     try:
-        return parse_measurement(read_text_bytes(trial.measurement_path))
+        return parse_measurement(trial.read_text(MEASUREMENT_NAME))
     except FileNotFoundError:
         return None
     except OSError as error:

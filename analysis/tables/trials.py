@@ -22,7 +22,7 @@ from analysis.tables.problems import Problems
 from records.dense import DenseRecord
 from records.experiment import ExperimentFolder
 from records.measurement import Measurement
-from records.trial import TrialRecord
+from records.trial import TrialFolder, TrialRecord
 
 _TIME = pa.timestamp("us", "UTC")
 _OUTCOMES = ("pruned_val_accuracy", "val_accuracy", "mac_sparsity", "parameter_sparsity", "channel_sparsity")
@@ -37,8 +37,8 @@ SCHEMA = pa.schema([(name, _TYPES.get(column.kind, pa.float64())) for name, colu
 RESERVED = frozenset({*TRIAL_COLUMNS, *RANKING_COLUMNS, "experiment"})
 
 
-def read_records(folder: ExperimentFolder, problems: Problems) -> dict[int, TrialRecord]:
-    """The records that can be read, by the trials' numbers, in their order; `problems` gets a line for each other."""
+def read_records(folder: ExperimentFolder, problems: Problems) -> dict[TrialFolder, TrialRecord]:
+    """The records that can be read, by the folders of their trials, in order; `problems` gets a line for each other."""
     records = {}
     try:
         trials = list(folder.trial_folders())
@@ -47,7 +47,7 @@ def read_records(folder: ExperimentFolder, problems: Problems) -> dict[int, Tria
         trials = []
     for trial in trials:
         try:
-            record = records[trial.number] = trial.read_record()
+            record = records[trial] = trial.read_record()
         except ValueError as error:
             problems.add(trial.number, str(error).removeprefix(f"{folder.path}{os.sep}"), error.__cause__)
         else:

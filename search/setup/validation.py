@@ -48,7 +48,7 @@ def recorded_settings(folder: ExperimentFolder, record: ExperimentRecord) -> Set
     """The settings in an experiment's record; raises ValueError naming the file if they are invalid."""
     try:
         settings = resolve_settings(record.settings)
-        record.check_digest()
+        folder.check_digest()
         return settings
     except (ValueError, TypeError) as error:
         raise ValueError(f"{folder.record_path} is damaged: {error}") from error

@@ -22,7 +22,7 @@ from analysis.tables import cache, epochs, trials
 from analysis.tables.cache import take_fingerprint
 from records.epoch import METRICS
 from records.files import read_json, write_json
-from records.trial import State, TrialFolder
+from records.trial import ROWS_NAME, State, TrialFolder
 from trainable.schedules.alpha import Cosine, TimeBased
 from trainable.schedules.lr_policies import StagnationRestart
 
@@ -156,11 +156,15 @@ def test_what_could_not_be_read_is_tried_again(four: ExperimentBuilder, monkeypa
     """That a file was out of reach is no change of the file."""
     shutil.rmtree(four.path / "tables")
 
-    def refuse(path: Path) -> bytes:
-        raise PermissionError(13, "Permission denied")
+    read = TrialFolder.read_text
+
+    def refuse_rows(trial: TrialFolder, name: str) -> bytes:
+        if name == ROWS_NAME:
+            raise PermissionError(13, "Permission denied")
+        return read(trial, name)
 
     with monkeypatch.context() as patched:
-        patched.setattr(epochs, "read_text_bytes", refuse)
+        patched.setattr(TrialFolder, "read_text", refuse_rows)
         assert "trials/00001/epochs.jsonl cannot be read: Permission denied" in analysis.load(four.path).problems
     assert len(check(four.path).epochs) == 10
 

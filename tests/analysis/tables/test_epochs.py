@@ -45,7 +45,7 @@ def check(folder: Path, contents: list[bytes]) -> list[str]:
         if len(rows) < content.count(b"\n") + (not content.endswith(b"\n") and content != b""):
             left_out.append(f"trials/{trial.number:05}/epochs.jsonl")
     problems = Problems()
-    table = read_epochs(trials, {}, problems)
+    table = read_epochs(dict.fromkeys(trials), problems)
     assert table.schema == SCHEMA
     assert table.to_pylist() == expected
     assert [line.partition(": line ")[0] for line in problems.lines()] == left_out
@@ -172,8 +172,8 @@ def test_what_trials_write_is_read_at_once(builder: ExperimentBuilder, monkeypat
         raise AssertionError
 
     monkeypatch.setattr(epochs, "_parse_each", fail)
-    assert len(read_epochs(trials, {}, Problems())) == 60
-    assert len(read_epochs([], {}, Problems())) == 0
+    assert len(read_epochs(dict.fromkeys(trials), Problems())) == 60
+    assert len(read_epochs({}, Problems())) == 0
 
 
 def test_a_file_that_cannot_be_read_is_a_problem_and_costs_only_its_trial(builder: ExperimentBuilder) -> None:
@@ -181,6 +181,6 @@ def test_a_file_that_cannot_be_read_is_a_problem_and_costs_only_its_trial(builde
     trials[1].rows_path.unlink()
     trials[1].rows_path.mkdir()
     problems = Problems()
-    assert read_epochs(trials, {}, problems)["number"].to_pylist() == [0, 0, 0, 2, 2, 2]
+    assert read_epochs(dict.fromkeys(trials), problems)["number"].to_pylist() == [0, 0, 0, 2, 2, 2]
     assert problems.lines() == ["trials/00001/epochs.jsonl cannot be read: Is a directory"]
     assert problems.may_pass
