@@ -21,15 +21,14 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
     if not equals or not path:
         raise ValueError(f"--set takes section.key=value, but got {override!r}")
     section, key = _find_section(tree, path)
-    value = parse_value(text, is_text=isinstance(section.get(key), str), override=override)
-    if key in ("family", "policy") and section.get(key) != value:
-        section.clear()  # a different family has different parameters and starts from its own defaults
-    section[key] = value
+    set_value(tree, path, parse_value(text, is_text=isinstance(section.get(key), str), override=override))
 
 
 def set_value(tree: dict[str, Any], path: str, value: Any) -> None:
     """Sets section.key to `value` in `tree`; raises KeyError with the whole key if it has no such section."""
     section, key = _find_section(tree, path)
+    if key in ("family", "policy") and section.get(key) != value:
+        section.clear()  # a different family has different parameters and starts from its own defaults
     section[key] = value
 
 
