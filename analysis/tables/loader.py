@@ -18,6 +18,7 @@ from analysis.tables.problems import Problems
 from analysis.tables.trials import build_trials_table, read_records
 from analysis.text import printable
 from records.dense import read_dense_record
+from records.driver import DEFAULT_STORAGE
 from records.experiment import ExperimentFolder, ExperimentRecord
 from records.measurement import Measurement
 from records.trial import TrialFolder, TrialRecord
@@ -26,14 +27,18 @@ AnyPath = str | os.PathLike[str]
 
 
 @overload
-def load(path: AnyPath, *, cache: bool = True) -> Experiment: ...  # type: ignore[overload-overlap]  # a text is an iterable
+def load(path: AnyPath, *, storage: AnyPath = DEFAULT_STORAGE, cache: bool = True) -> Experiment: ...  # type: ignore[overload-overlap]  # a text is an iterable
 @overload
-def load(path: Iterable[AnyPath], *, cache: bool = True) -> Experiments: ...
-def load(path: AnyPath | Iterable[AnyPath], *, cache: bool = True) -> Experiment | Experiments:
-    """Reads the experiment in the folder `path`, or those in several folders as one.
+def load(path: Iterable[AnyPath], *, storage: AnyPath = DEFAULT_STORAGE, cache: bool = True) -> Experiments: ...
+def load(
+    path: AnyPath | Iterable[AnyPath], *, storage: AnyPath = DEFAULT_STORAGE, cache: bool = True
+) -> Experiment | Experiments:
+    """Reads an experiment, or several as one.
 
     Args:
-        path: of a folder, or an iterable of such, as a list or Path("ray_results").glob("cifar10*"); ~ is one's home.
+        path: the experiment's name in `storage`, as the commands take it, or the path of its folder; or an iterable of
+            such, as a list or Path("ray_results").glob("cifar10*"); ~ is one's home.
+        storage: the folder in which names are looked up.
         cache: whether tables/ in the folder may be used if nothing has changed since it was written, and whether it may
             be written. What is returned is the same with and without.
 
@@ -42,12 +47,27 @@ def load(path: AnyPath | Iterable[AnyPath], *, cache: bool = True) -> Experiment
             that is given twice.
     """
     if isinstance(path, str | os.PathLike):
-        return _load(_folder(path), cache)
-    return Experiments.of([_load(_folder(each), cache) for each in path])
+        return _load(ExperimentFolder(find_path(path, storage)), cache)
+    return Experiments.of([_load(ExperimentFolder(find_path(each, storage)), cache) for each in path])
 
 
-def _folder(path: AnyPath) -> ExperimentFolder:
-    return ExperimentFolder(Path(os.path.expanduser(path)))  # noqa: PTH111  # Path's own fails where there is no home
+def find_path(experiment: AnyPath, storage: AnyPath = DEFAULT_STORAGE) -> Path:
+    """The path of an experiment that is given by its name in `storage` or by its path, whether or not it exists.
+
+    A text without a slash is a name if `storage` has such an experiment.
+    """
+    path, folder = _expand_home(experiment), _expand_home(storage)
+    if isinstance(experiment, str) and path.name == experiment and not _is_experiment(path):
+        return folder / path if _is_experiment(folder / path) or not path.exists() else path
+    return path
+
+
+def _is_experiment(path: Path) -> bool:
+    return os.path.lexists(ExperimentFolder(path).record_path)
+
+
+def _expand_home(path: AnyPath) -> Path:
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # Path's own fails where there is no home
 
 
 def _load(folder: ExperimentFolder, cache: bool) -> Experiment:
