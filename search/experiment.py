@@ -211,7 +211,7 @@ def _run_search(
     try:
         with _report_defects(folder), last_words(lambda interruption: observer.search_ended()):
             driver.update(searched=False)
-            observer.search_started(SearchStart(source.study, snapshot, source.planned_trials, dense_epochs))
+            observer.search_started(SearchStart(source.study, snapshot, source.planned_trials, dense_epochs, folder))
             if dense is None:
                 backend.train_dense(settings.dense, data, folder.dense_path, observer.dense_epoch_done)
             backend.run_trials(SearchRun(source, stopping, folder, settings, data, resources, observer))

@@ -11,14 +11,14 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.text import Text
 
 import analysis
 from analysis.optuna_study import quiet_optuna
 from analysis.terminal.ranking_table import ranking_table
-from analysis.text import format_count, printable, replace_controls
+from analysis.text import format_count, replace_controls
 from records.driver import Command, format_command
 from records.experiment import ExperimentFolder
+from search.console_log import logging_to_console
 from search.interruption import Interruption, allow_interruption, interrupt_on_full_disk, last_words
 from search.settings import explain_invalid
 from trainable.errors import LostError, TrialError
@@ -44,6 +44,11 @@ GpusPerTrial = Annotated[float | None, typer.Option(help="GPUs per trial; may be
 Address = Annotated[str | None, typer.Option(help="Address of a running Ray cluster (default: start one here).")]
 Local = Annotated[bool, typer.Option("--local", help="Run in this process, one trial after another, without Ray.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files to the experiment's tensorboard/.")]
+MLflow = Annotated[bool, typer.Option("--mlflow", help="Log to MLflow, one run per trial (alphaprune[mlflow]).")]
+Wandb = Annotated[bool, typer.Option("--wandb", help="Log to Weights & Biases, one run per trial (alphaprune[wandb]).")]
+OnEnd = Annotated[
+    str | None, typer.Option(metavar="CMD", help="Shell command to run when the search has ended, however it ended.")
+]
 TimeBudget = Annotated[
     str | None, typer.Option(metavar="DURATION", help="Stop after 90s, 30m, 12h etc.; `resume` continues.")
 ]
@@ -56,34 +61,9 @@ console = Console(stderr=True, highlight=False)
 log = logging.getLogger("alphaprune")
 
 
-class _ConsoleHandler(logging.Handler):
-    """Writes log messages to `console`; warnings and errors begin with `alphaprune: `."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        prefix = "alphaprune: " if record.levelno >= logging.WARNING else ""
-        with suppress(OSError):  # the terminal may have been closed
-            # Messages contain text from elsewhere: its brackets are no markup, its escapes no commands.
-            console.print(Text(printable(f"{prefix}{record.getMessage()}")), soft_wrap=True)
-
-
-@contextmanager
-def logging_to_console() -> Iterator[None]:
-    """Shows the project's log messages, from INFO up."""
-    handler, level, propagate = _ConsoleHandler(), log.level, log.propagate
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-        log.propagate = propagate
-
-
 @app.callback()
 def _show_log(context: typer.Context) -> None:
-    context.with_resource(logging_to_console())
+    context.with_resource(logging_to_console(console))
 
 
 @contextmanager

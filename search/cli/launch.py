@@ -1,56 +1,13 @@
-"""How the commands start and continue a search: its place, its end, and what is shown afterwards."""
+"""How the commands start and continue a search: what ends it, and what is shown afterwards."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from records.driver import format_command, format_options
 from records.experiment import ExperimentFolder
 from search.cli.app import console, end_gracefully, locate_data, log, print_ranking, refuse_invalid_requests
 from search.interruption import parse_duration
+from search.launch import SearchPlace, announce_folder, continue_search, start_search
 from search.settings import Settings
-
-if TYPE_CHECKING:
-    from search.backends.base import Backend
-    from search.observers.observer import SearchObserver
-
-
-@dataclass(frozen=True)
-class SearchPlace:
-    """Where a search runs and what observes it, according to the options."""
-
-    local: bool = False
-    address: str | None = None
-    tensorboard: bool = False
-    concurrency: int | None = None
-    gpus_per_trial: float | None = None
-
-    def list_options(self, **others: object) -> tuple[str, ...]:
-        """The options that continue a search here."""
-        return format_options(
-            address=self.address,
-            **others,
-            concurrency=self.concurrency,
-            gpus_per_trial=self.gpus_per_trial,
-            local=self.local,
-            tensorboard=self.tensorboard,
-        )
-
-    def create_backend(self) -> "Backend":
-        # Imported here, as below: importing torch takes seconds, and `rank` and `status` should not.
-        from search.backends.local import LocalBackend
-        from search.backends.ray.backend import RayBackend
-
-        return LocalBackend() if self.local else RayBackend(self.address)
-
-    def create_observers(self, folder: ExperimentFolder, settings: Settings) -> "list[SearchObserver]":
-        from search.observers.progress import ProgressDisplay
-        from search.observers.tensorboard import FOLDER_NAME as TENSORBOARD_FOLDER
-        from search.observers.tensorboard import TensorBoardFiles
-
-        wanted = self.tensorboard or (folder.path / TENSORBOARD_FOLDER).is_dir()  # from before it was interrupted
-        files = [TensorBoardFiles(folder)] if wanted else []
-        return [ProgressDisplay(settings, console), *files]
 
 
 def run_search(
@@ -61,22 +18,10 @@ def run_search(
 
         budget = parse_duration(time_budget) if time_budget else None
         folder = find_free_folder(storage, preset, name)
-    _announce_folder(folder, name or Path(preset).stem)
-    options = place.list_options()
-    with end_gracefully(folder, "resume", options, budget), refuse_invalid_requests():
-        from search.experiment import run as run_experiment
-
-        observers = place.create_observers(folder, settings)
-        backend = place.create_backend()
-        run_experiment(settings, folder, backend, preset=preset, options=options, observers=observers)
-    _show_results(folder)
-
-
-def _announce_folder(folder: ExperimentFolder, wanted: str) -> None:
-    log.info("experiment: %s", folder.path)
-    if folder.path.name != wanted:
-        resume = format_command(ExperimentFolder(folder.path.with_name(wanted)), "resume")
-        log.info("it is a new one, since %r exists; to continue that: %s", wanted, resume)
+    announce_folder(folder, name or Path(preset).stem)
+    with end_gracefully(folder, "resume", place.list_options(), budget), refuse_invalid_requests():
+        report = start_search(settings, folder, place, preset=preset, console=console)
+    _show_results(folder, report)
 
 
 def resume_search(
@@ -84,25 +29,15 @@ def resume_search(
 ) -> None:
     with refuse_invalid_requests():
         budget = parse_duration(time_budget) if time_budget else None
-    _announce_folder(folder, folder.path.name)
+    announce_folder(folder, folder.path.name)
     options = place.list_options(data=locate_data(data), trials=how.get("trials"))
     with end_gracefully(folder, "resume", options, budget), refuse_invalid_requests():
-        from search.experiment import resume as resume_experiment
-        from search.setup.validation import recorded_settings
-
-        observers = place.create_observers(folder, recorded_settings(folder, folder.read_record()))
-        backend = place.create_backend()
-        resume_experiment(folder, backend, data=data, options=options, observers=observers, **how)
-    _show_results(folder)
+        report = continue_search(folder, place, options=options, console=console, data=data, **how)
+    _show_results(folder, report)
 
 
-def _show_results(folder: ExperimentFolder) -> None:
-    """Prints the ranking, and writes the report if the settings say so."""
-    experiment = print_ranking(folder)
-    if experiment.settings.get("results", {}).get("report", True):
-        from analysis.report import write_report
-
-        try:
-            log.info("report: %s", write_report(experiment))
-        except OSError as error:  # everything else has succeeded
-            log.error("the report could not be written: %s", error.strerror or error)
+def _show_results(folder: ExperimentFolder, report: Path | None) -> None:
+    """Prints the ranking, and names the report."""
+    print_ranking(folder)
+    if report is not None:
+        log.info("report: %s", report)

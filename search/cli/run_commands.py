@@ -13,17 +13,21 @@ from search.cli.app import (
     Concurrency,
     GpusPerTrial,
     Local,
+    MLflow,
     MovedData,
     Name,
+    OnEnd,
     Set,
     Storage,
     TensorBoard,
     TimeBudget,
+    Wandb,
     app,
     log,
     refuse_invalid_requests,
 )
-from search.cli.launch import SearchPlace, resume_search, run_search
+from search.cli.launch import resume_search, run_search
+from search.launch import SearchPlace, name_settings
 from search.settings import ControlSettings, SpaceSettings, preset_summaries, read_preset, resolve_settings
 
 # As paragraphs, which are wrapped to the terminal's width.
@@ -44,6 +48,9 @@ def run(
     address: Address = None,
     local: Local = False,
     tensorboard: TensorBoard = False,
+    mlflow: MLflow = False,
+    wandb: Wandb = False,
+    on_end: OnEnd = None,
     time_budget: TimeBudget = None,
     overrides: Set = [],  # noqa: B006  typer reads the default and makes a new list
     storage: Storage = DEFAULT_STORAGE,
@@ -52,17 +59,10 @@ def run(
 
     Trains the dense network, runs the controls and the trials, measures the best, and writes the report.
     """
-    flags = {
-        "search.trials": trials,
-        "data.source": data,
-        "dense.width": width,
-        "resources.concurrency": concurrency,
-        "resources.gpus_per_trial": gpus_per_trial,
-    }
     with refuse_invalid_requests():
-        given = {key: value for key, value in flags.items() if value is not None}
-        settings = resolve_settings(read_preset(preset), overrides, given)
-    place = SearchPlace(local, address, tensorboard, concurrency, gpus_per_trial)
+        named = name_settings(trials, data, width, concurrency, gpus_per_trial)
+        settings = resolve_settings(read_preset(preset), overrides, named)
+    place = SearchPlace(local, address, tensorboard, concurrency, gpus_per_trial, mlflow, wandb, on_end)
     run_search(settings, preset, name, storage, place, time_budget)
 
 
@@ -115,6 +115,9 @@ def resume(
     address: Address = None,
     local: Local = False,
     tensorboard: TensorBoard = False,
+    mlflow: MLflow = False,
+    wandb: Wandb = False,
+    on_end: OnEnd = None,
     time_budget: TimeBudget = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -124,7 +127,7 @@ def resume(
     resources = {"concurrency": concurrency, "gpus_per_trial": gpus_per_trial}
     resume_search(
         folder,
-        SearchPlace(local, address, tensorboard, concurrency, gpus_per_trial),
+        SearchPlace(local, address, tensorboard, concurrency, gpus_per_trial, mlflow, wandb, on_end),
         time_budget,
         trials=trials,
         resources={key: value for key, value in resources.items() if value is not None},

@@ -211,13 +211,10 @@ def export(
     Its output is checked against that of the original.
     """
     with refuse_invalid_requests():
-        from search.followups.branch import find_trial
+        from search.followups.branch import find_complete_trial
         from trainable.network.export import export_network as export_network
 
-        trial = find_trial(ExperimentFolder.find(storage, name), number)
-        state = trial.read_record().state
-        if state != "complete":
-            raise ValueError(f"NUMBER must be that of a complete trial, but trial {number} is {state}")
+        trial = find_complete_trial(ExperimentFolder.find(storage, name), number)
         try:
             with refuse_unwritable(to):
                 difference = export_network(trial.model_path, to, form.value)

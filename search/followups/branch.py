@@ -1,8 +1,10 @@
 """Branches: new trials that start from another's checkpoint with other settings, as the weekly report did by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -18,12 +20,20 @@ from trainable.checkpoints import read_checkpoint
 from trainable.config import TrialConfig, as_json
 
 
-def plan_branch(folder: ExperimentFolder, number: int, *, at_alpha: float, overrides: list[str]) -> NewTrial:
+def plan_branch(
+    folder: ExperimentFolder,
+    number: int,
+    *,
+    at_alpha: float,
+    overrides: Sequence[str] = (),
+    values: Mapping[str, Any] = MappingProxyType({}),
+) -> NewTrial:
     """A new trial that starts from trial `number`'s checkpoint at its first epoch with alpha <= at_alpha.
 
     It has the parent's rows up to there, the parent's channels, and the parent's config except for `overrides`
-    ("alpha.rate=0.5"). Its schedule continues from the alpha that it starts at, over the remaining stages; its
-    learning-rate policy starts from the beginning. Nothing is written yet (see creation.add_trials).
+    ("alpha.rate=0.5") and `values` ({"alpha.rate": 0.5}). Its schedule continues from the alpha that it starts at, over
+    the remaining stages; its learning-rate policy starts from the beginning. Nothing is written yet (see
+    creation.add_trials).
 
     Raises:
         ValueError: if there is no such trial, no intact checkpoint there (the message lists those there are), or the
@@ -39,7 +49,7 @@ def plan_branch(folder: ExperimentFolder, number: int, *, at_alpha: float, overr
             + ("its alpha never got that low" if epoch is None else f"epoch {epoch} has none")
             + f"; {_list_checkpoints(parent.folder, parent.rows)}"
         )
-    config = replace(_override_config(parent.config, overrides), begun=inherited)
+    config = replace(_override_config(parent.config, overrides, values), begun=inherited)
     if config.pruning != parent.config.pruning:
         raise ValueError("--set must leave pruning unchanged: a branch keeps the channels of its parent")
     numbers = [trial.number for trial in folder.trial_folders()]
@@ -58,8 +68,21 @@ def find_trial(folder: ExperimentFolder, number: int) -> TrialFolder:
     return trial
 
 
-def _override_config(config: TrialConfig, overrides: list[str]) -> TrialConfig:
-    return resolve_settings({"trial": as_json(config)}, [f"trial.{override}" for override in overrides]).trial
+def find_complete_trial(folder: ExperimentFolder, number: int) -> TrialFolder:
+    """The folder of trial `number`; raises ValueError if there is no such trial, or if it is not complete."""
+    trial = find_trial(folder, number)
+    state = trial.read_record().state
+    if state != "complete":
+        raise ValueError(f"NUMBER must be that of a complete trial, but trial {number} is {state}")
+    return trial
+
+
+def _override_config(config: TrialConfig, overrides: Sequence[str], values: Mapping[str, Any]) -> TrialConfig:
+    return resolve_settings(
+        {"trial": as_json(config)},
+        [f"trial.{override}" for override in overrides],
+        {f"trial.{key}": value for key, value in values.items()},
+    ).trial
 
 
 def _read_alphas(checkpoint: Path) -> tuple[float, ...] | None:

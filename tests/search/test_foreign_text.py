@@ -95,7 +95,7 @@ def test_a_program_gets_the_text_as_it_is(storage: Path) -> None:
 
 def test_a_log_line_is_shown_with_its_brackets(capsys: pytest.CaptureFixture[str]) -> None:
     assert console.stderr
-    with logging_to_console():
+    with logging_to_console(console):
         log.warning("the space rejects %s", HOSTILE)
         logging.getLogger("alphaprune").info("[/red]")
     said = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a resume needs in order to continue a search in the same place."""
+"""Where a search runs, who is told about it, and how it is said to have ended."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from searches import write_experiment
 from records.experiment import ExperimentFolder
 from search.backends.local import LocalBackend
 from search.backends.ray.backend import RayBackend
-from search.cli.launch import SearchPlace
+from search.launch import SearchPlace
 from search.observers.tensorboard import FOLDER_NAME, TensorBoardFiles
 from search.settings import resolve_settings
 
@@ -33,7 +33,7 @@ def test_event_files_are_written_if_there_are_any(tmp_path: Path) -> None:
     write_experiment(folder, settings)
 
     def writes_events(place: SearchPlace) -> bool:
-        return any(isinstance(each, TensorBoardFiles) for each in place.create_observers(folder, settings))
+        return any(isinstance(each, TensorBoardFiles) for each in place.create_observers(folder, settings, None))
 
     assert not writes_events(SearchPlace())
     assert writes_events(SearchPlace(tensorboard=True))

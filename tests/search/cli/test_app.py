@@ -43,7 +43,7 @@ ODD = [
 
 @pytest.mark.parametrize("text", ODD)
 def test_messages_are_shown_as_they_are(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with logging_to_console():
+    with logging_to_console(console):
         log.info("%s", text)
         log.warning("%s", text)
         log.error("%s", text)
@@ -98,7 +98,7 @@ def test_every_command_restores_the_logger(command: list[str], tmp_path: Path) -
 @pytest.mark.usefixtures("custom_logger")
 def test_the_logger_is_restored_whatever_is_raised(capsys: pytest.CaptureFixture[str]) -> None:
     before = logger_state()
-    with suppress(KeyboardInterrupt), logging_to_console():
+    with suppress(KeyboardInterrupt), logging_to_console(console):
         log.info("shown")
         raise KeyboardInterrupt
     assert logger_state() == before
@@ -109,7 +109,7 @@ def test_the_logger_is_restored_whatever_is_raised(capsys: pytest.CaptureFixture
 def test_log_messages_reach_other_handlers_only_outside_of_commands(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with logging_to_console():
+    with logging_to_console(console):
         log.warning("inside")
     log.warning("outside")
     assert caplog.messages == ["outside"]
@@ -234,7 +234,7 @@ def test_what_nobody_asked_for_is_short(
     built.write_dense()
     for number in range(SHOWN_TRIALS + 5):
         built.add_trial(number)
-    with logging_to_console():
+    with logging_to_console(console):
         print_ranking(built.folder)
     shown = capsys.readouterr()
     assert shown.out.count("exponential") == SHOWN_TRIALS
@@ -248,7 +248,7 @@ def test_messages_for_a_terminal_that_is_closed_do_not_fail(monkeypatch: pytest.
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(console, "print", fail)
-    with logging_to_console():
+    with logging_to_console(console):
         log.error("nobody reads this")
 
 
@@ -265,7 +265,7 @@ def test_the_last_line_is_the_command_that_resumes_if_that_helps(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, resumes: bool
 ) -> None:
     folder = ExperimentBuilder(tmp_path / "demo").folder
-    with logging_to_console(), pytest.raises(typer.Exit) as ended, end_gracefully(folder, "resume", ["--local"]):
+    with logging_to_console(console), pytest.raises(typer.Exit) as ended, end_gracefully(folder, "resume", ["--local"]):
         raise error
     assert ended.value.exit_code == code
     command = f"alphaprune resume demo --storage {tmp_path} --local"

@@ -35,7 +35,7 @@ def progress() -> ProgressDisplay:
 
 def start(progress: ProgressDisplay, snapshot: Snapshot, *, planned: int = 9, dense_epochs: int = 0) -> None:
     study = optuna.create_study(directions=["maximize", "minimize"])
-    progress.search_started(SearchStart(study, snapshot, planned, dense_epochs))
+    progress.search_started(SearchStart(study, snapshot, planned, dense_epochs, ExperimentFolder(Path())))
 
 
 def add(
