@@ -2,7 +2,8 @@
 
     import alphaprune
 
-    experiment = alphaprune.load("ray_results/quickstart")   # tables, rankings and figures of an experiment
+    experiment = alphaprune.run("quickstart", trials=4, local=True)   # or load("quickstart"), once it has run
+    experiment.rank()
     network = alphaprune.load_pruned(experiment.path / "trials/00007/model")
 
 The names here are the public Python API; everything else may change. Importing the package takes milliseconds: what a
@@ -15,22 +16,120 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis import diff, load
-    from trainable.config import TrialConfig
+    from analysis import Experiment, Experiments, diff, load
+    from search.api import (
+        SearchInterruptedError,
+        branch,
+        confirm,
+        export,
+        measure,
+        resume,
+        run,
+        run_trial,
+    )
+    from search.observers.mlflow import MLflowCallback
+    from search.observers.observer import ExperimentEnd, SearchObserver, SearchStart
+    from search.observers.wandb import WandbCallback
+    from search.settings import (
+        ControlSettings,
+        EarlyStoppingSettings,
+        ResourceSettings,
+        ResultSettings,
+        SearchSettings,
+        Settings,
+        SpaceSettings,
+    )
+    from trainable.config import DataConfig, DenseConfig, OptimizerConfig, PruningConfig, TrialConfig
     from trainable.data.dataset import load_data
+    from trainable.errors import TrialError
     from trainable.network.weights import load_pruned
     from trainable.ray_trainable import AlphaPruning
+    from trainable.schedules import (
+        Cosine,
+        CosineAnnealing,
+        CosineRestarts,
+        Exponential,
+        Multiplicative,
+        OneCycle,
+        OneShot,
+        Piecewise,
+        Plateau,
+        Polynomial,
+        Segment,
+        StagnationRestart,
+        TimeBased,
+    )
 
-__all__ = ["AlphaPruning", "TrialConfig", "diff", "load", "load_data", "load_pruned"]
+__all__ = [
+    "AlphaPruning",
+    "ControlSettings",
+    "Cosine",
+    "CosineAnnealing",
+    "CosineRestarts",
+    "DataConfig",
+    "DenseConfig",
+    "EarlyStoppingSettings",
+    "Experiment",
+    "ExperimentEnd",
+    "Experiments",
+    "Exponential",
+    "MLflowCallback",
+    "Multiplicative",
+    "OneCycle",
+    "OneShot",
+    "OptimizerConfig",
+    "Piecewise",
+    "Plateau",
+    "Polynomial",
+    "PruningConfig",
+    "ResourceSettings",
+    "ResultSettings",
+    "SearchInterruptedError",
+    "SearchObserver",
+    "SearchSettings",
+    "SearchStart",
+    "Segment",
+    "Settings",
+    "SpaceSettings",
+    "StagnationRestart",
+    "TimeBased",
+    "TrialConfig",
+    "TrialError",
+    "WandbCallback",
+    "branch",
+    "confirm",
+    "diff",
+    "export",
+    "load",
+    "load_data",
+    "load_pruned",
+    "measure",
+    "resume",
+    "run",
+    "run_trial",
+]
 
-_MODULES = {
-    "AlphaPruning": "trainable.ray_trainable",
-    "TrialConfig": "trainable.config",
-    "diff": "analysis",
-    "load": "analysis",
-    "load_data": "trainable.data.dataset",
-    "load_pruned": "trainable.network.weights",
+_NAMES = {
+    "analysis": ("Experiment", "Experiments", "diff", "load"),
+    "search.api": ("SearchInterruptedError", "branch", "confirm", "export", "measure", "resume", "run", "run_trial"),
+    "search.observers.mlflow": ("MLflowCallback",),
+    "search.observers.observer": ("ExperimentEnd", "SearchObserver", "SearchStart"),
+    "search.observers.wandb": ("WandbCallback",),
+    "search.settings": (
+        *("ControlSettings", "EarlyStoppingSettings", "ResourceSettings", "ResultSettings", "SearchSettings"),
+        *("Settings", "SpaceSettings"),
+    ),
+    "trainable.config": ("DataConfig", "DenseConfig", "OptimizerConfig", "PruningConfig", "TrialConfig"),
+    "trainable.data.dataset": ("load_data",),
+    "trainable.errors": ("TrialError",),
+    "trainable.network.weights": ("load_pruned",),
+    "trainable.ray_trainable": ("AlphaPruning",),
+    "trainable.schedules": (
+        *("Cosine", "CosineAnnealing", "CosineRestarts", "Exponential", "Multiplicative", "OneCycle", "OneShot"),
+        *("Piecewise", "Plateau", "Polynomial", "Segment", "StagnationRestart", "TimeBased"),
+    ),
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

@@ -96,6 +96,11 @@ class Experiment(RankedTrials):
     def __repr__(self) -> str:
         return summary(f"Experiment {self.name!r}", self.trials["state"], self.problems)
 
+    def _repr_html_(self) -> str:
+        from analysis.notebook import experiment_html
+
+        return experiment_html(self)
+
     @property
     def name(self) -> str:
         return self.record.name
