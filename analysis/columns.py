@@ -69,9 +69,9 @@ def _table_of(*columns: Column) -> dict[str, Column]:
     return {column.name: column for column in columns}
 
 
-# One row per epoch: `number` and the fields of records.epoch.EpochRow.
+# One row per epoch: the fields of records.epoch.EpochRow. In all frames `number` is the index, in files a column.
 EPOCH_COLUMNS = _table_of(
-    Column("number", "whole", "the trial"),
+    Column("number", "whole", "the trial: the index"),
     Column("epoch", "whole", "1 for a trial's first; a branch counts on from its parent's", "epoch"),
     Column("phase", "text", "alpha, while channels fade out, or retrain, after the cut"),
     Column("alpha", "number", "what the channels to be removed are multiplied by; 0 after the cut", "alpha"),
@@ -123,7 +123,7 @@ MEASUREMENT_COLUMNS = _table_of(
     Column("measured", "time", "when, UTC"),
 )
 
-# One row per trial; epoch columns are those of its last epoch. Besides them come the leaves of its configuration.
+# One row per trial; epoch columns are those of its last epoch. Besides them come the other leaves of its configuration.
 TRIAL_COLUMNS = _table_of(
     Column("number", "whole", "the index"),
     Column("kind", "text", "searched (the study asked for it), control, branch or repeat"),
@@ -131,9 +131,9 @@ TRIAL_COLUMNS = _table_of(
     Column("parent", "number", "the trial that a branch continues; NaN for all others"),
     Column("confirms", "number", "the trial that is repeated with another seed; NaN for all but repeats"),
     Column("state", "text", "running, complete, stopped or failed"),
-    Column("family", "text", "alpha.family", "alpha schedule"),
-    Column("rate", "number", "alpha.rate, NaN where the family has none", "rate of the schedule"),
-    Column("policy", "text", "lr.policy", "learning-rate policy"),
+    Column("alpha.family", "text", "how alpha falls", "alpha schedule"),
+    Column("alpha.rate", "number", "how steeply; NaN where the family has none", "rate of the schedule"),
+    Column("lr.policy", "text", "how the learning rate of the retrain phase falls", "learning-rate policy"),
     Column("epochs_done", "whole", "the last epoch that has a row, 0 where none has", "epochs"),
     EPOCH_COLUMNS["pruned_val_accuracy"],
     EPOCH_COLUMNS["val_accuracy"],
@@ -174,10 +174,12 @@ RANKING_COLUMNS = _table_of(
 )
 
 COLUMNS = EPOCH_COLUMNS | TRIAL_COLUMNS | RANKING_COLUMNS
+# How many columns are listed where one that does not exist is asked for.
+_MOST_LISTED = 12
 
 
 def column(frame: "pd.DataFrame", name: str) -> "pd.Series":
-    """The column `name`; raises ValueError, in one line, naming the nearest one, or all where none is near."""
+    """The column `name`; raises ValueError, in one line, naming the nearest one, or all if they are few."""
     if name in frame.index.names:
         return frame.index.get_level_values(name).to_series(index=frame.index)
     if name in frame:
@@ -185,7 +187,13 @@ def column(frame: "pd.DataFrame", name: str) -> "pd.Series":
     names = [*map(str, frame.index.names), *map(str, frame.columns)]
     same_leaf = [known for known in names if known.endswith(f".{name}")]
     near = same_leaf or difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
+    if near:
+        hint = f"did you mean {near[0]!r}?"
+    elif len(names) <= _MOST_LISTED:
+        hint = f"there are: {', '.join(names)}"
+    else:
+        nearest = difflib.get_close_matches(name, names, n=3, cutoff=0)
+        hint = f"the nearest are {', '.join(map(repr, nearest))}; `rank NAME --format csv` has all {len(names)}"
     raise ValueError(f"there is no column {printable(name)!r}; {hint}")
 
 

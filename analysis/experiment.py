@@ -112,7 +112,7 @@ class Experiment(RankedTrials):
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
-        """One row per epoch, in the order of the trials (columns: tables.epochs), as it was when `trials` was read."""
+        """One row per epoch, indexed by the trial's number (columns: tables.epochs), as when `trials` was read."""
         return self._read_epochs()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _format_outcomes(frame: pd.DataFrame) -> str:
     columns = {
         "experiment": frame["experiment"],
         "trial": [label_row(row["number"], row).text for _, row in rows],
-        "LR policy": frame["policy"].map(spell, na_action="ignore"),
+        "LR policy": frame["lr.policy"].map(spell, na_action="ignore"),
         "acc. %": [_format_accuracy(row) for _, row in rows],
         "MACs cut %": frame["mac_sparsity"].map(lambda value: COLUMNS["mac_sparsity"].format_value(value, 1)),
         "seeds": frame["seeds"].map(lambda seeds: str(seeds) if seeds else "one"),

@@ -40,10 +40,8 @@ class Experiments(RankedTrials):
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
-        """The rows of all; `experiment` stands before the columns of tables.epochs."""
-        frames = [each.epochs.assign(experiment=name) for name, each in self.by_name.items()]
-        joined = pd.concat(frames, ignore_index=True)
-        return joined[["experiment", *joined.columns.drop("experiment")]]
+        """The rows of all, indexed by (experiment, number); columns as in tables.epochs."""
+        return pd.concat({name: each.epochs for name, each in self.by_name.items()}, names=["experiment"])
 
     @property
     def problems(self) -> list[str]:

@@ -73,9 +73,9 @@ def label_trial(trials: pd.DataFrame, number: int) -> TrialLabel:
 
 def label_row(number: int, row: Mapping[str, Any]) -> TrialLabel:
     """The label of the trial `number`, whose row is `row`."""
-    control, family = (value if isinstance(value := row[name], str) else None for name in ("control", "family"))
+    control, family = (value if isinstance(value := row[name], str) else None for name in ("control", "alpha.family"))
     rate, parent, confirms = (
-        None if pd.isna(value := row.get(key)) else value for key in ("rate", "parent", "confirms")
+        None if pd.isna(value := row.get(key)) else value for key in ("alpha.rate", "parent", "confirms")
     )
     return TrialLabel(number, control, family, format_label(number, control, family, rate, parent, confirms))
 
@@ -83,8 +83,8 @@ def label_row(number: int, row: Mapping[str, Any]) -> TrialLabel:
 def label_record(record: TrialRecord) -> str:
     """The label of a recorded trial."""
     alpha = record.config.get("alpha")
-    row: dict[str, Any] = {"family": None} | (alpha if isinstance(alpha, dict) else {})
-    row["rate"] = number_of(row, "rate")
+    family = alpha.get("family") if isinstance(alpha, dict) else None
+    row: dict[str, Any] = {"alpha.family": family, "alpha.rate": number_of(alpha, "rate")}
     row |= {"control": record.control, "parent": record.parent and record.parent.number, "confirms": record.confirms}
     return label_row(record.number, row).text
 

@@ -166,8 +166,8 @@ def _reported_values(epochs: pd.DataFrame, objectives: Sequence[str]) -> dict[in
     """Trial -> epoch -> value of the one objective, if it is one that each epoch tells."""
     if len(objectives) > 1 or objectives[0] not in epochs:
         return {}
-    known = epochs[["number", "epoch", objectives[0]]].dropna().groupby("number")
-    return {rows["number"].iloc[0]: dict(zip(rows["epoch"], rows[objectives[0]], strict=True)) for _, rows in known}
+    known = epochs[["epoch", objectives[0]]].dropna().groupby("number")
+    return {number: dict(zip(rows["epoch"], rows[objectives[0]], strict=True)) for number, rows in known}
 
 
 def _set_times(trial: "optuna.trial.FrozenTrial", row: Mapping[str, Any]) -> None:

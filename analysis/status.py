@@ -198,7 +198,7 @@ def _name_trial(number: int, trial: Mapping[str, Any]) -> tuple[int, str, str | 
 
 def _unended_trials(experiment: Experiment, at: datetime) -> tuple[RunningTrial, ...]:
     folder = ExperimentFolder(experiment.path)
-    rows = dict(iterate_rows(experiment.epochs.drop_duplicates("number", keep="last").set_index("number")))
+    rows = dict(iterate_rows(experiment.epochs[~experiment.epochs.index.duplicated(keep="last")]))
     running = []
     for number, trial in iterate_rows(experiment.trials[experiment.trials["state"] == "running"]):
         row = rows.get(number, {})

@@ -344,11 +344,20 @@ def _network(part: float, accuracy: float) -> NetworkMeasurement:
 
 
 _NUMBERS = (
-    *("rate", "parent", "confirms", "mac_sparsity", "parameter_sparsity", "macs", "accuracy_at_cut", "accuracy_drop"),
+    *(
+        "alpha.rate",
+        "parent",
+        "confirms",
+        "mac_sparsity",
+        "parameter_sparsity",
+        "macs",
+        "accuracy_at_cut",
+        "accuracy_drop",
+    ),
     *("pruned_val_accuracy", "val_accuracy", "test_accuracy", "peak_memory_bytes", "mean_memory_bytes", "size_bytes"),
     *("batch1_speedup", "batch32_speedup", "batch256_speedup", "batch256_latency_ms"),
 )
-_TEXTS = ("kind", "control", "family", "policy", "state", "measured_on")
+_TEXTS = ("kind", "control", "alpha.family", "lr.policy", "state", "measured_on")
 
 
 def make_trials(*trials: dict[str, Any]) -> pd.DataFrame:
@@ -361,7 +370,7 @@ def make_trials(*trials: dict[str, Any]) -> pd.DataFrame:
     for number, trial in enumerate(trials):
         kind = "control" if trial.get("control") else "branch" if "parent" in trial else "searched"
         values = {"state": "complete", "kind": kind} | trial
-        values.setdefault("family", "one_shot" if kind == "control" else "exponential")
+        values.setdefault("alpha.family", "one_shot" if kind == "control" else "exponential")
         accuracies, tests = values.pop("repeats", ()), values.pop("test_repeats", None)
         row = {"pruned_val_accuracy": values.pop("accuracy", math.nan), "mac_sparsity": values.pop("cut", 0.75)}
         row |= {"macs": 1000 * (1 - row["mac_sparsity"])} | values

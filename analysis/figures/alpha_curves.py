@@ -37,7 +37,7 @@ def alpha_curves_info(experiment: Experiment) -> AlphaCurvesInfo:
     last_cut = 0
     for trial in choose_trials(experiment):
         if trial.control is None:
-            rows = experiment.epochs[experiment.epochs["number"] == trial.number]
+            rows = experiment.epochs[experiment.epochs.index == trial.number]
             alpha = (1.0, *rows["alpha"])
             curves.append(AlphaCurve(trial, (0, *rows["epoch"].tolist()), alpha, float(accuracies[trial.number])))
             last_cut = max(last_cut, int((rows["phase"] == "alpha").sum()))

@@ -44,7 +44,7 @@ def epochs_of_info(experiment: Experiment, numbers: Sequence[int] | None = None)
     Trials without an epoch are left out. Raises ValueError, in one line, for a number that no trial has.
     """
     trials = choose_trials(experiment, numbers)
-    shown = experiment.epochs["number"].isin([trial.number for trial in trials])
+    shown = experiment.epochs.index.isin([trial.number for trial in trials])
     of_number = dict(iter(experiment.epochs[shown].groupby("number")))
     curves = tuple(_trial_curves(trial, of_number[trial.number]) for trial in trials if trial.number in of_number)
     if not curves:

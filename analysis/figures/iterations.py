@@ -59,7 +59,7 @@ def iterations_info(experiment: Experiment) -> IterationsInfo:
     parts = [part for part in _family_parts(experiment) or _restart_parts(experiment) if not part[1].empty]
     for label, rows in parts:
         before, counted = counted, counted + len(rows)
-        whole = experiment.epochs[experiment.epochs["number"] == rows["number"].iloc[0]]
+        whole = experiment.epochs[experiment.epochs.index == rows.index[0]]
         first_retrained = whole["epoch"][whole["phase"] == "retrain"].min()
         cuts += [before + index for index, epoch in enumerate(rows["epoch"]) if epoch == first_retrained]
         accuracies = (tuple(rows[name].tolist()) for name in ("train_accuracy", "val_accuracy"))
@@ -68,7 +68,7 @@ def iterations_info(experiment: Experiment) -> IterationsInfo:
         nothing = "No trial has been branched and none restarts its learning rate, so there are no iterations to show."
         return IterationsInfo(nothing)
     note = "Solid: validation. Dotted: training (with augmentation). Both at the epoch's alpha."
-    first = label_trial(experiment.trials, parts[0][1]["number"].iloc[0])
+    first = label_trial(experiment.trials, parts[0][1].index[0])
     return IterationsInfo(_write_title(iterations), note, first, tuple(iterations), tuple(cuts))
 
 
@@ -130,7 +130,7 @@ def _family_parts(experiment: Experiment) -> list[tuple[str, pd.DataFrame]]:
         members |= newest
     parts = []
     for number in [root, *sorted(members - {root})]:
-        rows = experiment.epochs[experiment.epochs["number"] == number]
+        rows = experiment.epochs[experiment.epochs.index == number]
         label = label_trial(trials, number).text
         if number != root and (inherited := _inherited_alphas(trials, number)):
             label += f" from alpha {inherited[-1]:.3g}"
@@ -151,10 +151,10 @@ def _inherited_alphas(trials: pd.DataFrame, number: int) -> list[float]:
 
 def _restart_parts(experiment: Experiment) -> list[tuple[str, pd.DataFrame]]:
     """The best complete trial with the policy RESTARTING, else the one with most epochs, split at its restarts."""
-    trials = experiment.trials[experiment.trials["policy"] == RESTARTING]
-    best = sort_best_first(experiment.ranked[experiment.ranked["policy"] == RESTARTING])
+    trials = experiment.trials[experiment.trials["lr.policy"] == RESTARTING]
+    best = sort_best_first(experiment.ranked[experiment.ranked["lr.policy"] == RESTARTING])
     for number in [*best.index, *trials.sort_values("epochs_done", ascending=False).index][:1]:
-        rows = experiment.epochs[experiment.epochs["number"] == number]
+        rows = experiment.epochs[experiment.epochs.index == number]
         starts = (rows["phase"] != rows["phase"].shift()) | (rows["lr"] > rows["lr"].shift())
         return [
             (

@@ -19,7 +19,7 @@ def choose_trials(experiment: Experiment, numbers: Sequence[int] | None = None) 
     trials = experiment.trials
     if numbers is None:
         best = sort_best_first(experiment.ranked)
-        with_schedule = best[best["control"].isna()].drop_duplicates("family")
+        with_schedule = best[best["control"].isna()].drop_duplicates("alpha.family")
         numbers = [*with_schedule.index, *best.index[best["control"].notna()][:1]]
     for number in numbers:
         if number not in trials.index:
@@ -56,7 +56,7 @@ def describe_configuration(row: Mapping[str, Any]) -> str:
         return f"{title}{value:.3g}" if pd.notna(value) else ""
 
     parts = [
-        (format_setting("policy"), format_setting("lr.peak", "peak ")),
+        (format_setting("lr.policy"), format_setting("lr.peak", "peak ")),
         (format_setting("pruning.criterion"), format_setting("pruning.scope")),
         (format_setting("alpha_lr", "alpha_lr "),),
     ]

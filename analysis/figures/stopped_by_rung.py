@@ -98,7 +98,7 @@ def _thin_marks(marks: tuple[RungMark, ...]) -> list[RungMark]:
 
 def _read_rung(trials: pd.DataFrame, epochs: pd.DataFrame, epoch: int) -> StoppingRung:
     """The rung at `epoch`, of which `epochs` are the rows."""
-    accuracies = epochs.set_index("number")["pruned_val_accuracy"]
+    accuracies = epochs["pruned_val_accuracy"]
     stopped: list[RungMark] = []
     continued: list[RungMark] = []
     for number, row in iterate_rows(trials[trials.index.isin(accuracies.index)]):

@@ -85,7 +85,7 @@ class Comparison:
 def with_alpha(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials that have an alpha schedule, branches included: no controls and no repeats."""
     trials = select_kinds(trials, "searched", "branch")
-    return trials[trials["family"] != "one_shot"]
+    return trials[trials["alpha.family"] != "one_shot"]
 
 
 def count_candidates(trials: pd.DataFrame) -> int:

@@ -90,7 +90,7 @@ _COLUMNS = (
     DisplayColumn("parameter_sparsity", 11, ("Parameters", "cut %"), ("param.", "cut %"), 1),
     DisplayColumn("channel_sparsity", 12, ("Channels", "cut %"), ("chann.", "cut %"), 1),
     DisplayColumn("accuracy_at_cut", 10, ("At the cut", "accuracy %"), ("acc. %", "at cut")),
-    DisplayColumn("policy", 9, ("Learning rate", "policy"), ("LR", "policy")),
+    DisplayColumn("lr.policy", 9, ("Learning rate", "policy"), ("LR", "policy")),
     DisplayColumn("pruning.gate", 17, ("Gate", "place"), ("gate", ""), when_varied=True),
     DisplayColumn("measured_on", 18, ("Measured", "on"), ("measured", "on"), when_varied=True),
 )

@@ -1,6 +1,7 @@
 """Conditions on a frame's rows, in the syntax of pandas' `query`, that cannot do anything but compare.
 
-`mac_sparsity >= 0.7 and family == "cosine"`, `alpha.rate < 3 or control != None`, `policy in ["cosine", "plateau"]`.
+`mac_sparsity >= 0.7 and alpha.family == "cosine"`, `alpha.rate < 3 or control != None`,
+`lr.policy in ["cosine", "plateau"]`.
 
 People paste conditions from elsewhere, and pandas evaluates calls, attributes and `@` names of its caller. So nothing
 is handed to it: the expression is parsed into Python's syntax tree, and what is computed is what this file spells out.

@@ -95,7 +95,7 @@ def _tell_tried(trials: pd.DataFrame) -> str:
         return "No trial has been started yet."
     searched = select_kinds(trials, "searched")
     parts = [format_count(len(searched), "trial")] if len(searched) else []
-    families, policies = (sorted(set(searched[name].dropna().map(spell))) for name in ("family", "policy"))
+    families, policies = (sorted(set(searched[name].dropna().map(spell))) for name in ("alpha.family", "lr.policy"))
     if families:
         parts[0] += f" with {_list_names(families, 'alpha schedule')}"
         parts[0] += f" and {_list_names(policies, 'learning-rate policy')}" if policies else ""

@@ -9,15 +9,20 @@ import pyarrow as pa
 _EXACT = 2**53  # up to here each whole number is a float
 
 
-def build_config_table(configs: Sequence[dict[str, Any]], reserved: Collection[str] = ()) -> pa.Table:
+def build_config_table(
+    configs: Sequence[dict[str, Any]], reserved: Collection[str] = (), left_out: Collection[str] = ()
+) -> pa.Table:
     """A column a leaf of the configurations, called by its path, sorted; what a configuration lacks is null.
 
     Args:
         reserved: names of other columns; a leaf that is called so becomes `config.<name>`.
+        left_out: leaves that another column has.
     """
     columns: dict[str, list[Any]] = {}
     for row, config in enumerate(configs):
         for path, value in list_leaves(config):
+            if path in left_out:
+                continue
             if path not in columns:
                 columns[path] = [None] * len(configs)
             columns[path][row] = value

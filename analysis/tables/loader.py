@@ -122,7 +122,7 @@ def _build_epochs_frame(folder: ExperimentFolder, tables: Tables) -> pd.DataFram
         rows = tables.epochs()
     except (OSError, pa.ArrowException):  # a damaged tables/epochs.parquet, which shows only when it is read
         rows = _read_epochs(read_records(folder, Problems()), Problems())
-    frame: pd.DataFrame = rows.to_pandas()
+    frame: pd.DataFrame = rows.to_pandas().set_index("number")
     return frame
 
 

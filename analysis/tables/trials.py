@@ -1,7 +1,7 @@
 """The trials as a table, one row per trial: what each is, how it stands and what came out.
 
 Accuracies and sparsities are fractions in [0, 1]; what is not known is NaN (NaT for times). columns.TRIAL_COLUMNS says
-what each column is. After them comes every leaf of the configuration by name, such as alpha.rate, lr.peak and
+what each column is. After them comes every other leaf of the configuration by its path, such as lr.peak and
 pruning.amount; a list as JSON text, and so are texts and others where a leaf has both.
 """
 
@@ -31,6 +31,9 @@ _TYPES = {"whole": pa.int64(), "text": pa.string(), "time": _TIME}  # all others
 
 # All columns but those of the configuration.
 SCHEMA = pa.schema([(name, _TYPES.get(column.kind, pa.float64())) for name, column in TRIAL_COLUMNS.items()])
+
+# The leaves of the configuration that are there whatever the configurations hold, and always of one type.
+_SETTINGS = ("alpha.family", "alpha.rate", "lr.policy")
 
 # A leaf of the configuration that is called so becomes `config.<name>`: `experiment`, and what a ranking puts before
 # the columns, would be there twice.
@@ -81,7 +84,7 @@ def build_trials_table(
     columns |= {name: [values.get(name) for values in measured] for name in (*NUMBERS, *TEXTS)}
     columns["measured"] = pa.array(columns["measured"], pa.string()).cast(_TIME)
     fixed = [pa.array(columns[field.name], field.type, from_pandas=True) for field in SCHEMA]
-    config = build_config_table([record.config for record in records.values()], RESERVED)
+    config = build_config_table([record.config for record in records.values()], RESERVED, _SETTINGS)
     return pa.Table.from_arrays([*fixed, *config.columns], [*SCHEMA.names, *config.column_names])
 
 
@@ -93,9 +96,9 @@ def _record_columns(records: Mapping[int, TrialRecord], problems: Problems) -> d
         **{name: [getattr(record, name) for record in each] for name in taken_over},
         **{name: _times(records, name, problems) for name in ("created", "started", "finished")},
         "parent": [record.parent and record.parent.number for record in each],
-        "family": [_text_of(record.config.get("alpha"), "family") for record in each],
-        "rate": [number_of(record.config.get("alpha"), "rate") for record in each],
-        "policy": [_text_of(record.config.get("lr"), "policy") for record in each],
+        "alpha.family": [_text_of(record.config.get("alpha"), "family") for record in each],
+        "alpha.rate": [number_of(record.config.get("alpha"), "rate") for record in each],
+        "lr.policy": [_text_of(record.config.get("lr"), "policy") for record in each],
     }
 
 

@@ -261,7 +261,7 @@ def test_the_command_line_runs_the_same_search(
     command("run", preset, "--storage", storage, "--name", "command", "--trials", 2, "--local", *options)
     ours, theirs = searched[0], alphaprune.load("command", storage=storage)
     assert ours.record.settings == theirs.record.settings
-    columns = ["number", "epoch", "alpha", "lr", "train_loss", "val_loss", "pruned_val_accuracy"]
+    columns = ["epoch", "alpha", "lr", "train_loss", "val_loss", "pruned_val_accuracy"]
     assert_frame_equal(ours.epochs[columns], theirs.epochs[columns])
 
 

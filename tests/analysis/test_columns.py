@@ -24,7 +24,7 @@ def test_the_frames_have_the_columns_of_the_table_in_its_order(full: Experiment)
     trials = full.trials.reset_index()
     assert trials.columns[: len(TRIAL_COLUMNS)].tolist() == list(TRIAL_COLUMNS)
     # A field that a row gains is in the frame at once; the table may have its label later.
-    assert full.epochs.columns.tolist() == list(FIELDS)
+    assert full.epochs.reset_index().columns.tolist() == list(FIELDS)
     assert [name for name in FIELDS if name in EPOCH_COLUMNS] == list(EPOCH_COLUMNS)
     ranked = full.ranked.columns
     added = [name for name in RANKING_COLUMNS if name != "score"]
@@ -33,7 +33,7 @@ def test_the_frames_have_the_columns_of_the_table_in_its_order(full: Experiment)
 
 def test_the_kind_of_a_column_is_that_of_the_frame(full: Experiment) -> None:
     kinds = {"whole": "i", "number": "f", "fraction": "f", "points": "f", "text": "OT", "time": "M", "flag": "b"}
-    for frame in (full.trials.reset_index(), full.epochs, full.ranked):
+    for frame in (full.trials.reset_index(), full.epochs.reset_index(), full.ranked):
         for name in set(COLUMNS) & set(frame.columns):
             is_text = pd.api.types.is_string_dtype(frame[name])
             assert ("T" if is_text else frame[name].dtype.kind) in kinds[COLUMNS[name].kind], name
@@ -57,7 +57,7 @@ def test_every_column_says_what_it_is() -> None:
         ("mac_sparsity", "MACs cut, %", 0.75, "75.00"),
         ("accuracy_drop", "accuracy drop, points", -0.0123, "-1.23"),
         ("macs", "MACs", math.nan, "-"),
-        ("policy", "learning-rate policy", None, "-"),
+        ("lr.policy", "learning-rate policy", None, "-"),
     ],
 )
 def test_values_are_shown_in_the_units_of_people(name: str, title: str, value: object, text: str) -> None:

@@ -43,9 +43,9 @@ def test_what_the_records_say_is_in_the_frames(builder: ExperimentBuilder) -> No
         trial
         | {
             "state": "complete",
-            "family": "time_based",
-            "rate": 12.5,
-            "policy": "stagnation_restart",
+            "alpha.family": "time_based",
+            "alpha.rate": 12.5,
+            "lr.policy": "stagnation_restart",
             "epochs_done": 3,
             "pruned_val_accuracy": 0.9,
             "val_accuracy": 0.9,
@@ -59,8 +59,6 @@ def test_what_the_records_say_is_in_the_frames(builder: ExperimentBuilder) -> No
             "attempt": 1,
             "host": "node",
             "device": "cpu",
-            "alpha.rate": 12.5,
-            "alpha.family": "time_based",
             "lr.rates": "[0.001, 0.01, 0.1]",
             "pruning.amount": 0.7,
             "optimizer.weight_decay": 5e-4,
@@ -73,7 +71,7 @@ def test_what_the_records_say_is_in_the_frames(builder: ExperimentBuilder) -> No
     assert trial["accuracy_drop"] == pytest.approx(0.04)
     assert pd.isna(trial["control"])
     assert pd.isna(trial["error"])
-    assert math.isnan(experiment.trials.loc[0, "rate"])
+    assert math.isnan(experiment.trials.loc[0, "alpha.rate"])
     assert math.isnan(experiment.trials.loc[1, "lr.peak"])
 
 
@@ -82,7 +80,7 @@ def test_epochs_hold_every_row(builder: ExperimentBuilder) -> None:
     builder.add_trial(0, state="stopped", accuracies=(0.1, 0.2))
     rows = [row for trial in builder.folder.trial_folders() for row in trial.read_rows()]
     epochs = analysis.load(builder.path).epochs
-    assert epochs["number"].tolist() == [0, 0, 1, 1, 1]
+    assert epochs.index.tolist() == [0, 0, 1, 1, 1]
     assert epochs["epoch"].tolist() == [1, 2, 1, 2, 3]
     assert epochs["phase"].tolist() == ["alpha", "retrain", "alpha", "retrain", "retrain"]
     assert epochs["pruned_val_accuracy"].tolist() == [0.1, 0.2, 0.5, 0.8, 0.9]
@@ -104,7 +102,7 @@ def test_trials_are_in_the_order_of_their_numbers(builder: ExperimentBuilder) ->
         builder.add_trial(number)
     experiment = analysis.load(builder.path)
     assert experiment.trials.index.tolist() == [7, 99_999, 100_000]
-    assert experiment.epochs["number"].drop_duplicates().tolist() == [7, 99_999, 100_000]
+    assert experiment.epochs.index.drop_duplicates().tolist() == [7, 99_999, 100_000]
 
 
 def test_an_empty_experiment_has_the_columns_of_a_full_one(builder: ExperimentBuilder) -> None:
@@ -122,8 +120,8 @@ def test_an_empty_experiment_has_the_columns_of_a_full_one(builder: ExperimentBu
 def test_a_schedule_of_segments_is_kept_as_text(builder: ExperimentBuilder) -> None:
     builder.add_trial(0, alpha=Piecewise())
     trial = analysis.load(builder.path).trials.loc[0]
-    assert trial["family"] == "piecewise"
-    assert math.isnan(trial["rate"])
+    assert trial["alpha.family"] == "piecewise"
+    assert math.isnan(trial["alpha.rate"])
     assert '"ends_at": 0.4' in trial["alpha.segments"]
 
 
@@ -198,7 +196,7 @@ def test_a_foreign_trial_json_is_a_problem_and_costs_only_that_trial(builder: Ex
     builder.add_trial(1)
     experiment = analysis.load(builder.path)
     assert experiment.trials.index.tolist() == [1]
-    assert set(experiment.epochs["number"]) == {1}
+    assert set(experiment.epochs.index) == {1}
     [problem] = experiment.problems
     assert problem.startswith("trials/00000/trial.json is damaged: ")
 
@@ -217,9 +215,9 @@ def test_a_foreign_configuration_leaves_its_columns_unknown(builder: ExperimentB
     builder.add_trial(1)
     trials = analysis.load(builder.path).trials
     assert trials["state"].tolist() == ["complete", "complete"]
-    assert pd.isna(trials.loc[0, "family"])
-    assert math.isnan(trials.loc[0, "rate"])
-    assert trials.loc[1, "family"] == "exponential"
+    assert pd.isna(trials.loc[0, "alpha.family"])
+    assert math.isnan(trials.loc[0, "alpha.rate"])
+    assert trials.loc[1, "alpha.family"] == "exponential"
     assert trials.columns.is_unique
 
 
@@ -481,8 +479,8 @@ def test_several_experiments_are_one_frame(two: list[Path]) -> None:
     experiments = analysis.load(two)
     assert experiments.trials.index.tolist() == [("demo", 0), ("demo", 1), ("other", 0), ("other", 1), ("other", 3)]
     assert experiments.trials.index.names == ["experiment", "number"]
-    assert experiments.epochs.columns[:3].tolist() == ["experiment", "number", "epoch"]
-    assert experiments.epochs["experiment"].tolist() == ["demo"] * 6 + ["other"] * 9
+    assert [*experiments.epochs.index.names, experiments.epochs.columns[0]] == ["experiment", "number", "epoch"]
+    assert experiments.epochs.index.get_level_values("experiment").tolist() == ["demo"] * 6 + ["other"] * 9
     assert experiments.problems == []
     for path in two:
         alone = analysis.load(path)

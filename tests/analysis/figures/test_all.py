@@ -114,7 +114,7 @@ HOSTILE = "<a href='javascript:alert(1)'>x</a>\x1b[2J<b>%{x}"
 @each_figure
 def test_nothing_out_of_a_record_is_markup(full: Experiment, draw: Draw) -> None:
     trials = full.trials.copy()
-    for name in ("family", "policy", "host", "device", "alpha.family", "lr.policy", "pruning.scope", "measured_on"):
+    for name in ("host", "device", "alpha.family", "lr.policy", "pruning.scope", "measured_on"):
         trials[name] = trials[name].where(trials[name].isna(), trials[name].astype("object") + HOSTILE)
     trials["control"] = trials["control"].where(trials["control"].isna(), HOSTILE)
     trials = trials.rename(columns={"alpha_lr": f"lr.{HOSTILE}"})

@@ -10,7 +10,7 @@ def test_a_curve_for_the_best_of_each_family(full: Experiment) -> None:
     info = alpha_curves_info(full)
     assert [curve.trial for curve in info.curves] == [one for one in choose_trials(full) if one.control is None]
     for curve in info.curves:
-        rows = full.epochs[full.epochs["number"] == curve.trial.number]
+        rows = full.epochs[full.epochs.index == curve.trial.number]
         assert curve.alpha == (1.0, *rows["alpha"])
         assert curve.epochs == (0, *rows["epoch"])
         assert list(curve.alpha) == sorted(curve.alpha, reverse=True)

@@ -9,7 +9,7 @@ from analysis.figures.selection import choose_trials
 
 def test_the_curves_are_the_rows(full: Experiment) -> None:
     [curves] = epochs_of_info(full, [8]).curves
-    rows = full.epochs[full.epochs["number"] == 8]
+    rows = full.epochs[full.epochs.index == 8]
     assert curves.epochs == tuple(range(1, 21))
     for column in SERIES:
         assert curves.series[column] == tuple(rows[column])
@@ -43,8 +43,8 @@ def test_the_drawing_has_all_curves_and_cuts(full: Experiment) -> None:
 
 
 def test_trials_of_one_family_are_told_apart(full: Experiment) -> None:
-    family = full.trials.loc[8, "family"]
-    same = full.rank(where=f"family == '{family}' and control == None").index[:3].tolist()
+    family = full.trials.loc[8, "alpha.family"]
+    same = full.rank(where=f"alpha.family == '{family}' and control == None").index[:3].tolist()
     colours = [trace.line.color for trace in epochs_of(full, same).data if trace.showlegend]
     assert len(set(colours)) == 3
 

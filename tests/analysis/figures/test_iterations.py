@@ -12,7 +12,7 @@ from records.trial import Parent
 
 def test_branches_go_on_where_they_began(full: Experiment) -> None:
     info = iterations_info(full)
-    begun = full.epochs[(full.epochs["number"] == 52) & (full.epochs["epoch"] == 10)]["alpha"].item()
+    begun = full.epochs[(full.epochs.index == 52) & (full.epochs["epoch"] == 10)]["alpha"].item()
     labels = [iteration.label for iteration in info.iterations]
     origins = ["", f" from alpha {begun:.3g}", " from alpha 0"]
     assert labels == [f"{label_trial(full.trials, 52 + step)}{origin}" for step, origin in enumerate(origins)]
@@ -22,7 +22,7 @@ def test_branches_go_on_where_they_began(full: Experiment) -> None:
         tuple(range(21, 31)),
         tuple(range(31, 37)),
     ]
-    own = full.epochs[(full.epochs["number"] == 54) & (full.epochs["epoch"] > 14)]
+    own = full.epochs[(full.epochs.index == 54) & (full.epochs["epoch"] > 14)]
     assert info.iterations[2].val_accuracy == tuple(own["val_accuracy"])
     assert info.iterations[2].train_accuracy == tuple(own["train_accuracy"])
     # 54 began after the cut, so it has none of its own.

@@ -18,10 +18,12 @@ def test_the_default_choice_is_the_best_of_each_family_and_the_best_control(full
     trials = choose_trials(full)
     plain = [trial for trial in trials if trial.control is None]
     assert len(trials) == len(plain) + 1
-    assert sorted(trial.family or "" for trial in plain) == sorted(set(full.rank(where="control == None")["family"]))
+    assert sorted(trial.family or "" for trial in plain) == sorted(
+        set(full.rank(where="control == None")["alpha.family"])
+    )
     accuracies = full.ranked["pruned_val_accuracy"]
     for trial in plain:
-        of_family = accuracies[full.rank(where=f"control == None and family == '{trial.family}'").index]
+        of_family = accuracies[full.rank(where=f"control == None and alpha.family == '{trial.family}'").index]
         assert accuracies[trial.number] == of_family.max()
     [control] = [trial for trial in trials if trial.control is not None]
     assert accuracies[control.number] == accuracies[full.rank(where="control != None").index].max()

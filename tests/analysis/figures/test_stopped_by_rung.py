@@ -18,7 +18,7 @@ def test_stopped_trials_stand_beside_those_that_continued(full: Experiment) -> N
     # The failed one had four epochs, the running one nine.
     assert [at.number for at in early.continued] == [*range(6, 36), 38, 40, 42, 52]
     assert [at.number for at in late.continued] == [*range(6, 36), 52]
-    rows = full.epochs[full.epochs["epoch"] == 6].set_index("number")["pruned_val_accuracy"]
+    rows = full.epochs[full.epochs["epoch"] == 6]["pruned_val_accuracy"]
     assert [at.accuracy for at in early.continued] == rows[[at.number for at in early.continued]].tolist()
 
 

@@ -32,16 +32,16 @@ def test_rows_are_the_ranking_after_the_dense_network(full: Experiment) -> None:
 
 
 def test_each_column_is_of_another_importance() -> None:
-    display = displayed({"accuracy": 0.9, "size_bytes": 1.0, "policy": "cosine"})
+    display = displayed({"accuracy": 0.9, "size_bytes": 1.0, "lr.policy": "cosine"})
     importances = [column.importance for column in display.columns]
     assert len(set(importances)) == len(importances)
     assert all(column.name in COLUMNS for column in display.columns)
 
 
 def test_values_are_percentages_megabytes_and_plain_words() -> None:
-    trial = {"accuracy": 0.9, "accuracy_drop": -0.01, "size_bytes": 2_350_000.0, "policy": "one_cycle"}
+    trial = {"accuracy": 0.9, "accuracy_drop": -0.01, "size_bytes": 2_350_000.0, "lr.policy": "one_cycle"}
     row = cells(displayed(trial), "0 exponential")
-    names = ("mac_sparsity", "size_bytes", "pruned_val_accuracy", "accuracy_drop", "policy")
+    names = ("mac_sparsity", "size_bytes", "pruned_val_accuracy", "accuracy_drop", "lr.policy")
     assert [row[name].value for name in names] == ["75.0", "2.35", "90.00", "-1.00", "one-cycle"]
 
 

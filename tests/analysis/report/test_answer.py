@@ -39,7 +39,7 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {
     ],
     "a control is better": [
         {"control": "from_scratch", "accuracy": 0.95},
-        {"accuracy": 0.9, "family": "time_based", "rate": 2.0},
+        {"accuracy": 0.9, "alpha.family": "time_based", "alpha.rate": 2.0},
     ],
     "within noise": [ONE_SHOT, {"accuracy": 0.905}, {"accuracy": 0.904}],
     "no difference": [ONE_SHOT, {"accuracy": 0.9}],
@@ -195,7 +195,7 @@ def test_without_an_outcome(states: list[str], headline: str) -> None:
 
 
 def test_a_one_shot_trial_of_the_search_is_no_alpha_schedule() -> None:
-    found = answered(ONE_SHOT, {"accuracy": 0.99, "family": "one_shot"}, {"accuracy": 0.5})
+    found = answered(ONE_SHOT, {"accuracy": 0.99, "alpha.family": "one_shot"}, {"accuracy": 0.5})
     assert (found.comparisons[0].outcome, found.comparisons[0].alpha.number) == ("worse", 2)
 
 

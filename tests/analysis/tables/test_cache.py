@@ -414,7 +414,7 @@ def test_other_programs_read_the_tables(four: ExperimentBuilder) -> None:
         pl.read_parquet(epochs).to_pandas(),
         duckdb.sql(f"select * from '{epochs}'").to_arrow_table().to_pandas(),
     ):
-        pd.testing.assert_frame_equal(frame, experiment.epochs, check_dtype=False)
+        pd.testing.assert_frame_equal(frame.set_index("number"), experiment.epochs, check_dtype=False)
     best = duckdb.sql(f"select number, max(pruned_val_accuracy) from '{epochs}' group by number order by number")
     assert best.fetchall() == [(0, 0.9), (1, 0.9), (2, 0.5), (3, 0.9)]
     of_rate = duckdb.sql(f"""select "alpha.family" from '{trials}' where "alpha.rate" > 9""")

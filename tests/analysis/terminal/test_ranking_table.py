@@ -218,7 +218,7 @@ def test_csv_gives_the_frame_back_to_the_last_digit(experiment: analysis.Experim
     assert set(ranked.columns) < set(names)
     assert names[names.index("finished") + 1 :] == sorted(names[names.index("finished") + 1 :])
     rows = list(csv.DictReader(io.StringIO(text)))
-    for name in ("pruned_val_accuracy", "accuracy_drop", "rate", "macs", "seconds"):
+    for name in ("pruned_val_accuracy", "accuracy_drop", "alpha.rate", "macs", "seconds"):
         assert [row[name] for row in rows] == ["" if pd.isna(value) else repr(value) for value in ranked[name].tolist()]
     assert [row["on_front"] for row in rows] == ["True", "False", "False"]
     assert [row["control"] for row in rows] == ["", "random_channels", ""]
@@ -229,7 +229,7 @@ def test_json_gives_the_frame_back_to_the_last_digit(experiment: analysis.Experi
     ranked = experiment.rank()
     rows = json.loads(to_json(ranked))
     assert [list(row) for row in rows] == [["number", *ranked.columns]] * 3
-    for name in ("pruned_val_accuracy", "accuracy_drop", "rate", "on_front", "rank", "control"):
+    for name in ("pruned_val_accuracy", "accuracy_drop", "alpha.rate", "on_front", "rank", "control"):
         expected = [None if pd.isna(value) else value for value in ranked[name]]
         assert [row[name] for row in rows] == expected
     assert [row["number"] for row in rows] == [1, 0, 2]

@@ -65,7 +65,7 @@ def test_mlflow_has_a_run_per_trial(searched: tuple[alphaprune.Experiment, Any])
     trials = {run.info.run_name.split()[1]: run for run in runs if run is not search}
     assert trials.keys() == {"0", "1"}
     for number, run in trials.items():
-        rows = experiment.epochs[experiment.epochs["number"] == int(number)]
+        rows = experiment.epochs[experiment.epochs.index == int(number)]
         logged = client.get_metric_history(run.info.run_id, "pruned_val_accuracy")
         assert {each.step: each.value for each in logged} == dict(
             zip(rows["epoch"], rows["pruned_val_accuracy"], strict=True)
