@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis import Experiment, Experiments, diff, load
+    from analysis.trial import ExperimentTrial
     from search.api import (
         SearchInterruptedError,
         branch,
@@ -71,6 +72,7 @@ __all__ = [
     "EarlyStoppingSettings",
     "Experiment",
     "ExperimentEnd",
+    "ExperimentTrial",
     "Experiments",
     "Exponential",
     "MLflowCallback",
@@ -111,6 +113,7 @@ __all__ = [
 
 _NAMES = {
     "analysis": ("Experiment", "Experiments", "diff", "load"),
+    "analysis.trial": ("ExperimentTrial",),
     "search.api": ("SearchInterruptedError", "branch", "confirm", "export", "measure", "resume", "run", "run_trial"),
     "search.observers.mlflow": ("MLflowCallback",),
     "search.observers.observer": ("ExperimentEnd", "SearchObserver", "SearchStart"),

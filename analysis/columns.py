@@ -7,7 +7,7 @@ devices, the tables of the terminal and the report, the axes of figures and the 
 import difflib
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -195,6 +195,37 @@ def column(frame: "pd.DataFrame", name: str) -> "pd.Series":
         nearest = difflib.get_close_matches(name, names, n=3, cutoff=0)
         hint = f"the nearest are {', '.join(map(repr, nearest))}; `rank NAME --format csv` has all {len(names)}"
     raise ValueError(f"there is no column {printable(name)!r}; {hint}")
+
+
+def describe_columns(frames: "Mapping[str, pd.DataFrame]") -> "pd.DataFrame":
+    """The data dictionary of frames: a row per column, indexed by its `name`, in the order of the frames.
+
+    Its own columns: `frames`, those that have it; `kind` (ColumnKind; `setting` for the leaves of the configurations);
+    `unit` of the values; `better`, high or low; `of_device`, whether only values of one device compare; `label`;
+    `help`.
+
+    Args:
+        frames: by name.
+    """
+    import pandas as pd
+
+    of_frame = {place: [*filter(None, frame.index.names), *frame.columns] for place, frame in frames.items()}
+    rows = []
+    for name in dict.fromkeys(str(name) for names in of_frame.values() for name in names):
+        known = COLUMNS.get(name) or Column(name, "text", f"the setting trial.{name}: see `alphaprune settings`")
+        rows.append(
+            {
+                "name": name,
+                "frames": ", ".join(place for place, names in of_frame.items() if name in names),
+                "kind": known.kind if name in COLUMNS else "setting",
+                "unit": known.unit,
+                "better": known.better or "",
+                "of_device": known.of_device,
+                "label": known.label,
+                "help": known.help,
+            }
+        )
+    return pd.DataFrame(rows).set_index("name")
 
 
 def iterate_rows(frame: "pd.DataFrame") -> Iterator[tuple[int, dict[str, Any]]]:

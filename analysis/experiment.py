@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from analysis.columns import describe_columns
 from analysis.objectives import DEFAULT_OBJECTIVES
 from analysis.rank import hypervolume, ranking
+from analysis.rank.main_columns import show_main_columns, show_main_values
 from analysis.tables.measurements import read_measurement
 from analysis.tables.problems import Problems
 from analysis.text import format_count
+from analysis.trial import ExperimentTrial
 from records.dense import DenseRecord
 from records.experiment import ExperimentFolder, ExperimentRecord
 from records.measurement import Measurement
@@ -53,18 +56,47 @@ class RankedTrials:
         where: str | None = None,
         top: int | None = None,
         weights: Mapping[str, float] | None = None,
+        columns: str | Sequence[str] = "main",
     ) -> pd.DataFrame:
-        """The complete trials, controls included, best first: see analysis.rank.ranking.rank."""
-        return self._restore_index(ranking.rank(self._number_trials(), by, where, top, weights))
+        """The complete trials, controls included, best first; a trial and its repeats are one row.
+
+            experiment.rank(by=["-pruned_val_accuracy", "macs"], where="mac_sparsity >= 0.75", top=5)
+
+        Args:
+            by: columns, each deciding where those before it are equal; a leading - or + puts high or low values first
+                (by default what is better). None: by front, inside a front by accuracy.
+            where: a condition on the columns; only what fits is ranked and can be on the front.
+            top: how many of the best to keep.
+            weights: instead of `by`, column -> weight of a weighted sum of the columns, each scaled to [0, 1].
+            columns: `main`: the frame has all columns and shows those that matter; `all`: it shows all; or a list of
+                those to keep.
+
+        All that is to be known about the order: analysis.rank.ranking.rank.
+
+        Raises:
+            ValueError: in one line, for a column that does not exist or has no order, and an invalid condition.
+        """
+        ranked = self._restore_index(ranking.rank(self._number_trials(), by, where, top, weights))
+        keys = [by] if isinstance(by, str) else [*(by or ()), *(weights or ())]
+        return show_main_columns(ranked, columns, [ranking.split_direction(key)[0] for key in keys])
 
     def pareto(self, objectives: Sequence[str] = DEFAULT_OBJECTIVES, where: str | None = None) -> pd.DataFrame:
         """The complete trials that no other beats in all `objectives`: see analysis.rank.ranking.pareto."""
         return self._restore_index(ranking.pareto(self._number_trials(), objectives, where))
 
-    def best(self, by: str | Sequence[str] | None = None, where: str | None = None) -> "pd.Series[Any]":
-        """The first trial of a ranking, its name being its place in the index: see analysis.rank.ranking.best."""
+    def best(
+        self, by: str | Sequence[str] | None = None, where: str | None = None, columns: str | Sequence[str] = "main"
+    ) -> "pd.Series[Any]":
+        """The first trial of a ranking, its name being its place in the index; arguments as in `rank`.
+
+        The best of many single runs looks better than it is; where="seeds >= 2" keeps confirmed trials only.
+
+        Raises:
+            ValueError: in one line, as `rank` does, and where no complete trial fits, or none that does has a known
+                value in the first column.
+        """
         best = ranking.best(self._number_trials(), by, where)
-        return self._restore_index(best.to_frame().T).iloc[0]
+        return show_main_values(self._restore_index(best.to_frame().T).iloc[0], columns)
 
     def hypervolume(
         self, objectives: Sequence[str] = hypervolume.FRACTION_OBJECTIVES, reference: Sequence[float] | None = None
@@ -121,8 +153,20 @@ class Experiment(RankedTrials):
 
     @cached_property
     def ranked(self) -> pd.DataFrame:
-        """`rank()`, computed once; not to be changed."""
-        return self.rank()
+        """`rank(columns="all")`, computed once; not to be changed."""
+        return self.rank(columns="all")
+
+    @property
+    def columns(self) -> pd.DataFrame:
+        """What the columns of `trials`, `epochs` and rankings are: see analysis.columns.describe_columns."""
+        return describe_columns({"trials": self.trials, "epochs": self.epochs, "ranking": self.ranked})
+
+    def trial(self, number: int) -> ExperimentTrial:
+        """The trial `number`; raises ValueError, in one line, where there is none."""
+        if number not in self.trials.index:
+            there = f"{self.trials.index.min()} to {self.trials.index.max()}" if len(self.trials) else "none yet"
+            raise ValueError(f"there is no trial {number!r} in {self.name!r} ({there})")
+        return ExperimentTrial(self, int(number))
 
     def trial_record(self, number: int) -> TrialRecord:
         """A trial's record, read when it is first asked for unless it was read before.

@@ -167,7 +167,7 @@ def _reported_values(epochs: pd.DataFrame, objectives: Sequence[str]) -> dict[in
     if len(objectives) > 1 or objectives[0] not in epochs:
         return {}
     known = epochs[["epoch", objectives[0]]].dropna().groupby("number")
-    return {number: dict(zip(rows["epoch"], rows[objectives[0]], strict=True)) for number, rows in known}
+    return {int(rows.index[0]): dict(zip(rows["epoch"], rows[objectives[0]], strict=True)) for _, rows in known}
 
 
 def _set_times(trial: "optuna.trial.FrozenTrial", row: Mapping[str, Any]) -> None:
