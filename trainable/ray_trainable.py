@@ -31,6 +31,10 @@ class AlphaPruning(tune.Trainable):
     Pass the data and the dense network with `tune.with_parameters(AlphaPruning, data=data, dense="path/to/dense")`,
     and the config as the fields of a TrialConfig, nested in the same way:
     `{"alpha": {"family": "exponential", "rate": tune.uniform(1, 8)}}`.
+
+    For Ray's OptunaSearch a space returns that tree (`as_json(config)`) and gives what it suggests names with a dot,
+    such as `alpha.rate`: OptunaSearch adds them to the tree, where names with a dot are ignored, while others that are
+    no fields are refused (examples/own_tuner.py).
     """
 
     _data: Data
@@ -57,7 +61,10 @@ class AlphaPruning(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Starts another trial in the same actor; keeps only the data and the dense network of the earlier one."""
-        self._trial = Trial(trial_config(new_config), self._data, self._dense, threads=self._threads)
+        # Ray's OptunaSearch puts the names of what a space suggested beside what the space returned. Those of the
+        # shipped space are paths, which no field is called.
+        config = trial_config({name: value for name, value in new_config.items() if "." not in name})
+        self._trial = Trial(config, self._data, self._dense, threads=self._threads)
         return True
 
     def step(self) -> dict[str, Any]:

@@ -468,3 +468,11 @@ def test_a_tuner_of_ones_own(
     for result in results:
         last = rows_of(result.config)[-1]
         assert {name: result.metrics[name] for name in last} == last
+
+
+def test_what_optuna_search_adds_to_a_config_is_ignored(make: Make, other: TrialConfig) -> None:
+    """It merges the names of what a space suggested into what the space returned."""
+    added = make({**as_json(other), "lr.plateau.patience": 1, "alpha.family": "cosine"})
+    assert added.step()["epoch"] == 1
+    with pytest.raises(ValueError, match="patience"):
+        make({**as_json(other), "patience": 1})
