@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from search.api import (
         SearchInterruptedError,
         branch,
+        check,
         confirm,
         export,
         measure,
@@ -40,8 +41,10 @@ if TYPE_CHECKING:
         Settings,
         SpaceSettings,
     )
-    from trainable.config import DataConfig, DenseConfig, OptimizerConfig, PruningConfig, TrialConfig
+    from spaces.alpha_pruning import alpha_pruning
+    from trainable.config import DataConfig, DenseConfig, OptimizerConfig, PruningConfig, TrialConfig, as_json
     from trainable.data.dataset import load_data
+    from trainable.dense import train_dense
     from trainable.errors import TrialError
     from trainable.network.weights import load_pruned
     from trainable.ray_trainable import AlphaPruning
@@ -98,7 +101,10 @@ __all__ = [
     "TrialConfig",
     "TrialError",
     "WandbCallback",
+    "alpha_pruning",
+    "as_json",
     "branch",
+    "check",
     "confirm",
     "diff",
     "export",
@@ -109,12 +115,23 @@ __all__ = [
     "resume",
     "run",
     "run_trial",
+    "train_dense",
 ]
 
 _NAMES = {
     "analysis": ("Experiment", "Experiments", "diff", "load"),
     "analysis.trial": ("ExperimentTrial",),
-    "search.api": ("SearchInterruptedError", "branch", "confirm", "export", "measure", "resume", "run", "run_trial"),
+    "search.api": (
+        "SearchInterruptedError",
+        "branch",
+        "check",
+        "confirm",
+        "export",
+        "measure",
+        "resume",
+        "run",
+        "run_trial",
+    ),
     "search.observers.mlflow": ("MLflowCallback",),
     "search.observers.observer": ("ExperimentEnd", "SearchObserver", "SearchStart"),
     "search.observers.wandb": ("WandbCallback",),
@@ -122,7 +139,9 @@ _NAMES = {
         *("ControlSettings", "EarlyStoppingSettings", "ResourceSettings", "ResultSettings", "SearchSettings"),
         *("Settings", "SpaceSettings"),
     ),
-    "trainable.config": ("DataConfig", "DenseConfig", "OptimizerConfig", "PruningConfig", "TrialConfig"),
+    "trainable.config": ("DataConfig", "DenseConfig", "OptimizerConfig", "PruningConfig", "TrialConfig", "as_json"),
+    "trainable.dense": ("train_dense",),
+    "spaces.alpha_pruning": ("alpha_pruning",),
     "trainable.data.dataset": ("load_data",),
     "trainable.errors": ("TrialError",),
     "trainable.network.weights": ("load_pruned",),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from search.observers.observer import SearchObserver
+    from search.space_check import SpaceSamples
     from trainable.data.dataset import Data
 
 # The dense network of run_trial unless another is given: half a minute on two CPU cores, and good enough to be pruned.
@@ -86,11 +87,7 @@ def run(
     """
     from search.setup.creation import find_free_folder
 
-    values, label = (
-        (as_settings_json(preset), "search")
-        if isinstance(preset, Settings)
-        else (read_preset(os.fspath(preset)), os.fspath(preset))
-    )
+    values, label = _read_values(preset)
     named = name_settings(trials, _text(data), width, concurrency, gpus_per_trial)
     resolved = resolve_settings(values, (), {**named, **_plain_values(settings)})
     place = SearchPlace(local, address, tensorboard, concurrency, gpus_per_trial, on_end=on_end)
@@ -265,6 +262,25 @@ def export(
     return Path(to)
 
 
+def check(preset: AnyPath | Settings, *, samples: int = 100, seed: int = 0, **settings: Any) -> "SpaceSamples":
+    """Tries the space of a preset out, as `alphaprune check` does: for a unit test of a space of your own.
+
+        assert alphaprune.check("my.toml").distinct > 50
+
+    Args:
+        preset: the name of a shipped preset, the path of a TOML file, or Settings.
+        samples: how many trials are drawn at random.
+        seed: of the samples.
+        settings: overrides, by section.key.
+
+    Raises:
+        ValueError: in one line, for the first sample that makes no valid trial, and whatever else is wrong.
+    """
+    from search.space_check import sample_space
+
+    return sample_space(resolve_settings(_read_values(preset)[0], (), _plain_values(settings)), samples, seed)
+
+
 def run_trial(
     config: TrialConfig,
     data: "AnyPath | DataConfig | Data" = "digits",
@@ -317,6 +333,13 @@ def find_experiment(experiment: AnyPath | Experiment, storage: AnyPath = DEFAULT
         return ExperimentFolder(experiment.path)
     path = find_path(experiment, storage)
     return ExperimentFolder.find(path.parent, path.name)
+
+
+def _read_values(preset: AnyPath | Settings) -> tuple[dict[str, Any], str]:
+    """The settings of a preset, not yet resolved, and its name."""
+    if isinstance(preset, Settings):
+        return as_settings_json(preset), "search"
+    return read_preset(os.fspath(preset)), os.fspath(preset)
 
 
 def _continue(

@@ -1,0 +1,78 @@
+"""Tries a space out before anything is trained: `alphaprune check`, and `alphaprune.check` in unit tests."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import torch
+from optuna.distributions import CategoricalDistribution
+
+from analysis.optuna_study import quiet_optuna
+from analysis.text import format_count, printable
+from search.sampling.suggestion import SpaceError, ask_study, suggest_config
+from search.settings import Settings
+from search.setup.validation import check_settings
+from spaces.space import current_folder_importable, load_space
+from trainable.config import TrialConfig, as_json
+from trainable.network.vgg16 import dense_widths
+from trainable.pruning.masks import choose_masks
+
+
+@dataclass(frozen=True)
+class SpaceSamples:
+    """What random samples of a space gave; as `str`, a few lines for people.
+
+    configs: one per sample. distinct: how many different ones. unseen: choices that no sample drew, by parameter; a
+    choice in a branch of the space that no sample took is not known.
+    """
+
+    configs: tuple[TrialConfig, ...]
+    distinct: int
+    unseen: Mapping[str, tuple[Any, ...]]
+
+    def __str__(self) -> str:
+        lines = [f"{format_count(len(self.configs), 'sample')}, all valid, {self.distinct:,} of them distinct"]
+        for name, choices in self.unseen.items():
+            lines.append(f"never drawn: {name} = {', '.join(map(str, choices))}")
+        return "\n".join(map(printable, lines))
+
+
+def sample_space(settings: Settings, samples: int = 100, seed: int = 0) -> SpaceSamples:
+    """Draws random samples from the space of `settings`, and checks each as if its trial were about to run.
+
+    Args:
+        settings: resolved.
+        samples: how many.
+        seed: of the samples; the same ones give the same configurations.
+
+    Raises:
+        ValueError: in one line, with what was suggested, for the first sample that makes no valid trial; and for a
+            space that cannot be loaded, and a control that cannot cut as much as it has to.
+    """
+    if samples < 1:
+        raise ValueError(f"`samples` must be at least 1, but got {samples}")
+    with current_folder_importable(), quiet_optuna():
+        check_settings(settings)
+        space = load_space(settings.space.function, settings.space.options)
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        ones = [torch.ones(width) for width in dense_widths(settings.dense.width)]
+        configs: list[TrialConfig] = []
+        drawn: dict[str, set[Any]] = {}
+        choices: dict[str, dict[Any, None]] = {}
+        for number in range(1, samples + 1):
+            try:
+                trial = ask_study(study)
+                config = suggest_config(space, trial, settings.trial).config
+                choose_masks(ones, config.pruning, classes=10)
+            except (ValueError, SpaceError) as error:
+                raise ValueError(f"sample {number} is no valid trial: {error} (suggested: {trial.params})") from error
+            configs.append(config)
+            for name, distribution in trial.distributions.items():
+                if isinstance(distribution, CategoricalDistribution):
+                    choices.setdefault(name, {}).update(dict.fromkeys(distribution.choices))
+                    drawn.setdefault(name, set()).add(trial.params[name])
+    unseen = {name: tuple(each for each in known if each not in drawn[name]) for name, known in choices.items()}
+    distinct = len({json.dumps(as_json(config), sort_keys=True) for config in configs})
+    return SpaceSamples(tuple(configs), distinct, {name: left for name, left in unseen.items() if left})
