@@ -8,11 +8,11 @@ from records.driver import format_command, format_options
 from records.experiment import ExperimentFolder
 from search.cli.app import console, end_gracefully, locate_data, log, print_ranking, refuse_invalid_requests
 from search.interruption import parse_duration
-from search.settings import Settings
 
 if TYPE_CHECKING:
     from search.backends.base import Backend
     from search.observers.observer import SearchObserver
+    from search.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SearchPlace:
 
         return LocalBackend() if self.local else RayBackend(self.address)
 
-    def create_observers(self, folder: ExperimentFolder, settings: Settings) -> "list[SearchObserver]":
+    def create_observers(self, folder: ExperimentFolder, settings: "Settings") -> "list[SearchObserver]":
         from search.observers.progress import ProgressDisplay
         from search.observers.tensorboard import FOLDER_NAME as TENSORBOARD_FOLDER
         from search.observers.tensorboard import TensorBoardFiles
@@ -54,7 +54,12 @@ class SearchPlace:
 
 
 def run_search(
-    settings: Settings, preset: str, name: str | None, storage: Path, place: SearchPlace, time_budget: str | None = None
+    settings: "Settings",
+    preset: str,
+    name: str | None,
+    storage: Path,
+    place: SearchPlace,
+    time_budget: str | None = None,
 ) -> None:
     with refuse_invalid_requests():
         from search.setup.creation import find_free_folder

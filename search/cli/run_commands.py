@@ -20,25 +20,38 @@ from search.cli.app import (
     TensorBoard,
     TimeBudget,
     app,
+    complete_names,
+    complete_presets,
     log,
     refuse_invalid_requests,
 )
 from search.cli.launch import SearchPlace, resume_search, run_search
-from search.settings import ControlSettings, SpaceSettings, preset_summaries, read_preset, resolve_settings
+from search.preset_files import read_preset, summarize_presets
 
 # As paragraphs, which are wrapped to the terminal's width.
-PRESETS = "\n\n".join(["Shipped presets:", *(f"{name} - {summary}" for name, summary in preset_summaries().items())])
+PRESETS = "\n\n".join(["Shipped presets:", *(f"{name} - {summary}" for name, summary in summarize_presets().items())])
 
 
 @app.command(epilog=PRESETS)
 def run(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="Name of a shipped preset, or a TOML file.")],
-    name: Annotated[str | None, typer.Option(help="Name of the experiment (default: the preset's name).")] = None,
-    trials: Annotated[int | None, typer.Option(help="Number of trials, besides the controls.")] = None,
-    data: Annotated[
-        str | None, typer.Option(help="digits, cifar10, or a folder (Parquet or ImageFolder layout).")
+    preset: Annotated[
+        str,
+        typer.Argument(
+            metavar="PRESET", help="Name of a shipped preset, or a TOML file.", autocompletion=complete_presets
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the experiment (default: the preset's name).")
     ] = None,
-    width: Annotated[float | None, typer.Option(help="Width of the dense network; 1 is the published VGG16.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Number of trials, besides the controls.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="digits, cifar10, or a folder (Parquet or ImageFolder layout).")
+    ] = None,
+    width: Annotated[
+        float | None, typer.Option(metavar="FACTOR", help="Width of the dense network; 1 is the published VGG16.")
+    ] = None,
     concurrency: Concurrency = None,
     gpus_per_trial: GpusPerTrial = None,
     address: Address = None,
@@ -59,6 +72,8 @@ def run(
         "resources.concurrency": concurrency,
         "resources.gpus_per_trial": gpus_per_trial,
     }
+    from search.settings import resolve_settings
+
     with refuse_invalid_requests():
         given = {key: value for key, value in flags.items() if value is not None}
         settings = resolve_settings(read_preset(preset), overrides, given)
@@ -68,10 +83,17 @@ def run(
 
 @app.command()
 def trial(
-    target: Annotated[str, typer.Argument(metavar="NAME|CONFIG.toml", help="Name of an experiment, or a TOML file.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|CONFIG.toml", help="Name of an experiment, or a TOML file.", autocompletion=complete_names
+        ),
+    ],
     number: Annotated[int | None, typer.Argument(metavar="NUMBER", help="Number of the trial to recompute.")] = None,
     data: MovedData = None,
-    name: Annotated[str | None, typer.Option(help="CONFIG.toml only: name of the new experiment.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="CONFIG.toml only: name of the new experiment.")
+    ] = None,
     overrides: Set = [],  # noqa: B006
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -91,6 +113,8 @@ def trial(
         for row in rows:
             typer.echo(json.dumps(row.as_values()))
         return
+    from search.settings import ControlSettings, SpaceSettings, resolve_settings
+
     with refuse_invalid_requests():
         if not target.endswith(".toml"):
             raise ValueError(f"give the NUMBER of a trial in {target!r}, or a TOML file")
@@ -107,7 +131,9 @@ def trial(
 @app.command()
 def resume(
     name: Name,
-    trials: Annotated[int | None, typer.Option(help="New total number of trials, besides the controls.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="New total number of trials, besides the controls.")
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
     data: MovedData = None,
     concurrency: Concurrency = None,
@@ -137,7 +163,9 @@ def resume(
 def branch(
     name: Name,
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="Number of the parent trial.", show_default=False)],
-    at_alpha: Annotated[float, typer.Option(help="Start at the parent's first epoch with alpha at or below this.")],
+    at_alpha: Annotated[
+        float, typer.Option(metavar="ALPHA", help="Start at the parent's first epoch with alpha at or below this.")
+    ],
     overrides: Annotated[
         list[str],
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the parent, e.g. alpha.rate=2."),
@@ -174,11 +202,12 @@ def confirm(
     top: Annotated[
         int | None,
         typer.Option(
+            metavar="NUMBER",
             help="Number of trials to repeat: the best at each amount cut, in turn. All controls are repeated, too.",
             min=1,
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Number of additional seeds for each.")] = 3,
+    seeds: Annotated[int, typer.Option(metavar="NUMBER", help="Number of additional seeds for each.")] = 3,
     data: MovedData = None,
     address: Address = None,
     local: Local = False,

@@ -4,16 +4,10 @@ from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis.status import ExperimentStatus
-from analysis.status import status as status_of
-from analysis.status import to_json as status_json
-from analysis.terminal.experiment_list import experiment_list
-from analysis.terminal.ranking_table import ranking_table, to_csv, to_json
-from analysis.terminal.status_view import status_view
 from records.driver import DEFAULT_STORAGE, format_options, read_driver_state
 from records.experiment import ExperimentFolder
 from search.cli.app import (
@@ -21,6 +15,7 @@ from search.cli.app import (
     Name,
     Storage,
     app,
+    complete_presets,
     end_gracefully,
     load_experiment,
     locate_data,
@@ -31,7 +26,10 @@ from search.cli.app import (
     refuse_invalid_requests,
     refuse_unwritable,
 )
-from search.settings import read_preset, resolve_settings
+from search.preset_files import read_preset
+
+if TYPE_CHECKING:
+    from analysis.status import ExperimentStatus
 
 # Longer lines are hard to read.
 MOST_COLUMNS = 100
@@ -55,7 +53,9 @@ class ExportFormat(StrEnum):
 
 @app.command()
 def settings(
-    preset: Annotated[str | None, typer.Argument(metavar="PRESET", help="Show this preset's values.")] = None,
+    preset: Annotated[
+        str | None, typer.Argument(metavar="PRESET", autocompletion=complete_presets, help="Show this preset's values.")
+    ] = None,
     form: Annotated[StatusFormat, typer.Option("--format", help="Output format.")] = StatusFormat.table,
 ) -> None:
     """List every setting with its value, type and meaning.
@@ -64,6 +64,7 @@ def settings(
     defaults are marked. Any setting can be overridden: `alphaprune run PRESET --set trial.pruning.amount=0.9`.
     """
     from search.setting_help import list_sections, to_json, to_text
+    from search.settings import resolve_settings
 
     with refuse_invalid_requests():
         sections = list_sections(None if preset is None else resolve_settings(read_preset(preset)))
@@ -81,9 +82,12 @@ def status(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Show what is done, what is running, and what continues it."""
+    from analysis.status import to_json
+    from analysis.terminal.status_view import status_view
+
     found = _read_status(storage, name)
     if form is StatusFormat.json:
-        typer.echo(status_json(found))
+        typer.echo(to_json(found))
     else:
         output_console().print(status_view(found))
 
@@ -94,40 +98,50 @@ def list_experiments(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """List the experiments in the storage, and how each stands."""
+    from analysis.status import to_json
+    from analysis.terminal.experiment_list import experiment_list
+
     names = sorted(path.parent.name for path in storage.glob("*/experiment.json"))
     found = []
     for name in names:
         with suppress(typer.Exit):  # it cannot be read, which has been logged
             found.append(_read_status(storage, name))
     if form is StatusFormat.json:
-        typer.echo(f"[{', '.join(map(status_json, found))}]")
+        typer.echo(f"[{', '.join(map(to_json, found))}]")
     elif found:
         output_console().print(experiment_list(found))
     elif not names:
         log.info("%r holds no experiment yet; `alphaprune run` makes one", str(storage))
 
 
-def _read_status(storage: Path, name: str) -> ExperimentStatus:
+def _read_status(storage: Path, name: str) -> "ExperimentStatus":
+    from analysis.status import status as read_status
+
     # The driver first: the records are then at least as new, and show what it did before it ended.
     driver = read_driver_state(ExperimentFolder(storage / name))
-    return status_of(load_experiment(storage, name), driver=driver)
+    return read_status(load_experiment(storage, name), driver=driver)
 
 
 @app.command()
 def rank(
     name: Name,
     by: Annotated[
-        list[str], typer.Option(help="Column to rank by; a leading - or + sets the direction; repeatable.")
+        list[str],
+        typer.Option(metavar="COLUMN", help="Column to rank by; a leading - or + sets the direction; repeatable."),
     ] = [],  # noqa: B006
     weight: Annotated[
         list[str], typer.Option(metavar="COLUMN=W", help="Rank by a weighted sum of scaled columns; repeatable.")
     ] = [],  # noqa: B006
-    where: Annotated[str | None, typer.Option(help="Only trials that match, e.g. 'mac_sparsity >= 0.75'.")] = None,
-    top: Annotated[int | None, typer.Option(help="Show only the top N.", min=1)] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="CONDITION", help="Only trials that match, e.g. 'mac_sparsity >= 0.75'.")
+    ] = None,
+    top: Annotated[int | None, typer.Option(metavar="NUMBER", help="Show only the top N.", min=1)] = None,
     form: Annotated[RankFormat, typer.Option("--format", help="Output format.")] = RankFormat.table,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Print the ranking and the Pareto front."""
+    from analysis.terminal.ranking_table import ranking_table, to_csv, to_json
+
     experiment = load_experiment(storage, name)
     with refuse_invalid_requests():
         ranked = experiment.rank(by or None, where, top, weights=_parse_weights(weight) or None)
@@ -151,10 +165,14 @@ def _parse_weights(texts: list[str]) -> dict[str, float]:
 @app.command()
 def measure(
     name: Name,
-    top: Annotated[int | None, typer.Option(help="Measure the top N trials and the controls.", min=1)] = None,
+    top: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Measure the top N trials and the controls.", min=1)
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Measure all complete trials.")] = False,
     data: MovedData = None,
-    address: Annotated[str | None, typer.Option(help="Measure on the best node of this Ray cluster.")] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Measure on the best node of this Ray cluster.")
+    ] = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Measure speed, memory, size and test accuracy.
@@ -180,7 +198,8 @@ def measure(
 def report(
     name: Name,
     to: Annotated[
-        Path | None, typer.Option(help="File to write (default: report.html in the experiment's folder).")
+        Path | None,
+        typer.Option(metavar="FILE", help="File to write (default: report.html in the experiment's folder)."),
     ] = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -202,7 +221,9 @@ def report(
 def export(
     name: Name,
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="Number of the trial.", show_default=False)],
-    to: Annotated[Path, typer.Option(help="A new folder for torch, a new file for onnx.", show_default=False)],
+    to: Annotated[
+        Path, typer.Option(metavar="PATH", help="A new folder for torch, a new file for onnx.", show_default=False)
+    ],
     form: Annotated[ExportFormat, typer.Option("--format", help="Format to write.")] = ExportFormat.torch,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:

@@ -22,7 +22,8 @@ from records.experiment import FORMAT, ExperimentFolder
 from records.files import write_json
 from records.trial import TrialRecord
 from search.cli import app
-from search.settings import preset_summaries, read_preset, resolve_settings
+from search.preset_files import read_preset, summarize_presets
+from search.settings import resolve_settings
 from trainable.config import TrialConfig, as_json
 
 
@@ -271,7 +272,7 @@ def test_help_describes_every_command_in_a_whole_sentence(monkeypatch: pytest.Mo
 
 def test_help_of_run_names_the_shipped_presets() -> None:
     shown = alphaprune("run", "--help").stdout
-    for preset, summary in preset_summaries().items():
+    for preset, summary in summarize_presets().items():
         assert f"{preset} - {summary}" in " ".join(shown.split())
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from search.preset_files import list_presets, read_preset
 from search.setting_help import Setting, list_sections, to_json, to_markdown, to_text
-from search.settings import Settings, as_settings_json, list_presets, read_preset, resolve_settings
+from search.settings import Settings, as_settings_json, resolve_settings
 from trainable.schedules.lr_policies import Plateau
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
