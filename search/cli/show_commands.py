@@ -1,5 +1,6 @@
 """The commands that show settings and results: settings, status, rank, measure, report, export."""
 
+import json
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -7,6 +8,8 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from records.driver import DEFAULT_STORAGE, format_options, read_driver_state
 from records.experiment import ExperimentFolder
@@ -26,7 +29,7 @@ from search.cli.app import (
     refuse_invalid_requests,
     refuse_unwritable,
 )
-from search.preset_files import read_preset
+from search.preset_files import read_preset, summarize_presets
 
 if TYPE_CHECKING:
     from analysis.status import ExperimentStatus
@@ -56,6 +59,7 @@ def settings(
     preset: Annotated[
         str | None, typer.Argument(metavar="PRESET", autocompletion=complete_presets, help="Show this preset's values.")
     ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print a JSON schema of presets, for editors.")] = False,
     form: Annotated[StatusFormat, typer.Option("--format", help="Output format.")] = StatusFormat.table,
 ) -> None:
     """List every setting with its value, type and meaning.
@@ -63,12 +67,20 @@ def settings(
     With a preset (the name of a shipped one, or a TOML file), its values are shown, and those that differ from the
     defaults are marked. Any setting can be overridden: `alphaprune run PRESET --set trial.pruning.amount=0.9`.
     """
-    from search.setting_help import list_sections, to_json, to_text
+    from search.setting_help import create_schema, list_sections, to_json, to_text
     from search.settings import resolve_settings
 
     with refuse_invalid_requests():
+        if schema and preset is not None:
+            raise ValueError(f"--schema is the same for all presets; leave {preset!r} out")
         sections = list_sections(None if preset is None else resolve_settings(read_preset(preset)))
-    if form is StatusFormat.json:
+    if schema:
+        print_data(f"{json.dumps(create_schema(), indent=1)}\n")
+        log.info("an editor with Taplo (Even Better TOML in VS Code) checks and completes a preset by this schema:")
+        log.info("  alphaprune settings --schema > settings.schema.json")
+        log.info("and then, as the first line of the preset:")
+        log.info("  #:schema settings.schema.json")
+    elif form is StatusFormat.json:
         typer.echo(to_json(sections))
     else:
         width = min(get_terminal_size().columns, MOST_COLUMNS)
@@ -94,10 +106,14 @@ def status(
 
 @app.command("list")
 def list_experiments(
+    presets: Annotated[bool, typer.Option("--presets", help="List the shipped presets instead.")] = False,
     form: Annotated[StatusFormat, typer.Option("--format", help="Output format.")] = StatusFormat.table,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """List the experiments in the storage, and how each stands."""
+    if presets:
+        _print_presets(form)
+        return
     from analysis.status import to_json
     from analysis.terminal.experiment_list import experiment_list
 
@@ -112,6 +128,18 @@ def list_experiments(
         output_console().print(experiment_list(found))
     elif not names:
         log.info("%r holds no experiment yet; `alphaprune run` makes one", str(storage))
+
+
+def _print_presets(form: StatusFormat) -> None:
+    """The shipped presets, each with the first line of its file."""
+    summaries = summarize_presets()
+    if form is StatusFormat.json:
+        typer.echo(json.dumps([{"name": name, "summary": summary} for name, summary in summaries.items()], indent=1))
+        return
+    grid = Table.grid(padding=(0, 2))
+    for name, summary in summaries.items():
+        grid.add_row(Text(name, "bold"), Text(summary))
+    output_console().print(grid)
 
 
 def _read_status(storage: Path, name: str) -> "ExperimentStatus":

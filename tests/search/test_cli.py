@@ -291,6 +291,22 @@ def test_settings_of_an_unknown_preset(tmp_path: Path) -> None:
     refused(alphaprune("settings", tmp_path / "mine.toml"), "did you mean 'trial.pruning.amount'")
 
 
+def test_settings_as_a_schema_say_how_to_use_it() -> None:
+    shown = alphaprune("settings", "--schema")
+    assert json.loads(shown.stdout)["properties"]["extends"]["type"] == "string"
+    assert "#:schema settings.schema.json" in shown.stderr
+    refused(alphaprune("settings", "quickstart", "--schema"), "--schema", "'quickstart'")
+
+
+def test_the_shipped_presets_are_listed_with_what_they_are_for() -> None:
+    assert json.loads(alphaprune("list", "--presets", "--format", "json").stdout) == [
+        {"name": name, "summary": summary} for name, summary in summarize_presets().items()
+    ]
+    shown = alphaprune("list", "--presets").stdout
+    for name, summary in summarize_presets().items():
+        assert f"{name} {summary[:40]}" in " ".join(shown.split())
+
+
 @pytest.mark.slow
 def test_more_gpus_than_there_are(tmp_path: Path) -> None:
     result = alphaprune("run", "quickstart", "--gpus-per-trial", "64", "--storage", tmp_path / "r")
