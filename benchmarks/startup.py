@@ -112,7 +112,7 @@ def measure(folder: ExperimentFolder, settings: Settings, space: Space) -> Figur
     controls = replace(settings, controls=replace(settings.controls, kinds=()))
     build, source = timed(lambda: TrialSource(folder, controls, space, snapshot, SearchObserver()))
     mirror = OptunaJournal(folder, settings.search.objectives)
-    start = SearchStart(source.study, snapshot, source.planned_trials, 0)
+    start = SearchStart(source.study, snapshot, source.planned_trials, 0, folder)
     journal, _ = timed(lambda: mirror.search_started(start))
     tpe = hand_out_ms(source, folder)
     source.study.sampler = optuna.samplers.RandomSampler(seed=1)

@@ -71,6 +71,7 @@ TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event fi
 TimeBudget = Annotated[
     str | None, typer.Option(metavar="DURATION", help="Stop after 90s, 30m, 12h etc.; `resume` continues.")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and how long it takes; start nothing.")]
 # How much of a ranking is shown where nobody asked for it.
 SHOWN_TRIALS = 20
 

@@ -36,11 +36,14 @@ class SearchPlace:
             tensorboard=self.tensorboard,
         )
 
-    def create_backend(self) -> "Backend":
+    def create_backend(self, *, dry_run: bool = False) -> "Backend":
+        """Where the search runs; for a dry run, no cluster is started."""
         # Imported here, as below: importing torch takes seconds, and `rank` and `status` should not.
         from search.backends.local import LocalBackend
-        from search.backends.ray.backend import RayBackend
+        from search.backends.ray.backend import RayBackend, UnstartedCluster
 
+        if dry_run and self.address is None and not self.local:
+            return UnstartedCluster()
         return LocalBackend() if self.local else RayBackend(self.address)
 
     def create_observers(self, folder: ExperimentFolder, settings: "Settings") -> "list[SearchObserver]":
@@ -60,6 +63,8 @@ def run_search(
     storage: Path,
     place: SearchPlace,
     time_budget: str | None = None,
+    *,
+    dry_run: bool = False,
 ) -> None:
     with refuse_invalid_requests():
         from search.setup.creation import find_free_folder
@@ -67,6 +72,12 @@ def run_search(
         budget = parse_duration(time_budget) if time_budget else None
         folder = find_free_folder(storage, preset, name)
     _announce_folder(folder, name or Path(preset).stem)
+    if dry_run:
+        with refuse_invalid_requests():
+            from search.dry_run import show_run
+
+            show_run(settings, folder, place.create_backend(dry_run=True))
+        return
     options = place.list_options()
     with end_gracefully(folder, "resume", options, budget), refuse_invalid_requests():
         from search.experiment import run as run_experiment
@@ -85,11 +96,23 @@ def _announce_folder(folder: ExperimentFolder, wanted: str) -> None:
 
 
 def resume_search(
-    folder: ExperimentFolder, place: SearchPlace, time_budget: str | None, *, data: str | None, **how: Any
+    folder: ExperimentFolder,
+    place: SearchPlace,
+    time_budget: str | None,
+    *,
+    data: str | None,
+    dry_run: bool = False,
+    **how: Any,
 ) -> None:
     with refuse_invalid_requests():
         budget = parse_duration(time_budget) if time_budget else None
     _announce_folder(folder, folder.path.name)
+    if dry_run:
+        with refuse_invalid_requests():
+            from search.dry_run import show_resume
+
+            show_resume(folder, place.create_backend(dry_run=True), data=data, **how)
+        return
     options = place.list_options(data=locate_data(data), trials=how.get("trials"))
     with end_gracefully(folder, "resume", options, budget), refuse_invalid_requests():
         from search.experiment import resume as resume_experiment

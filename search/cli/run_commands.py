@@ -11,6 +11,7 @@ from records.experiment import ExperimentFolder
 from search.cli.app import (
     Address,
     Concurrency,
+    DryRun,
     GpusPerTrial,
     Local,
     MovedData,
@@ -58,6 +59,7 @@ def run(
     local: Local = False,
     tensorboard: TensorBoard = False,
     time_budget: TimeBudget = None,
+    dry_run: DryRun = False,
     overrides: Set = [],  # noqa: B006  typer reads the default and makes a new list
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -78,7 +80,7 @@ def run(
         given = {key: value for key, value in flags.items() if value is not None}
         settings = resolve_settings(read_preset(preset), overrides, given)
     place = SearchPlace(local, address, tensorboard, concurrency, gpus_per_trial)
-    run_search(settings, preset, name, storage, place, time_budget)
+    run_search(settings, preset, name, storage, place, time_budget, dry_run=dry_run)
 
 
 @app.command()
@@ -142,6 +144,7 @@ def resume(
     local: Local = False,
     tensorboard: TensorBoard = False,
     time_budget: TimeBudget = None,
+    dry_run: DryRun = False,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Continue an interrupted experiment, or extend a finished one."""
@@ -156,6 +159,7 @@ def resume(
         resources={key: value for key, value in resources.items() if value is not None},
         data=data,
         retry_failed=retry_failed,
+        dry_run=dry_run,
     )
 
 

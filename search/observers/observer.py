@@ -8,6 +8,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from records.dense import DenseEpochRow
 from records.epoch import EpochRow
+from records.experiment import ExperimentFolder
+from search.estimate import Workload
 from search.snapshot import Snapshot, TrialSnapshot
 
 
@@ -16,13 +18,16 @@ class SearchStart:
     """What a search starts with.
 
     study: of the recorded trials. snapshot: of the records. planned: total number of trials, including controls,
-    branches and repeats. dense_epochs: left to train the dense network.
+    branches and repeats. dense_epochs: left to train the dense network. folder: of the experiment. workload: what
+    there is to do, for estimates of the time; None where nobody needs them.
     """
 
     study: optuna.Study
     snapshot: Snapshot
     planned: int
     dense_epochs: int
+    folder: ExperimentFolder
+    workload: Workload | None = None
 
 
 @dataclass(frozen=True)

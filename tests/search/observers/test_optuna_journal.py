@@ -30,7 +30,7 @@ def new_study() -> optuna.Study:
 
 def started(folder: ExperimentFolder, study: optuna.Study) -> OptunaJournal:
     journal = OptunaJournal(folder, OBJECTIVES)
-    journal.search_started(SearchStart(study, Snapshot((), frozenset()), planned=9, dense_epochs=0))
+    journal.search_started(SearchStart(study, Snapshot((), frozenset()), planned=9, dense_epochs=0, folder=folder))
     return journal
 
 
@@ -102,8 +102,9 @@ from search.observers.observer import SearchStart
 from search.observers.optuna_journal import OptunaJournal
 from search.snapshot import Snapshot
 study = optuna.create_study(directions=["maximize", "minimize"])
-journal = OptunaJournal(ExperimentFolder(pathlib.Path({str(folder.path)!r})), {OBJECTIVES!r})
-journal.search_started(SearchStart(study, Snapshot((), frozenset()), 9, 0))
+folder = ExperimentFolder(pathlib.Path({str(folder.path)!r}))
+journal = OptunaJournal(folder, {OBJECTIVES!r})
+journal.search_started(SearchStart(study, Snapshot((), frozenset()), 9, 0, folder))
 trial = study.ask()
 journal.trial_asked(study.trials[0])
 os.kill(os.getpid(), 9)

@@ -80,7 +80,7 @@ def test_a_search_in_which_nothing_ran_leaves_no_files(folder: ExperimentFolder)
 
 def test_the_folder_is_there_before_the_first_epoch(folder: ExperimentFolder) -> None:
     """A resume writes event files if it is."""
-    start = SearchStart(optuna.create_study(), Snapshot((), frozenset()), planned=3, dense_epochs=2)
+    start = SearchStart(optuna.create_study(), Snapshot((), frozenset()), planned=3, dense_epochs=2, folder=folder)
     for _ in range(2):
         TensorBoardFiles(folder).search_started(start)
     assert list((folder.path / FOLDER_NAME).iterdir()) == []

@@ -186,7 +186,7 @@ def test_nothing_is_run_twice_and_an_exhausted_space_ends_the_search(
     for _ in range(2):  # and a resumed search knows what was run before
         journal = OptunaJournal(folder, objectives)
         source = open_source(folder, chosen, few, journal)
-        journal.search_started(SearchStart(source.study, Snapshot.read(folder), source.planned_trials, 0))
+        journal.search_started(SearchStart(source.study, Snapshot.read(folder), source.planned_trials, 0, folder))
         run_all(source, folder)
         assert source.exhausted
         amounts = [
