@@ -1,6 +1,8 @@
 """The commands that show settings and results: settings, status, rank, measure, report, export."""
 
 import json
+import sys
+import time
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -90,6 +92,8 @@ def settings(
 @app.command()
 def status(
     name: Name,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, as long as it runs.")] = False,
+    every: Annotated[float, typer.Option(metavar="SECONDS", help="How often, with --watch.", min=0.2)] = 5.0,
     form: Annotated[StatusFormat, typer.Option("--format", help="Output format.")] = StatusFormat.table,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -97,11 +101,32 @@ def status(
     from analysis.status import to_json
     from analysis.terminal.status_view import status_view
 
+    if watch:
+        with refuse_invalid_requests():
+            if form is StatusFormat.json or not sys.stdout.isatty():
+                raise ValueError("--watch needs a terminal and the format `table`; leave it out, or run it in a loop")
+        _watch_status(storage, name, every)
+        return
     found = _read_status(storage, name)
     if form is StatusFormat.json:
         typer.echo(to_json(found))
     else:
         output_console().print(status_view(found))
+
+
+def _watch_status(storage: Path, name: str, seconds: float) -> None:
+    """Shows the status until nothing runs any more; the last one stays on the screen."""
+    from rich.live import Live
+
+    from analysis.terminal.status_view import status_view
+
+    found = _read_status(storage, name)
+    with Live(status_view(found), console=output_console(), auto_refresh=False) as live:
+        live.console.show_cursor()  # which a signal that ends the process would leave hidden
+        while found.state in ("running", "measuring"):
+            time.sleep(seconds)
+            found = _read_status(storage, name)
+            live.update(status_view(found), refresh=True)
 
 
 @app.command("list")
