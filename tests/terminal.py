@@ -15,8 +15,10 @@ ROOT = Path(__file__).parents[1]
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def run_in_terminal(*arguments: object, columns: int, folder: Path, code: int = 0) -> list[str]:
+def run_in_terminal(*arguments: object, columns: int, folder: Path, code: int = 0, typed: str = "") -> list[str]:
     """The lines that `alphaprune ARGUMENTS` writes to a terminal, those that it overwrites later included.
+
+    What is `typed` is there before the command asks for anything.
 
     A line that is wider than the terminal would wrap and spoil a live display, so there must be none; progress lines
     that do not fit are cut by rich, with an ellipsis.
@@ -35,6 +37,7 @@ def run_in_terminal(*arguments: object, columns: int, folder: Path, code: int = 
     ) as process:
         os.close(secondary)
         output = bytearray()
+        os.write(primary, typed.encode())
         try:
             while block := _read_block(primary):
                 output += block

@@ -1,8 +1,9 @@
 """The commands that compute trials: run, trial, resume, branch, confirm."""
 
 import json
+import sys
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,11 +24,16 @@ from search.cli.app import (
     app,
     complete_names,
     complete_presets,
+    console,
     log,
+    print_data,
     refuse_invalid_requests,
 )
 from search.cli.launch import SearchPlace, resume_search, run_search
 from search.preset_files import read_preset, summarize_presets
+
+if TYPE_CHECKING:
+    from search.followups.recompute import Recomputation
 
 # As paragraphs, which are wrapped to the terminal's width.
 PRESETS = "\n\n".join(["Shipped presets:", *(f"{name} - {summary}" for name, summary in summarize_presets().items())])
@@ -101,7 +107,8 @@ def trial(
 ) -> None:
     """Run or recompute one trial in this process.
 
-    NAME NUMBER: recomputes a recorded trial and prints its rows as lines of JSON; writes nothing.
+    NAME NUMBER: recomputes a recorded trial, prints its rows as lines of JSON and says whether they are the same as
+    recorded, down to the last bit; writes nothing.
 
     CONFIG.toml: runs the file's [trial] as an experiment of its own, without controls.
     """
@@ -111,9 +118,8 @@ def trial(
         with refuse_invalid_requests():
             if overrides or name:
                 raise ValueError("--set and --name are for CONFIG.toml only; a recorded trial is recomputed as it was")
-            rows = recompute_trial(ExperimentFolder.find(storage, target), number, data=data)
-        for row in rows:
-            typer.echo(json.dumps(row.as_values()))
+            again = recompute_trial(ExperimentFolder.find(storage, target), number, data=data)
+        _print_recomputation(again)
         return
     from search.settings import ControlSettings, SpaceSettings, resolve_settings
 
@@ -128,6 +134,34 @@ def trial(
         search=replace(settings.search, trials=1),
     )
     run_search(alone, target, name, storage, SearchPlace(local=True))
+
+
+def _print_recomputation(again: "Recomputation") -> None:
+    """Prints the rows as they come, and whether they are as recorded; exit code 1 if they differ without a reason."""
+    from rich.progress import track
+
+    from search.followups.recompute import find_difference
+
+    rows, is_shown = [], sys.stdout.isatty()  # a terminal shows the progress first
+    for row in track(
+        again.rows, "recomputing", again.epochs, console=console, transient=True, disable=not console.is_terminal
+    ):
+        rows.append(row)
+        if not is_shown:
+            print_data(f"{json.dumps(row.as_values())}\n")
+    if is_shown:
+        print_data("".join(f"{json.dumps(row.as_values())}\n" for row in rows))
+    if not again.recorded:
+        log.info("same as recorded: not known, since no epoch is recorded")
+        return
+    difference = find_difference(again.recorded, rows)
+    if difference is None:
+        log.info("same as recorded: yes, %d of %d epochs", len(again.recorded), again.epochs)
+    elif again.elsewhere:
+        log.info("same as recorded: no, %s; it was recorded elsewhere (%s)", difference, again.elsewhere)
+    else:
+        log.error("same as recorded: no, %s", difference)
+        raise typer.Exit(1)
 
 
 @app.command()

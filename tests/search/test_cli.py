@@ -194,6 +194,8 @@ ON_AN_EXPERIMENT: list[list[object]] = [
     ["resume", "e", "--local"],
     ["resume", "e", "--local", "--trials", 100],
     ["trial", "e", 0],
+    ["compare", "e", "e"],
+    ["remove", "e"],
 ]
 
 
@@ -258,7 +260,7 @@ def test_a_report_to_an_unwritable_place(tmp_path: Path) -> None:
 
 COMMANDS = (
     *("run", "trial", "resume", "branch", "confirm"),
-    *("settings", "status", "list", "rank", "measure", "report", "export"),
+    *("settings", "status", "list", "rank", "measure", "report", "export", "compare", "remove"),
 )
 
 

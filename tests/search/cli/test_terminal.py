@@ -36,6 +36,16 @@ def test_a_ranking_drops_columns_and_names_them(builder: ExperimentBuilder) -> N
     assert "left out: " in shown
 
 
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_removing_asks_first(builder: ExperimentBuilder, answer: str) -> None:
+    folder, code = builder.path.parents[1], int(answer == "n")
+    lines = run_in_terminal("remove", "demo", columns=80, folder=folder, code=code, typed=f"{answer}\n")
+    assert any(re.match(r"Remove ray_results/demo, with 3 trials \([\d.]+ MB\)\? \[y/N\]", line) for line in lines), (
+        lines
+    )
+    assert builder.path.exists() == (answer == "n")
+
+
 def test_status_is_watched_until_nothing_runs(builder: ExperimentBuilder) -> None:
     folder = ExperimentFolder(builder.path)
 
