@@ -21,7 +21,8 @@ from records.experiment import ExperimentFolder
 from search.console_log import logging_to_console
 from search.interruption import Interruption
 from search.launch import SearchPlace, announce_folder, continue_search, name_settings, start_search
-from search.settings import Settings, as_settings_json, read_preset, resolve_settings
+from search.preset_files import read_preset
+from search.settings import Settings, as_settings_json, resolve_settings
 from trainable.config import DataConfig, DenseConfig, OptimizerConfig, TrialConfig
 
 if TYPE_CHECKING:

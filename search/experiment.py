@@ -12,6 +12,7 @@ from records.driver import format_command
 from records.experiment import FORMAT, ExperimentFolder
 from records.trial import FencedError
 from search.backends.base import Backend, SearchRun, TrialResources
+from search.estimate import Workload
 from search.followups.measure import TrialSelection, measure_trials, select_trials
 from search.interruption import last_words
 from search.observers.observer import Observers, SearchObserver, SearchStart
@@ -26,6 +27,7 @@ from search.setup.dense_source import take_dense
 from search.setup.driver_lock import Driver, create_takeover, drive
 from search.setup.plan import announce_plan
 from search.setup.validation import check_settings, read_data, read_recorded_data, recorded_settings
+from search.setup.workload import create_workload
 from search.snapshot import Snapshot
 from spaces.space import current_folder_importable
 from trainable.data.dataset import Data
@@ -73,10 +75,11 @@ def run(
         with backend.connect():
             resources = backend.trial_resources(settings.resources)
             snapshot = Snapshot((), frozenset())
-            announce_plan(settings, folder, backend, data, resources, snapshot)
+            workload = _create_workload(settings, folder, backend, space, data, resources)
+            announce_plan(settings, folder, backend, data, resources, snapshot, workload)
             create_experiment(folder, settings, data, preset)
             driver = stack.enter_context(drive(folder, "resume", options))
-            _run_search(settings, folder, backend, space, data, resources, snapshot, observers, driver)
+            _run_search(settings, folder, backend, space, data, resources, snapshot, workload, observers, driver)
         if settings.results.measure:
             _measure_selected(folder, backend, TrialSelection(), data, driver)
 
@@ -110,14 +113,7 @@ def resume(
     """
     record = folder.read_record()
     before = recorded_settings(folder, record)
-    planned = before.search.trials
-    if trials is not None and trials < planned:
-        raise ValueError(f"--trials must be at least the {planned} that {folder.path.name!r} has, but got {trials}")
-    settings = replace(
-        before,
-        search=replace(before.search, trials=planned if trials is None else trials),
-        resources=replace(before.resources, **resources),
-    )
+    settings = change_settings(before, folder.path.name, trials, resources)
     with current_folder_importable(), wait_at_most(settings.resources.longest_wait_seconds):
         space = check_settings(settings)
         loaded = read_recorded_data(folder, record, settings, data)
@@ -126,17 +122,54 @@ def resume(
                 each = backend.trial_resources(settings.resources)
                 snapshot = Snapshot.read(folder)
                 failed = [trial for trial in snapshot.trials if trial.record.state == "failed"] if retry_failed else []
-                announce_plan(settings, folder, backend, loaded, each, snapshot, more=len(failed) + len(new))
+                workload = _create_workload(settings, folder, backend, space, loaded, each)
+                announce_plan(settings, folder, backend, loaded, each, snapshot, workload, more=len(failed) + len(new))
                 if settings != before or record.format != FORMAT:
                     folder.write_record(replace(record, settings=as_settings_json(settings), format=FORMAT))
                 reopened = [replace(trial, record=trial.folder.reopen()) for trial in failed]
                 snapshot = snapshot.updated([*reopened, *add_trials(folder, new)])
                 retried = {trial.number for trial in reopened}
                 _run_search(
-                    settings, folder, backend, space, loaded, each, snapshot, observers, driver, retried=retried
+                    settings,
+                    folder,
+                    backend,
+                    space,
+                    loaded,
+                    each,
+                    snapshot,
+                    workload,
+                    observers,
+                    driver,
+                    retried=retried,
                 )
             if settings.results.measure:
                 _measure_selected(folder, backend, TrialSelection(), loaded, driver)
+
+
+def change_settings(before: Settings, name: str, trials: int | None, resources: Mapping[str, Any]) -> Settings:
+    """The settings with which experiment `name` continues; arguments as in resume, raises ValueError likewise."""
+    planned = before.search.trials
+    if trials is not None and trials < planned:
+        raise ValueError(f"--trials must be at least the {planned} that {name!r} has, but got {trials}")
+    return replace(
+        before,
+        search=replace(before.search, trials=planned if trials is None else trials),
+        resources=replace(before.resources, **resources),
+    )
+
+
+def _create_workload(
+    settings: Settings,
+    folder: ExperimentFolder,
+    backend: Backend,
+    space: SpaceFunction,
+    data: Data,
+    resources: TrialResources,
+) -> Workload:
+    classes, images = data.classes, len(data.train.labels)
+    return create_workload(
+        settings, space, backend, resources, folder.path.parent, classes=classes, train_images=images
+    )
 
 
 def measure(
@@ -192,6 +225,7 @@ def _run_search(
     data: Data,
     resources: TrialResources,
     snapshot: Snapshot,
+    workload: Workload,
     observers: Sequence[SearchObserver],
     driver: Driver,
     *,
@@ -211,7 +245,9 @@ def _run_search(
     try:
         with _report_defects(folder), last_words(lambda interruption: observer.search_ended()):
             driver.update(searched=False)
-            observer.search_started(SearchStart(source.study, snapshot, source.planned_trials, dense_epochs, folder))
+            observer.search_started(
+                SearchStart(source.study, snapshot, source.planned_trials, dense_epochs, folder, workload)
+            )
             if dense is None:
                 backend.train_dense(settings.dense, data, folder.dense_path, observer.dense_epoch_done)
             backend.run_trials(SearchRun(source, stopping, folder, settings, data, resources, observer))

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-import analysis
 from analysis.text import format_count, format_percent, format_share, printable
 from records.driver import format_command, format_options
 from records.experiment import ExperimentFolder
 from search.interruption import Interruption, last_words
-from search.settings import Settings
 
 if TYPE_CHECKING:
     from search.backends.base import Backend
     from search.observers.observer import EndState, SearchObserver
+    from search.settings import Settings
 
 log = logging.getLogger("alphaprune")
 
@@ -54,15 +53,18 @@ class SearchPlace:
             on_end=self.on_end,
         )
 
-    def create_backend(self) -> "Backend":
+    def create_backend(self, *, dry_run: bool = False) -> "Backend":
+        """Where the search runs; for a dry run, no cluster is started."""
         # Imported here, as below: importing torch takes seconds, and `rank` and `status` should not.
         from search.backends.local import LocalBackend
-        from search.backends.ray.backend import RayBackend
+        from search.backends.ray.backend import RayBackend, UnstartedCluster
 
+        if dry_run and self.address is None and not self.local:
+            return UnstartedCluster()
         return LocalBackend() if self.local else RayBackend(self.address)
 
     def create_observers(
-        self, folder: ExperimentFolder, settings: Settings, console: Console | None
+        self, folder: ExperimentFolder, settings: "Settings", console: Console | None
     ) -> "list[SearchObserver]":
         """What the options ask for.
 
@@ -103,7 +105,7 @@ def name_settings(
 
 
 def start_search(
-    settings: Settings,
+    settings: "Settings",
     folder: ExperimentFolder,
     place: SearchPlace,
     *,
@@ -171,6 +173,8 @@ def announce_folder(folder: ExperimentFolder, wanted: str) -> None:
 
 
 def _write_report(folder: ExperimentFolder) -> Path | None:
+    import analysis
+
     experiment = analysis.load(folder.path)
     if not experiment.settings.get("results", {}).get("report", True):
         return None
@@ -228,6 +232,8 @@ def _summarize_end(folder: ExperimentFolder, state: "EndState", reason: str) -> 
     words = f"{folder.path.name} {'was interrupted' if state == 'interrupted' else state}"
     if state != "finished":
         return printable(f"{words}: {reason.removeprefix('interrupted by ')}")
+    import analysis
+
     experiment = analysis.load(folder.path)
     words += f": {format_count(len(experiment.trials), 'trial')}"
     if experiment.ranked.empty:

@@ -1,14 +1,9 @@
-"""The settings of an experiment: a preset or a TOML file, overridden on the command line, and checked as a whole."""
+"""The settings of an experiment: those of a preset, overridden on the command line, and checked as a whole."""
 
 import json
-import os
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, fields, is_dataclass
-from difflib import get_close_matches
 from functools import partial
-from importlib.resources import files
-from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
@@ -16,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from analysis.objectives import DEFAULT_OBJECTIVES, ObjectiveName
+from search.nearest import suggest_nearest
 from search.overrides import apply_override, set_value
 from trainable.config import DataConfig, DenseConfig, Seed, TrialConfig
 from trainable.schedules.alpha import STRICT, AlphaSchedule
@@ -140,52 +136,6 @@ class Settings:
 _SETTINGS = TypeAdapter(Settings)
 
 
-def list_presets() -> list[str]:
-    """The names of the shipped presets."""
-    names = (path.name for path in files("search.presets").iterdir())
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
-
-
-def preset_summaries() -> dict[str, str]:
-    """What each shipped preset is for, by name: the comment on the first line of its file."""
-    texts = {name: files("search.presets").joinpath(f"{name}.toml").read_text("utf-8") for name in list_presets()}
-    return {name: text.splitlines()[0].removeprefix("#").strip() for name, text in texts.items()}
-
-
-def read_preset(preset: str) -> dict[str, Any]:
-    """The contents of a shipped preset or a TOML file, not yet checked.
-
-    Raises:
-        ValueError: if there is neither, or the file is not TOML.
-    """
-    if preset in list_presets():
-        text = files("search.presets").joinpath(f"{preset}.toml").read_text("utf-8")
-    elif preset.endswith(".toml") and os.path.isfile(preset):  # noqa: PTH113  a name too long for a file is none
-        text = _read_text(Path(preset))
-    else:
-        hint = find_nearest(preset, list_presets())
-        raise ValueError(
-            f"PRESET must be one of {', '.join(list_presets())}, or a TOML file that exists, but got {preset!r}"
-            + (f"; did you mean {hint!r}?" if hint else "")
-        )
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{preset} is not valid TOML: {error}") from error
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")  # some editors write a byte order mark
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} must be UTF-8 text, but has byte {error.object[error.start]:#04x} in position "
-            f"{error.start}; save it as UTF-8"
-        ) from error
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
-
-
 def resolve_settings(
     values: dict[str, Any], overrides: Sequence[str] = (), flags: Mapping[str, Any] = MappingProxyType({})
 ) -> Settings:
@@ -219,18 +169,8 @@ def as_settings_json(settings: Settings) -> dict[str, Any]:
     return dumped
 
 
-def find_nearest(word: str, known: Sequence[str]) -> str | None:
-    """The entry of `known` closest to `word`, as a whole or in its last part; None if none is close."""
-    leaf, by_leaf = word.rpartition(".")[2], {path.rpartition(".")[2]: path for path in reversed(known)}
-    if leaf in by_leaf and word not in known:
-        return by_leaf[leaf]
-    leaves = get_close_matches(leaf, by_leaf, n=1)
-    return next(iter(get_close_matches(word, known, n=1)), by_leaf[leaves[0]] if leaves else None)
-
-
 def _describe_unknown(path: str) -> str:
-    hint = find_nearest(path, list(_setting_paths(Settings)))
-    return f"unknown setting {path!r}" + (f"; did you mean {hint!r}?" if hint else "")
+    return f"unknown setting {path!r}" + suggest_nearest(path, list(_setting_paths(Settings)))
 
 
 def _validate_settings(values: dict[str, Any]) -> Settings:

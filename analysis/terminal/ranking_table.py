@@ -1,5 +1,6 @@
 """A ranking as a table in a terminal, and as CSV and JSON for programs."""
 
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,7 @@ class _RankingTable:
             for header, _ in column.parts:
                 table.add_column(header, justify=column.justify, no_wrap=True)
         table.add_column("\n★", no_wrap=True)
+        ends = self._find_front_ends()
         for index, row in enumerate(self._display.rows):
             table.add_row(
                 str(row.rank) if row.rank else "",
@@ -58,11 +60,17 @@ class _RankingTable:
                 *(texts[index] for column in columns for _, texts in column.parts),
                 "★" if row.on_front else "",
                 style={"dense": "dim", "control": "yellow"}.get(row.kind, "bold" if row.on_front else None),
-                end_section=row.kind == "dense",
+                end_section=row.kind == "dense" or index - 1 in ends,
             )
         yield table
         shown = {column.name for column in columns}
-        yield Text("\n".join(self._write_caption(shown)), style="table.caption")
+        yield Text("\n".join(self._write_caption(shown, has_fronts=bool(ends))), style="table.caption")
+
+    def _find_front_ends(self) -> set[int]:
+        """The rows of the frame after which another front begins; none unless it is ordered by front."""
+        numbers = self._frame["front"].fillna(math.inf).tolist()
+        ends = {place for place, (one, other) in enumerate(itertools.pairwise(numbers)) if one != other}
+        return ends if numbers == sorted(numbers) else set()
 
     def _fitting_columns(self, width: int) -> list["_TerminalColumn"]:
         """The columns that there is room for, in their order; at least the most important one."""
@@ -79,12 +87,14 @@ class _RankingTable:
             fitting.add(column.name)
         return [column for column in columns if column.name in fitting]
 
-    def _write_caption(self, shown: set[str]) -> list[str]:
+    def _write_caption(self, shown: set[str], *, has_fronts: bool) -> list[str]:
         """What the columns mean and what the reader must know of the figures, a line each."""
         frame = self._frame
         runs = ", single runs" if not frame.empty and (frame["seeds"] == 0).all() else ""
         lines = [f"acc. at end: on the validation images{runs}; drop: below the dense network"]
         lines.append("★: on the Pareto front, so no trial with as few MACs is more accurate")
+        if has_fronts:
+            lines.append("blank lines separate fronts, each the Pareto front without those above it")
         repeats = pd.concat([frame["seeds"], frame["test_seeds"]])  # some may not have been measured
         if (repeats > 0).any():
             few, many = repeats[repeats > 0].min(), repeats.max()
@@ -100,8 +110,9 @@ class _RankingTable:
         if len(devices) > 1:
             lines.append(f"measured on different devices, whose figures do not compare: {'; '.join(devices)}")
         lines += _not_faster(frame)
-        if left_out := len(self._display.columns) - len(shown):
-            lines.append(f"{format_count(left_out, 'more column')} in a wider window, in CSV and in JSON")
+        if left_out := [column for column in self._display.columns if column.name not in shown]:
+            names = ", ".join(" ".join(filter(None, column.short_heading)) for column in left_out)
+            lines.append(f"left out: {names}; they are shown in a wider window, in CSV and in JSON")
         return lines
 
 

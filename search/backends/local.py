@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
+import torch
+
 from records.dense import DenseEpochRow
 from records.files import is_misplaced
 from records.trial import FencedError, TrialRecord, UnusableError
@@ -30,10 +32,10 @@ class LocalBackend:
         return nullcontext()
 
     def list_nodes(self) -> list[Node]:
-        return [Node(float(count_cpus()), 0.0)]
+        return [Node(float(count_cpus()), float(torch.cuda.device_count()))]
 
     def trial_resources(self, wanted: ResourceSettings) -> TrialResources:
-        return TrialResources(wanted.cpus_per_trial, 0, 1)
+        return TrialResources(wanted.cpus_per_trial, float(torch.cuda.is_available()), 1)
 
     def check_storage(self, storage: Path) -> None:
         pass  # this machine is the only node

@@ -5,43 +5,67 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
-import analysis
-from analysis.optuna_study import quiet_optuna
-from analysis.terminal.ranking_table import ranking_table
 from analysis.text import format_count, replace_controls
-from records.driver import Command, format_command
+from records.driver import DEFAULT_STORAGE, Command, format_command
 from records.experiment import ExperimentFolder
 from search.console_log import logging_to_console
 from search.interruption import Interruption, allow_interruption, interrupt_on_full_disk, last_words
-from search.settings import explain_invalid
+from search.preset_files import list_presets
 from trainable.errors import LostError, TrialError
+
+# The commands import what they need when they are called: none of it may delay help, completion or each other.
+if TYPE_CHECKING:
+    from analysis import Experiment
 
 app = typer.Typer(
     name="alphaprune",
     help="Searches for the best way to prune a VGG16 by fading channels out with a scalar alpha.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
-Storage = Annotated[Path, typer.Option(help="Folder that holds the experiments.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of an experiment in --storage.", show_default=False)]
+
+def complete_names(context: typer.Context, incomplete: str) -> list[str]:
+    """The experiments in the storage whose names begin with `incomplete`, for a shell's completion."""
+    paths = Path(context.params.get("storage") or DEFAULT_STORAGE).glob("*/experiment.json")
+    return sorted(path.parent.name for path in paths if path.parent.name.startswith(incomplete))
+
+
+def complete_presets(incomplete: str) -> list[str]:
+    """The shipped presets and the TOML files of the current folder whose names begin with `incomplete`."""
+    names = (*list_presets(), *(path.name for path in Path().glob("*.toml")))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+Storage = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder that holds the experiments.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Name of an experiment in --storage.", show_default=False, autocompletion=complete_names
+    ),
+]
 Set = Annotated[
     list[str],
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting (see `settings`); repeatable."),
 ]
-MovedData = Annotated[str | None, typer.Option("--data", help="New location of the data, if it has moved.")]
-Concurrency = Annotated[int | None, typer.Option(help="Maximum number of concurrent trials (default: as many as fit).")]
-GpusPerTrial = Annotated[float | None, typer.Option(help="GPUs per trial; may be a fraction.")]
-Address = Annotated[str | None, typer.Option(help="Address of a running Ray cluster (default: start one here).")]
+MovedData = Annotated[
+    str | None, typer.Option("--data", metavar="DATA", help="New location of the data, if it has moved.")
+]
+Concurrency = Annotated[
+    int | None, typer.Option(metavar="NUMBER", help="Maximum number of concurrent trials (default: as many as fit).")
+]
+GpusPerTrial = Annotated[float | None, typer.Option(metavar="NUMBER", help="GPUs per trial; may be a fraction.")]
+Address = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Address of a running Ray cluster (default: start one here).")
+]
 Local = Annotated[bool, typer.Option("--local", help="Run in this process, one trial after another, without Ray.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files to the experiment's tensorboard/.")]
 MLflow = Annotated[bool, typer.Option("--mlflow", help="Log to MLflow, one run per trial (alphaprune[mlflow]).")]
@@ -52,6 +76,7 @@ OnEnd = Annotated[
 TimeBudget = Annotated[
     str | None, typer.Option(metavar="DURATION", help="Stop after 90s, 30m, 12h etc.; `resume` continues.")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and how long it takes; start nothing.")]
 # How much of a ranking is shown where nobody asked for it.
 SHOWN_TRIALS = 20
 
@@ -61,8 +86,19 @@ console = Console(stderr=True, highlight=False)
 log = logging.getLogger("alphaprune")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"alphaprune {version('alphaprune')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _show_log(context: typer.Context) -> None:
+def _show_log(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     context.with_resource(logging_to_console(console))
 
 
@@ -72,6 +108,10 @@ def refuse_invalid_requests() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
+        from pydantic import ValidationError
+
+        from search.settings import explain_invalid
+
         text = explain_invalid(error) if isinstance(error, ValidationError) else str(error)
         log.error("%s", " ".join(text.split()))
         raise typer.Exit(2) from error
@@ -116,6 +156,8 @@ def end_gracefully(
         say_how_to_resume(error)
         console.show_cursor()  # which the progress display hides
 
+    from analysis.optuna_study import quiet_optuna
+
     try:
         with (
             last_words(say_last_words),
@@ -145,17 +187,21 @@ def locate_data(data: str | None) -> str | None:
     return str(Path(data).resolve()) if data is not None and Path(data).is_dir() else data
 
 
-def load_experiment(storage: Path, name: str) -> analysis.Experiment:
+def load_experiment(storage: Path, name: str) -> "Experiment":
     """The experiment `name`; logs its problems as warnings."""
+    from analysis import load
+
     with refuse_invalid_requests():
-        experiment = analysis.load(ExperimentFolder.find(storage, name).path)
+        experiment = load(ExperimentFolder.find(storage, name).path)
     for problem in experiment.problems:
         log.warning("%s", problem)
     return experiment
 
 
-def print_ranking(folder: ExperimentFolder, *, empty_is_failure: bool = True) -> analysis.Experiment:
+def print_ranking(folder: ExperimentFolder, *, empty_is_failure: bool = True) -> "Experiment":
     """Prints the first of the ranking to stdout and logs the experiment's folder; returns the experiment."""
+    from analysis.terminal.ranking_table import ranking_table
+
     experiment = load_experiment(folder.path.parent, folder.path.name)
     ranked = experiment.rank()
     output_console().print(ranking_table(ranked.head(SHOWN_TRIALS), experiment.dense, experiment.dense_measure))

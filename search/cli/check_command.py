@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from search.cli.app import Set, app, print_data, refuse_invalid_requests
-from search.settings import read_preset, resolve_settings
+from search.preset_files import read_preset
 
 
 @app.command()
@@ -19,6 +19,8 @@ def check(
     Draws trials at random, checks each, and says how many are distinct and which choices were never drawn. Trains
     nothing; the first trial that is not valid is shown, with exit code 2.
     """
+    from search.settings import resolve_settings
+
     with refuse_invalid_requests():
         settings = resolve_settings(read_preset(preset), overrides)
         from search.space_check import sample_space

@@ -1,8 +1,9 @@
 """The commands that compute trials: run, trial, resume, branch, confirm."""
 
 import json
+import sys
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,7 @@ from records.experiment import ExperimentFolder
 from search.cli.app import (
     Address,
     Concurrency,
+    DryRun,
     GpusPerTrial,
     Local,
     MLflow,
@@ -23,26 +25,44 @@ from search.cli.app import (
     TimeBudget,
     Wandb,
     app,
+    complete_names,
+    complete_presets,
+    console,
     log,
+    print_data,
     refuse_invalid_requests,
 )
 from search.cli.launch import resume_search, run_search
 from search.launch import SearchPlace, name_settings
-from search.settings import ControlSettings, SpaceSettings, preset_summaries, read_preset, resolve_settings
+from search.preset_files import read_preset, summarize_presets
+
+if TYPE_CHECKING:
+    from search.followups.recompute import Recomputation
 
 # As paragraphs, which are wrapped to the terminal's width.
-PRESETS = "\n\n".join(["Shipped presets:", *(f"{name} - {summary}" for name, summary in preset_summaries().items())])
+PRESETS = "\n\n".join(["Shipped presets:", *(f"{name} - {summary}" for name, summary in summarize_presets().items())])
 
 
 @app.command(epilog=PRESETS)
 def run(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="Name of a shipped preset, or a TOML file.")],
-    name: Annotated[str | None, typer.Option(help="Name of the experiment (default: the preset's name).")] = None,
-    trials: Annotated[int | None, typer.Option(help="Number of trials, besides the controls.")] = None,
-    data: Annotated[
-        str | None, typer.Option(help="digits, cifar10, or a folder (Parquet or ImageFolder layout).")
+    preset: Annotated[
+        str,
+        typer.Argument(
+            metavar="PRESET", help="Name of a shipped preset, or a TOML file.", autocompletion=complete_presets
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the experiment (default: the preset's name).")
     ] = None,
-    width: Annotated[float | None, typer.Option(help="Width of the dense network; 1 is the published VGG16.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Number of trials, besides the controls.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="digits, cifar10, or a folder (Parquet or ImageFolder layout).")
+    ] = None,
+    width: Annotated[
+        float | None, typer.Option(metavar="FACTOR", help="Width of the dense network; 1 is the published VGG16.")
+    ] = None,
     concurrency: Concurrency = None,
     gpus_per_trial: GpusPerTrial = None,
     address: Address = None,
@@ -52,6 +72,7 @@ def run(
     wandb: Wandb = False,
     on_end: OnEnd = None,
     time_budget: TimeBudget = None,
+    dry_run: DryRun = False,
     overrides: Set = [],  # noqa: B006  typer reads the default and makes a new list
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -59,25 +80,35 @@ def run(
 
     Trains the dense network, runs the controls and the trials, measures the best, and writes the report.
     """
+    from search.settings import resolve_settings
+
     with refuse_invalid_requests():
         named = name_settings(trials, data, width, concurrency, gpus_per_trial)
         settings = resolve_settings(read_preset(preset), overrides, named)
     place = SearchPlace(local, address, tensorboard, concurrency, gpus_per_trial, mlflow, wandb, on_end)
-    run_search(settings, preset, name, storage, place, time_budget)
+    run_search(settings, preset, name, storage, place, time_budget, dry_run=dry_run)
 
 
 @app.command()
 def trial(
-    target: Annotated[str, typer.Argument(metavar="NAME|CONFIG.toml", help="Name of an experiment, or a TOML file.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|CONFIG.toml", help="Name of an experiment, or a TOML file.", autocompletion=complete_names
+        ),
+    ],
     number: Annotated[int | None, typer.Argument(metavar="NUMBER", help="Number of the trial to recompute.")] = None,
     data: MovedData = None,
-    name: Annotated[str | None, typer.Option(help="CONFIG.toml only: name of the new experiment.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="CONFIG.toml only: name of the new experiment.")
+    ] = None,
     overrides: Set = [],  # noqa: B006
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Run or recompute one trial in this process.
 
-    NAME NUMBER: recomputes a recorded trial and prints its rows as lines of JSON; writes nothing.
+    NAME NUMBER: recomputes a recorded trial, prints its rows as lines of JSON and says whether they are the same as
+    recorded, down to the last bit; writes nothing.
 
     CONFIG.toml: runs the file's [trial] as an experiment of its own, without controls.
     """
@@ -87,10 +118,11 @@ def trial(
         with refuse_invalid_requests():
             if overrides or name:
                 raise ValueError("--set and --name are for CONFIG.toml only; a recorded trial is recomputed as it was")
-            rows = recompute_trial(ExperimentFolder.find(storage, target), number, data=data)
-        for row in rows:
-            typer.echo(json.dumps(row.as_values()))
+            again = recompute_trial(ExperimentFolder.find(storage, target), number, data=data)
+        _print_recomputation(again)
         return
+    from search.settings import ControlSettings, SpaceSettings, resolve_settings
+
     with refuse_invalid_requests():
         if not target.endswith(".toml"):
             raise ValueError(f"give the NUMBER of a trial in {target!r}, or a TOML file")
@@ -104,10 +136,40 @@ def trial(
     run_search(alone, target, name, storage, SearchPlace(local=True))
 
 
+def _print_recomputation(again: "Recomputation") -> None:
+    """Prints the rows as they come, and whether they are as recorded; exit code 1 if they differ without a reason."""
+    from rich.progress import track
+
+    from search.followups.recompute import find_difference
+
+    rows, is_shown = [], sys.stdout.isatty()  # a terminal shows the progress first
+    for row in track(
+        again.rows, "recomputing", again.epochs, console=console, transient=True, disable=not console.is_terminal
+    ):
+        rows.append(row)
+        if not is_shown:
+            print_data(f"{json.dumps(row.as_values())}\n")
+    if is_shown:
+        print_data("".join(f"{json.dumps(row.as_values())}\n" for row in rows))
+    if not again.recorded:
+        log.info("same as recorded: not known, since no epoch is recorded")
+        return
+    difference = find_difference(again.recorded, rows)
+    if difference is None:
+        log.info("same as recorded: yes, %d of %d epochs", len(again.recorded), again.epochs)
+    elif again.elsewhere:
+        log.info("same as recorded: no, %s; it was recorded elsewhere (%s)", difference, again.elsewhere)
+    else:
+        log.error("same as recorded: no, %s", difference)
+        raise typer.Exit(1)
+
+
 @app.command()
 def resume(
     name: Name,
-    trials: Annotated[int | None, typer.Option(help="New total number of trials, besides the controls.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="New total number of trials, besides the controls.")
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
     data: MovedData = None,
     concurrency: Concurrency = None,
@@ -119,6 +181,7 @@ def resume(
     wandb: Wandb = False,
     on_end: OnEnd = None,
     time_budget: TimeBudget = None,
+    dry_run: DryRun = False,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Continue an interrupted experiment, or extend a finished one."""
@@ -133,6 +196,7 @@ def resume(
         resources={key: value for key, value in resources.items() if value is not None},
         data=data,
         retry_failed=retry_failed,
+        dry_run=dry_run,
     )
 
 
@@ -140,7 +204,9 @@ def resume(
 def branch(
     name: Name,
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="Number of the parent trial.", show_default=False)],
-    at_alpha: Annotated[float, typer.Option(help="Start at the parent's first epoch with alpha at or below this.")],
+    at_alpha: Annotated[
+        float, typer.Option(metavar="ALPHA", help="Start at the parent's first epoch with alpha at or below this.")
+    ],
     overrides: Annotated[
         list[str],
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the parent, e.g. alpha.rate=2."),
@@ -177,11 +243,12 @@ def confirm(
     top: Annotated[
         int | None,
         typer.Option(
+            metavar="NUMBER",
             help="Number of trials to repeat: the best at each amount cut, in turn. All controls are repeated, too.",
             min=1,
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Number of additional seeds for each.")] = 3,
+    seeds: Annotated[int, typer.Option(metavar="NUMBER", help="Number of additional seeds for each.")] = 3,
     data: MovedData = None,
     address: Address = None,
     local: Local = False,

@@ -1,19 +1,18 @@
 """The commands that show settings and results: settings, status, rank, measure, report, export."""
 
+import json
+import sys
+import time
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
-from analysis.status import ExperimentStatus
-from analysis.status import status as status_of
-from analysis.status import to_json as status_json
-from analysis.terminal.experiment_list import experiment_list
-from analysis.terminal.ranking_table import ranking_table, to_csv, to_json
-from analysis.terminal.status_view import status_view
 from records.driver import DEFAULT_STORAGE, format_options, read_driver_state
 from records.experiment import ExperimentFolder
 from search.cli.app import (
@@ -21,6 +20,7 @@ from search.cli.app import (
     Name,
     Storage,
     app,
+    complete_presets,
     end_gracefully,
     load_experiment,
     locate_data,
@@ -31,7 +31,10 @@ from search.cli.app import (
     refuse_invalid_requests,
     refuse_unwritable,
 )
-from search.settings import read_preset, resolve_settings
+from search.preset_files import read_preset, summarize_presets
+
+if TYPE_CHECKING:
+    from analysis.status import ExperimentStatus
 
 # Longer lines are hard to read.
 MOST_COLUMNS = 100
@@ -55,7 +58,10 @@ class ExportFormat(StrEnum):
 
 @app.command()
 def settings(
-    preset: Annotated[str | None, typer.Argument(metavar="PRESET", help="Show this preset's values.")] = None,
+    preset: Annotated[
+        str | None, typer.Argument(metavar="PRESET", autocompletion=complete_presets, help="Show this preset's values.")
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print a JSON schema of presets, for editors.")] = False,
     form: Annotated[StatusFormat, typer.Option("--format", help="Output format.")] = StatusFormat.table,
 ) -> None:
     """List every setting with its value, type and meaning.
@@ -63,11 +69,20 @@ def settings(
     With a preset (the name of a shipped one, or a TOML file), its values are shown, and those that differ from the
     defaults are marked. Any setting can be overridden: `alphaprune run PRESET --set trial.pruning.amount=0.9`.
     """
-    from search.setting_help import list_sections, to_json, to_text
+    from search.setting_help import create_schema, list_sections, to_json, to_text
+    from search.settings import resolve_settings
 
     with refuse_invalid_requests():
+        if schema and preset is not None:
+            raise ValueError(f"--schema is the same for all presets; leave {preset!r} out")
         sections = list_sections(None if preset is None else resolve_settings(read_preset(preset)))
-    if form is StatusFormat.json:
+    if schema:
+        print_data(f"{json.dumps(create_schema(), indent=1)}\n")
+        log.info("an editor with Taplo (Even Better TOML in VS Code) checks and completes a preset by this schema:")
+        log.info("  alphaprune settings --schema > settings.schema.json")
+        log.info("and then, as the first line of the preset:")
+        log.info("  #:schema settings.schema.json")
+    elif form is StatusFormat.json:
         typer.echo(to_json(sections))
     else:
         width = min(get_terminal_size().columns, MOST_COLUMNS)
@@ -77,57 +92,109 @@ def settings(
 @app.command()
 def status(
     name: Name,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, as long as it runs.")] = False,
+    every: Annotated[float, typer.Option(metavar="SECONDS", help="How often, with --watch.", min=0.2)] = 5.0,
     form: Annotated[StatusFormat, typer.Option("--format", help="Output format.")] = StatusFormat.table,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Show what is done, what is running, and what continues it."""
+    from analysis.status import to_json
+    from analysis.terminal.status_view import status_view
+
+    if watch:
+        with refuse_invalid_requests():
+            if form is StatusFormat.json or not sys.stdout.isatty():
+                raise ValueError("--watch needs a terminal and the format `table`; leave it out, or run it in a loop")
+        _watch_status(storage, name, every)
+        return
     found = _read_status(storage, name)
     if form is StatusFormat.json:
-        typer.echo(status_json(found))
+        typer.echo(to_json(found))
     else:
         output_console().print(status_view(found))
 
 
+def _watch_status(storage: Path, name: str, seconds: float) -> None:
+    """Shows the status until nothing runs any more; the last one stays on the screen."""
+    from rich.live import Live
+
+    from analysis.terminal.status_view import status_view
+
+    found = _read_status(storage, name)
+    with Live(status_view(found), console=output_console(), auto_refresh=False) as live:
+        live.console.show_cursor()  # which a signal that ends the process would leave hidden
+        while found.state in ("running", "measuring"):
+            time.sleep(seconds)
+            found = _read_status(storage, name)
+            live.update(status_view(found), refresh=True)
+
+
 @app.command("list")
 def list_experiments(
+    presets: Annotated[bool, typer.Option("--presets", help="List the shipped presets instead.")] = False,
     form: Annotated[StatusFormat, typer.Option("--format", help="Output format.")] = StatusFormat.table,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """List the experiments in the storage, and how each stands."""
+    if presets:
+        _print_presets(form)
+        return
+    from analysis.status import to_json
+    from analysis.terminal.experiment_list import experiment_list
+
     names = sorted(path.parent.name for path in storage.glob("*/experiment.json"))
     found = []
     for name in names:
         with suppress(typer.Exit):  # it cannot be read, which has been logged
             found.append(_read_status(storage, name))
     if form is StatusFormat.json:
-        typer.echo(f"[{', '.join(map(status_json, found))}]")
+        typer.echo(f"[{', '.join(map(to_json, found))}]")
     elif found:
         output_console().print(experiment_list(found))
     elif not names:
         log.info("%r holds no experiment yet; `alphaprune run` makes one", str(storage))
 
 
-def _read_status(storage: Path, name: str) -> ExperimentStatus:
+def _print_presets(form: StatusFormat) -> None:
+    """The shipped presets, each with the first line of its file."""
+    summaries = summarize_presets()
+    if form is StatusFormat.json:
+        typer.echo(json.dumps([{"name": name, "summary": summary} for name, summary in summaries.items()], indent=1))
+        return
+    grid = Table.grid(padding=(0, 2))
+    for name, summary in summaries.items():
+        grid.add_row(Text(name, "bold"), Text(summary))
+    output_console().print(grid)
+
+
+def _read_status(storage: Path, name: str) -> "ExperimentStatus":
+    from analysis.status import status as read_status
+
     # The driver first: the records are then at least as new, and show what it did before it ended.
     driver = read_driver_state(ExperimentFolder(storage / name))
-    return status_of(load_experiment(storage, name), driver=driver)
+    return read_status(load_experiment(storage, name), driver=driver)
 
 
 @app.command()
 def rank(
     name: Name,
     by: Annotated[
-        list[str], typer.Option(help="Column to rank by; a leading - or + sets the direction; repeatable.")
+        list[str],
+        typer.Option(metavar="COLUMN", help="Column to rank by; a leading - or + sets the direction; repeatable."),
     ] = [],  # noqa: B006
     weight: Annotated[
         list[str], typer.Option(metavar="COLUMN=W", help="Rank by a weighted sum of scaled columns; repeatable.")
     ] = [],  # noqa: B006
-    where: Annotated[str | None, typer.Option(help="Only trials that match, e.g. 'mac_sparsity >= 0.75'.")] = None,
-    top: Annotated[int | None, typer.Option(help="Show only the top N.", min=1)] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="CONDITION", help="Only trials that match, e.g. 'mac_sparsity >= 0.75'.")
+    ] = None,
+    top: Annotated[int | None, typer.Option(metavar="NUMBER", help="Show only the top N.", min=1)] = None,
     form: Annotated[RankFormat, typer.Option("--format", help="Output format.")] = RankFormat.table,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Print the ranking and the Pareto front."""
+    from analysis.terminal.ranking_table import ranking_table, to_csv, to_json
+
     experiment = load_experiment(storage, name)
     with refuse_invalid_requests():
         ranked = experiment.rank(by or None, where, top, weights=_parse_weights(weight) or None)
@@ -151,10 +218,14 @@ def _parse_weights(texts: list[str]) -> dict[str, float]:
 @app.command()
 def measure(
     name: Name,
-    top: Annotated[int | None, typer.Option(help="Measure the top N trials and the controls.", min=1)] = None,
+    top: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Measure the top N trials and the controls.", min=1)
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Measure all complete trials.")] = False,
     data: MovedData = None,
-    address: Annotated[str | None, typer.Option(help="Measure on the best node of this Ray cluster.")] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Measure on the best node of this Ray cluster.")
+    ] = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Measure speed, memory, size and test accuracy.
@@ -180,7 +251,8 @@ def measure(
 def report(
     name: Name,
     to: Annotated[
-        Path | None, typer.Option(help="File to write (default: report.html in the experiment's folder).")
+        Path | None,
+        typer.Option(metavar="FILE", help="File to write (default: report.html in the experiment's folder)."),
     ] = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -202,7 +274,9 @@ def report(
 def export(
     name: Name,
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="Number of the trial.", show_default=False)],
-    to: Annotated[Path, typer.Option(help="A new folder for torch, a new file for onnx.", show_default=False)],
+    to: Annotated[
+        Path, typer.Option(metavar="PATH", help="A new folder for torch, a new file for onnx.", show_default=False)
+    ],
     form: Annotated[ExportFormat, typer.Option("--format", help="Format to write.")] = ExportFormat.torch,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:

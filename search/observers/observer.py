@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from records.dense import DenseEpochRow
 from records.epoch import EpochRow
 from records.experiment import ExperimentFolder
+from search.estimate import Workload
 from search.snapshot import Snapshot, TrialSnapshot
 
 log = logging.getLogger("alphaprune")
@@ -23,7 +24,8 @@ class SearchStart:
     """What a search starts with.
 
     study: of the recorded trials. snapshot: of the records. planned: total number of trials, including controls,
-    branches and repeats. dense_epochs: left to train the dense network. folder: of the experiment.
+    branches and repeats. dense_epochs: left to train the dense network. folder: of the experiment. workload: what
+    there is to do, for estimates of the time; None where nobody needs them.
     """
 
     study: optuna.Study
@@ -31,6 +33,7 @@ class SearchStart:
     planned: int
     dense_epochs: int
     folder: ExperimentFolder
+    workload: Workload | None = None
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,32 @@
 """What the user sees of a running search: a live display on a terminal, plain lines elsewhere."""
 
 import logging
-import time
+from collections.abc import Iterable
 from contextlib import suppress
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich import box
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Table
+from rich.text import Text
 
 from analysis.labels import label_record, spell
 from analysis.rank.ranking import best_first_key
-from analysis.text import format_duration
+from analysis.text import UNKNOWN, format_duration, percent_number
 from records.dense import DenseEpochRow
 from records.epoch import EpochRow
+from records.experiment import ExperimentFolder
 from search.observers.observer import SearchObserver, SearchStart, StudyResult
+from search.observers.search_clock import SearchClock
 from search.settings import Settings
 from search.snapshot import TrialSnapshot
 
 log = logging.getLogger("alphaprune")
+
+# From how many columns on the running trials are shown, and how many of them.
+TABLE_COLUMNS = 110
+TABLE_ROWS = 12
+LEAST_BAR, MOST_BAR = 6, 40
 
 
 class ProgressDisplay(SearchObserver):
@@ -32,12 +42,14 @@ class ProgressDisplay(SearchObserver):
         self._console = console
         self._epochs_each = settings.trial.epochs
         self._planned = self._dense_epochs = 0
-        self._epochs = self._epochs_left = self._epochs_at_start = 0
+        self._epochs = self._epochs_left = 0
         self._ended, self._best = 0, ""
         self._best_key: tuple[float, float, int] | None = None
         self._room: tuple[int, int] | None = None
-        self._began = time.monotonic()
-        self._bar: Progress | None = None
+        self._clock: SearchClock | None = None
+        self._knows_time = False
+        self._running = RunningTrials(self._epochs_each)
+        self._bar: _SearchProgress | None = None
 
     def search_started(self, start: SearchStart) -> None:
         """Starts counting from what is already recorded."""
@@ -51,13 +63,17 @@ class ProgressDisplay(SearchObserver):
             else:
                 self._epochs_left -= trial.own_epochs
                 self._count_end(trial)
-        self._epochs_at_start = self._epochs_left
-        self._began = time.monotonic()
+        if start.workload is not None:
+            planned, dense_epochs = start.planned, start.dense_epochs
+            self._clock = SearchClock(start.workload, start.snapshot, planned=planned, dense_epochs=dense_epochs)
+            self._knows_time = self._clock.estimate() is not None  # the plan has said it
+        self._running.folder = start.folder
         if self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[state]}"))
-            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._bar = _SearchProgress(self._console, self._running)
             self._bar.start()
-            self._task = self._bar.add_task("starting", total=None, state="")
+            self._task = self._bar.add_task("starting", total=None, state="", left="")
+            if not self._dense_epochs:
+                self._update_bar()
 
     def search_ended(self) -> None:
         if self._bar is not None:
@@ -66,19 +82,37 @@ class ProgressDisplay(SearchObserver):
 
     def dense_epoch_done(self, row: DenseEpochRow) -> None:
         state = f"epoch {row.epoch} of {self._dense_epochs}, validation accuracy {row.val_accuracy:.4f}"
+        if self._clock is not None:
+            self._clock.dense_epoch_done(row)
         if self._bar is not None:
+            state = state.replace("validation accuracy", "accuracy")
+            left = self._describe_dense_left()
             self._bar.update(
-                self._task, description="dense network", completed=row.epoch, total=self._dense_epochs, state=state
+                self._task,
+                description="dense network",
+                completed=row.epoch,
+                total=self._dense_epochs,
+                state=state,
+                left=left,
             )
         elif row.epoch == self._dense_epochs or row.epoch % max(1, self._dense_epochs // 5) == 0:
             log.info("dense network: %s", state)
-        self._began = time.monotonic()  # the estimate is for the trials' epochs only
+        if row.epoch == self._dense_epochs or not self._knows_time:
+            self._log_time()
 
     def epoch_done(self, number: int, row: EpochRow) -> None:
         self._epochs_left -= 1
+        self._running.epoch_done(number, row)
+        if self._clock is not None:
+            self._clock.epoch_done(number, row)
+        if not self._knows_time:
+            self._log_time()
         self._update_bar()
 
     def trial_ended(self, number: int, trial: TrialSnapshot | None, result: StudyResult | None) -> None:
+        self._running.trial_ended(number)
+        if self._clock is not None:
+            self._clock.trial_ended(number)
         if trial is None:
             return
         self._epochs_left -= trial.own_epochs - trial.own_epochs_done
@@ -110,25 +144,126 @@ class ProgressDisplay(SearchObserver):
         if self._best_key is None or key < self._best_key:
             self._best_key, self._best = key, f"best {accuracy:.4f} (trial {trial.number})"
 
-    def _describe_state(self) -> str:
+    def _describe_counts(self) -> str:
         done = self._epochs - self._epochs_left
-        parts = [f"{self._ended} of {self._planned} trials", f"{done} of {self._epochs} epochs"]
-        if self._best:
-            parts.append(self._best)
-        run = self._epochs_at_start - self._epochs_left
-        if run > 0 and self._epochs_left > 0:
-            parts.append(f"about {format_duration((time.monotonic() - self._began) / run * self._epochs_left)} left")
-        return ", ".join(parts)
+        return f"{self._ended} of {self._planned} trials, {done} of {self._epochs} epochs"
+
+    def _describe_left(self) -> str:
+        """The time left, as of the last epoch; nothing if it is not known, or nothing is left."""
+        estimate = self._clock.estimate() if self._clock is not None else None
+        if estimate is None or self._epochs_left <= 0:
+            return ""
+        return f"about {format_duration(estimate.seconds)} left"
+
+    def _describe_dense_left(self) -> str:
+        estimate = self._clock.estimate() if self._clock is not None else None
+        if estimate is None:
+            return ""
+        return f"{format_duration(estimate.dense_seconds)} left, {format_duration(estimate.seconds)} in all"
+
+    def _describe_state(self) -> str:
+        return ", ".join(filter(None, (self._describe_counts(), self._best, self._describe_left())))
+
+    def _log_time(self) -> None:
+        estimate = self._clock.estimate() if self._clock is not None else None
+        if estimate is not None:
+            self._knows_time = True
+            log.info("time left: %s", estimate)
 
     def _update_bar(self) -> None:
         if self._bar is not None:
             self._bar.update(
                 self._task,
-                description="trials",
+                description=self._describe_counts(),
                 completed=self._epochs - self._epochs_left,
                 total=self._epochs,
-                state=self._describe_state(),
+                state=self._best,
+                left=self._describe_left().removeprefix("about "),
             )
+
+
+class RunningTrials:
+    """The trials that have reported an epoch and not ended, as a table.
+
+    Attributes:
+        folder: of the experiment, where their records are; None before the search has started.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._rows: dict[int, EpochRow] = {}
+        self._labels: dict[int, str] = {}
+        self.folder: ExperimentFolder | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def epoch_done(self, number: int, row: EpochRow) -> None:
+        """Trial `number` has done an epoch."""
+        self._rows[number] = row
+        if number not in self._labels and self.folder is not None:
+            self._labels[number] = str(number)
+            with suppress(ValueError, OSError):
+                self._labels[number] = label_record(self.folder.trial_folder(number).read_record())
+
+    def trial_ended(self, number: int) -> None:
+        """Trial `number` is no longer running."""
+        self._rows.pop(number, None)
+        self._labels.pop(number, None)
+
+    def __rich__(self) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        table.add_column("running", no_wrap=True)
+        for heading in ("epoch", "phase", "alpha", "accuracy if cut, %", "epochs a minute"):
+            table.add_column(heading, justify="left" if heading == "phase" else "right", no_wrap=True)
+        shown = sorted(self._rows)[:TABLE_ROWS]
+        for number in shown:
+            row = self._rows[number]
+            pace = UNKNOWN if not row.epoch_seconds else f"{60 / row.epoch_seconds:.3g}"
+            accuracy = percent_number(row.pruned_val_accuracy, 2)
+            epoch = f"{row.epoch} of {self._epochs}"
+            table.add_row(
+                Text(self._labels.get(number, str(number))), epoch, row.phase, f"{row.alpha:.3g}", accuracy, pace
+            )
+        if len(self._rows) > len(shown):
+            table.caption = f"and {len(self._rows) - len(shown)} more"
+        return table
+
+
+class _SearchProgress(Progress):
+    """One line of at most the terminal's width, and above it, where there is room, the running trials."""
+
+    def __init__(self, console: Console, running: RunningTrials) -> None:
+        self._running, self._bar, self._console = running, BarColumn(), console
+        columns: list[ProgressColumn] = [_CountsColumn(), self._bar, TextColumn("{task.fields[state]}"), _LeftColumn()]
+        super().__init__(*columns, console=console, transient=True)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        width = self._console.width
+        if width >= TABLE_COLUMNS and len(self._running):
+            yield self._running
+        for task in self.tasks:
+            texts = [max(1, len(task.fields[name])) for name in ("state", "left")]  # an empty column has a width, too
+            room = width - sum(texts) - 3  # the spaces between the columns
+            counts = _fit_counts(task.description, room - LEAST_BAR)
+            task.fields["counts"] = counts
+            self._bar.bar_width = max(LEAST_BAR, min(MOST_BAR, room - len(counts)))
+        yield self.make_tasks_table(self.tasks)
+
+
+def _fit_counts(counts: str, room: int) -> str:
+    """The counts of trials and of epochs, or of trials alone where there is not room for both."""
+    return counts if len(counts) <= room else counts.partition(",")[0]
+
+
+class _CountsColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(task.fields.get("counts", task.description), no_wrap=True)
+
+
+class _LeftColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["left"], "progress.remaining", no_wrap=True)
 
 
 def _end_line(trial: TrialSnapshot) -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from records.experiment import ExperimentFolder
 from search.backends.base import Backend, Node, TrialResources
+from search.estimate import Workload
 from search.settings import Settings
 from search.setup.dense_source import find_dense_source
+from search.setup.workload import count_left, describe_time
 from search.snapshot import Snapshot
 from trainable.data.dataset import Data
 from trainable.network.vgg16 import count_parameters, dense_widths
@@ -121,6 +123,7 @@ def announce_plan(
     data: Data,
     resources: TrialResources,
     snapshot: Snapshot,
+    workload: Workload,
     *,
     more: int = 0,
 ) -> None:
@@ -129,6 +132,24 @@ def announce_plan(
     Args:
         more: number of trials to be added or run again, on top of those in the settings and the snapshot.
     """
+    dense_epochs = settings.dense.epochs if find_dense_source(settings, folder, snapshot, data) is None else 0
+    log_plan(settings, folder, backend, data.classes, resources, snapshot, workload, dense_epochs, more=more)
+    backend.check_storage(folder.path.parent)
+
+
+def log_plan(
+    settings: Settings,
+    folder: ExperimentFolder,
+    backend: Backend,
+    classes: int,
+    resources: TrialResources,
+    snapshot: Snapshot,
+    workload: Workload,
+    dense_epochs: int,
+    *,
+    more: int = 0,
+) -> None:
+    """Logs what is left to do, how long it takes and what it needs; raises ValueError if the storage is too small."""
     kinds = [trial.record.kind for trial in snapshot.trials]
     controls = len(settings.controls.amounts) * len(settings.controls.kinds)
     planned = controls + settings.search.trials + kinds.count("branch") + kinds.count("repeat")
@@ -137,14 +158,17 @@ def announce_plan(
         backend.list_nodes(),
         resources,
         settings,
-        classes=data.classes,
-        dense_epochs=settings.dense.epochs if find_dense_source(settings, folder, snapshot, data) is None else 0,
+        classes=classes,
+        dense_epochs=dense_epochs,
         trials_left=planned + more - ended,
     )
-    for line in str(plan).splitlines() if plan.trials else ["no trials are left to run"]:
-        log.info("%s", line)
+    if plan.trials:
+        for line in str(plan).splitlines():
+            log.info("%s", line)
+        log.info("%s", describe_time(workload, count_left(workload, snapshot, plan.trials), dense_epochs))
+    else:
+        log.info("no trials are left to run")
     check_disk(plan, folder.path.parent, there_bytes=count_used_bytes(folder))
-    backend.check_storage(folder.path.parent)
 
 
 def count_used_bytes(folder: ExperimentFolder) -> int:

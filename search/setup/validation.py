@@ -29,14 +29,15 @@ def check_settings(settings: Settings) -> SpaceFunction:
         ValueError: if the space cannot be loaded or fails, or a control cannot cut as much as it has to.
     """
     space = load_space(settings.space.function, settings.space.options)
-    samples = _sample_space(space, settings.trial, SAMPLES if settings.search.trials else 0)
+    samples = sample_space(space, settings.trial, SAMPLES if settings.search.trials else 0)
     ones = [torch.ones(width) for width in dense_widths(settings.dense.width)]
     for config in (*(config for _, config in control_configs(settings)), *samples):
         choose_masks(ones, config.pruning, classes=10)
     return space
 
 
-def _sample_space(space: SpaceFunction, base: TrialConfig, count: int) -> list[TrialConfig]:
+def sample_space(space: SpaceFunction, base: TrialConfig, count: int) -> list[TrialConfig]:
+    """The configurations of `count` random trials; raises ValueError if the space fails."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     try:
         return [suggest_config(space, ask_study(study), base).config for _ in range(count)]

@@ -14,7 +14,8 @@ from searches import TINY
 from searches import alphaprune as command
 
 import alphaprune
-from search.settings import Settings, read_preset, resolve_settings
+from search.preset_files import read_preset
+from search.settings import Settings, resolve_settings
 
 ROOT = Path(__file__).parents[2]
 

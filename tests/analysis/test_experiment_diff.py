@@ -8,6 +8,7 @@ from golden import assert_golden
 
 import analysis
 from analysis.experiment_diff import ExperimentDiff, diff
+from trainable.schedules import Cosine, CosineAnnealing, Exponential
 
 Two = tuple[ExperimentBuilder, ExperimentBuilder]
 
@@ -52,6 +53,30 @@ def test_the_front_says_which_trial_is_whose(two: Two) -> None:
     assert difference.front["pruned_val_accuracy"].tolist() == [0.9, 0.8]
     assert difference.best[["experiment", "number"]].to_numpy().tolist() == [["demo", 0], ["other", 0]]
     assert difference.hypervolume == pytest.approx({"demo": 0.9 * 0.5 + 0.6 * 0.25, "other": 0.8 * 0.75})
+
+
+def test_the_same_trials_are_paired_apart_from_what_was_set_differently(two: Two) -> None:
+    ours, theirs = two
+    for control, accuracies in (("one_shot", (0.9, 0.92)), ("from_scratch", (0.7, 0.76))):
+        number = len(ours.load().trials)
+        for each, accuracy in zip(two, accuracies, strict=True):
+            each.add_trial(number, control=control, accuracies=(0.1, 0.2, accuracy))
+    ours.add_trial(2, alpha=Cosine())
+    theirs.add_trial(2, alpha=Exponential(rate=5))
+    theirs.add_trial(3, alpha=Cosine(), lr=CosineAnnealing(peak=0.1))  # the setting that differs
+    pairs = found(two).pairs
+    assert pairs["trial"].tolist() == ["0 one-shot (control)", "1 training from scratch (control)", "2 cosine"]
+    assert pairs["number in other"].tolist() == [0, 1, 3]
+    assert pairs["difference"].tolist() == pytest.approx([0.02, 0.06, 0.0])
+    assert "mean difference: +2.67 points over 3 pairs, 95% interval ± 7.59" in repr(found(two))
+
+
+def test_other_seeds_are_no_pair(two: Two) -> None:
+    ours, theirs = two
+    ours.add_trial(0)
+    theirs.base = replace(theirs.base, seed=1)
+    theirs.add_trial(0)
+    assert found(two).pairs.empty
 
 
 def test_hypervolumes_share_the_larger_dense_network_as_reference(two: Two) -> None:

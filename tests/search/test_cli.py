@@ -22,7 +22,8 @@ from records.experiment import FORMAT, ExperimentFolder
 from records.files import write_json
 from records.trial import TrialRecord
 from search.cli import app
-from search.settings import preset_summaries, read_preset, resolve_settings
+from search.preset_files import read_preset, summarize_presets
+from search.settings import resolve_settings
 from trainable.config import TrialConfig, as_json
 
 
@@ -193,6 +194,8 @@ ON_AN_EXPERIMENT: list[list[object]] = [
     ["resume", "e", "--local"],
     ["resume", "e", "--local", "--trials", 100],
     ["trial", "e", 0],
+    ["compare", "e", "e"],
+    ["remove", "e"],
 ]
 
 
@@ -257,7 +260,7 @@ def test_a_report_to_an_unwritable_place(tmp_path: Path) -> None:
 
 COMMANDS = (
     *("run", "trial", "resume", "branch", "confirm"),
-    *("settings", "status", "list", "rank", "measure", "report", "export"),
+    *("settings", "status", "list", "rank", "measure", "report", "export", "compare", "remove"),
 )
 
 
@@ -271,7 +274,7 @@ def test_help_describes_every_command_in_a_whole_sentence(monkeypatch: pytest.Mo
 
 def test_help_of_run_names_the_shipped_presets() -> None:
     shown = alphaprune("run", "--help").stdout
-    for preset, summary in preset_summaries().items():
+    for preset, summary in summarize_presets().items():
         assert f"{preset} - {summary}" in " ".join(shown.split())
 
 
@@ -288,6 +291,22 @@ def test_settings_of_an_unknown_preset(tmp_path: Path) -> None:
     refused(alphaprune("settings", "quikstart"), "'quikstart'", "did you mean 'quickstart'")
     (tmp_path / "mine.toml").write_text("[trial.pruning]\namout = 0.9\n")
     refused(alphaprune("settings", tmp_path / "mine.toml"), "did you mean 'trial.pruning.amount'")
+
+
+def test_settings_as_a_schema_say_how_to_use_it() -> None:
+    shown = alphaprune("settings", "--schema")
+    assert json.loads(shown.stdout)["properties"]["extends"]["type"] == "string"
+    assert "#:schema settings.schema.json" in shown.stderr
+    refused(alphaprune("settings", "quickstart", "--schema"), "--schema", "'quickstart'")
+
+
+def test_the_shipped_presets_are_listed_with_what_they_are_for() -> None:
+    assert json.loads(alphaprune("list", "--presets", "--format", "json").stdout) == [
+        {"name": name, "summary": summary} for name, summary in summarize_presets().items()
+    ]
+    shown = alphaprune("list", "--presets").stdout
+    for name, summary in summarize_presets().items():
+        assert f"{name} {summary[:40]}" in " ".join(shown.split())
 
 
 @pytest.mark.slow

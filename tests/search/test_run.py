@@ -90,6 +90,7 @@ def test_the_same_trials_have_the_same_rows_in_one_process(
 def test_a_recorded_trial_is_recomputed(storage: Path, clustered: tuple[ExperimentFolder, Result]) -> None:
     before = {path: path.stat().st_mtime_ns for path in clustered[0].path.rglob("*")}
     shown = alphaprune("trial", "tune", 4, "--storage", storage)
+    assert "same as recorded: yes, 3 of 3 epochs" in shown.stderr
     assert [untimed(line) for line in shown.stdout.splitlines()] == rows_of(clustered[0])[4]
     assert {path: path.stat().st_mtime_ns for path in clustered[0].path.rglob("*")} == before
     assert "0 to 5" in alphaprune("trial", "tune", 99, "--storage", storage, code=2).stderr

@@ -1,14 +1,17 @@
 """The list of settings is complete, has defaults and the values of a preset, and is what the docs show."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
-from search.setting_help import Setting, list_sections, to_json, to_markdown, to_text
-from search.settings import Settings, as_settings_json, list_presets, read_preset, resolve_settings
+from search.preset_files import list_presets, read_preset
+from search.setting_help import Setting, create_schema, list_sections, to_json, to_markdown, to_text
+from search.settings import Settings, as_settings_json, resolve_settings
 from trainable.schedules.lr_policies import Plateau
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -136,3 +139,20 @@ def test_json_is_for_programs() -> None:
 
 def test_the_docs_page_is_up_to_date() -> None:
     assert PAGE.read_text() == to_markdown(list_sections()), "run `make docs`"
+
+
+def test_the_schema_takes_what_the_settings_take() -> None:
+    validator = Draft202012Validator(create_schema())
+    validator.check_schema(create_schema())
+    for preset in list_presets():
+        validator.validate(read_preset(preset))
+    validator.validate({"extends": "quickstart", "trial": {"alpha": {"family": "cosine"}}})
+    for wrong in ({"trial": {"epoch": 3}}, {"trails": {}}, {"trial": {"epochs": 0}}, {"extends": 3}):
+        assert not validator.is_valid(wrong)
+
+
+def test_the_schema_explains_every_setting_on_one_line() -> None:
+    schema = create_schema()
+    for kind in (schema, *schema["$defs"].values()):
+        for field in kind["properties"].values():
+            assert re.fullmatch(r"[^\n]+\.", field["description"])

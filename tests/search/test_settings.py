@@ -1,14 +1,12 @@
 """Settings are resolved from presets and overrides; what is wrong is said in one line."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
 
-from search.settings import Settings, as_settings_json, find_nearest, list_presets, read_preset, resolve_settings
+from search.preset_files import list_presets, read_preset
+from search.settings import Settings, as_settings_json, resolve_settings
 
 
 @pytest.mark.parametrize("preset", ["quickstart", "cifar10", "cifar10-small"])
@@ -106,48 +104,6 @@ def test_a_schedule_without_a_family_is_refused() -> None:
         resolve_settings({"trial": {"alpha": {"rate": 3}}})
 
 
-def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="did you mean 'quickstart'"):
-        read_preset("quickstrat")
-    with pytest.raises(ValueError, match="TOML file that exists"):
-        read_preset(str(tmp_path / "none.toml"))
-    broken = tmp_path / "broken.toml"
-    broken.write_text("[trial\n")
-    with pytest.raises(ValueError, match="not valid TOML"):
-        read_preset(str(broken))
-    with pytest.raises(ValueError, match="TOML file that exists"):
-        read_preset("x" * 300 + ".toml")
-    (tmp_path / "folder.toml").mkdir()
-    with pytest.raises(ValueError, match="TOML file that exists"):
-        read_preset(str(tmp_path / "folder.toml"))
-
-
-WORDS = '[space]\nfunction = "größe:raum"\n'
-
-
-@pytest.mark.parametrize("locale", ["C", "POSIX", "de_DE.ISO-8859-1", "C.UTF-8"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_a_preset_is_utf_8_whatever_the_locale(tmp_path: Path, locale: str, encoding: str) -> None:
-    path = tmp_path / "größe.toml"
-    path.write_text(WORDS, encoding)
-    code = (
-        "import sys; from search.settings import preset_summaries, read_preset; preset_summaries(); "
-        "print(ascii(read_preset(sys.argv[1])['space']['function']))"
-    )
-    environment = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    command = [sys.executable, "-X", "warn_default_encoding", "-W", "error::EncodingWarning", "-c", code, path]
-    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    assert shown.strip() == ascii("größe:raum")
-
-
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_a_preset_in_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text(WORDS, encoding)
-    with pytest.raises(ValueError, match=rf"^{path} must be UTF-8 text, but has byte 0x.. in position \d+; save it"):
-        read_preset(str(path))
-
-
 @pytest.mark.parametrize("value", ["2024-01-01", "12:30:00", "inf", "nan", "[1, [nan]]", "{a = 1979-05-27T07:32:00Z}"])
 def test_options_that_a_resumed_search_would_not_get_back_are_refused(value: str) -> None:
     with pytest.raises(
@@ -156,7 +112,3 @@ def test_options_that_a_resumed_search_would_not_get_back_are_refused(value: str
         resolve_settings({}, [f"space.options.odd={value}"])
     odd = resolve_settings({}, ["space.options.odd={a = [1, 0.5, true, 'x']}"]).space.options["odd"]
     assert odd == {"a": [1, 0.5, True, "x"]}
-
-
-def test_nothing_is_suggested_if_nothing_is_close() -> None:
-    assert find_nearest("xyzzy", ["trial.epochs", "search.trials"]) is None

@@ -12,6 +12,7 @@ from PIL import Image
 from trainable.data.images import SIZE, LabelledImages, describe_error
 
 DOWNLOAD_TIMEOUT_SECONDS = 10.0
+CIFAR10_IMAGES = 50_000
 
 
 def read_digits() -> tuple[LabelledImages, LabelledImages]:
@@ -31,12 +32,22 @@ def read_digits() -> tuple[LabelledImages, LabelledImages]:
     return (images[train], labels[train]), (images[test], labels[test])
 
 
+def has_cifar10(cache: Path | None = None) -> bool:
+    """Whether `read_cifar10` would find the data or its archive in `cache`; neither is checked."""
+    from torchvision.datasets import CIFAR10
+
+    return any((cache or _default_cache()).joinpath(name).exists() for name in (CIFAR10.base_folder, CIFAR10.filename))
+
+
+def _default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alphaprune"
+
+
 def read_cifar10(cache: Path | None) -> tuple[LabelledImages, LabelledImages]:
     """torchvision's CIFAR-10: 50,000 and 10,000 images in 10 classes, downloaded into `cache` if they are not there."""
     from torchvision.datasets import CIFAR10
 
-    if cache is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alphaprune"
+    cache = cache or _default_cache()
     archive = cache / CIFAR10.filename
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)  # torchvision sets none and would wait for ever

@@ -1,9 +1,11 @@
 """A Ray cluster as the backend of a search."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+
+import torch
 
 from records.dense import DenseEpochRow
 from search.backends.base import MeasureNetwork, Node, SearchRun, TrialResources
@@ -13,6 +15,7 @@ from search.backends.ray.storage_check import check_storage
 from search.backends.ray.tasks import run_on_best_node, train_dense_remotely
 from search.settings import ResourceSettings
 from trainable.config import DenseConfig
+from trainable.cpus import count_cpus
 from trainable.data.dataset import Data
 from trainable.measurement.machine_lock import report_waiting
 from trainable.measurement.protocol import measure_network
@@ -58,3 +61,16 @@ class RayBackend:
         else:
             with connect(self.address):
                 yield partial(run_on_best_node, measure_network)
+
+
+class UnstartedCluster(RayBackend):
+    """The cluster that RayBackend would start on this machine, for a plan; nothing is started."""
+
+    def connect(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def list_nodes(self) -> list[Node]:
+        return [Node(float(count_cpus()), float(torch.cuda.device_count()))]
+
+    def trial_resources(self, wanted: ResourceSettings) -> TrialResources:
+        return divide_nodes(self.list_nodes(), wanted)

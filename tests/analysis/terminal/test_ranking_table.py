@@ -115,6 +115,28 @@ def test_a_wider_terminal_shows_more_columns(experiment: analysis.Experiment) ->
     assert "in a wider window" not in printed(table, 200)
 
 
+def test_what_is_left_out_is_named(experiment: analysis.Experiment) -> None:
+    table = ranking_table(experiment.rank(), experiment.dense)
+    assert "left out: param. cut %, chann. cut %" in printed(table, 80)
+    assert "left out" not in printed(table, 200)
+
+
+def test_fronts_are_set_apart(builder: ExperimentBuilder) -> None:
+    for number, accuracy in enumerate((0.9, 0.8, 0.7)):
+        builder.add_trial(number, accuracies=(0.1, 0.2, accuracy))
+    experiment = analysis.load(builder.path)
+    text = printed(ranking_table(experiment.rank(), experiment.dense))
+    lines = text.splitlines()
+    starts = [lines.index(line) for line in lines if rows_of(line).keys() & {"1", "2", "3"}]
+    assert [lines[start - 1].strip() for start in starts] == ["", "", ""]
+    assert "blank lines separate fronts" in text
+    # By another column, trials of a front are not together.
+    other = printed(ranking_table(experiment.rank(by="-number"), experiment.dense))
+    assert "blank lines" not in other
+    together = [line for line in other.splitlines() if rows_of(line)]
+    assert "\n".join(together[1:]) in other
+
+
 def test_a_name_that_is_too_long_for_the_terminal_is_shortened(experiment: analysis.Experiment) -> None:
     text = printed(ranking_table(experiment.rank(), experiment.dense), 24)
     assert max(map(len, text.splitlines())) <= 24

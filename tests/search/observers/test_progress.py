@@ -1,7 +1,8 @@
 """What the user sees of a running search: plain lines, and a live display on a terminal."""
 
 import io
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from records.dense import DenseEpochRow
 from records.experiment import ExperimentFolder
 from records.trial import Parent, State, TrialRecord
+from search.estimate import ExpectedTrial, Hardware, Workload
 from search.observers.observer import SearchStart
 from search.observers.progress import ProgressDisplay
 from search.settings import resolve_settings
@@ -20,6 +22,8 @@ from search.snapshot import Snapshot, TrialSnapshot
 from trainable.config import TrialConfig, as_json
 from trainable.schedules.alpha import Exponential, OneShot
 
+# Trials of nine epochs, one after another; an epoch of the dense network takes a minute.
+WORKLOAD = Workload((), ExpectedTrial((1.0,) * 9, (1.0,) * 9), Hardware("CPU", 1, 1, 1), epoch_seconds=60.0)
 SETTINGS = resolve_settings({"trial": {"epochs": 9}})
 
 
@@ -35,7 +39,8 @@ def progress() -> ProgressDisplay:
 
 def start(progress: ProgressDisplay, snapshot: Snapshot, *, planned: int = 9, dense_epochs: int = 0) -> None:
     study = optuna.create_study(directions=["maximize", "minimize"])
-    progress.search_started(SearchStart(study, snapshot, planned, dense_epochs, ExperimentFolder(Path())))
+    workload = None if dense_epochs else WORKLOAD
+    progress.search_started(SearchStart(study, snapshot, planned, dense_epochs, ExperimentFolder(Path()), workload))
 
 
 def add(
@@ -175,3 +180,72 @@ def test_on_a_terminal_the_display_is_redrawn_and_log_lines_stay(
 def test_the_display_may_end_before_it_has_started(progress: ProgressDisplay) -> None:
     """What comes before it may fail."""
     progress.search_ended()
+
+
+@pytest.fixture
+def screen() -> Iterator[Callable[..., list[str]]]:
+    """Shows a search of two trials after a few epochs on a terminal of `width` columns; the lines of its last state."""
+    started = []
+
+    def show(width: int, folder: ExperimentFolder, *, dense: bool = False, planned: int = 212) -> list[str]:
+        output = io.StringIO()
+        progress = ProgressDisplay(SETTINGS, Console(file=output, force_terminal=True, width=width))
+        started.append(progress)
+        study = optuna.create_study(directions=["maximize", "minimize"])
+        done = add(folder, 0, 9, accuracy=0.81)
+        start = SearchStart(study, Snapshot.read(folder), planned, 70 if dense else 0, folder, WORKLOAD)
+        progress.search_started(start)
+        assert progress._bar is not None
+        if dense:
+            progress.dense_epoch_done(dense_row(12))
+        else:
+            assert done.record.state == "complete"
+            for number in (1, 2):
+                add(folder, number, 0, "running")
+                for epoch in range(1, 5):
+                    row = make_row(epoch, alpha=0.25, pruned_val_accuracy=0.5, epoch_seconds=7.5)
+                    progress.epoch_done(number, row)
+        progress._bar.refresh()
+        last = re.split(r"\x1b\[2K", output.getvalue())[-1]
+        return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", last).split("\n")]
+
+    yield show
+    for progress in started:
+        progress.search_ended()
+
+
+def test_at_80_columns_bar_counts_best_and_time_left_fit(
+    folder: ExperimentFolder, screen: Callable[..., list[str]]
+) -> None:
+    *above, line = screen(80, folder)
+    assert above == []
+    assert re.fullmatch(
+        r"1 of 212 trials, 17 of 1908 epochs [╸╺━]{6,} best 0\.8100 \(trial 0\) [\d.]+ (s|min|h) left", line.strip("\r")
+    )
+    assert len(line.strip("\r")) <= 80
+
+
+def test_the_dense_phase_has_a_time_left_too(folder: ExperimentFolder, screen: Callable[..., list[str]]) -> None:
+    *_, line = screen(80, folder, dense=True)
+    assert re.search(r"^dense network [╸╺━]+ epoch 12 of 70, accuracy 0\.1200 58 s left, [\d.]+ min in all$", line)
+    assert len(line) <= 80
+
+
+def test_without_room_for_both_the_trials_are_counted(
+    folder: ExperimentFolder, screen: Callable[..., list[str]]
+) -> None:
+    *_, line = screen(72, folder, planned=123_456)
+    assert re.search(r"^1 of 123456 trials [╸╺━]{6,} best 0\.8100 \(trial 0\) [\d.]+ days left$", line)
+
+
+def test_a_wide_terminal_shows_the_running_trials(folder: ExperimentFolder, screen: Callable[..., list[str]]) -> None:
+    lines = screen(120, folder)
+    assert lines[0].split() == [
+        *["running", "epoch", "phase", "alpha"],
+        *["accuracy", "if", "cut,", "%"],
+        *["epochs", "a", "minute"],
+    ]
+    assert [line.split() for line in lines[2:4]] == [
+        [str(number), "exponential", "2.5", "4", "of", "9", "retrain", "0.25", "50.00", "8"] for number in (1, 2)
+    ]
+    assert lines[-1].startswith("1 of 212 trials")

@@ -1,0 +1,89 @@
+"""How long a running search still takes, from what it has done so far."""
+
+import time
+from collections.abc import Callable
+
+from records.dense import DenseEpochRow
+from records.epoch import EpochRow
+from search.estimate import Pace, TimeEstimate, TrialsLeft, Workload, compute_epoch_cost, estimate_time
+from search.snapshot import Snapshot
+
+
+class SearchClock:
+    """Is told about every epoch, and estimates the time that is left."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        snapshot: Snapshot,
+        *,
+        planned: int,
+        dense_epochs: int,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            workload: of the search.
+            snapshot: of the records at its start.
+            planned: total number of trials.
+            dense_epochs: left to train the dense network.
+            now: the clock, in seconds.
+        """
+        self._workload, self._now = workload, now
+        self._dense_epochs = self._dense_left = dense_epochs
+        self._dense_seconds: list[float] = []
+        self._done: dict[int, int] = {}  # epochs of the trials that have begun and not ended
+        self._ended: set[int] = set()
+        for trial in snapshot.trials:
+            if trial.record.state == "running":
+                self._done[trial.number] = len(trial.rows)
+            else:
+                self._ended.add(trial.number)
+        self._unread = len(snapshot.numbers) - len(snapshot.trials)
+        self._planned = planned
+        self._began = now()
+        self._pace: Pace | None = None
+
+    def dense_epoch_done(self, row: DenseEpochRow) -> None:
+        """An epoch of the dense network is done."""
+        self._dense_seconds.append(row.epoch_seconds)
+        self._dense_left = self._dense_epochs - row.epoch
+        self._began = self._now()
+
+    def epoch_done(self, number: int, row: EpochRow) -> None:
+        """An epoch of a trial is done."""
+        if self._pace is None:
+            seconds, hardware = self.epoch_seconds, self._workload.hardware
+            self._pace = Pace(None if seconds is None else seconds * hardware.slowdown, hardware.concurrency)
+        self._done[number] = row.epoch
+        self._pace.count_epoch(compute_epoch_cost(row.phase, row.mac_sparsity), self._now() - self._began)
+
+    def trial_ended(self, number: int) -> None:
+        """A trial ended, whether or not it has run all its epochs."""
+        self._done.pop(number, None)
+        self._ended.add(number)
+
+    @property
+    def epoch_seconds(self) -> float | None:
+        """Of an epoch of the dense network: as measured, or from an earlier experiment; None if nothing is known."""
+        if not self._dense_seconds:
+            return self._workload.epoch_seconds
+        # The first quartile: the first epoch takes longer on a GPU, and where other programs run, the threads of the
+        # dense network wait for each other, which those of a trial need not.
+        return sorted(self._dense_seconds)[(len(self._dense_seconds) - 1) // 4]
+
+    def estimate(self) -> TimeEstimate | None:
+        """The time that was left when the last epoch was done; None if nothing is known yet."""
+        seconds, pace = self.epoch_seconds, self._pace.seconds_per_cost if self._pace else None
+        if seconds is None and pace is None:
+            return None
+        left, hardware = self._count_left(), self._workload.hardware
+        return estimate_time(hardware, left, self._dense_left, seconds or 0.0, pace)
+
+    def _count_left(self) -> TrialsLeft:
+        workload = self._workload
+        running = [workload.find_trial(number).count_cost(done) for number, done in self._done.items()]
+        begun = self._ended.union(self._done)
+        controls = [each.count_cost() for number, each in enumerate(workload.controls) if number not in begun]
+        others = max(0, self._planned - len(begun) - len(controls) - self._unread)
+        return TrialsLeft(tuple(running), (*controls, *[workload.searched.count_cost()] * others))
