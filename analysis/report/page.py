@@ -12,7 +12,6 @@ from typing import Any
 import jinja2
 import tomli_w
 from markupsafe import Markup, escape
-from plotly.offline import get_plotlyjs
 
 from analysis.columns import iterate_rows
 from analysis.experiment import Experiment
@@ -48,7 +47,7 @@ def write_report(experiment: Experiment, path: Path | None = None) -> Path:
 
 def _render_page(experiment: Experiment) -> str:
     failed = experiment.trials[experiment.trials["state"] == "failed"]
-    scripts = [_embed_script(get_plotlyjs()), _embed_script(_read_resource("draw.js"))]
+    scripts = [_embed_script(_read_resource("plotly-basic.min.js")), _embed_script(_read_resource("draw.js"))]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

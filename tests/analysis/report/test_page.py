@@ -6,6 +6,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
+from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from experiments import DATA, ExperimentBuilder, make_measurement, write_measurement
 from golden import assert_golden
+from plotly.offline import get_plotlyjs_version
 
 import analysis
 from analysis import Experiment
@@ -155,7 +157,16 @@ def test_no_script_but_the_reports_own_may_run(page: Page) -> None:
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in running]
     assert policy_of(page)["script-src"] == [f"'sha256-{digest}'" for digest in digests]
     assert len(running) == 2
-    assert sum("plotly.js v" in text for text in page.scripts) == 1
+    assert sum("plotly.js (basic - minified) v" in text for text in page.scripts) == 1
+
+
+def test_the_bundle_of_plotly_is_small_licensed_and_of_the_generation_that_plotly_writes_for() -> None:
+    bundle = resources.files("analysis.report").joinpath("plotly-basic.min.js").read_bytes()
+    assert len(bundle) < 1_300_000
+    [version] = re.findall(rb"plotly\.js \(basic - minified\) v(\d+)\.", bundle[:200])
+    assert version.decode() == get_plotlyjs_version().split(".")[0]
+    licence = resources.files("analysis.report").joinpath("plotly-basic.LICENSE").read_text()
+    assert licence.startswith("MIT License")
 
 
 def test_it_can_be_read_by_a_machine_that_reads_aloud(page: Page) -> None:
