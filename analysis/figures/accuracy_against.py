@@ -205,8 +205,15 @@ def _draw_figure(info: AccuracyAgainstInfo) -> go.Figure:
         x=[point.x for point in front],
         y=[point.accuracy for point in front],
         mode="lines+text" if numbered else "lines",
-        text=[str(point.trial.number) for point in front] if numbered else None,
-        **{"textposition": "top right", "textfont": {"color": MUTED, "size": 11}, "cliponaxis": False},
+        # Spaces, for the mark that it stands beside.
+        text=[f"\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}{point.trial.number}" for point in front]
+        if numbered
+        else None,
+        **{
+            "textposition": "middle right" if info.x_title == CUT.title else "bottom right",
+            "textfont": {"color": MUTED, "size": 11},
+            "cliponaxis": False,
+        },
         line={"color": AXIS, "width": 1.5, "shape": "hv"},
         name="Pareto front",
         showlegend=len(front) > 1,

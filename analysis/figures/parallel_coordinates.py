@@ -18,6 +18,7 @@ from analysis.experiment import Experiment
 from analysis.figures.selection import thin_out
 from analysis.figures.style import (
     AXIS,
+    HOLLOW,
     INK,
     MUTED,
     SCALE_COLOURS,
@@ -127,7 +128,7 @@ def parallel_coordinates(experiment: Experiment) -> go.Figure:
         )
     # A setting's name is too long for its place, but not its parts.
     name_label = {"y": 1, "yshift": 10, "yanchor": "bottom", "font": {"size": 11, "color": INK}}
-    tick_label = {"xanchor": "left", "xshift": 3, "font": {"size": 10, "color": MUTED}}
+    tick_label = {"xanchor": "left", "xshift": 3, "bgcolor": HOLLOW, "font": {"size": 10, "color": MUTED}}
     for column, axis in zip(columns, info.axes, strict=True):
         line = {"color": AXIS, "width": 1}
         drawn.add_shape(type="line", x0=column, x1=column, y0=0, y1=1, layer="below", line=line)
@@ -139,7 +140,7 @@ def parallel_coordinates(experiment: Experiment) -> go.Figure:
         legend={"title": {"text": "validation accuracy", "font": {"size": 11}}, "traceorder": "reversed"}
     )
     drawn.update_xaxes(range=[-0.3, columns[-1] + 0.7], visible=False)
-    drawn.update_yaxes(range=[-0.05, 1.2], visible=False)
+    drawn.update_yaxes(range=[-0.05, 1.15], visible=False)
     return drawn
 
 

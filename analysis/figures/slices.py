@@ -9,6 +9,7 @@ from analysis.experiment import Experiment
 from analysis.figures.parallel_coordinates import ParameterAxis, parallel_coordinates_info
 from analysis.figures.selection import view_floor
 from analysis.figures.style import (
+    INK,
     FigureInfo,
     blank_figure,
     hover_text,
@@ -19,7 +20,7 @@ from analysis.figures.style import (
 from analysis.labels import TrialLabel
 from analysis.text import format_count, format_percent
 
-_PANELS_IN_A_ROW, _PANEL_PIXELS = 4, 190
+_PANELS_IN_A_ROW, _PANEL_PIXELS = 4, 200
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,17 @@ def slices(experiment: Experiment) -> go.Figure:
     rows = math.ceil(len(info.axes) / columns)
     drawn = blank_figure(info.title, info.note, height=60 + _PANEL_PIXELS * rows)
     drawn.set_subplots(
-        **{"rows": rows, "cols": columns, "shared_yaxes": True},
+        **{
+            "rows": rows,
+            "cols": columns,
+            "shared_yaxes": True,
+            "subplot_titles": [literal_text(axis.name, 30) for axis in info.axes],
+        },
         specs=[
             [{} if row * columns + column < len(info.axes) else None for column in range(columns)]
             for row in range(rows)
         ],
-        **{"horizontal_spacing": 0.02, "vertical_spacing": 70 / (60 + _PANEL_PIXELS * rows)},
+        **{"horizontal_spacing": 0.02, "vertical_spacing": 80 / (60 + _PANEL_PIXELS * rows)},
     )
     families: dict[str, list[int]] = {}
     for index, trial in enumerate(info.trials):
@@ -97,11 +103,12 @@ def slices(experiment: Experiment) -> go.Figure:
             )
         drawn.update_xaxes(
             **panel,
-            title_text=literal_text(axis.name, 40),
+            tickfont={"size": 10},
             range=[-0.08, 1.08],
             tickvals=[position for position, _ in axis.ticks],
             ticktext=[literal_text(text, 12) for _, text in axis.ticks],
         )
+    drawn.update_annotations(font={"size": 12, "color": INK})
     drawn.update_yaxes(tickformat=".0%")
     drawn.update_yaxes(title_text="validation accuracy", col=1)
     if info.floor is not None:

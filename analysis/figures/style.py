@@ -33,10 +33,11 @@ STATE_COLOURS = {"complete": "#4C78A8", "running": "#F0B94A", "stopped": "#B8B8B
 OTHER_COLOUR, OTHER_SYMBOL = "#8C6D46", "pentagon"
 # From the lowest values to the highest.
 SCALE_COLOURS = ("#C3D0DC", "#93B3D0", "#5E93C4", "#2A6BAE", "#0B3C6F")
-# What stands on a dark page for the colours that need a light one; families and states are told apart on both.
+# What stands on a dark page for the colours that need a light one.
 DARK_COLOURS = {
     **{INK: "#E6EAEE", MUTED: "#A3ADB7", GRID: "#2B323A", PAPER: "#14181D", AXIS: "#66707A", FAINT: "#4A525A"},
     **{BARS: "#303840", HOLLOW: "rgba(20, 24, 29, 0.7)"},
+    **{"#0072B2": "#3D9BD9", "#4C78A8": "#7AA3CF"},
     **{"#333333": "#DADADA", "#777777": "#A8A8A8", "#A3A3A3": "#7F7F7F"},
     **dict(zip(SCALE_COLOURS, ("#37434F", "#3F6388", "#4C86BC", "#7DB2E3", "#D2E8FF"), strict=True)),
 }
