@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # PED-ANOVA looks at the best tenth; with fewer trials that is a single one, which says nothing.
 FEWEST = 20
 # Trials of a resample, and how many resamples there are: more of either takes seconds.
-MOST_RESAMPLED, RESAMPLES = 250, 20
+MOST_RESAMPLED, RESAMPLES = 150, 12
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,16 @@ def _estimate_errors(
     import optuna
 
     draw, size = random.Random(0), min(len(trials), MOST_RESAMPLED)
+    # A study copies what it is given; the rest of a trial plays no part.
+    bare = [
+        optuna.trial.create_trial(values=trial.values, params=trial.params, distributions=trial.distributions)
+        for trial in draw.sample(trials, min(len(trials), RESAMPLES * size))
+    ]
     spreads: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(RESAMPLES):
         with quiet_optuna():
             resample = optuna.create_study(directions=study.directions)
-            resample.add_trials(draw.choices(trials, k=size))
+            resample.add_trials(draw.choices(bare, k=size))
         found = _evaluate_importances(resample)
         for name, values in spreads.items():
             values.append(found.get(name, 0.0))

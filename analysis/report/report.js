@@ -17,7 +17,7 @@ function drawFigures() {
     const figure = JSON.parse(script.textContent, recolour);
     const place = byId(script.dataset.of);
     if (touch) figure.layout.dragmode = false; // a finger that crosses a figure scrolls the page
-    if (printing && figure.layout.height < 600) figure.layout.height = Math.min(figure.layout.height, 330); // two a page
+    if (printing && figure.layout.height < 600) figure.layout.height = Math.min(figure.layout.height, 320); // two a page
     place.style.height = `${figure.layout.height}px`;
     Plotly.react(place, figure.data, figure.layout, options);
   }
