@@ -6,8 +6,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Two files of fast tests at a time, each in one process: what a file sets up is used by all of its tests.
-PARALLEL := -n 2 --dist loadfile
+# Two tests at a time. What a file of fast tests sets up is used by all of them, so they stay in one process; of slow
+# tests, only those of a group do.
+FAST := -n 2 --dist loadfile -m "not slow"
+SLOW := -n 2 --dist loadgroup -m slow --durations=10
 
 .PHONY: demo test test-slow lint docs clean
 
@@ -15,10 +17,10 @@ demo: .venv/installed
 	$(BIN)/alphaprune run quickstart
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+	$(BIN)/python -m pytest $(FAST)
 
 test-slow: .venv/installed-dev
-	$(BIN)/python -m pytest -m slow --durations=10
+	$(BIN)/python -m pytest $(SLOW)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -90,16 +90,26 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         os.close(folder)
 
 
+def encode_json(value: Any) -> bytes:
+    """`value` as JSON in UTF-8; raises ValueError for NaN and infinities, which JSON does not have.
+
+    A byte of a file's name that is no UTF-8, which Python keeps as half a surrogate pair, becomes a question mark: no
+    reader would take it.
+    """
+    return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False).encode(errors="replace") + b"\n"
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Replaces `path` with `value` as JSON; raises ValueError for NaN and infinities, which JSON does not have."""
-    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
-    replace_file(path, lambda file: file.write(text.encode()))
+    """Replaces `path` with `value` as JSON (encode_json)."""
+    content = encode_json(value)
+    replace_file(path, lambda file: file.write(content))
 
 
 def write_record(path: Path, values: Mapping[str, Any]) -> None:
     """Replaces `path` with `values` and a digest of them, by which `read_digested_record` notices a changed one."""
     own = {key: values[key] for key in values if key != DIGEST}
-    write_json(path, {**own, DIGEST: compute_digest(own)})
+    # Of what will be read, which differs where JSON does: it has no tuples, and only text as keys.
+    write_json(path, {**own, DIGEST: compute_digest(from_json(encode_json(own)))})
 
 
 def open_file(path: AnyPath, flags: int = os.O_RDONLY) -> int:

@@ -17,10 +17,12 @@ from records.files import (
     LOCK_NAME,
     append_json_line,
     describe_unreadable,
+    encode_json,
     hold_lock,
     is_full_disk,
     name_aside,
     now,
+    parse_record,
     read_record,
     read_text_bytes,
     remove_unfinished,
@@ -204,7 +206,9 @@ class TrialFolder:
             raise FencedError(f"{self.path} has been created by another process") from error
 
     def write_record(self, record: TrialRecord) -> None:
-        write_json(self.record_path, {**asdict(record), DIGEST: compute_digest(record.digested)})
+        values = asdict(record)
+        written = parse_record(encode_json(values), _SCHEMA)  # of what will be read, as in records.files.write_record
+        write_json(self.record_path, {**values, DIGEST: compute_digest(written.digested)})
 
     @contextmanager
     def hold_lock(self) -> Iterator[None]:

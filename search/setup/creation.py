@@ -4,7 +4,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,19 +62,23 @@ def _check_name(name: str, *, given: str | None) -> None:
         raise ValueError(f"{rule}, which has at most {MOST_NAME_BYTES} bytes, but {got} ({len(name.encode())} bytes)")
 
 
-def check_writable(storage: Path) -> None:
-    """Raises ValueError if no experiment can be written to `storage`; leaves no new folder."""
+def _find_existing(storage: Path) -> Path:
+    """`storage`, or the nearest folder above it that exists."""
     try:
-        new = [folder for folder in (storage, *storage.parents) if not folder.exists()]
-        storage.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=storage) as probe:
+        storage.lstat()  # not `exists`: a link to nowhere is there, and nothing can be written to it
+    except FileNotFoundError:
+        return _find_existing(storage.absolute().parent)
+    return storage
+
+
+def check_writable(storage: Path) -> None:
+    """Raises ValueError if no experiment can be written to `storage`, which need not exist; creates no folder."""
+    try:
+        with tempfile.TemporaryFile(dir=_find_existing(storage)) as probe:
             probe.write(b"probe")
     except OSError as error:
         reason = f"{error.strerror or error}"
         raise ValueError(f"--storage must be a writable folder, but {str(storage)!r} is not: {reason}") from error
-    for folder in new:
-        with suppress(OSError):  # another process has put something there
-            folder.rmdir()
 
 
 def create_experiment(folder: ExperimentFolder, settings: Settings, data: Data, preset: str) -> None:

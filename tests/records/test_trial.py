@@ -381,3 +381,29 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) 
     folder.remove_unfinished()
     left = {str(path.relative_to(folder.path)) for path in folder.path.rglob("*") if path.is_file()}
     assert left == {*mine, "trial.json"}
+
+
+def test_text_that_no_reader_would_take_is_replaced(tmp_path: Path) -> None:
+    """Python keeps a byte of a file's name that is no UTF-8 as half a surrogate pair."""
+    folder = ExperimentFolder(tmp_path).trial_folder(0)
+    folder.create(TrialRecord(number=0, config={"name": "caf\udce9"}))
+    folder.record_end("failed", "FileNotFoundError: 'caf\udce9.png'")
+    assert folder.read_record().config == {"name": "caf?"}
+    assert folder.read_record().error == "FileNotFoundError: 'caf?.png'"
+
+
+def test_values_that_json_writes_differently_are_no_damage(tmp_path: Path) -> None:
+    folder = ExperimentFolder(tmp_path).trial_folder(0)
+    cut = replace(FULL.cut, val_loss=0) if FULL.cut else None
+    folder.create(TrialRecord(number=0, config={"epochs": 12, "lr": {"milestones": (3, 6)}}, cut=cut))
+    assert folder.read_record().config["lr"]["milestones"] == [3, 6]
+    assert json.loads(folder.record_path.read_text())["cut"]["val_loss"] == 0
+
+
+def test_a_digest_does_not_depend_on_fields_that_are_not_there(tmp_path: Path) -> None:
+    """Or a field that a later version adds would change the digests of all older records."""
+    assert set(TrialRecord(number=0, config={}).digested) == {"number", "config", "params", "distributions", "created"}
+    cut = Cut(epoch=1, widths=(8,), channels=8, parameters=1, macs=1)
+    assert set(TrialRecord(number=0, config={}, cut=cut).digested["cut"]) == {
+        *("epoch", "widths", "channels", "parameters", "macs"),
+    }

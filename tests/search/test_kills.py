@@ -31,8 +31,8 @@ from records.experiment import ExperimentFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-KILLS = 5
-TRIALS = 23  # 3 controls and 20 trials, so that even on a fast machine something is left to be killed
+KILLS = 4
+TRIALS = 19  # 3 controls and 16 trials, so that even on a fast machine something is left to be killed
 LONG = SETTINGS.replace("trials = 8", f"trials = {TRIALS - 3}")
 
 

@@ -63,7 +63,9 @@ def test_trying_out_a_storage_leaves_no_new_folder(tmp_path: Path) -> None:
 
 def test_an_unwritable_storage_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for storage in (tmp_path / "file", tmp_path / "file" / "in", Path("/proc/nowhere")):
+    (tmp_path / "link").symlink_to("nowhere")
+    odd = (tmp_path / "link", tmp_path / "link" / "in", tmp_path / ("x" * 300))
+    for storage in (tmp_path / "file", tmp_path / "file" / "in", Path("/proc/nowhere"), *odd):
         with pytest.raises(ValueError, match=f"--storage must be a writable folder, but '{storage}' is not: "):
             check_writable(storage)
 
