@@ -44,7 +44,7 @@ def alpha_curves_info(experiment: Experiment) -> AlphaCurvesInfo:
     if not curves:
         return AlphaCurvesInfo("No trial with an alpha schedule is complete yet, so there is no curve to show.")
     of_each = "the only family tried" if len(curves) == 1 else "each family"
-    best = f"{curves[0].trial} with {format_percent(curves[0].accuracy)}"
+    best = f"{curves[0].trial} with a validation accuracy of {format_percent(curves[0].accuracy)}"
     title = f"How alpha fell in the best trial of {of_each}; the best of all is {best}."
     note = f"1 is the dense network, 0 the pruned one; the last cut is after {format_count(last_cut, 'epoch')}."
     return AlphaCurvesInfo(title, note, tuple(curves), last_cut)

@@ -1,6 +1,7 @@
 """The report in a real browser: drawn, without an error, and nowhere wider than the screen."""
 
 import html
+import io
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from experiments import ExperimentBuilder, make_measurement, write_measurement
 from PIL import Image
@@ -27,7 +29,7 @@ pytestmark = [
 FRAME = """<!doctype html><html><body style="margin: 0">
 <iframe src="PAGEHASH" style="border: 0; width: WIDTHpx; height: HEIGHTpx"></iframe>
 <script>
-const look = () => {
+const look = async () => {
   const page = document.querySelector("iframe").contentDocument;
   const plots = [...page.querySelectorAll(".plot")];
   const marks = ".trace, .points path, .barlayer path, .scatterlayer path";
@@ -35,7 +37,7 @@ const look = () => {
     [plot.id, plot.querySelectorAll(marks).length, plot.querySelector("svg.main-svg") !== null]);
   if (page.readyState !== "complete" || !drawn.every((each) => each[2])) return setTimeout(look, 100);
   const root = page.documentElement;
-  const answer = (() => { ACT })();
+  const answer = await (async () => { ACT })();
   const found = { answer, plots: drawn, width: root.clientWidth, wide: root.scrollWidth, high: root.scrollHeight,
     beyond: [...page.body.querySelectorAll("*")].filter((one) => !one.closest(".scroll, pre, .plot-scroll, nav")
       && one.getBoundingClientRect().right > root.clientWidth + 1).map((one) => one.outerHTML.slice(0, 200)) };
@@ -171,6 +173,34 @@ def test_a_trial_is_shown_by_a_click_and_by_its_address(rich: Experiment, tmp_pa
     assert not found["closed"]
     assert found["clicked"]["title"] == "Trial 0 one-shot (control)"
     assert found["row"]["title"].startswith("Trial 35 ")
+
+
+def test_figures_and_table_are_saved_from_within_the_page(rich: Experiment, tmp_path: Path) -> None:
+    act = """
+  const inside = document.querySelector("iframe").contentWindow;
+  const saved = [];
+  const create = inside.URL.createObjectURL;
+  inside.URL.createObjectURL = (blob) => (saved.push(blob), create(blob));
+  inside.HTMLAnchorElement.prototype.click = function () { saved.push(this.download); };
+  page.getElementById("find").value = "control";
+  page.getElementById("find").dispatchEvent(new Event("input"));
+  page.getElementById("csv").click();
+  const csv = await saved[0].text();
+  const buttons = page.querySelectorAll("figure .png").length;
+  page.querySelector("figure .png").click();
+  const wait = (done) => new Promise((go) => { const look = () => done() ? go() : setTimeout(look, 50); look(); });
+  await wait(() => saved.some((one) => one.type === "image/png"));
+  return { csv, buttons, names: saved.filter((one) => typeof one === "string") };
+"""
+    seen = look(write_report(rich, tmp_path / "report.html"), 1280, act=act)
+    assert seen.console == []
+    found = seen.found["answer"]
+    assert found["buttons"] == 12
+    assert found["names"][0] == "ranking.csv"
+    frame = pd.read_csv(io.StringIO(found["csv"]), index_col=0)
+    assert frame.index[0] == "dense network"
+    assert len(frame) == 1 + 6
+    assert frame["Δ to dense, points"].dropna().lt(0).all()
 
 
 def test_a_dark_screen_has_a_dark_page_and_dark_figures(rich: Experiment, tmp_path: Path) -> None:
