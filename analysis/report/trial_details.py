@@ -7,6 +7,7 @@ import pandas as pd
 from analysis.columns import iterate_rows
 from analysis.experiment import Experiment
 from analysis.labels import label_row, spell
+from analysis.text import shorten_text
 from records.driver import format_command
 from records.experiment import ExperimentFolder
 
@@ -45,12 +46,18 @@ def trial_details(experiment: Experiment, first: tuple[int, ...]) -> dict[str, A
 
 
 def _write_commands(experiment: Experiment) -> dict[str, str]:
-    folder, to = ExperimentFolder(experiment.path), f"{experiment.path.name}-{_NUMBER}"
-    change = [_NUMBER, "--at-alpha", "0.1", "--set", "optimizer.weight_decay=0.001"]
-    return {
-        "Export its network": format_command(folder, "export", [_NUMBER, "--to", to]),
-        "Continue it from alpha 0.1 with other settings": format_command(folder, "branch", change),
+    """By what they do. A trial can be branched from only where the search kept checkpoints."""
+    folder, search = ExperimentFolder(experiment.path), experiment.settings.get("search")
+    kept = search.get("keep_at_alpha") if isinstance(search, dict) else None
+    commands = {
+        "Export its network": format_command(folder, "export", [_NUMBER, "--to", f"{experiment.path.name}-{_NUMBER}"]),
+        "Compute its rows again": format_command(folder, "trial", [_NUMBER]),
     }
+    for alpha in kept if isinstance(kept, list) else []:
+        change = [_NUMBER, "--at-alpha", shorten_text(str(alpha), 20), "--set", "optimizer.weight_decay=0.001"]
+        what = f"Continue it from alpha {change[2]} with another setting"
+        commands[what] = format_command(folder, "branch", change)
+    return commands
 
 
 def _round_values(values: "pd.Series[float]") -> list[float | None]:

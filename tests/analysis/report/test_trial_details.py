@@ -21,10 +21,21 @@ def test_a_trial_has_its_curve_its_settings_and_commands(rich: Experiment) -> No
     # The same for all trials.
     assert "optimizer.momentum" not in settings
     assert set(dict(details["trials"][0]["settings"])) < set(settings) | {"pruning.criterion", "initial", "seed"}
-    [export, branch] = details["commands"].values()
+    [export, again] = details["commands"].values()
     assert export.endswith(" NUMBER --to cifar10-autumn-NUMBER")
-    assert " NUMBER --at-alpha 0.1 --set " in branch
+    assert again.startswith("alphaprune trial cifar10-autumn --storage ")
     json.dumps(details, allow_nan=False)
+
+
+def test_a_trial_can_be_branched_from_where_checkpoints_were_kept(untrained: ExperimentBuilder) -> None:
+    untrained.change_settings({"search": {"keep_at_alpha": [0.4, 0.05]}})
+    commands = trial_details(untrained.load(), ())["commands"]
+    assert [command.split(" NUMBER ")[1] for command in commands.values() if " branch " in command] == [
+        "--at-alpha 0.4 --set optimizer.weight_decay=0.001",
+        "--at-alpha 0.05 --set optimizer.weight_decay=0.001",
+    ]
+    untrained.change_settings({"search": {"keep_at_alpha": 3}})
+    assert len(trial_details(untrained.load(), ())["commands"]) == 2
 
 
 def test_of_very_many_trials_those_of_the_table_come_first(
