@@ -19,6 +19,7 @@ function drawFigures() {
     if (touch) figure.layout.dragmode = false; // a finger that crosses a figure scrolls the page
     if (printing && figure.layout.height < 600) figure.layout.height = Math.min(figure.layout.height, 320); // two a page
     place.style.height = `${figure.layout.height}px`;
+    place.style.minWidth = printing ? "0" : ""; // paper does not scroll
     Plotly.react(place, figure.data, figure.layout, options);
   }
 }
