@@ -17,7 +17,9 @@ function drawFigures() {
     const figure = JSON.parse(script.textContent, recolour);
     const place = byId(script.dataset.of);
     if (touch) figure.layout.dragmode = false; // a finger that crosses a figure scrolls the page
-    if (printing && figure.layout.height < 600) figure.layout.height = Math.min(figure.layout.height, 320); // two a page
+    // Two figures fit on a page of paper, and the first one below the answer.
+    const most = place.closest(".answer") ? 240 : 300;
+    if (printing && figure.layout.height < 600) figure.layout.height = Math.min(figure.layout.height, most);
     place.style.height = `${figure.layout.height}px`;
     place.style.minWidth = printing ? "0" : ""; // paper does not scroll
     Plotly.react(place, figure.data, figure.layout, options);
