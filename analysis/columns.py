@@ -230,8 +230,11 @@ def describe_columns(frames: "Mapping[str, pd.DataFrame]") -> "pd.DataFrame":
 
 def iterate_rows(frame: "pd.DataFrame") -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a frame whose index is the trial's number."""
-    for number, row in zip(frame.index.tolist(), frame.to_dict("records"), strict=True):
-        yield number, {str(name): value for name, value in row.items()}
+    names = [str(name) for name in frame.columns]
+    # Several times as fast as to_dict("records").
+    values = [frame.iloc[:, place].tolist() for place in range(len(names))]
+    for number, *row in zip(frame.index.tolist(), *values, strict=True):
+        yield number, dict(zip(names, row, strict=True))
 
 
 def row_of(frame: "pd.DataFrame", number: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from analysis.figures.hypervolume_history import hypervolume_history
 from analysis.figures.importances import importances
 from analysis.figures.iterations import iterations
 from analysis.figures.parallel_coordinates import parallel_coordinates
+from analysis.figures.slices import slices
 from analysis.figures.stopped_by_rung import stopped_by_rung
 from analysis.figures.style import CONFIG
 from analysis.figures.timeline import timeline
@@ -27,6 +28,7 @@ __all__ = [
     "importances",
     "iterations",
     "parallel_coordinates",
+    "slices",
     "stopped_by_rung",
     "timeline",
     "widths",

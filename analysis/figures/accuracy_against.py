@@ -7,11 +7,14 @@ from itertools import accumulate
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.columns import COLUMNS, MEASUREMENT_COLUMNS, iterate_rows
+from analysis.columns import COLUMNS, MEASUREMENT_COLUMNS, Column, iterate_rows
 from analysis.experiment import Experiment
-from analysis.figures.selection import describe_configuration, thin_out
+from analysis.figures.selection import describe_configuration, thin_out, view_floor
 from analysis.figures.style import (
+    AXIS,
+    HOLLOW,
     INK,
+    MUTED,
     FigureInfo,
     blank_figure,
     control_symbol,
@@ -25,35 +28,12 @@ from analysis.rank.ranking import sort_best_first
 from analysis.text import format_count, format_percent, printable
 from records.measurement import BATCH_SIZES
 
-# Trials that did not learn would squeeze all others into one line of the figure.
-OUTER_FENCE = 3.0
 MOST_POINTS = 1000
-
-
-@dataclass(frozen=True)
-class CostAxis:
-    """What stands on the x axis. title: with its unit; scale: from the column's unit to that; unit: as in a text."""
-
-    title: str
-    scale: float
-    unit: str
-
-    def format_value(self, value: float) -> str:
-        digits = max(0, 2 - math.floor(math.log10(value))) if 0 < value < 1e3 else 0
-        number = f"{value:,.{min(digits, 6)}f}"
-        return f"{number}{self.unit}" if self.unit.startswith("%") else f"{number} {self.unit}"
-
-
-MACS_SHARE = CostAxis("MACs, % of the dense network's", 1.0, "% of the MACs")
-MACS_MILLIONS = CostAxis("MACs, millions", 1e-6, "M MACs")
-# What accuracy can be set against: all that was measured and should be low.
-MEASURED = {
-    name: CostAxis(column.title, column.shown_scale, column.shown_unit)
-    for name, column in MEASUREMENT_COLUMNS.items()
-    if column.better == "low"
-}
-
-
+# Above this many, the numbers beside the marks of the front would cover one another.
+MOST_NUMBERED = 12
+CUT = COLUMNS["mac_sparsity"]
+# What accuracy can be set against besides: all that was measured and should be low.
+MEASURED = {name: column for name, column in MEASUREMENT_COLUMNS.items() if column.better == "low"}
 LATENCY = f"batch{BATCH_SIZES[-1]}_latency_ms"
 
 
@@ -74,7 +54,7 @@ class TrialPoint:
 
 @dataclass(frozen=True)
 class AccuracyAgainstInfo(FigureInfo):
-    """front: numbers of the points that none beats in both, by x. dense: (x, accuracy), either None if not known.
+    """front: numbers of the points that none beats in both, the cheapest first. dense: (x, accuracy), None if unknown.
 
     floor: the accuracy below which points are left out of view, None where none is.
     """
@@ -87,12 +67,8 @@ class AccuracyAgainstInfo(FigureInfo):
 
 
 def accuracy_against_macs_info(experiment: Experiment) -> AccuracyAgainstInfo:
-    """Complete trials by MACs: in percent of the dense network's, in millions where those are not known."""
-    macs, dense = experiment.ranked["macs"], experiment.dense
-    if dense and dense.macs:
-        info = _build_info(experiment, 100 * macs / dense.macs, MACS_SHARE, 100.0)
-    else:
-        info = _build_info(experiment, macs * MACS_MILLIONS.scale, MACS_MILLIONS, None)
+    """Complete trials by how many of the dense network's MACs were cut, in percent."""
+    info = _build_info(experiment, experiment.ranked[CUT.name], CUT, 0.0)
     return info or AccuracyAgainstInfo("No trial is complete yet, so there is no accuracy to plot against MACs.")
 
 
@@ -103,7 +79,6 @@ def accuracy_against_measured_info(experiment: Experiment, column: str = LATENCY
     """
     if column not in MEASURED:
         raise ValueError(f"`column` must be one of {', '.join(MEASURED)}, but got {column!r}")
-    axis = MEASURED[column]
     values = experiment.ranked[column].dropna()
     devices = experiment.ranked["measured_on"].loc[values.index].dropna()
     if devices.empty:
@@ -118,14 +93,14 @@ def accuracy_against_measured_info(experiment: Experiment, column: str = LATENCY
             note = f" Not shown: {format_count(elsewhere, 'trial')} measured on other devices."
             dense = None  # a median over all devices
         devices = devices[devices == device]
-    info = _build_info(experiment, axis.scale * values[devices.index], axis, dense and axis.scale * dense)
+    info = _build_info(experiment, values[devices.index], MEASURED[column], dense)
     if info is None:
         return AccuracyAgainstInfo("No measured trial has an accuracy, so there is nothing to compare.")
     return replace(info, title=info.title + where, note=info.note + note)
 
 
 def accuracy_against_macs(experiment: Experiment) -> go.Figure:
-    """Accuracy against MACs: trials by family, controls, the Pareto front and the dense network."""
+    """Accuracy against the MACs cut: trials by family, controls, the Pareto front and the dense network."""
     return _draw_figure(accuracy_against_macs_info(experiment))
 
 
@@ -135,9 +110,10 @@ def accuracy_against_measured(experiment: Experiment, column: str = LATENCY) -> 
 
 
 def _build_info(
-    experiment: Experiment, xs: "pd.Series[float]", axis: CostAxis, dense_x: float | None
+    experiment: Experiment, values: "pd.Series[float]", axis: Column, dense_value: float | None
 ) -> AccuracyAgainstInfo | None:
-    """What is seen of the trials that have a place in `xs`; None where none of them has an accuracy."""
+    """What is seen of the trials that have one of the `values` of `axis`; None where none of them has an accuracy."""
+    xs = axis.shown_scale * values
     points = []
     for number, row in iterate_rows(experiment.ranked.assign(x=xs).dropna(subset=["x", "pruned_val_accuracy"])):
         label = label_row(number, row)
@@ -147,15 +123,17 @@ def _build_info(
         lines = (
             label.text,
             f"{format_percent(accuracy)} of the validation images{spread}",
-            axis.format_value(x),
+            _format_cost(axis, x),
             f"mean of {format_count(seeds, 'repeat')}" if seeds else "a single run",
             describe_configuration(row),
         )
         points.append(TrialPoint(label, x, accuracy, std, seeds, hover_text(lines)))
     if not points:
         return None
-    points.sort(key=lambda point: (point.x, -point.accuracy, point.trial.number))
-    floor, front = _view_floor([point.accuracy for point in points]), _find_front(points)
+    cheap = -1 if axis.better == "high" else 1
+    points.sort(key=lambda point: (cheap * point.x, -point.accuracy, point.trial.number))
+    floor, front = view_floor([point.accuracy for point in points]), _find_front(points)
+    dense_x = None if dense_value is None else axis.shown_scale * dense_value
     dense = (dense_x, experiment.dense.val_accuracy if experiment.dense else None)
     title, note = _write_title(experiment, points, front, axis), _write_note(points, floor)
     drawn = _thin_points(points, front)
@@ -175,22 +153,20 @@ def _thin_points(points: list[TrialPoint], front: tuple[int, ...]) -> list[Trial
 
 
 def _find_front(points: list[TrialPoint]) -> tuple[int, ...]:
-    """The points, ordered by x and then by accuracy downwards, that are better than all before them."""
+    """The points, the cheapest first and of those the most accurate, that are better than all before them."""
     before = accumulate((point.accuracy for point in points), max, initial=-math.inf)
     return tuple(point.trial.number for point, best in zip(points, before, strict=False) if point.accuracy > best)
 
 
-def _view_floor(accuracies: list[float]) -> float | None:
-    """Tukey's lower outer fence, where something lies below it."""
-    if not accuracies:
-        return None
-    quarter, three_quarters = pd.Series(accuracies).quantile([0.25, 0.75])
-    fence = quarter - OUTER_FENCE * max(three_quarters - quarter, 0.01)
-    inside = [accuracy for accuracy in accuracies if accuracy >= fence]
-    return min(inside) if len(inside) < len(accuracies) else None
+def _format_cost(axis: Column, x: float) -> str:
+    """A place on the axis as in a text."""
+    if axis is CUT:
+        return f"{x:.1f}% fewer MACs"
+    digits = max(0, 2 - math.floor(math.log10(x))) if 0 < x < 1e3 else 0
+    return f"{x:,.{min(digits, 6)}f} {axis.shown_unit}"
 
 
-def _write_title(experiment: Experiment, points: list[TrialPoint], front: tuple[int, ...], axis: CostAxis) -> str:
+def _write_title(experiment: Experiment, points: list[TrialPoint], front: tuple[int, ...], axis: Column) -> str:
     """Who is on the front, and where the best trial with alpha is, or the best control where there is none."""
     on_front = [point.trial for point in points if point.trial.number in front]
     held = sum(label.control is None for label in on_front)
@@ -201,20 +177,21 @@ def _write_title(experiment: Experiment, points: list[TrialPoint], front: tuple[
     order = sort_best_first(experiment.ranked).index
     best = next(of_number[number] for number in order if number in of_number)
     kind = "trial with alpha" if with_alpha else "control"
-    reached = f"reaches {format_percent(best.accuracy)} at {axis.format_value(best.x)}"
+    at = "with" if axis is CUT else "at"
+    reached = f"reaches a validation accuracy of {format_percent(best.accuracy)} {at} {_format_cost(axis, best.x)}"
     if on_front == [best.trial]:
         return f"{title}: it {reached}."
     return f"{title}; the best {kind}, {best.trial}, {reached}."
 
 
 def _write_note(points: list[TrialPoint], floor: float | None) -> str:
-    note = "Hollow: single runs, so small differences may be noise."
+    note = ""
     if any(point.seeds > 0 for point in points):
         note = "Hollow: a single run. Filled: mean of the repeats with other seeds ± their standard deviation."
     if floor is not None:
         below = format_count(sum(point.accuracy < floor for point in points), "trial")
         note += f" {below} below {format_percent(floor, 1)} out of view: double-click to see all."
-    return note
+    return note.strip()
 
 
 def _draw_figure(info: AccuracyAgainstInfo) -> go.Figure:
@@ -223,18 +200,30 @@ def _draw_figure(info: AccuracyAgainstInfo) -> go.Figure:
     drawn = blank_figure(info.title, info.note)
     of_number = {point.trial.number: point for point in info.points}
     front = [of_number[number] for number in info.front]
+    numbered = len(front) <= MOST_NUMBERED
     drawn.add_scatter(
         x=[point.x for point in front],
         y=[point.accuracy for point in front],
-        mode="lines",
-        line={"color": "#999999", "width": 1.5, "shape": "hv"},
+        mode="lines+text" if numbered else "lines",
+        # Spaces, for the mark that it stands beside.
+        text=[f"\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}{point.trial.number}" for point in front]
+        if numbered
+        else None,
+        **{
+            "textposition": "middle right" if info.x_title == CUT.title else "bottom right",
+            "textfont": {"color": MUTED, "size": 11},
+            "cliponaxis": False,
+        },
+        line={"color": AXIS, "width": 1.5, "shape": "hv"},
         name="Pareto front",
+        showlegend=len(front) > 1,
         hoverinfo="skip",
     )
+    is_confirmed = any(point.seeds > 0 for point in info.points)
     groups: dict[tuple[bool, str, bool], list[TrialPoint]] = {}
     for point in info.points:
         groups.setdefault((point.trial.control is not None, point.trial.group, point.seeds > 0), []).append(point)
-    for (is_control, name, confirmed), points in sorted(groups.items()):
+    for (is_control, name, repeated), points in sorted(groups.items()):
         colour = trial_colour(points[0].trial)
         drawn.add_scatter(
             x=[point.x for point in points],
@@ -248,31 +237,34 @@ def _draw_figure(info: AccuracyAgainstInfo) -> go.Figure:
             marker={
                 "symbol": control_symbol(points[0].trial),
                 "size": 9,
-                "color": colour if confirmed else "rgba(255, 255, 255, 0.7)",
+                "color": HOLLOW if is_confirmed and not repeated else colour,
                 "line": {"color": colour, "width": 2},
             },
             name=literal_text(f"{name} (control)" if is_control else name),
             legendgroup=literal_text(f"{is_control} {name}"),
-            showlegend=not confirmed or (is_control, name, False) not in groups,
+            showlegend=not repeated or (is_control, name, False) not in groups,
+            customdata=[point.trial.number for point in points],
             hovertext=[point.hover for point in points],
             hovertemplate="%{hovertext}<extra></extra>",
         )
     x, accuracy = info.dense
     if accuracy is not None:
-        label = {"text": f"dense network {format_percent(accuracy)}", "font": {"color": INK, "size": 11}}
-        place = {"x": 0, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
-        drawn.add_hline(y=accuracy, line={"color": INK, "width": 1, "dash": "dot"}, annotation=label | place)
-    # Its MACs are far to the right of all others.
-    if accuracy is not None and x is not None and info.x_title != MACS_SHARE.title:
+        line = {"color": INK, "width": 1, "dash": "dot"}
+        drawn.add_hline(y=accuracy, line=line, name=f"dense network, {format_percent(accuracy)}", showlegend=True)
+    # Where nothing is cut is far from all trials.
+    if accuracy is not None and x is not None and info.x_title != CUT.title:
         drawn.add_scatter(
             x=[x],
             y=[accuracy],
             mode="markers",
             marker={"symbol": "star", "size": 13, "color": INK},
             name="dense network",
+            showlegend=False,
             hovertemplate=f"dense network, {format_percent(accuracy)}<br>{info.x_title}: {x:,.4g}<extra></extra>",
         )
-    drawn.update_xaxes(title_text=info.x_title, rangemode="tozero")
+    drawn.update_xaxes(title_text=info.x_title)
+    if info.x_title != CUT.title:
+        drawn.update_xaxes(rangemode="tozero")
     drawn.update_yaxes(title_text="validation accuracy", tickformat=".2~%")
     if info.floor is not None:
         high = max([point.accuracy + (point.std or 0) for point in info.points] + [info.dense[1] or 0])

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
 from analysis.figures.selection import choose_trials
-from analysis.figures.style import FigureInfo, blank_figure, literal_text, sentence_figure, trial_colour
+from analysis.figures.style import FigureInfo, blank_figure, literal_text, sentence_figure, step_line, trial_colour
 from analysis.labels import TrialLabel
 from analysis.rank.ranking import sort_best_first
 from analysis.text import format_count, format_percent
@@ -44,7 +44,7 @@ def alpha_curves_info(experiment: Experiment) -> AlphaCurvesInfo:
     if not curves:
         return AlphaCurvesInfo("No trial with an alpha schedule is complete yet, so there is no curve to show.")
     of_each = "the only family tried" if len(curves) == 1 else "each family"
-    best = f"{curves[0].trial} with {format_percent(curves[0].accuracy)}"
+    best = f"{curves[0].trial} with a validation accuracy of {format_percent(curves[0].accuracy)}"
     title = f"How alpha fell in the best trial of {of_each}; the best of all is {best}."
     note = f"1 is the dense network, 0 the pruned one; the last cut is after {format_count(last_cut, 'epoch')}."
     return AlphaCurvesInfo(title, note, tuple(curves), last_cut)
@@ -58,14 +58,13 @@ def alpha_curves(experiment: Experiment) -> go.Figure:
     drawn = blank_figure(info.title, info.note)
     for curve in info.curves:
         drawn.add_scatter(
-            x=curve.epochs,
-            y=curve.alpha,
-            mode="lines+markers",
-            line={"color": trial_colour(curve.trial), "width": 2},
-            marker={"size": 5},
+            **step_line(curve.epochs, curve.alpha),
+            mode="lines",
+            line={"color": trial_colour(curve.trial), "width": 2, "shape": "hv"},
             name=literal_text(curve.trial.text),
-            hovertemplate="%{fullData.name}<br>epoch %{x}: alpha %{y:.3g}<extra></extra>",
+            meta=curve.trial.number,
+            hovertemplate="%{fullData.name}<br>after epoch %{x}: alpha %{y:.3g}<extra></extra>",
         )
-    drawn.update_xaxes(title_text="epoch", range=[-0.3, info.cut + 1.5])
+    drawn.update_xaxes(title_text="epoch", range=[0, max(curve.epochs[-1] for curve in info.curves)])
     drawn.update_yaxes(title_text="alpha", range=[-0.03, 1.03])
     return drawn

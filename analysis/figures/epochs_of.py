@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from analysis.columns import COLUMNS
 from analysis.experiment import Experiment
 from analysis.figures.selection import choose_trials
-from analysis.figures.style import FigureInfo, blank_figure, literal_text, sentence_figure, trial_colours
+from analysis.figures.style import FigureInfo, blank_figure, literal_text, sentence_figure, step_line, trial_colours
 from analysis.labels import TrialLabel
 from analysis.rank.ranking import sort_best_first
 from analysis.text import format_count, format_percent
@@ -17,6 +17,8 @@ from analysis.text import format_count, format_percent
 # Which columns a panel shows, from above; the second of a panel is dotted.
 PANELS = (("pruned_val_accuracy", "val_accuracy"), ("train_accuracy",), ("alpha",), ("lr",))
 SERIES = tuple(name for names in PANELS for name in names)
+# What stays as it is within an epoch; the learning rate is the epoch's mean.
+STEPS = ("alpha", "lr")
 _HEIGHTS = [0.42, 0.24, 0.17, 0.17]
 
 
@@ -67,11 +69,15 @@ def epochs_of(experiment: Experiment, numbers: Sequence[int] | None = None) -> g
             for name in names:
                 dotted = name != names[0]
                 value = f"{COLUMNS[name].label} %{{y:{'.2%' if COLUMNS[name].kind == 'fraction' else '.3g'}}}"
+                steps = name in STEPS
+                points = {"x": curves.epochs, "y": curves.series[name]}
                 drawn.add_scatter(
-                    **{"row": row, "col": 1, "x": curves.epochs, "y": curves.series[name]},
-                    mode="lines" if len(curves.epochs) > 1 else "markers",
+                    **{"row": row, "col": 1} | (step_line(curves.epochs, curves.series[name]) if steps else points),
+                    mode="lines" if steps or len(curves.epochs) > 1 else "markers",
                     line={"color": colour, "width": 1.2 if dotted else 2, "dash": "dot" if dotted else "solid"},
+                    line_shape="hv" if steps else "linear",
                     name=literal_text(curves.trial.text),
+                    meta=curves.trial.number,
                     legendgroup=str(curves.trial.number),
                     showlegend=row == 1 and not dotted,
                     hovertemplate=f"%{{fullData.name}}<br>epoch %{{x}}: {value}<extra></extra>",
@@ -82,10 +88,11 @@ def epochs_of(experiment: Experiment, numbers: Sequence[int] | None = None) -> g
     drawn.update_yaxes(range=[-0.05, 1.05], row=3)
     drawn.update_yaxes(type="log", exponentformat="power", dtick=1, row=4)
     drawn.update_xaxes(title_text="epoch", row=len(PANELS))
+    drawn.update_xaxes(range=[0, max(curves.epochs[-1] for curves in info.curves) + 0.1])
     for curves, colour in zip(info.curves, colours, strict=True):
         if curves.cut is not None:
             line = {"color": colour, "width": 1, "dash": "dash"}
-            drawn.add_shape(type="line", x0=curves.cut + 0.5, x1=curves.cut + 0.5, y0=0, y1=1, yref="paper", line=line)
+            drawn.add_shape(type="line", x0=curves.cut, x1=curves.cut, y0=0, y1=1, yref="paper", line=line)
     return drawn
 
 

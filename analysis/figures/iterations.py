@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
 from analysis.figures.style import (
+    FAINT,
     INK,
     MUTED,
     OTHER_COLOUR,
@@ -96,19 +97,19 @@ def iterations(experiment: Experiment) -> go.Figure:
                 hovertemplate=f"%{{fullData.name}}<br>epoch %{{x}}: {name} %{{y:.2%}}<extra></extra>",
             )
         if step:
-            drawn.add_vline(x=iteration.epochs[0] - 0.5, line={"color": "#BBBBBB", "width": 1})
+            drawn.add_vline(x=iteration.epochs[0] - 1, line={"color": FAINT, "width": 1})
         drawn.add_annotation(
-            **{"x": (iteration.epochs[0] + iteration.epochs[-1]) / 2, "y": 1, "yref": "paper", "yanchor": "bottom"},
+            **{"x": (iteration.epochs[0] - 1 + iteration.epochs[-1]) / 2, "y": 1, "yref": "paper", "yanchor": "bottom"},
             **{"text": str(step + 1), "font": {"color": INK, "size": 12}, "showarrow": False},
         )
     for cut in info.cuts:
         drawn.add_vline(
-            x=cut + 0.5,
+            x=cut,
             line={"color": MUTED, "width": 1, "dash": "dash"},
             annotation={"text": "cut", "y": 0, "yanchor": "bottom", "xanchor": "left", "showarrow": False},
         )
     drawn.update_xaxes(title_text="epoch, counted over all iterations", rangemode="tozero")
-    drawn.update_yaxes(title_text="accuracy", tickformat=".0%")
+    drawn.update_yaxes(title_text="validation and training accuracy", tickformat=".0%")
     return drawn
 
 

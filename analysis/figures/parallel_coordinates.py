@@ -1,10 +1,12 @@
 """The searched parameters of all complete trials beside the results: a line for each trial through all axes.
 
-The axes lie one below another, unlike plotly's own parallel coordinates, so that names and choices can be read at any
-width.
+They are plain lines: plotly's own parallel coordinates are in its largest bundle only, and do not say which trial a
+line is.
 """
 
 import math
+import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +17,18 @@ from analysis.columns import iterate_rows
 from analysis.experiment import Experiment
 from analysis.figures.selection import thin_out
 from analysis.figures.style import (
+    AXIS,
+    HOLLOW,
     INK,
     MUTED,
+    SCALE_COLOURS,
     FigureInfo,
     blank_figure,
     hover_text,
     literal_text,
     sentence_figure,
-    trial_colour,
 )
-from analysis.labels import TrialLabel, label_row, select_kinds
+from analysis.labels import TrialLabel, label_row, select_kinds, spell
 from analysis.text import format_count, format_percent
 
 MOST_LINES = 500
@@ -34,7 +38,7 @@ _PLAIN_PARAMETERS = frozenset({"alpha_fraction", "alpha_lr", "epochs_per_alpha"}
 
 @dataclass(frozen=True)
 class ParameterAxis:
-    """ticks: positions on the axis, from 0 (left) to 1, with their texts. positions, texts: of each trial, likewise."""
+    """ticks: positions on the axis, in [0, 1], with their texts. positions, texts: of each trial, likewise."""
 
     name: str
     ticks: tuple[tuple[float, str], ...]
@@ -49,9 +53,10 @@ class ParameterAxis:
 
 @dataclass(frozen=True)
 class ParallelCoordinatesInfo(FigureInfo):
-    """axes: the parameters, then MACs and accuracy. on_front: whether no other trial beats it in both."""
+    """axes: the parameters, then the MACs cut and the accuracy. on_front: whether no other trial beats it in both."""
 
     trials: tuple[TrialLabel, ...] = ()
+    accuracies: tuple[float, ...] = ()
     on_front: tuple[bool, ...] = ()
     axes: tuple[ParameterAxis, ...] = ()
 
@@ -59,51 +64,61 @@ class ParallelCoordinatesInfo(FigureInfo):
 def parallel_coordinates_info(experiment: Experiment) -> ParallelCoordinatesInfo:
     """Complete trials of the search by the parameters that all of them have and that vary."""
     trials = select_kinds(experiment.ranked, "searched").sort_index()
-    trials = trials[trials["pruned_val_accuracy"].notna() & trials["macs"].notna()]
+    trials = trials[trials["pruned_val_accuracy"].notna() & trials["mac_sparsity"].notna()]
     if len(trials) < 2:
         few = "Fewer than two trials of the search are complete, so there are no parameters to compare."
         return ParallelCoordinatesInfo(few)
     names = [name for name in map(str, trials.columns) if "." in name or name in _PLAIN_PARAMETERS]
     axes = [axis for name in names if (axis := _parameter_axis(name, trials[name].tolist())) is not None]
-    share = experiment.dense is not None and experiment.dense.macs > 0
-    macs = (trials["macs"] / (experiment.dense.macs if experiment.dense and share else 1e6)).tolist()
     accuracies = trials["pruned_val_accuracy"].tolist()
-    axes.append(_number_axis("MACs, % of the dense network's" if share else "MACs, millions", macs, 1, share))
+    axes.append(_number_axis("MACs cut", trials["mac_sparsity"].tolist(), 1, True))
     axes.append(_number_axis("validation accuracy", accuracies, 2, True))
-    order = trials.sort_values(["macs", "pruned_val_accuracy"], ascending=[True, False])["pruned_val_accuracy"]
+    order = trials.sort_values(["mac_sparsity", "pruned_val_accuracy"], ascending=False)["pruned_val_accuracy"]
     front = order[order > order.cummax().shift(fill_value=-math.inf)].index
     on_front = set(front.tolist())
     kept = [place for place, number in enumerate(trials.index) if number in on_front]
     drawn = thin_out(len(trials), MOST_LINES, kept)
     labels = tuple(label_row(number, row) for number, row in iterate_rows(trials.iloc[drawn]))
-    coloured = f"{format_count(len(front), 'trial')} on their Pareto front in colour"
-    title = f"Parameters of {format_count(len(trials), 'complete trial')} of the search, the {coloured}."
+    thick = f"{format_count(len(front), 'trial')} on their Pareto front thicker"
+    title = (
+        f"Parameters of {format_count(len(trials), 'complete trial')} of the search, coloured by accuracy; the {thick}."
+    )
     left_out = len(trials) - len(drawn)
     note = f"Left out: {format_count(left_out, 'trial')} evenly, none of the front." if left_out else ""
-    thinned = tuple(axis.of_trials(drawn) for axis in axes)
-    return ParallelCoordinatesInfo(title, note, labels, tuple(label.number in on_front for label in labels), thinned)
+    return ParallelCoordinatesInfo(
+        title,
+        note,
+        labels,
+        tuple(accuracies[place] for place in drawn),
+        tuple(label.number in on_front for label in labels),
+        tuple(axis.of_trials(drawn) for axis in axes),
+    )
 
 
 def parallel_coordinates(experiment: Experiment) -> go.Figure:
-    """A line for each trial through all axes; those on the front in their families' colours."""
+    """A line for each trial through all axes, coloured by its accuracy."""
     info = parallel_coordinates_info(experiment)
     if not info.axes:
         return sentence_figure(info.title)
-    drawn = blank_figure(info.title, info.note, height=60 + 52 * len(info.axes))
-    rows = [-row for row in range(len(info.axes))]
-    groups: dict[tuple[str, str, float], list[int]] = {("other trials", "#BBBBBB", 0.8): []}
-    for index, (trial, on_front) in enumerate(zip(info.trials, info.on_front, strict=True)):
-        key = (literal_text(trial.group), trial_colour(trial), 2) if on_front else ("other trials", "#BBBBBB", 0.8)
+    drawn = blank_figure(info.title, info.note)
+    columns = list(range(len(info.axes)))
+    groups: dict[tuple[int, bool], list[int]] = {}
+    places, names = _split_by_accuracy(info.accuracies)
+    for index, key in enumerate(zip(places, info.on_front, strict=True)):
         groups.setdefault(key, []).append(index)
-    for (name, colour, width), indices in groups.items():
+    # The best are drawn last, over all others.
+    for (place, on_front), indices in sorted(groups.items()):
         drawn.add_scatter(
             # None ends a trial's line.
-            x=[x for index in indices for x in (*(axis.positions[index] for axis in info.axes), None)],
-            y=[y for _ in indices for y in (*rows, None)],
+            x=[x for _ in indices for x in (*columns, None)],
+            y=[y for index in indices for y in (*(axis.positions[index] for axis in info.axes), None)],
             mode="lines+markers",
-            line={"color": colour, "width": width},
-            marker={"size": 3 if width < 1 else 5},
-            name=name,
+            line={"color": SCALE_COLOURS[place - len(names)], "width": 3 if on_front else 1.2},
+            marker={"size": 5 if on_front else 3},
+            name=names[place],
+            legendgroup=str(place),
+            showlegend=not on_front or (place, False) not in groups,
+            customdata=[info.trials[index].number for index in indices for _ in (*columns, None)],
             hovertext=[
                 text and hover_text([info.trials[index].text, text])
                 for index in indices
@@ -111,18 +126,38 @@ def parallel_coordinates(experiment: Experiment) -> go.Figure:
             ],
             hovertemplate="%{hovertext}<extra></extra>",
         )
-    label = {"xanchor": "left", "showarrow": False, "bgcolor": "rgba(255, 255, 255, 0.75)"}
-    name_label = label | {"x": 0, "xshift": -4, "yanchor": "bottom", "yshift": 3, "font": {"size": 11, "color": INK}}
-    tick_label = label | {"yanchor": "top", "yshift": -3, "borderpad": 0, "font": {"size": 9, "color": MUTED}}
-    for row, axis in zip(rows, info.axes, strict=True):
-        drawn.add_shape(type="line", x0=0, x1=1, y0=row, y1=row, layer="below", line={"color": "#999999", "width": 1})
-        drawn.add_annotation(name_label, y=row, text=f"<b>{literal_text(axis.name, 40)}</b>")
+    # A setting's name is too long for its place, but not its parts.
+    name_label = {"y": 1, "yshift": 10, "yanchor": "bottom", "font": {"size": 11, "color": INK}}
+    tick_label = {"xanchor": "left", "xshift": 3, "bgcolor": HOLLOW, "font": {"size": 10, "color": MUTED}}
+    for column, axis in zip(columns, info.axes, strict=True):
+        line = {"color": AXIS, "width": 1}
+        drawn.add_shape(type="line", x0=column, x1=column, y0=0, y1=1, layer="below", line=line)
+        name = re.sub("[. ]", lambda found: f"{found[0].strip()}<br>", literal_text(axis.name, 40))
+        drawn.add_annotation(name_label, x=column, text=name, showarrow=False)
         for position, text in axis.ticks:
-            side = "left" if position < 0.02 else "right" if position > 0.98 else "center"
-            drawn.add_annotation(tick_label | {"xanchor": side}, x=position, y=row, text=literal_text(text, 15))
-    drawn.update_xaxes(range=[-0.02, 1.02], visible=False)
-    drawn.update_yaxes(range=[rows[-1] - 0.45, 0.5], visible=False)
+            drawn.add_annotation(tick_label, x=column, y=position, text=literal_text(text, 15), showarrow=False)
+    drawn.update_layout(
+        legend={"title": {"text": "validation accuracy", "font": {"size": 11}}, "traceorder": "reversed"}
+    )
+    drawn.update_xaxes(range=[-0.3, columns[-1] + 0.7], visible=False)
+    drawn.update_yaxes(range=[-0.05, 1.15], visible=False)
     return drawn
+
+
+def _split_by_accuracy(accuracies: Sequence[float]) -> tuple[list[int], list[str]]:
+    """A group for each trial, from 0 for the lowest accuracies, and what each group is called.
+
+    There are as many trials in each, or nearly; equal accuracies are in one group, so there may be fewer groups than
+    colours.
+    """
+    ordered, groups = sorted(accuracies), len(SCALE_COLOURS)
+    starts = sorted({ordered[len(ordered) * group // groups] for group in range(groups)})
+    places = [bisect_right(starts, accuracy) - 1 for accuracy in accuracies]
+    names = []
+    for place in range(len(starts)):
+        inside = [accuracy for accuracy, each in zip(accuracies, places, strict=True) if each == place]
+        names.append(" to ".join(dict.fromkeys(format_percent(value, 1) for value in (min(inside), max(inside)))))
+    return places, names
 
 
 def _parameter_axis(name: str, values: list[Any]) -> ParameterAxis | None:
@@ -132,7 +167,7 @@ def _parameter_axis(name: str, values: list[Any]) -> ParameterAxis | None:
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         numbers = [float(value) for value in values]
         return _number_axis(name, numbers) if min(numbers) < max(numbers) else None
-    texts = tuple(map(str, values))
+    texts = tuple(map(spell, map(str, values)))
     choices = sorted(set(texts))
     if len(choices) == 1:
         return None

@@ -10,6 +10,8 @@ from analysis.experiment import Experiment
 from analysis.labels import TrialLabel, label_trial, spell
 from analysis.rank.ranking import sort_best_first
 
+OUTER_FENCE = 3.0
+
 
 def choose_trials(experiment: Experiment, numbers: Sequence[int] | None = None) -> tuple[TrialLabel, ...]:
     """The trials of these numbers; by default the best complete one of each family and the best control.
@@ -26,6 +28,16 @@ def choose_trials(experiment: Experiment, numbers: Sequence[int] | None = None) 
             there = f"there are {trials.index.min()} to {trials.index.max()}" if len(trials) else "there are none yet"
             raise ValueError(f"`numbers` must be those of trials ({there}), but got {number}")
     return tuple(label_trial(trials, int(number)) for number in dict.fromkeys(numbers))
+
+
+def view_floor(accuracies: Sequence[float]) -> float | None:
+    """Tukey's lower outer fence, where something lies below it: what did not learn would squeeze all else together."""
+    if not accuracies:
+        return None
+    quarter, three_quarters = pd.Series(accuracies).quantile([0.25, 0.75])
+    fence = quarter - OUTER_FENCE * max(three_quarters - quarter, 0.01)
+    inside = [accuracy for accuracy in accuracies if accuracy >= fence]
+    return min(inside) if len(inside) < len(accuracies) else None
 
 
 def thin_out(count: int, most: int, kept: Collection[int] = ()) -> list[int]:

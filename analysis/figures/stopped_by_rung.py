@@ -80,6 +80,7 @@ def stopped_by_rung(experiment: Experiment) -> go.Figure:
             mode="markers",
             marker={"color": colour, "symbol": symbol, "size": 9},
             name=name,
+            customdata=[mark.number for _, mark in marks],
             hovertext=[mark.hover for _, mark in marks],
             hovertemplate="%{hovertext}<extra></extra>",
         )

@@ -16,7 +16,8 @@ import plotly.graph_objects as go
 from analysis.labels import TrialLabel
 from analysis.text import printable, shorten_text
 
-INK, MUTED, GRID = "#222222", "#666666", "#E6E6E6"
+INK, MUTED, GRID, PAPER, AXIS = "#222222", "#666666", "#E6E6E6", "#FFFFFF", "#999999"
+FAINT, BARS, HOLLOW = "#BBBBBB", "#E3E3E3", "rgba(255, 255, 255, 0.7)"
 # Okabe & Ito (2008), told apart with any colour vision; controls are grey.
 FAMILY_COLOURS = {
     "exponential": "#0072B2",
@@ -30,11 +31,21 @@ CONTROL_COLOURS = {"one_shot": "#333333", "random_channels": "#777777", "from_sc
 CONTROL_SYMBOLS = {"one_shot": "diamond", "random_channels": "square", "from_scratch": "triangle-up"}
 STATE_COLOURS = {"complete": "#4C78A8", "running": "#F0B94A", "stopped": "#B8B8B8", "failed": "#B5304A"}
 OTHER_COLOUR, OTHER_SYMBOL = "#8C6D46", "pentagon"
+# From the lowest values to the highest.
+SCALE_COLOURS = ("#C3D0DC", "#93B3D0", "#5E93C4", "#2A6BAE", "#0B3C6F")
+# What stands on a dark page for the colours that need a light one.
+DARK_COLOURS = {
+    **{INK: "#E6EAEE", MUTED: "#A3ADB7", GRID: "#2B323A", PAPER: "#14181D", AXIS: "#66707A", FAINT: "#4A525A"},
+    **{BARS: "#303840", HOLLOW: "rgba(20, 24, 29, 0.7)"},
+    **{"#0072B2": "#3D9BD9", "#4C78A8": "#7AA3CF"},
+    **{"#333333": "#DADADA", "#777777": "#A8A8A8", "#A3A3A3": "#7F7F7F"},
+    **dict(zip(SCALE_COLOURS, ("#37434F", "#3F6388", "#4C86BC", "#7DB2E3", "#D2E8FF"), strict=True)),
+}
 
 _FONT = "Inter, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 _AXIS = {
     **{"automargin": True, "title": {"standoff": 8}, "gridcolor": GRID, "zeroline": False},
-    **{"showline": True, "linecolor": "#999999", "ticks": "outside", "tickcolor": "#999999", "ticklen": 4},
+    **{"showline": True, "linecolor": AXIS, "ticks": "outside", "tickcolor": AXIS, "ticklen": 4},
 }
 _TITLE_PIXELS, _NOTE_PIXELS = 15, 12
 # How many characters fit on a line of a figure that is 380 pixels wide.
@@ -48,8 +59,8 @@ TEMPLATE = go.layout.Template(
     layout={
         "font": {"family": _FONT, "size": 12, "color": INK},
         "colorway": list(FAMILY_COLOURS.values()),
-        "paper_bgcolor": "white",
-        "plot_bgcolor": "white",
+        "paper_bgcolor": PAPER,
+        "plot_bgcolor": PAPER,
         "xaxis": _AXIS,
         "yaxis": _AXIS,
         "title": {
@@ -63,7 +74,7 @@ TEMPLATE = go.layout.Template(
             **{"y": 0, "yref": "container", "yanchor": "bottom"},
             **{"itemsizing": "constant", "font": {"size": 11}, "itemwidth": 30, "tracegroupgap": 0},
         },
-        "hoverlabel": {"align": "left", "bgcolor": "white", "font": {"family": _FONT, "size": 12}},
+        "hoverlabel": {"align": "left", "bgcolor": PAPER, "font": {"family": _FONT, "size": 12}},
         "hovermode": "closest",
         # Where buttons are shown all the same, none may send the figure to plotly's servers.
         "modebar": {"remove": ["sendChartToCloud", "lasso2d", "select2d"]},
@@ -114,6 +125,11 @@ def literal_text(text: str, longest: int = 60) -> str:
 def hover_text(lines: Iterable[str]) -> str:
     """Plain lines as the text of a hover label."""
     return "<br>".join(literal_text(line, 90) for line in lines if line)
+
+
+def step_line(epochs: Sequence[int], values: Sequence[float]) -> dict[str, tuple[float, ...]]:
+    """x and y of a line of shape `hv` for what does not change within an epoch: epoch e reaches from e - 1 to e."""
+    return {"x": (max(0, epochs[0] - 1), *epochs), "y": (*values, values[-1])}
 
 
 def trial_colour(trial: TrialLabel) -> str:

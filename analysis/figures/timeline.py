@@ -7,7 +7,15 @@ import plotly.graph_objects as go
 
 from analysis.columns import iterate_rows
 from analysis.experiment import Experiment
-from analysis.figures.style import STATE_COLOURS, FigureInfo, blank_figure, hover_text, literal_text, sentence_figure
+from analysis.figures.style import (
+    PAPER,
+    STATE_COLOURS,
+    FigureInfo,
+    blank_figure,
+    hover_text,
+    literal_text,
+    sentence_figure,
+)
 from analysis.labels import label_row
 from analysis.text import format_count, format_duration
 
@@ -82,8 +90,9 @@ def timeline(experiment: Experiment) -> go.Figure:
                 y=[rows[bar.place, bar.slot] for bar in bars],
                 width=0.85,
                 orientation="h",
-                marker={"color": colour, "line": {"color": "white", "width": 1}},
+                marker={"color": colour, "line": {"color": PAPER, "width": 1}},
                 text=[str(bar.number) for bar in bars],
+                customdata=[bar.number for bar in bars],
                 **{"textposition": "inside", "insidetextanchor": "middle", "textangle": 0},
                 name=state,
                 hovertext=[bar.hover for bar in bars],

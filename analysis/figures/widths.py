@@ -1,4 +1,4 @@
-"""How many channels each layer kept, compared with the dense network."""
+"""How many channels were cut from each layer of the dense network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
 from analysis.figures.selection import choose_trials
-from analysis.figures.style import FigureInfo, blank_figure, literal_text, sentence_figure, trial_colours
+from analysis.figures.style import BARS, FigureInfo, blank_figure, literal_text, sentence_figure, trial_colours
 from analysis.labels import TrialLabel
 from analysis.text import format_count, format_percent
 
@@ -45,7 +45,7 @@ def widths(experiment: Experiment, numbers: Sequence[int] | None = None) -> go.F
             x=list(range(1, len(info.dense) + 1)),
             y=info.dense,
             name="dense network",
-            marker={"color": "#E3E3E3"},
+            marker={"color": BARS},
             hovertemplate="dense network<br>layer %{x}: %{y} channels<extra></extra>",
         )
     colours = trial_colours([trial for trial, _ in info.trials])
@@ -58,6 +58,7 @@ def widths(experiment: Experiment, numbers: Sequence[int] | None = None) -> go.F
             # Larger marks behind smaller ones, or the last of equal networks would hide all others.
             marker={"size": 5 + 9 * (len(info.trials) - 1 - index) / max(1, len(info.trials) - 1)},
             name=literal_text(trial.text),
+            meta=trial.number,
             hovertemplate="%{fullData.name}<br>layer %{x}: %{y} channels<extra></extra>",
         )
     layers = max(len(kept) for kept in (info.dense, *(kept for _, kept in info.trials)))
@@ -78,11 +79,12 @@ def _cut_widths(experiment: Experiment, trial: TrialLabel) -> tuple[int, ...]:
 
 def _write_title(dense: tuple[int, ...], trial: TrialLabel, kept: tuple[int, ...]) -> str:
     if len(dense) != len(kept) or not all(dense):
-        return f"{trial} keeps {format_count(sum(kept), 'channel')} in {format_count(len(kept), 'layer')}."
-    shares = [after / before for after, before in zip(kept, dense, strict=True)]
-    text = f"{trial} keeps {sum(kept):,} of {sum(dense):,} channels ({format_percent(sum(kept) / sum(dense), 0)})"
+        return f"After its cut, {trial} has {format_count(sum(kept), 'channel')} in {format_count(len(kept), 'layer')}."
+    shares = [1 - after / before for after, before in zip(kept, dense, strict=True)]
+    cut = sum(dense) - sum(kept)
+    text = f"{trial} cuts {cut:,} of {sum(dense):,} channels ({format_percent(cut / sum(dense), 0)})"
     low, high = min(shares), max(shares)
     if high - low < 0.1:
-        return f"{text}, about the same share in each layer."
+        return f"{text}, about the same share of each layer."
     most, fewest = (f"layer {shares.index(share) + 1} ({format_percent(share, 0)})" for share in (high, low))
     return f"{text}: most in {most}, fewest in {fewest}."

@@ -110,7 +110,7 @@ def compare_with_controls(trials: pd.DataFrame, ranked: pd.DataFrame, data: Data
     chosen_from = count_candidates(trials)
     found = []
     for cut in cut_levels(controls["mac_sparsity"]):
-        ours = _rows_cutting(alphas, cut)
+        ours = rows_cutting(alphas, cut)
         theirs = controls[controls["mac_sparsity"] >= cut]
         # What was repeated comes first: one lucky seed must not hide it.
         for those, others in ((ours[ours["seeds"] >= 2], theirs[theirs["seeds"] >= 2]), (ours, theirs)):
@@ -145,7 +145,7 @@ def to_confirm(trials: pd.DataFrame, top: int | None = None) -> list[int]:
     searched = select_kinds(ranked, "searched")
     cuts = cut_levels(select_kinds(ranked, "control")["mac_sparsity"].dropna())
     alphas = sort_best_first(with_alpha(searched))
-    turns = chain.from_iterable(zip_longest(*(_rows_cutting(alphas, cut).index for cut in cuts)))
+    turns = chain.from_iterable(zip_longest(*(rows_cutting(alphas, cut).index for cut in cuts)))
     numbers = dict.fromkeys(int(number) for number in (*turns, *searched.index) if number is not None)
     return list(numbers)[: max(3, len(cuts)) if top is None else top]
 
@@ -206,5 +206,6 @@ def _compare_best(
     return Comparison(cut, alpha, control, "test" if tested else "validation", images, margin, basis, chosen_from)
 
 
-def _rows_cutting(rows: pd.DataFrame, cut: float) -> pd.DataFrame:
+def rows_cutting(rows: pd.DataFrame, cut: float) -> pd.DataFrame:
+    """The rows that cut as much as `cut` of the MACs or more."""
     return rows[rows["mac_sparsity"] >= cut - cut_tolerance(cut)]

@@ -71,7 +71,7 @@ _COLUMNS = (
     DisplayColumn("mac_sparsity", 1, ("MACs", "cut %"), ("MACs", "cut %"), 1),
     DisplayColumn("size_bytes", 8, ("Size", "MB"), ("size", "MB")),
     DisplayColumn("pruned_val_accuracy", 2, ("Validation", "accuracy %"), ("acc. %", "at end"), spread="accuracy_std"),
-    DisplayColumn("accuracy_drop", 3, ("Drop", "points"), ("drop", "points")),
+    DisplayColumn("accuracy_drop", 3, ("Δ to dense", "points"), ("drop", "points")),
     DisplayColumn("test_accuracy", 4, ("Test", "accuracy %"), ("acc. %", "test"), spread="test_accuracy_std"),
     *(
         DisplayColumn(f"batch{size}_speedup", importance, ("Speed-up", f"batch {size}"), ("speed", f"b. {size}"))

@@ -1,4 +1,4 @@
-"""What an experiment found, in a few sentences: whether alpha helped, whether it is faster, how far to trust that."""
+"""Whether alpha helped, in a few sentences, and how far to trust that."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from analysis.columns import iterate_rows
 from analysis.labels import label_row, select_kinds
 from analysis.rank.comparison import Comparison, compare_with_controls, cut_levels, cut_tolerance, with_alpha
 from analysis.rank.ranking import sort_best_first
-from analysis.report.speed import speed_sentence
 from analysis.report.trust import trust_sentences
 from analysis.text import capitalize_first, format_count, format_percent, format_points, format_share, join_words
 from records.dense import DenseRecord
@@ -21,13 +20,12 @@ from records.experiment import DataRecord
 class ReportAnswer:
     """headline: whether alpha beats the controls, in a sentence; a control that is better comes first.
 
-    findings: the evidence, a sentence for each cut. speed: speed, memory and size of the best. trust: how far to trust
-    it. comparisons: what all of it is said of, in the order of the findings.
+    findings: the evidence, a sentence for each cut. trust: how far to trust it. comparisons: what all of it is said of,
+    in the order of the findings.
     """
 
     headline: str
     findings: tuple[str, ...]
-    speed: str
     trust: str
     comparisons: tuple[Comparison, ...] = ()
 
@@ -53,12 +51,9 @@ def find_answer(
     if compared:
         headline, findings = _write_verdict(compared, dense, dense_measure)
         findings += _write_uncompared(alphas, controls, compared)
-        of_note = [one.alpha.number for one in compared]
     else:
         headline, findings = _without_comparison(trials, alphas, controls, dense)
-        of_note = (alphas if len(alphas) else best).index.tolist()
-    speed, trust = speed_sentence(ranked, of_note, dense_measure), trust_sentences(trials, ranked, compared, data)
-    return ReportAnswer(headline, findings, speed, trust, tuple(compared))
+    return ReportAnswer(headline, findings, trust_sentences(trials, ranked, compared, data), tuple(compared))
 
 
 def _write_verdict(

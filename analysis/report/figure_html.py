@@ -36,6 +36,7 @@ _FIGURES: dict[str, Callable[[Experiment], go.Figure]] = {
     "iterations": figures.iterations,
     "widths": figures.widths,
     "parameters": figures.parallel_coordinates,
+    "slices": figures.slices,
     "importances": figures.importances,
     "stopped": figures.stopped_by_rung,
     "hypervolume": figures.hypervolume_history,

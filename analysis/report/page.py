@@ -3,6 +3,7 @@
 import base64
 import errno
 import hashlib
+import json
 import os
 import re
 from importlib.resources import files
@@ -12,17 +13,19 @@ from typing import Any
 import jinja2
 import tomli_w
 from markupsafe import Markup, escape
-from plotly.offline import get_plotlyjs
 
 from analysis.columns import iterate_rows
 from analysis.experiment import Experiment
+from analysis.figures.style import DARK_COLOURS
 from analysis.labels import label_row
 from analysis.report.answer import find_answer
-from analysis.report.figure_html import draw_figures
+from analysis.report.figure_html import draw_figures, escape_script
 from analysis.report.measurement_section import measurement_methods
-from analysis.report.ranking_section import MOST_ROWS, ranking_section
-from analysis.report.story import tell_standing, tell_story
-from analysis.text import UNKNOWN, first_line, shorten_text
+from analysis.report.ranking_section import FIRST_ROWS, ranking_section, show_cell
+from analysis.report.recommendation import recommend_trials
+from analysis.report.story import tell_seeds, tell_standing, tell_story, tell_subject
+from analysis.report.trial_details import trial_details
+from analysis.text import first_line, shorten_text
 from records.files import now, replace_file
 
 LONGEST_LIST = 50
@@ -48,25 +51,30 @@ def write_report(experiment: Experiment, path: Path | None = None) -> Path:
 
 def _render_page(experiment: Experiment) -> str:
     failed = experiment.trials[experiment.trials["state"] == "failed"]
-    scripts = [_embed_script(get_plotlyjs()), _embed_script(_read_resource("draw.js"))]
+    scripts = [_embed_script(_read_resource("plotly-basic.min.js")), _embed_script(_read_resource("report.js"))]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["marked"] = _mark_up
+    table = ranking_section(experiment)
+    data = trial_details(experiment, table.numbers) | {"dark": DARK_COLOURS}
     return environment.from_string(_read_resource("report.html.jinja")).render(
         name=shorten_text(experiment.name),
         style=Markup(_read_resource("report.css")),
         hashes=[_hash_script(script) for script in scripts],
         scripts=[Markup(script) for script in scripts],
         figures=[(figure, Markup(figure.json)) for figure in draw_figures(experiment)],
+        subject=tell_subject(experiment),
+        notices=list(filter(None, (tell_standing(experiment), tell_seeds(experiment)))),
+        recommendations=recommend_trials(experiment),
         story=tell_story(experiment),
-        standing=tell_standing(experiment),
         answer=find_answer(
             experiment.trials, experiment.ranked, experiment.record.data, experiment.dense, experiment.dense_measure
         ),
-        table=ranking_section(experiment),
-        most_rows=MOST_ROWS,
-        unknown=UNKNOWN,
+        table=table,
+        show_cell=show_cell,
+        first_rows=FIRST_ROWS,
+        data=Markup(escape_script(json.dumps(data, separators=(",", ":"), allow_nan=False))),
         methods=measurement_methods(experiment),
         created=now()[:16].replace("T", " "),
         settings=_settings_toml(experiment.settings),

@@ -1,36 +1,22 @@
 """The ranking as the page's table: the dense network, then the trials, best first."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.experiment import Experiment
-from analysis.rank.display import DisplayColumn, DisplayRow, display_ranking
-from analysis.text import UNKNOWN, format_count
+from analysis.rank.display import DisplayCell, DisplayColumn, RankingDisplay, display_ranking
+from analysis.text import UNKNOWN
 
-MOST_ROWS = 25
-SINGLE_RUN = "°"
-
-
-@dataclass(frozen=True)
-class SectionRow:
-    """kind: dense, control or trial. runs: how many, in words. cells: a text for each column."""
-
-    kind: str
-    label: str
-    runs: str
-    on_front: bool
-    cells: tuple[str, ...]
+# Printed and shown at first; a script shows the others and searches them.
+FIRST_ROWS, MOST_ROWS = 25, 200
 
 
 @dataclass(frozen=True)
 class RankingSection:
-    """headings: two lines for each column after the label. shown: how many of the `total` complete trials."""
+    """numbers: of the trials in the rows after the dense network's. total: how many complete trials there are."""
 
-    headings: tuple[tuple[str, str], ...]
-    rows: tuple[SectionRow, ...]
-    shown: int
+    display: RankingDisplay
+    numbers: tuple[int, ...]
     total: int
-    measured: bool
 
 
 def ranking_section(experiment: Experiment) -> RankingSection:
@@ -38,16 +24,15 @@ def ranking_section(experiment: Experiment) -> RankingSection:
     ranked = experiment.ranked
     kept = ranked[(ranked["rank"] <= MOST_ROWS) | ranked["control"].notna()]
     display = display_ranking(kept, experiment.dense, experiment.dense_measure)
-    headings = tuple(column.heading for column in display.columns)
-    rows = tuple(_section_row(row, display.columns) for row in display.rows)
-    return RankingSection(headings, rows, len(kept), len(ranked), bool(display.devices))
+    return RankingSection(display, tuple(kept.index.tolist()), len(ranked))
 
 
-def _section_row(row: DisplayRow, columns: Sequence[DisplayColumn]) -> SectionRow:
-    runs = "not pruned" if row.kind == "dense" else format_count(row.seeds, "repeat") if row.seeds else "single run"
-    cells = []
-    for cell, column in zip(row.cells, columns, strict=True):
-        of_single_run = column.spread and runs == "single run" and cell.value != UNKNOWN
-        spread = SINGLE_RUN if of_single_run else f" ± {cell.spread}" if cell.spread not in ("", UNKNOWN) else ""
-        cells.append(cell.value + spread)
-    return SectionRow(row.kind, row.label, runs, row.on_front, tuple(cells))
+def show_cell(cell: DisplayCell, column: DisplayColumn) -> str:
+    """A cell's text: a mean with its deviation, a difference to the dense network with its sign."""
+    if cell.value == UNKNOWN:
+        return "\N{EN DASH}"
+    value = f"{-float(cell.value) + 0.0:+.2f}" if column.name == "accuracy_drop" else cell.value
+    value = value.replace("+0.00", "0.00")
+    if column.name in ("accuracy_drop", "mac_sparsity"):
+        value = value.replace("-", "\N{MINUS SIGN}")
+    return value + (f" ± {cell.spread}" if cell.spread not in ("", UNKNOWN) else "")

@@ -6,7 +6,8 @@ from analysis.columns import iterate_rows, number_of
 from analysis.experiment import Experiment
 from analysis.labels import select_kinds, spell
 from analysis.text import format_count, format_percent, format_share, join_words, shorten_text
-from records.experiment import DataRecord
+from records.driver import format_command
+from records.experiment import DataRecord, ExperimentFolder
 
 _DATA = {"digits": "scikit-learn's handwritten digits", "cifar10": "CIFAR-10"}
 _BUDGETS = {"macs": "multiply-accumulate operations (MACs)"}
@@ -26,6 +27,17 @@ def tell_story(experiment: Experiment) -> str:
     return " ".join(filter(None, sentences))
 
 
+def tell_subject(experiment: Experiment) -> str:
+    """The network, the images, how many trials, on one line."""
+    data = experiment.record.data
+    width = number_of(experiment.settings.get("dense"), "width")
+    network = f"VGG16 at {format_share(width)} width" if width > 0 and width != 1 else "VGG16"
+    parts = [f"{network} on {_name_data(data)}", format_count(len(experiment.trials), "trial")]
+    if len(started := experiment.trials["started"].dropna()):
+        parts.append(f"{started.max():%-d %B %Y}")
+    return " · ".join(parts)
+
+
 def tell_standing(experiment: Experiment) -> str:
     """How the experiment stands, unless everything has ended well; then nothing."""
     trials = experiment.trials
@@ -43,8 +55,24 @@ def tell_standing(experiment: Experiment) -> str:
     return f"{parts[0]}." if parts else ""
 
 
+def tell_seeds(experiment: Experiment) -> str:
+    """That all results are of single runs, where they are; said once, it need not stand beside each number."""
+    ranked = experiment.ranked
+    if ranked.empty or (ranked["seeds"] > 0).any():
+        return ""
+    command = format_command(ExperimentFolder(experiment.path), "confirm")
+    return (
+        "One seed: every trial ran once, so small differences between them may be luck. "
+        f"`{command}` repeats the best trials and the controls with other seeds."
+    )
+
+
+def _name_data(data: DataRecord) -> str:
+    return _DATA.get(data.name, shorten_text(data.name).rstrip("/").split("/")[-1])
+
+
 def _tell_images(data: DataRecord) -> str:
-    text = _DATA.get(data.name, shorten_text(data.name).rstrip("/").split("/")[-1])
+    text = _name_data(data)
     text += f" ({format_count(data.classes, 'class')})" if data.classes else ""
     parts = [
         f"{format_count(images, 'image')} {purpose}"

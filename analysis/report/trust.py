@@ -66,8 +66,5 @@ def _explain_choice(ranked: pd.DataFrame, compared: Sequence[Comparison], candid
         bias = "it looks better than it is until repeats confirm it"
         if all(one.on == "test" for one in single):
             bias = "part of its lead may be luck, although the test images played no part in the choice"
-        parts.append(f"The best trial with alpha was picked from up to {candidates:,} by {images}, so {bias};")
-        parts.append("`alphaprune confirm` repeats the best trials and the controls over seeds.")
-    elif single:
-        parts.append("`alphaprune confirm` repeats trials and controls over seeds.")
+        parts.append(f"The best trial with alpha was picked from up to {candidates:,} by {images}, so {bias}.")
     return parts

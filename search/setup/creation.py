@@ -1,11 +1,9 @@
 """New experiments and new trials: a free name in a writable storage, a folder created in one step, trials added."""
 
 import os
-import platform
 import shutil
 import tempfile
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +11,7 @@ from records.experiment import FORMAT, DataRecord, ExperimentFolder, ExperimentR
 from records.files import name_aside
 from records.trial import TrialRecord
 from search.settings import Settings, as_settings_json
+from search.setup.versions import read_versions
 from search.snapshot import TrialSnapshot
 from trainable.config import trial_config
 from trainable.data.dataset import Data
@@ -21,7 +20,6 @@ from trainable.data.dataset import Data
 MOST_NAME_BYTES = 200
 # Paths have at most 4,096 bytes, and those of the files in an experiment's folder add some hundred.
 MOST_PATH_BYTES = 3900
-VERSIONS = ("alphaprune", "torch", "torchvision", "ray", "optuna", "numpy")
 
 
 class NewTrial(NamedTuple):
@@ -101,7 +99,7 @@ def create_experiment(folder: ExperimentFolder, settings: Settings, data: Data, 
             validation_images=len(data.validation.labels),
             test_images=len(data.test.labels),
         ),
-        versions={"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
+        versions=read_versions(),
         format=FORMAT,
     )
     aside = ExperimentFolder(name_aside(folder.path))

@@ -16,10 +16,10 @@ from analysis.figures.accuracy_against import (
     MEASURED,
     TrialPoint,
     _find_front,
-    _view_floor,
     accuracy_against_macs_info,
     accuracy_against_measured_info,
 )
+from analysis.figures.selection import view_floor
 from analysis.labels import TrialLabel, label_trial
 
 
@@ -35,10 +35,11 @@ def test_every_complete_trial_but_repeats_is_a_point(full: Experiment) -> None:
     assert sorted(point.trial.number for point in info.points) == sorted(ranked.index)
     assert not {point.trial.number for point in info.points} & set(range(36, 52))
     point = next(point for point in info.points if point.trial.number == 7)
-    assert point.x == pytest.approx(100 * full.trials.loc[7, "macs"] / 313_740_000)
+    assert point.x == pytest.approx(100 * full.trials.loc[7, "mac_sparsity"])
     assert point.accuracy == full.trials.loc[7, "pruned_val_accuracy"]
     assert (point.std, point.seeds) == (None, 0)
-    assert info.dense == (100.0, 0.94)
+    assert info.dense == (0.0, 0.94)
+    assert info.x_title == "MACs cut, %"
 
 
 def test_a_confirmed_trial_is_the_mean_of_its_repeats(full: Experiment) -> None:
@@ -82,13 +83,21 @@ def test_a_family_is_once_in_the_legend(full: Experiment) -> None:
     assert {"one-shot (control)", "cosine", "Pareto front"} <= set(names)
 
 
-def test_without_the_dense_networks_macs_they_are_millions(synthetic: ExperimentBuilder) -> None:
+def test_without_the_dense_networks_record_its_line_is_missing(synthetic: ExperimentBuilder) -> None:
     synthetic.add_searched()
     (synthetic.folder.dense_path / "dense.json").unlink()
     info = accuracy_against_macs_info(synthetic.load())
-    assert info.x_title == "MACs, millions"
-    assert info.points[0].x == pytest.approx(synthetic.load().trials.loc[0, "macs"] / 1e6)
-    assert info.dense == (None, None)
+    assert info.points[0].x == pytest.approx(100 * synthetic.load().trials.loc[0, "mac_sparsity"])
+    assert info.dense == (0.0, None)
+    assert accuracy_against_macs(synthetic.load()).layout.shapes == ()
+
+
+def test_where_nothing_was_repeated_all_marks_are_filled(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_searched()
+    experiment = synthetic.load()
+    assert accuracy_against_macs_info(experiment).note == ""
+    [marks] = [trace for trace in accuracy_against_macs(experiment).data if trace.mode == "markers"]
+    assert marks.marker.color == marks.marker.line.color
 
 
 def test_measured_on_one_device_only(full: Experiment) -> None:
@@ -134,7 +143,7 @@ def test_a_column_that_is_not_measured_is_a_value_error(full: Experiment) -> Non
 
 
 def test_the_title_counts_places_on_the_front(synthetic: ExperimentBuilder) -> None:
-    trials = pd.DataFrame({"pruned_val_accuracy": [0.9, 0.8, 0.7], "macs": [3e8, 1e8, 2e8]})
+    trials = pd.DataFrame({"pruned_val_accuracy": [0.9, 0.8, 0.7], "mac_sparsity": [0.044, 0.68, 0.36]})
     for _ in range(2):
         synthetic.add_searched()
     synthetic.add_control("one_shot", amount=0.9)
@@ -143,7 +152,10 @@ def test_the_title_counts_places_on_the_front(synthetic: ExperimentBuilder) -> N
     info = accuracy_against_macs_info(experiment)
     assert info.front == (1, 0)
     assert "hold 2 of the 2 places" in info.title
-    assert f"{label_trial(experiment.trials, 0)}, reaches 90.00% at 95.6% of the MACs" in info.title
+    assert (
+        f"{label_trial(experiment.trials, 0)}, reaches a validation accuracy of 90.00% with 4.4% fewer MACs"
+        in info.title
+    )
 
 
 def test_the_title_of_a_front_of_one(synthetic: ExperimentBuilder) -> None:
@@ -185,7 +197,7 @@ def test_the_front_is_what_none_beats(values: list[tuple[int, int]]) -> None:
 
 @given(st.lists(st.floats(0, 1), max_size=20))
 def test_a_floor_is_an_accuracy_that_some_are_below(accuracies: list[float]) -> None:
-    floor = _view_floor(accuracies)
+    floor = view_floor(accuracies)
     if floor is not None:
         assert floor in accuracies
         # Never more than a quarter of them.

@@ -26,8 +26,14 @@ def test_the_title_names_the_most_accurate(full: Experiment) -> None:
 
 
 def test_the_drawing_has_the_curves(full: Experiment) -> None:
+    """As steps: what is alpha in an epoch is so from the end of the one before it."""
     info, figure = alpha_curves_info(full), alpha_curves(full)
-    assert [(tuple(trace.x), tuple(trace.y)) for trace in figure.data] == [(c.epochs, c.alpha) for c in info.curves]
+    for trace, curve in zip(figure.data, info.curves, strict=True):
+        assert trace.line.shape == "hv"
+        assert tuple(trace.x) == (0, *curve.epochs)
+        assert tuple(trace.y) == (*curve.alpha, curve.alpha[-1])
+        assert trace.meta == curve.trial.number
+    assert figure.layout.xaxis.range == (0, 20)
 
 
 def test_controls_have_no_curve(synthetic: ExperimentBuilder) -> None:

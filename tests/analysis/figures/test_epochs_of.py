@@ -3,7 +3,7 @@ from experiments import ExperimentBuilder
 
 from analysis import Experiment
 from analysis.figures import epochs_of
-from analysis.figures.epochs_of import SERIES, epochs_of_info
+from analysis.figures.epochs_of import SERIES, STEPS, epochs_of_info
 from analysis.figures.selection import choose_trials
 
 
@@ -34,11 +34,13 @@ def test_a_trial_that_is_not_cut_yet(synthetic: ExperimentBuilder) -> None:
 
 def test_the_drawing_has_all_curves_and_cuts(full: Experiment) -> None:
     info, figure = epochs_of_info(full, [0, 8]), epochs_of(full, [0, 8])
-    drawn = [tuple(trace.y) for trace in figure.data]
+    drawn = [tuple(trace.y)[: len(each.epochs)] for trace in figure.data for each in info.curves[:1]]
     assert sorted(map(str, drawn)) == sorted(str(each.series[column]) for each in info.curves for column in SERIES)
-    assert [shape.x0 for shape in figure.layout.shapes] == [
-        each.cut + 0.5 for each in info.curves if each.cut is not None
-    ]
+    steps = [trace for trace in figure.data if trace.line.shape == "hv"]
+    assert len(steps) == len(info.curves) * len(STEPS)
+    assert all(tuple(trace.x) == tuple(range(21)) for trace in steps)
+    # Epoch e reaches from e - 1 to e, and the cut comes after the last epoch with alpha.
+    assert [shape.x0 for shape in figure.layout.shapes] == [each.cut for each in info.curves if each.cut is not None]
     assert [trace.name for trace in figure.data if trace.showlegend] == [each.trial.text for each in info.curves]
 
 

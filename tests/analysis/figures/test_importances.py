@@ -16,6 +16,15 @@ def test_they_are_ordered_and_sum_to_one(full: Experiment) -> None:
     assert {"alpha.family", "alpha_lr", "lr.policy", "pruning.amount"} <= names
 
 
+def test_each_has_a_standard_error(full: Experiment) -> None:
+    info, figure = importances_info(full), importances(full)
+    assert len(info.errors) == len(info.importances)
+    assert all(0 <= error < 0.5 for error in info.errors)
+    assert any(error > 0.01 for error in info.errors)
+    assert tuple(figure.data[0].error_x.array) == info.errors[::-1]
+    assert importances_info(full).errors == info.errors
+
+
 def test_what_decides_comes_first(synthetic: ExperimentBuilder) -> None:
     synthetic.change_settings({"search": {"trials": 30, "objectives": ["pruned_val_accuracy"]}})
     for _ in range(60):

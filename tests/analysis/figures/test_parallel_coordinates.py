@@ -1,5 +1,4 @@
 import sys
-from dataclasses import replace
 
 import pytest
 from experiments import ExperimentBuilder
@@ -8,14 +7,20 @@ from hypothesis import strategies as st
 
 from analysis import Experiment
 from analysis.figures import parallel_coordinates
-from analysis.figures.parallel_coordinates import _number_axis, _parameter_axis, parallel_coordinates_info
+from analysis.figures.parallel_coordinates import (
+    _number_axis,
+    _parameter_axis,
+    _split_by_accuracy,
+    parallel_coordinates_info,
+)
+from analysis.figures.style import SCALE_COLOURS
 
 
 def test_axes_are_the_parameters_that_all_have_and_that_differ(full: Experiment) -> None:
     info = parallel_coordinates_info(full)
     names = [axis.name for axis in info.axes]
     assert {"alpha.family", "alpha_lr", "lr.policy", "pruning.amount", "optimizer.weight_decay"} <= set(names)
-    assert names[-2:] == ["MACs, % of the dense network's", "validation accuracy"]
+    assert names[-2:] == ["MACs cut", "validation accuracy"]
     # The same for all, or of some families only.
     assert not {"optimizer.momentum", "epochs_per_alpha", "alpha.rate", "lr.factor"} & set(names)
     assert [one.number for one in info.trials] == [*range(6, 36), 52]
@@ -35,7 +40,8 @@ def test_the_drawing_has_every_trial_once(full: Experiment) -> None:
     lines = []
     for trace in figure.data:
         step = len(info.axes) + 1
-        lines += [tuple(trace.x[start : start + step - 1]) for start in range(0, len(trace.x), step)]
+        lines += [tuple(trace.y[start : start + step - 1]) for start in range(0, len(trace.y), step)]
+        assert tuple(trace.x[:step]) == (*range(step - 1), None)
     expected = [tuple(axis.positions[index] for axis in info.axes) for index in range(len(info.trials))]
     assert sorted(lines) == sorted(expected)
 
@@ -56,9 +62,9 @@ def test_a_wide_range_is_logarithmic() -> None:
 
 
 def test_choices_are_places_in_the_order_of_their_names() -> None:
-    axis = _parameter_axis("scope", ["uniform", "global", "uniform", True])
+    axis = _parameter_axis("scope", ["uniform", "one_shot", "uniform", True])
     assert axis is not None
-    assert axis.ticks == ((0.0, "True"), (0.5, "global"), (1.0, "uniform"))
+    assert axis.ticks == ((0.0, "True"), (0.5, "one-shot"), (1.0, "uniform"))
     assert axis.positions == (1.0, 0.5, 1.0, 0.0)
     assert _parameter_axis("scope", ["global", "global"]) is None
     assert _parameter_axis("scope", ["global", None]) is None
@@ -71,11 +77,27 @@ def test_one_trial_compares_with_nothing(synthetic: ExperimentBuilder) -> None:
     assert parallel_coordinates_info(synthetic.load()).title.startswith("Fewer than two trials")
 
 
-def test_without_a_dense_network_macs_are_millions(synthetic: ExperimentBuilder) -> None:
-    synthetic.add_searched()
-    synthetic.add_searched()
-    experiment = replace(synthetic.load(), dense=None)
-    assert parallel_coordinates_info(experiment).axes[-2].name == "MACs, millions"
+def test_colours_follow_the_accuracy(full: Experiment) -> None:
+    info, figure = parallel_coordinates_info(full), parallel_coordinates(full)
+    accuracy_of = {trial.number: accuracy for trial, accuracy in zip(info.trials, info.accuracies, strict=True)}
+    drawn = [
+        (SCALE_COLOURS.index(trace.line.color), accuracy_of[number])
+        for trace in figure.data
+        for number in set(trace.customdata)
+    ]
+    assert len(drawn) == len(info.trials)
+    assert [accuracy for _, accuracy in sorted(drawn)] == sorted(info.accuracies)
+    thick = {number for trace in figure.data if trace.line.width > 2 for number in trace.customdata}
+    assert thick == {trial.number for trial, on_front in zip(info.trials, info.on_front, strict=True) if on_front}
+
+
+def test_equal_accuracies_have_one_colour_and_the_highest_the_last() -> None:
+    assert _split_by_accuracy([0.9]) == ([0], ["90.0%"])
+    assert _split_by_accuracy([0.9, 0.9, 0.9]) == ([0, 0, 0], ["90.0%"])
+    assert _split_by_accuracy([0.8, 0.9, 0.9, 0.95]) == ([0, 1, 1, 2], ["80.0%", "90.0%", "95.0%"])
+    places, names = _split_by_accuracy([index / 100 for index in range(100)])
+    assert [places.count(place) for place in range(5)] == [20] * 5
+    assert names[0] == "0.0% to 19.0%"
 
 
 def test_of_very_many_trials_some_are_drawn_and_the_rest_counted(

@@ -5,8 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis import Experiment, figures
 from analysis.figures.style import (
+    CONTROL_COLOURS,
+    DARK_COLOURS,
     FAMILY_COLOURS,
+    STATE_COLOURS,
     TEMPLATE,
     blank_figure,
     hover_text,
@@ -65,6 +69,16 @@ def test_no_figure_has_a_width_of_its_own() -> None:
 
 def test_nothing_can_be_sent_to_a_server() -> None:
     assert "sendChartToCloud" in TEMPLATE.layout.modebar.remove
+
+
+def test_a_dark_page_has_a_colour_for_all_that_need_a_light_one(full: Experiment) -> None:
+    """Greys and the page's white: colours of families and states are seen on both."""
+    for name in figures.__all__:
+        if name != "CONFIG":
+            found = set(re.findall("#[0-9A-Fa-f]{6}", getattr(figures, name)(full).to_json()))
+            greys = {colour for colour in found if len({colour[1:3], colour[3:5], colour[5:7]}) == 1}
+            assert greys <= {*DARK_COLOURS, STATE_COLOURS["stopped"]}, name
+    assert set(CONTROL_COLOURS.values()) <= set(DARK_COLOURS)
 
 
 def test_every_family_has_a_colour_of_its_own() -> None:

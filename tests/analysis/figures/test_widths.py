@@ -29,7 +29,7 @@ def test_the_title_counts_channels(synthetic: ExperimentBuilder) -> None:
     assert record.cut is not None
     trial.write_record(replace(record, cut=replace(record.cut, widths=(64, 32, *([64] * 11)))))
     title = widths_info(synthetic.load()).title
-    assert "keeps 800 of 4,224 channels (19%): most in layer 1 (100%), fewest in layer 8 (12%)." in title
+    assert "cuts 3,424 of 4,224 channels (81%): most in layer 8 (88%), fewest in layer 1 (0%)." in title
 
 
 def test_the_drawing_has_the_widths(full: Experiment) -> None:

@@ -19,7 +19,7 @@ def test_the_figures_of_a_rich_experiment(rich: Experiment) -> None:
     # No branches and no rate that restarts: the iterations have nothing to show.
     assert list(figures) == [
         *("accuracy-macs", "accuracy-latency", "accuracy-memory", "alpha", "epochs", "widths", "parameters"),
-        *("importances", "stopped", "hypervolume", "timeline"),
+        *("slices", "importances", "stopped", "hypervolume", "timeline"),
     ]
     for figure in figures.values():
         assert figure.title.endswith((".", "!"))

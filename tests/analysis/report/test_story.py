@@ -4,7 +4,7 @@ import pytest
 from experiments import ExperimentBuilder
 
 from analysis import Experiment
-from analysis.report.story import tell_standing, tell_story
+from analysis.report.story import tell_seeds, tell_standing, tell_story, tell_subject
 from records.trial import State
 from trainable.config import trial_config
 
@@ -25,6 +25,22 @@ def test_what_was_searched(rich: Experiment) -> None:
     ):
         assert fact in text
     assert tell_standing(rich) == "1 trial failed."
+
+
+def test_the_subject_is_one_line(rich: Experiment, untrained: ExperimentBuilder) -> None:
+    assert tell_subject(rich) == "VGG16 on CIFAR-10 · 52 trials · 2 January 2026"
+    untrained.change_settings({"dense": {"width": 0.25}})
+    assert tell_subject(untrained.load()) == "VGG16 at 25% width on CIFAR-10 · 0 trials"
+
+
+def test_one_seed_is_said_once_and_only_where_it_is_so(rich: Experiment, untrained: ExperimentBuilder) -> None:
+    assert tell_seeds(rich) == ""
+    assert tell_seeds(untrained.load()) == ""
+    trial = untrained.add_searched(0.9)
+    assert tell_seeds(untrained.load()).startswith("One seed: ")
+    assert "`alphaprune confirm demo" in tell_seeds(untrained.load())
+    untrained.add_repeat(trial, 1, 0.9)
+    assert tell_seeds(untrained.load()) == ""
 
 
 def test_of_channels(untrained: ExperimentBuilder) -> None:
