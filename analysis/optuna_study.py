@@ -86,7 +86,7 @@ def study_of(experiment: "Experiment") -> "optuna.Study":
 def trial_of(
     record: TrialRecord, values: Sequence[float] | None, reported: Mapping[int, float]
 ) -> "optuna.trial.FrozenTrial":
-    """A recorded trial as Optuna has it, with the parameters that were asked for.
+    """A recorded trial as Optuna has it, with the parameters that were asked for, and its number as user attribute.
 
     Args:
         values: of the objectives; None where they are not known.
@@ -113,6 +113,7 @@ def trial_of(
         params=record.params,
         distributions={name: _read_distribution(text) for name, text in record.distributions.items()},
         intermediate_values=dict(reported),
+        user_attrs={"number": record.number},  # the study numbers its own trials, without the controls
     )
 
 

@@ -138,6 +138,7 @@ class TrialSource:
         record = self._create_record(suggestion.as_record(self._next_number))
         self._study_numbers[record.number] = suggestion.trial.number
         self._next_number, self._searched = self._next_number + 1, self._searched + 1
+        suggestion.trial.set_user_attr("number", record.number)  # which the dashboard shows
         self._observer.trial_asked(self._study_trial(suggestion.trial.number))
         return record
 

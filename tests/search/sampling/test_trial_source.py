@@ -485,3 +485,14 @@ def test_a_record_matches_its_dataclass(folder: ExperimentFolder) -> None:
     ask(open_source(folder, settings()))
     assert isinstance(folder.trial_folder(0).read_record(), TrialRecord)
     assert isinstance(trial_config(folder.trial_folder(0).read_record().config), TrialConfig)
+
+
+def test_the_trials_of_the_study_tell_the_numbers_of_the_records(folder: ExperimentFolder) -> None:
+    """The study does not count the controls; a dashboard shows user attributes."""
+    chosen = settings(trials=3)
+    folder.path.mkdir()
+    for _ in range(2):  # as they are asked for, and from the records of an earlier driver
+        source = open_source(folder, chosen)
+        run_all(source, folder)
+        searched = [trial.number for trial in folder.trial_folders() if trial.read_record().kind == "searched"]
+        assert [trial.user_attrs["number"] for trial in source.study.trials] == searched
