@@ -106,7 +106,7 @@ def run(*arguments: object, timeout: float = 240) -> "subprocess.CompletedProces
     )
 
 
-def wait_for(condition: Any, *, seconds: float = 120, what: str = "") -> Any:
+def wait_for(condition: Any, *, seconds: float = 300, what: str = "") -> Any:
     """Waits until `condition()` is true, and returns what it gave."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
