@@ -201,7 +201,7 @@ ON_AN_EXPERIMENT: list[list[object]] = [
 
 def test_all_commands_on_an_experiment_are_covered() -> None:
     there = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
-    assert {str(command[0]) for command in ON_AN_EXPERIMENT} == there - {"run", "list", "settings"}
+    assert {str(command[0]) for command in ON_AN_EXPERIMENT} == there - {"run", "list", "settings", "check"}
 
 
 @pytest.mark.parametrize("made", [_nothing, _foreign, _without_data, _half_written, _begun])
