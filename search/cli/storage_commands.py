@@ -38,10 +38,10 @@ def compare(
     the differences between trials that are the same in both.
     """
     with refuse_invalid_requests():
-        if name == other:
-            raise ValueError(f"OTHER must be another experiment, but got {name!r} twice")
         for each in (name, other):  # before either is read, which takes time
             ExperimentFolder.find(storage, each)
+        if name == other:
+            raise ValueError(f"OTHER must be another experiment, but got {name!r} twice")
     experiments = [load_experiment(storage, each) for each in (name, other)]
     from analysis import diff
 
