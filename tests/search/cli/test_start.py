@@ -63,7 +63,7 @@ def test_a_shell_completes_commands_presets_and_names(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(TINY)
     for storage in ("ray_results", "elsewhere"):
         write_experiment(ExperimentFolder(tmp_path / storage / f"in-{storage}"), resolve_settings({}))
-    assert complete("alphaprune re", tmp_path) == ["resume", "report"]
+    assert complete("alphaprune re", tmp_path) == ["resume", "report", "remove"]
     assert complete("alphaprune run cif", tmp_path) == ["cifar10", "cifar10-small"]
     assert complete("alphaprune run m", tmp_path) == ["mine.toml"]
     assert complete("alphaprune rank ", tmp_path) == ["in-ray_results"]
