@@ -29,7 +29,7 @@ def trial_details(experiment: Experiment, first: tuple[int, ...]) -> dict[str, A
         str(name) for name in shown.columns if "." in str(name) or name in ("alpha_lr", "alpha_fraction", "seed")
     ]
     settings = [name for name in settings if len(set(map(str, shown[name]))) > 1]
-    epochs = experiment.epochs[experiment.epochs["number"].isin(numbers)]
+    epochs = experiment.epochs[experiment.epochs.index.isin(numbers)]
     rows_of = dict(iter(epochs.groupby("number")))
     found = {}
     for number, row in iterate_rows(shown):

@@ -240,7 +240,7 @@ def test_hostile_texts_are_only_texts(untrained: ExperimentBuilder) -> None:
     untrained.add_searched(0.5, state="failed", error=EVIL)
     untrained.add_searched(0.5, state="running", epochs=3)
     write_measurement(one, replace(make_measurement(0.9), measured_on=EVIL, torch=EVIL, dtype=EVIL))
-    for trial, change in ((one, {"family": EVIL}), (two, {"control": EVIL})):
+    for trial, change in ((one, {"alpha.family": EVIL}), (two, {"control": EVIL})):
         values = read_json(trial.record_path)
         values["config"]["alpha"] |= change
         values["config"]["lr"]["policy"] = EVIL

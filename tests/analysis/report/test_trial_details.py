@@ -12,7 +12,7 @@ def test_a_trial_has_its_curve_its_settings_and_commands(rich: Experiment) -> No
     details = trial_details(rich, (34, 0))
     assert len(details["trials"]) == len(rich.trials)
     trial = details["trials"][34]
-    rows = rich.epochs[rich.epochs["number"] == 34]
+    rows = rich.epochs.loc[34]
     assert trial["label"].startswith("34 ")
     assert trial["epoch"] == list(range(1, 13))
     assert trial["alpha"] == [round(alpha, 4) for alpha in rows["alpha"]]
