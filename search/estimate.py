@@ -15,7 +15,7 @@ from records.epoch import Phase
 from trainable.config import PruningConfig, TrialConfig
 
 # The part of an epoch's time that no cut shortens: augmentation, the first layers, the overhead of each layer. With it,
-# networks with 25, 10 and 7% of the MACs take the time that was measured in batches of 256 (README) within a tenth.
+# networks with 25, 10 and 7% of the MACs take the time that was measured in batches of 256 (README) within a fifth.
 FIXED_SHARE = 0.25
 # What the projected cut adds to an alpha epoch: recalibrating and evaluating the network that a cut would give.
 PROJECTION_COST = 0.08

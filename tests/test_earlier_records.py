@@ -20,6 +20,8 @@ from records.experiment import FIRST_FORMAT, FORMAT, ExperimentFolder
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED: dict[str, Any] = json.loads((FIXTURES / "experiment-0.1.0.json").read_text())
 # Retraining rounds its sums differently from one processor to another; everything else is arithmetic.
+# Columns that stood there twice then, and have kept one of their names.
+RENAMED = {"family": "alpha.family", "rate": "alpha.rate", "policy": "lr.policy"}
 TRAINED = {"train_loss", "train_accuracy", "val_loss", "val_accuracy", "pruned_val_accuracy"}
 
 
@@ -42,7 +44,8 @@ def check_rows(folder: ExperimentFolder, number: int) -> None:
 
 def test_it_ranks_as_it_did(folder: ExperimentFolder) -> None:
     ranking = json.loads(alphaprune("rank", "recorded", "--storage", folder.path.parent, "--format", "json").stdout)
-    assert [{name: row[name] for name in EXPECTED["ranking"][0]} for row in ranking] == EXPECTED["ranking"]
+    found = [{name: row[RENAMED.get(name, name)] for name in EXPECTED["ranking"][0]} for row in ranking]
+    assert found == EXPECTED["ranking"]
 
 
 def test_its_status_is_what_it_was(folder: ExperimentFolder) -> None:
