@@ -19,9 +19,9 @@ from records.experiment import FIRST_FORMAT, FORMAT, ExperimentFolder
 
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED: dict[str, Any] = json.loads((FIXTURES / "experiment-0.1.0.json").read_text())
-# Retraining rounds its sums differently from one processor to another; everything else is arithmetic.
 # Columns that stood there twice then, and have kept one of their names.
 RENAMED = {"family": "alpha.family", "rate": "alpha.rate", "policy": "lr.policy"}
+# Retraining rounds its sums differently from one processor to another; everything else is arithmetic.
 TRAINED = {"train_loss", "train_accuracy", "val_loss", "val_accuracy", "pruned_val_accuracy"}
 
 
