@@ -2,7 +2,7 @@
 
 import sys
 
-from search.cli import check_command, run_commands, show_commands, storage_commands  # noqa: F401  their commands
+from search.cli import run_commands, show_commands, storage_commands  # noqa: F401  their commands
 from search.cli.app import app
 
 

@@ -1,4 +1,4 @@
-"""The commands that compute trials: run, trial, resume, branch, confirm."""
+"""The commands that compute trials or try their space out: run, trial, resume, branch, confirm, check."""
 
 import json
 import sys
@@ -267,3 +267,23 @@ def confirm(
         new = [NewTrial(record) for record in plan_repeats(folder, top=top, seeds=seeds)]
     log.info(f"{len(new)} repeats with other seeds" if new else "all of them have already been repeated")
     resume_search(folder, SearchPlace(local, address), time_budget, data=data, new=new)
+
+
+@app.command()
+def check(
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="Name of a shipped preset, or a TOML file.")],
+    samples: Annotated[int, typer.Option(metavar="NUMBER", help="How many trials are drawn at random.", min=1)] = 100,
+    overrides: Set = [],  # noqa: B006
+) -> None:
+    """Try the space of a preset out.
+
+    Draws trials at random, checks each, and says how many are distinct and which choices were never drawn. Trains
+    nothing; the first trial that is not valid is shown, with exit code 2.
+    """
+    from search.settings import resolve_settings
+
+    with refuse_invalid_requests():
+        settings = resolve_settings(read_preset(preset), overrides)
+        from search.space_check import sample_space
+
+        print_data(f"{sample_space(settings, samples)}\n")
