@@ -31,7 +31,7 @@ def find_holders(file: int) -> list[int]:
 def _find_openers(file: int) -> set[int]:
     """The processes that have the file open too, except those of other users, which the system does not show."""
     wanted, found = os.fstat(file), set[int]()
-    for link in glob.iglob("/proc/[0-9]*/fd/*"):  # noqa: PTH207  # Path's own fails when a process ends meanwhile
+    for link in glob.iglob("/proc/[0-9]*/fd/*"):  # noqa: PTH207  # Path's own fails when a process ends at that moment
         with suppress(OSError):
             if os.path.samestat(Path(link).stat(), wanted):
                 found.add(int(link.split("/")[2]))
