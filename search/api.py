@@ -85,6 +85,8 @@ def run(
         TrialError: if all trials fail, or the dense network diverges.
         SearchInterruptedError: if it had to stop early.
         OSError: if a file cannot be written.
+
+    If the Ray cluster itself dies, so does this process, with exit code 1, since Ray would end it without a word.
     """
     from search.setup.creation import find_free_folder
 

@@ -166,6 +166,8 @@ def log_plan(
         for line in str(plan).splitlines():
             log.info("%s", line)
         log.info("%s", describe_time(workload, count_left(workload, snapshot, plan.trials), dense_epochs))
+        if settings.results.measure and workload.epoch_seconds is not None:
+            log.info("not included: measuring the Pareto front and the controls at the end")
     else:
         log.info("no trials are left to run")
     check_disk(plan, folder.path.parent, there_bytes=count_used_bytes(folder))
