@@ -20,13 +20,10 @@ from search.sampling.controls import control_configs
 from search.sampling.early_stopping import SuccessiveHalving
 from search.sampling.suggestion import SpaceFunction
 from search.settings import Settings
-from search.setup.validation import sample_space
+from search.setup.validation import SAMPLES, sample_space
 from search.snapshot import Snapshot
 from trainable.device import default_device, device_name
 from trainable.network.vgg16 import count_macs, dense_widths
-
-# How many trials of the space the estimate is the mean of.
-SAMPLES = 32
 
 
 def create_workload(
