@@ -44,7 +44,7 @@ _last_words: list[Callable[[Interruption], None]] = []
 def allow_interruption(time_budget: float | None = None) -> Iterator[None]:
     """Inside this context, a signal (ENDING), an expired time budget or `interrupt` ends the process.
 
-    Another thread says the last words, kills the child processes and ends the process; the main thread goes on until
+    Another thread says the last words, kills the child processes and ends the process; the main thread continues until
     then, or it could hold a lock that the last words need. A second signal ends the process immediately.
 
     Args:

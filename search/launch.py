@@ -202,7 +202,7 @@ def _tell_end(
 
     watch = StartWatch()
     observers = [watch, *own, *map(GuardedCallback, callbacks)]
-    ending = threading.Lock()  # the main thread goes on while a signal's last words are said
+    ending = threading.Lock()  # the main thread continues while a signal's last words are said
 
     def end(state: "EndState", reason: str = "") -> None:
         if watch.has_started and ending.acquire(blocking=False):
