@@ -84,6 +84,9 @@ EPOCH_COLUMNS = _table_of(
     Column("channel_sparsity", "fraction", "of the dense network's channels", "channels cut", better="high"),
     Column("parameter_sparsity", "fraction", "of the dense network's parameters", "parameters cut", better="high"),
     Column("mac_sparsity", "fraction", "of the dense network's MACs", "MACs cut", better="high"),
+    Column(
+        "training_cost", "number", "MACs of training, in epochs of the dense network", "training cost", better="low"
+    ),
     Column("images_per_second", "number", "training throughput", "training throughput", "images/s", "high"),
     Column("epoch_seconds", "number", "training, validation and projection", "time of the epoch", "s", "low"),
 )
@@ -145,6 +148,14 @@ TRIAL_COLUMNS = _table_of(
     Column("macs", "number", "of the pruned network; before the cut, of what it would leave", "MACs", "", "low"),
     Column("parameters", "number", "likewise", "parameters", "", "low"),
     *MEASUREMENT_COLUMNS.values(),
+    Column(
+        "training_cost",
+        "number",
+        "the sum over its epochs: MACs of training, in epochs of the dense network",
+        "training cost",
+        "dense epochs",
+        "low",
+    ),
     Column("seconds", "number", "the sum of its epoch_seconds", "training time", "s", "low"),
     Column("attempt", "whole", "how often it was started"),
     Column("host", "text", "where it ran last, as hostname:pid"),

@@ -38,6 +38,8 @@ class EpochRow:
     channel_sparsity: float
     parameter_sparsity: float
     mac_sparsity: float
+    training_cost: float | None = None
+    """Multiply-accumulates of training in the epoch, in units of an epoch of the dense network: 1 for a gated epoch."""
     images_per_second: float | None = None
     """Training images per second."""
     epoch_seconds: float | None = None

@@ -14,8 +14,9 @@ from records.files import now, read_json, read_record, write_record
 from records.numbers import Count
 from records.trial import TrialFolder
 
-# Rises whenever an older version could no longer read, or would misread, what this one writes. 2: digests.
-FORMAT = 2
+# Rises whenever an older version could no longer read, or would misread, what this one writes. 2: digests. 3: twins, and the span of the
+# learning rate.
+FORMAT = 3
 # The format of records from before the number existed.
 FIRST_FORMAT = 1
 

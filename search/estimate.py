@@ -11,7 +11,7 @@ from math import ceil, floor
 from typing import Literal
 
 from analysis.text import format_duration
-from records.epoch import Phase
+from records.epoch import PHASES, Phase
 from trainable.config import PruningConfig, TrialConfig
 
 # The part of an epoch's time that no cut shortens: augmentation, the first layers, the overhead of each layer. With it,
@@ -38,9 +38,10 @@ def estimate_mac_sparsity(pruning: PruningConfig) -> float:
 
 def list_epoch_costs(config: TrialConfig) -> tuple[float, ...]:
     """The costs of the epochs that a trial runs itself; a branch has inherited the others."""
-    cut, alphas = estimate_mac_sparsity(config.pruning), len(config.alphas)
-    phases: list[Phase] = ["alpha" if epoch < alphas else "retrain" for epoch in range(config.epochs)]
-    return tuple(compute_epoch_cost(phase, cut) for phase in phases[len(config.begun) :])
+    cut = estimate_mac_sparsity(config.pruning)
+    alpha, retrain = (compute_epoch_cost(phase, cut) for phase in PHASES)
+    shares = [min(1.0, max(0.0, config.alpha_epochs - epoch)) for epoch in range(len(config.begun), config.epochs)]
+    return tuple(share * alpha + (1 - share) * retrain for share in shares)
 
 
 def count_survivors(trials: float, reduction: float) -> float:

@@ -108,7 +108,7 @@ def _suggest_schedule(trial: optuna.Trial, family: str) -> AlphaSchedule:
 def _suggest_lr_policy(trial: optuna.Trial, policy: str, config: TrialConfig) -> LRPolicy:
     """The policy, with a warm-up and periods that fit the epochs of `config`, whose own lr is still that of base."""
     peak = trial.suggest_float("lr.peak", 3e-3, 0.2, log=True)
-    warmup = min(getattr(config.lr, "warmup_epochs", Plateau.warmup_epochs), config.retrain_epochs // 3)
+    warmup = min(getattr(config.lr, "warmup_epochs", Plateau.warmup_epochs), int(config.retrain_epochs) // 3)
     match policy:
         case "plateau":
             return Plateau(

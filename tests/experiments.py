@@ -249,7 +249,7 @@ class ExperimentBuilder:
         elif state != "running":
             finished = datetime.fromisoformat(started) + timedelta(seconds=len(rows) * self._epoch_seconds)
             fields.setdefault("finished", finished.isoformat(timespec="milliseconds"))
-        cut = self._cut(config, mac_sparsity) if len(rows) > len(config.alphas) else None
+        cut = self._cut(config, mac_sparsity) if len(rows) > int(config.alpha_epochs) else None
         trial = self.folder.trial_folder(number)
         trial.create(TrialRecord(number, as_json(config), attempt=int(started is not None), cut=cut, **fields))
         trial.replace_rows(rows)
@@ -262,11 +262,11 @@ class ExperimentBuilder:
         keep = 1 - mac_sparsity
         widths = tuple(max(1, round(width * keep**0.5)) for width in self.dense.widths)
         macs, parameters = round(self.dense.macs * keep), round(self.dense.parameters * 0.8 * keep)
-        cut = Cut(epoch=len(config.alphas), widths=widths, channels=sum(widths), parameters=parameters, macs=macs)
+        cut = Cut(epoch=int(config.alpha_epochs), widths=widths, channels=sum(widths), parameters=parameters, macs=macs)
         return cut if config.initial == "random" else replace(cut, val_loss=1.5, val_accuracy=0.6, difference=1e-7)
 
     def _row(self, config: TrialConfig, epoch: int, accuracy: float, mac_sparsity: float) -> EpochRow:
-        alphas, done, keep = config.alphas, epoch / config.epochs, 1 - mac_sparsity
+        alphas, done, keep = config.list_alphas(1), epoch / config.epochs, 1 - mac_sparsity
         alpha = alphas[epoch - 1] if epoch <= len(alphas) else 0.0
         today = accuracy + alpha * (self.dense.val_accuracy - accuracy)  # at alpha = 1 it is the dense network
         return EpochRow(
@@ -288,7 +288,7 @@ class ExperimentBuilder:
 
 
 def _learning_rate(config: TrialConfig, epoch: int) -> float:
-    cut, policy = len(config.alphas), config.lr
+    cut, policy = int(config.alpha_epochs), config.lr
     if epoch <= cut:
         return config.alpha_lr
     done = (epoch - cut) / (config.epochs - cut)

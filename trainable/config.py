@@ -6,6 +6,7 @@ as JSON, the trainable takes one. This module imports no torch, so that spaces a
 The string under a field is its help: `alphaprune settings` prints it and docs/settings.md is made from it.
 """
 
+import math
 from dataclasses import field
 from itertools import takewhile
 from typing import Annotated, Any, Literal
@@ -18,6 +19,8 @@ from trainable.schedules.lr_policies import CosineAnnealing, LRPolicy
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
+# Batches of an epoch where they are not known.
+_NOMINAL_STEPS = 100
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -65,14 +68,18 @@ class TrialConfig:
     """Epochs of the alpha phase and the retrain phase together."""
     alpha_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.33
     """Share of `epochs` that the alpha phase may take, rounded down to whole stages; 0 for no alpha phase."""
-    epochs_per_alpha: Annotated[int, Field(ge=1)] = 1
-    """Epochs for which alpha keeps each of its values: the length of a stage."""
+    epochs_per_alpha: Annotated[float, Field(ge=0)] = 1.0
+    """Epochs for which alpha keeps each of its values: the length of a stage. Below 1, alpha falls within an epoch, 0
+    being with every batch, and the phase may end within one."""
+    lr_span: Literal["retrain", "trial"] = "retrain"
+    """What the policy of `lr` spans: the retrain phase, after an alpha phase at the constant `alpha_lr` (`retrain`), or
+    the whole trial, with the cut on its way (`trial`)."""
     alpha_lr: LearningRate = 0.01
-    """Learning rate of the alpha phase, which is constant."""
+    """Learning rate of the alpha phase where `lr` does not span it."""
     alpha: AlphaSchedule = field(default_factory=Exponential)
     """How alpha falls during the alpha phase, over which u runs from 0 to 1."""
     lr: LRPolicy = field(default_factory=CosineAnnealing)
-    """Learning rate of the retrain phase, which begins at the cut."""
+    """Learning rate of the retrain phase, or of the whole trial: see `lr_span`."""
     pruning: PruningConfig = field(default_factory=PruningConfig)
     """Which channels are doomed, and where alpha multiplies them."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -95,35 +102,56 @@ class TrialConfig:
                 f"`epochs` must be more than the {len(self.begun)} that the branch took over from its parent, but got "
                 f"epochs={self.epochs}"
             )
-        if self.alpha.family != "one_shot" and self.alpha_fraction > 0 and self._stages == 0 and not self.begun:
+        room = self._longest_alpha_phase
+        has_stage = room > 0 and self.epochs_per_alpha <= room
+        if self.alpha.family != "one_shot" and self.alpha_fraction > 0 and not has_stage and not self.begun:
             raise ValueError(
                 "`epochs_per_alpha <= alpha_fraction * epochs < epochs` must hold, or alpha has no stage, but got "
                 f"epochs_per_alpha={self.epochs_per_alpha}, alpha_fraction={self.alpha_fraction} and "
                 f"epochs={self.epochs}; for no alpha phase use alpha_fraction=0 or alpha.family='one_shot'"
             )
 
-    @property
-    def alphas(self) -> tuple[float, ...]:
-        """Alpha of each epoch of the alpha phase, each in (0, 1]; at least one epoch is left to retrain."""
-        done = tuple(alpha for alpha in self.begun if alpha > 0)
+    def list_alphas(self, steps: int) -> tuple[float, ...]:
+        """Alpha in each batch of the alpha phase, each in (0, 1]; at least one epoch is left to retrain.
+
+        Args:
+            steps: batches of an epoch.
+        """
+        done = [alpha for alpha in self.begun if alpha > 0]
+        alphas = [alpha for alpha in done for _ in range(steps)]
         if len(done) < len(self.begun):  # branched after the cut
-            return done
-        each, left = self.epochs_per_alpha, max(0, self._stages * self.epochs_per_alpha - len(done))
-        if done:  # first the rest of the stage that the parent was in
-            stood = sum(1 for _ in takewhile(lambda alpha: alpha == done[-1], reversed(done)))
-            done += min(left, -stood % each) * (done[-1],)
-            left = max(0, self._stages * each - len(done))
-        stages = self.alpha.stage_alphas(left // each, done[-1] if done else 1.0)
-        return done + tuple(alpha for alpha in stages for _ in range(each))
+            return tuple(alphas)
+        stage = max(1, round(self.epochs_per_alpha * steps))
+        room = self._longest_alpha_phase * steps
+        # A stage of a part of an epoch, which is rounded to whole batches, always fits in.
+        least = 1 if self.epochs_per_alpha < 1 and room > 0 else 0
+        length = max(least, math.floor(room / stage + 1e-9)) * stage
+        if done and self.epochs_per_alpha >= 1:  # first the rest of the stage that the parent was in
+            stood = steps * sum(1 for _ in takewhile(lambda alpha: alpha == done[-1], reversed(done)))
+            alphas += min(max(0, length - len(alphas)), -stood % stage) * [done[-1]]
+        stages = max(0, length - len(alphas)) // stage
+        alphas += [alpha for alpha in self.alpha.stage_alphas(stages, done[-1] if done else 1.0) for _ in range(stage)]
+        return tuple(alphas)
 
     @property
-    def _stages(self) -> int:
-        return min(round(self.alpha_fraction * self.epochs), self.epochs - 1) // self.epochs_per_alpha
+    def alpha_epochs(self) -> float:
+        """The length of the alpha phase in epochs, those taken over from a parent included.
+
+        Where alpha falls within an epoch, the batches of an epoch round it, so this is approximate.
+        """
+        return len(self.list_alphas(_NOMINAL_STEPS)) / _NOMINAL_STEPS
 
     @property
-    def retrain_epochs(self) -> int:
+    def retrain_epochs(self) -> float:
         """The trial's own epochs after the cut, including those that an early end of the alpha phase leaves."""
-        return self.epochs - max(len(self.alphas), len(self.begun))
+        return self.epochs - max(self.alpha_epochs, len(self.begun))
+
+    @property
+    def _longest_alpha_phase(self) -> float:
+        """In epochs; whole stages have yet to fit in."""
+        epochs = self.alpha_fraction * self.epochs
+        # 0.34 of 12 epochs is meant to be four stages of an epoch.
+        return min(round(epochs) if self.epochs_per_alpha >= 1 else epochs, self.epochs - 1)
 
 
 @dataclass(frozen=True, config=STRICT)

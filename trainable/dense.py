@@ -42,7 +42,7 @@ from trainable.network.vgg16 import (
 from trainable.network.weights import load_network, save_network
 from trainable.schedules.lr_policies import OneCycle
 from trainable.schedules.lr_schedulers import LRDriver
-from trainable.training import create_sgd, evaluate, train_epoch
+from trainable.training import create_sgd, evaluate, train_batches
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _train_epochs(
     network = place_on(create_initialised(dense_widths(config.width), data.classes, config.seed), device)
     optimizer = create_sgd(network, config.optimizer, config.peak)
     steps = train.count_steps(config.optimizer.batch_size)
-    learning_rate = LRDriver(optimizer, OneCycle(peak=config.peak), epochs=config.epochs, steps=steps)
+    learning_rate = LRDriver(optimizer, OneCycle(peak=config.peak), total=config.epochs * steps, steps=steps)
     wanted, checkpoint = dense_hash(config, data.fingerprint), folder / CHECKPOINT_NAME
     rows: list[DenseEpochRow] = []
     with suppress(ValueError):  # none, or a damaged one: starting over gives the same network
@@ -114,9 +114,9 @@ def _train_epochs(
             began = time.perf_counter()
             batches = train.augmented_batches(config.optimizer.batch_size, seed=config.seed, epoch=epoch)
             try:
-                trained = train_epoch(
+                trained = train_batches(
                     network, optimizer, learning_rate, batches, label_smoothing=config.optimizer.label_smoothing
-                )
+                ).average()
                 validated = evaluate(network, validation, lr=trained.lr)
             except DivergedError as error:
                 raise DivergedError(f"the dense network, epoch {epoch}: {error}; lower dense.peak") from error

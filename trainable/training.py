@@ -3,7 +3,8 @@
 No function here asks the device for a value until the end, so a GPU's queue never runs dry.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -28,6 +29,35 @@ class TrainingResult(NamedTuple):
     lr: float
 
 
+@dataclass(frozen=True)
+class TrainingSums:
+    """What training on some batches gave, summed; on the device, which is not asked before the epoch is over.
+
+    loss: over the images. right: images that were classified correctly. lr: over the batches.
+    """
+
+    loss: Tensor
+    right: Tensor
+    images: int
+    lr: float
+    steps: int
+
+    def __add__(self, other: "TrainingSums") -> "TrainingSums":
+        return TrainingSums(
+            self.loss + other.loss,
+            self.right + other.right,
+            self.images + other.images,
+            self.lr + other.lr,
+            self.steps + other.steps,
+        )
+
+    def average(self) -> TrainingResult:
+        """Raises DivergedError if the mean loss is NaN or infinite, naming it and the mean learning rate."""
+        averaged = TrainingResult(self.loss.item() / self.images, self.right.item() / self.images, self.lr / self.steps)
+        _check_finite("training", averaged.loss, averaged.lr)
+        return averaged
+
+
 class EvaluationResult(NamedTuple):
     """Means over a split: cross-entropy, and the fraction that is classified correctly."""
 
@@ -50,19 +80,38 @@ def create_sgd(network: nn.Module, config: OptimizerConfig, lr: float) -> torch.
     return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, nesterov=True)
 
 
-def train_epoch(
+def replace_network(
+    optimizer: torch.optim.Optimizer,
+    old: nn.Module,
+    new: nn.Module,
+    select: Callable[[Sequence[Tensor]], Sequence[Tensor]],
+) -> None:
+    """Makes `optimizer`, which trained `old`, train `new`, with its learning rate and what remains of its momentum.
+
+    Args:
+        optimizer: from create_sgd.
+        old, new: networks with as many parameters.
+        select: from tensors like the parameters of `old`, those like the parameters of `new`.
+    """
+    buffers = [optimizer.state[parameter].get("momentum_buffer") for parameter in old.parameters()]
+    replacement = dict(zip(map(id, old.parameters()), new.parameters(), strict=True))
+    for group in optimizer.param_groups:
+        group["params"] = [replacement[id(parameter)] for parameter in group["params"]]
+    optimizer.state.clear()
+    if all(buffer is not None for buffer in buffers):  # none has a momentum before the first step
+        for parameter, buffer in zip(new.parameters(), select(buffers), strict=True):
+            optimizer.state[parameter]["momentum_buffer"] = buffer
+
+
+def train_batches(
     network: VGG16,
     optimizer: torch.optim.Optimizer,
     learning_rate: LRDriver,
     batches: Iterable[tuple[Tensor, Tensor]],
     *,
     label_smoothing: float,
-) -> TrainingResult:
-    """Trains on `batches` once.
-
-    Raises:
-        DivergedError: if the mean loss is NaN or infinite, naming it and the epoch's learning rate.
-    """
+) -> TrainingSums:
+    """Trains on each of `batches` in turn."""
     device = network.classifier.weight.device
     network.train()
     loss_sum, right = torch.zeros((), device=device), torch.zeros((), device=device, dtype=torch.long)
@@ -79,9 +128,7 @@ def train_epoch(
         learning_rate.after_batch()
         loss_sum += loss.detach() * len(labels)
         right += (logits.detach().argmax(1) == labels).sum()
-    trained = TrainingResult(loss_sum.item() / images, right.item() / images, lr_sum / steps)
-    _check_finite("training", trained.loss, trained.lr)
-    return trained
+    return TrainingSums(loss_sum, right, images, lr_sum, steps)
 
 
 def evaluate(network: VGG16, images: DeviceSplit, *, lr: float | None = None) -> EvaluationResult:

@@ -3,8 +3,11 @@
 import copy
 import math
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
+
+from torch import Tensor
 
 from records.epoch import EpochRow, Phase
 from records.trial import Cut
@@ -28,9 +31,19 @@ from trainable.network.vgg16 import (
 from trainable.pruning.criteria import score_channels
 from trainable.pruning.gates import GatedVGG16
 from trainable.pruning.masks import choose_masks, widths_of
-from trainable.pruning.removal import relative_difference, remove_channels
+from trainable.pruning.removal import relative_difference, remove_channels, select_channels
 from trainable.schedules.lr_schedulers import LRDriver
-from trainable.training import EvaluationResult, create_sgd, evaluate, recalibrate_norms, train_epoch
+from trainable.training import (
+    EvaluationResult,
+    TrainingSums,
+    create_sgd,
+    evaluate,
+    recalibrate_norms,
+    replace_network,
+    train_batches,
+)
+
+Batch = tuple[Tensor, Tensor]
 
 # The first-order Taylor criterion needs gradients of a sample, not of the whole split.
 TAYLOR_BATCHES = 10
@@ -84,8 +97,10 @@ class Trial:
             seed=config.seed,
         )
         self.masks = choose_masks(scores, pruning, data.classes)
-        self._alphas = config.alphas
+        self._steps = self.train_images.count_steps(batch_size)
+        self._alphas = config.list_alphas(self._steps)  # of each batch
         self._dense_widths = network.widths
+        self._dense_macs = count_macs(network.widths, data.classes)
         self.network: VGG16 = GatedVGG16(network, self.masks, pruning.gate)
         self._start_phase()
 
@@ -95,8 +110,8 @@ class Trial:
 
     @property
     def phase(self) -> Phase:
-        """The phase of the next epoch."""
-        return "alpha" if self.epoch < len(self._alphas) else "retrain"
+        """The phase that the next epoch ends in."""
+        return "alpha" if (self.epoch + 1) * self._steps <= len(self._alphas) else "retrain"
 
     def run_epoch(self) -> EpochRow:
         """Trains one epoch and returns its row, which is also appended to `rows`.
@@ -119,32 +134,33 @@ class Trial:
 
     def _train_and_validate(self, number: int) -> dict[str, Any]:
         config, phase = self.config, self.phase
-        if phase == "alpha":
-            alpha = self._alphas[self.epoch]
-            assert isinstance(self.network, GatedVGG16)
-            self.network.set_alpha(alpha)
-        else:
-            alpha = 0.0
+        batches = self.train_images.augmented_batches(config.optimizer.batch_size, seed=config.seed, epoch=number)
+        alphas = self._alphas[self.epoch * self._steps : number * self._steps] if self.cut is None else ()
+        parts: list[TrainingSums] = []
+        seconds = training_cost = 0.0
+        if alphas:
+            began = time.perf_counter()
+            parts.append(self._train(self._set_alphas(batches, alphas)))
+            seconds += time.perf_counter() - began
+            training_cost += parts[-1].images / len(self.train_images)
+        if len(alphas) < self._steps:
             if self.cut is None:
                 self._make_cut()
-        batch_size = config.optimizer.batch_size
-        began = time.perf_counter()
-        trained = train_epoch(
-            self.network,
-            self._optimizer,
-            self._learning_rate,
-            self.train_images.augmented_batches(batch_size, seed=config.seed, epoch=number),
-            label_smoothing=config.optimizer.label_smoothing,
-        )
-        seconds = time.perf_counter() - began
+            assert self.cut is not None
+            began = time.perf_counter()
+            parts.append(self._train(batches))
+            seconds += time.perf_counter() - began
+            training_cost += parts[-1].images / len(self.train_images) * self.cut.macs / self._dense_macs
+        trained = sum(parts[1:], parts[0]).average()
         validated = evaluate(self.network, self.validation_images, lr=trained.lr)
+        spanned = parts if config.lr_span == "trial" else parts[-1:]
         self._learning_rate.after_epoch(
-            val_loss=validated.loss, val_accuracy=validated.accuracy, steps=self.train_images.count_steps(batch_size)
+            val_loss=validated.loss, val_accuracy=validated.accuracy, steps=sum(part.steps for part in spanned)
         )
         projected = validated if phase == "retrain" else self._project_cut()[1]
         return {
             "phase": phase,
-            "alpha": alpha,
+            "alpha": alphas[-1] if phase == "alpha" else 0.0,
             "lr": trained.lr,
             "train_loss": trained.loss,
             "train_accuracy": trained.accuracy,
@@ -152,8 +168,20 @@ class Trial:
             "val_accuracy": validated.accuracy,
             "pruned_val_accuracy": projected.accuracy,
             **compute_sparsities(widths_of(self.masks), self._dense_widths, self.network.classes),
+            "training_cost": training_cost,
             "images_per_second": len(self.train_images) / seconds,
         }
+
+    def _train(self, batches: Iterator[Batch]) -> TrainingSums:
+        smoothing = self.config.optimizer.label_smoothing
+        return train_batches(self.network, self._optimizer, self._learning_rate, batches, label_smoothing=smoothing)
+
+    def _set_alphas(self, batches: Iterator[Batch], alphas: Sequence[float]) -> Iterator[Batch]:
+        """The next batches, one for each of `alphas`, which is set before it."""
+        assert isinstance(self.network, GatedVGG16)
+        for alpha, batch in zip(alphas, batches, strict=False):
+            self.network.set_alpha(alpha)
+            yield batch
 
     def _project_cut(self) -> tuple[VGG16, EvaluationResult]:
         """The recalibrated network that a cut made now would give, and its evaluation; no weights are changed."""
@@ -190,19 +218,22 @@ class Trial:
             val_accuracy=at_cut and at_cut.accuracy,
             difference=difference,
         )
-        self._start_phase()
+        if self.config.lr_span == "trial":
+            replace_network(self._optimizer, gated, self.network, lambda each: select_channels(each, self.masks))
+            self._learning_rate.after_cut()
+        else:
+            self._start_phase()
 
     def _start_phase(self) -> None:
-        """Makes a new optimizer, and starts the learning rate of the next phase."""
-        config = self.config
-        retraining = self.cut is not None
+        """Makes a new optimizer, and starts the learning rate of what comes next."""
+        config, steps = self.config, self._steps
         self._optimizer = create_sgd(self.network, config.optimizer, config.alpha_lr)
-        self._learning_rate = LRDriver(
-            self._optimizer,
-            config.lr if retraining else None,
-            epochs=config.retrain_epochs if retraining else len(self._alphas),
-            steps=self.train_images.count_steps(config.optimizer.batch_size),
-        )
+        own = (config.epochs - len(config.begun)) * steps
+        total = own
+        if config.lr_span == "retrain":
+            total = min(own, config.epochs * steps - len(self._alphas))
+        by_policy = config.lr_span == "trial" or self.cut is not None
+        self._learning_rate = LRDriver(self._optimizer, config.lr if by_policy else None, total=total, steps=steps)
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state of the trial: only tensors, numbers, strings, lists and dicts."""
@@ -228,7 +259,7 @@ class Trial:
         """
         own = trial_config(state["config"]) == self.config
         if not own:
-            _check_clonable(trial_config(state["config"]), self.config, state)
+            _check_clonable(trial_config(state["config"]), self.config, state, self._steps)
         self.epoch, cut = state["epoch"], state["cut"]
         self.rows = [EpochRow.from_values(row, epoch) for epoch, row in enumerate(state["rows"], start=1)]
         self.cut = None if cut is None else Cut(**{**cut, "widths": tuple(cut["widths"])})
@@ -248,15 +279,15 @@ class Trial:
             self._learning_rate.load_state_dict(state["learning_rate"])
 
 
-def _check_clonable(theirs: TrialConfig, ours: TrialConfig, state: dict[str, Any]) -> None:
+def _check_clonable(theirs: TrialConfig, ours: TrialConfig, state: dict[str, Any], steps: int) -> None:
     """Raises ValueError if a trial of config `ours` cannot continue from a `state` of config `theirs`."""
     if theirs.pruning.gate != ours.pruning.gate:
         raise ValueError(
             f"`pruning.gate` must be that of the checkpoint, {theirs.pruning.gate!r}, but got {ours.pruning.gate!r}"
         )
-    after_cut, alpha_epochs = state["cut"] is not None, len(ours.alphas)
-    if (state["epoch"] < alpha_epochs) if after_cut else (state["epoch"] > alpha_epochs):
+    after_cut, done, room = state["cut"] is not None, state["epoch"] * steps, len(ours.list_alphas(steps))
+    if (done < room) if after_cut else (done > room):
         raise ValueError(
             f"a checkpoint from {'after' if after_cut else 'before'} the cut (epoch {state['epoch']}) does not fit an "
-            f"alpha phase of {alpha_epochs} epochs; keep alpha_fraction and the schedule's length as they were"
+            f"alpha phase of {room / steps:.4g} epochs; keep alpha_fraction and the schedule's length as they were"
         )

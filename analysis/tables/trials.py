@@ -113,7 +113,7 @@ def _outcome_columns(
         return np.where(np.isnan(known), getattr(dense, name, math.nan) * (1 - last[sparsity]), known)
 
     return {
-        **{name: last[name] for name in (*_OUTCOMES, "seconds")},
+        **{name: last[name] for name in (*_OUTCOMES, "training_cost", "seconds")},
         "epochs_done": last["epoch"],
         "accuracy_at_cut": [cut and cut.val_accuracy for cut in cuts],
         "accuracy_drop": getattr(dense, "val_accuracy", math.nan) - last["pruned_val_accuracy"],
@@ -123,7 +123,7 @@ def _outcome_columns(
 
 
 def _find_last_rows(numbers: Sequence[int], epochs: pa.Table) -> dict[str, npt.NDArray[Any]]:
-    """Of each trial the epoch and the outcomes of its last row (0 and NaN where it has none), and its seconds."""
+    """Of each trial the epoch and the outcomes of its last row (0 and NaN where it has none), and its sums over all rows."""
     of_row = epochs["number"].to_numpy()
     ends = np.searchsorted(of_row, np.array(numbers, np.int64), side="right")
     counts = np.diff(ends, prepend=0)
@@ -131,9 +131,14 @@ def _find_last_rows(numbers: Sequence[int], epochs: pa.Table) -> dict[str, npt.N
     for name in _OUTCOMES:
         last[name] = np.full(len(numbers), np.nan)
         last[name][counts > 0] = epochs[name].to_numpy()[ends[counts > 0] - 1]
-    seconds = np.nan_to_num(epochs["epoch_seconds"].to_numpy())
     trial = np.repeat(np.arange(len(numbers)), counts)
-    return last | {"seconds": np.bincount(trial, seconds, len(numbers))}
+    seconds = np.nan_to_num(epochs["epoch_seconds"].to_numpy())
+    # Of rows without a cost, which are older, the sum is not known.
+    costs = epochs["training_cost"].to_numpy()
+    return last | {
+        "seconds": np.bincount(trial, seconds, len(numbers)),
+        "training_cost": np.bincount(trial, costs, len(numbers)),
+    }
 
 
 def _forget_unfinished(

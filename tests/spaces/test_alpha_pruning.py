@@ -60,7 +60,7 @@ def test_every_sample_is_a_sensible_trial(seed: int, epochs: int, epochs_per_alp
     config = alpha_pruning(trial, base)
 
     check(trial, config)
-    assert len(config.alphas) >= epochs_per_alpha
+    assert len(config.list_alphas(1)) >= epochs_per_alpha
     warmup = getattr(config.lr, "warmup_epochs", 0)
     assert 3 * warmup <= config.retrain_epochs
     if config.lr.policy == "cosine_restarts":

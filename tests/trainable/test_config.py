@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from trainable.config import DataConfig, DenseConfig, OptimizerConfig, PruningConfig, TrialConfig, as_json, trial_config
 from trainable.schedules.alpha import (
+    AlphaSchedule,
     Cosine,
     Exponential,
     Multiplicative,
@@ -103,7 +104,7 @@ def test_a_record_gives_the_config_back(config: TrialConfig) -> None:
 @given(CONFIG)
 @settings(deadline=None)
 def test_the_phases_share_the_epochs(config: TrialConfig) -> None:
-    alphas, every = config.alphas, config.epochs_per_alpha
+    alphas, every = config.list_alphas(1), int(config.epochs_per_alpha)
     assert len(alphas) + config.retrain_epochs == config.epochs
     assert config.retrain_epochs >= 1
     assert len(alphas) <= config.alpha_fraction * config.epochs + 0.5
@@ -141,7 +142,7 @@ def test_the_phases_share_the_epochs(config: TrialConfig) -> None:
 )
 def test_the_alphas_of_these_values(values: dict[str, Any], alphas: tuple[float, ...], retrain_epochs: int) -> None:
     config = TrialConfig(**{"alpha": Polynomial(1), **values})
-    assert config.alphas == pytest.approx(alphas)
+    assert config.list_alphas(1) == pytest.approx(alphas)
     assert config.retrain_epochs == retrain_epochs
 
 
@@ -156,7 +157,7 @@ def test_the_alphas_of_these_values(values: dict[str, Any], alphas: tuple[float,
         ({"alpha_fraction": 1.0}, "alpha_fraction"),
         ({"alpha_fraction": -0.1}, "alpha_fraction"),
         ({"alpha_fraction": math.nan}, "alpha_fraction"),
-        ({"epochs_per_alpha": 0}, "epochs_per_alpha"),
+        ({"epochs_per_alpha": -1}, "epochs_per_alpha"),
         ({"alpha_lr": 0.0}, "alpha_lr"),
         ({"alpha_lr": math.inf}, "alpha_lr"),
         ({"alhpa_lr": 0.1}, "alhpa_lr"),
@@ -196,7 +197,7 @@ def test_every_wrong_field_is_named_at_once() -> None:
 def test_an_untrained_network_has_nothing_to_fade_out() -> None:
     with pytest.raises(ValueError, match=r"`alpha.family == 'one_shot'` must hold .* got alpha.family='cosine'"):
         TrialConfig(initial="random", alpha=Cosine())
-    assert TrialConfig(initial="random", alpha=OneShot()).alphas == ()
+    assert TrialConfig(initial="random", alpha=OneShot()).list_alphas(1) == ()
 
 
 @pytest.mark.parametrize("config", [TrialConfig(), DenseConfig(), DataConfig()])
@@ -224,7 +225,7 @@ def test_importing_it_imports_nothing_heavy() -> None:
 def test_an_alpha_phase_without_a_stage_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"`epochs_per_alpha <= alpha_fraction \* epochs < epochs` must hold"):
         TrialConfig(**values)
-    assert TrialConfig(**values, alpha=OneShot()).alphas == ()
+    assert TrialConfig(**values, alpha=OneShot()).list_alphas(1) == ()
 
 
 @settings(max_examples=300, deadline=None)
@@ -237,12 +238,12 @@ def test_a_branch_ends_the_stage_it_begins_in_and_leaves_an_epoch_to_retrain(dat
         )
     except ValueError:
         reject()
-    fades = parent.alphas
+    fades = parent.list_alphas(1)
     if not fades:
         reject()
     begun = fades[: data.draw(st.integers(1, len(fades)))]
     branch = dataclasses.replace(parent, begun=begun, epochs_per_alpha=data.draw(st.sampled_from([each, 1, 5])))
-    alphas = branch.alphas
+    alphas = branch.list_alphas(1)
     assert alphas[: len(begun)] == begun
     assert len(alphas) < epochs
     assert branch.retrain_epochs == epochs - len(alphas) >= 1
@@ -256,7 +257,31 @@ def test_a_branch_ends_the_stage_it_begins_in_and_leaves_an_epoch_to_retrain(dat
 def test_a_branch_from_the_middle_of_a_stage() -> None:
     """Alpha is constant for two epochs; the checkpoint is from the first of them."""
     parent = TrialConfig(epochs=9, epochs_per_alpha=2, alpha_fraction=0.67, alpha=Polynomial(1))
-    assert parent.alphas == (0.75, 0.75, 0.5, 0.5, 0.25, 0.25)
+    assert parent.list_alphas(1) == (0.75, 0.75, 0.5, 0.5, 0.25, 0.25)
     branch = dataclasses.replace(parent, begun=(0.75, 0.75, 0.5))
-    assert branch.alphas == (0.75, 0.75, 0.5, 0.5, 0.25, 0.25)
-    assert dataclasses.replace(branch, epochs_per_alpha=5).alphas == (0.75, 0.75, 0.5, 0.5, 0.5)
+    assert branch.list_alphas(1) == (0.75, 0.75, 0.5, 0.5, 0.25, 0.25)
+    assert dataclasses.replace(branch, epochs_per_alpha=5).list_alphas(1) == (0.75, 0.75, 0.5, 0.5, 0.5)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    epochs=st.integers(2, 60),
+    steps=st.integers(1, 70),
+    fraction=FRACTION,
+    each=st.floats(0, 1, exclude_max=True),
+    alpha=ALPHA,
+)
+def test_stages_shorter_than_an_epoch_are_whole_batches(
+    epochs: int, steps: int, fraction: float, each: float, alpha: AlphaSchedule
+) -> None:
+    config = possible(epochs=epochs, alpha_fraction=fraction, epochs_per_alpha=each, alpha=alpha)
+    alphas = config.list_alphas(steps)
+    stage = max(1, round(each * steps))
+    assert len(alphas) % stage == 0
+    room = min(fraction * epochs, epochs - 1) * steps + 1e-6
+    assert len(alphas) <= min(max(stage, room), (epochs - 1) * steps)
+    assert list(alphas) == sorted(alphas, reverse=True)
+    assert all(len(set(alphas[start : start + stage])) == 1 for start in range(0, len(alphas), stage))
+    # A family that is stretched uses the whole phase, except for what rounds to 0 at its end.
+    if alpha.family in ("polynomial", "cosine", "time_based"):
+        assert len(alphas) == stage * len(alpha.stage_alphas(max(1, int(room // stage))))

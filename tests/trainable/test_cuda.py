@@ -39,7 +39,7 @@ from trainable.schedules.lr_policies import (
     StagnationRestart,
 )
 from trainable.schedules.lr_schedulers import LRDriver
-from trainable.training import autocast_on, create_sgd, recalibrate_norms, train_epoch
+from trainable.training import autocast_on, create_sgd, recalibrate_norms, train_batches
 from trainable.trial import REMOVAL_TOLERANCE, Trial
 
 CPU = torch.device("cpu")
@@ -56,8 +56,8 @@ def half_doomed(network: VGG16) -> GatedVGG16:
 
 def train(network: VGG16, batches: Batches, *, policy: LRPolicy | None = None) -> None:
     optimizer = create_sgd(network, OptimizerConfig(), 0.01)
-    learning_rate = LRDriver(optimizer, policy, epochs=2, steps=3)
-    train_epoch(network, optimizer, learning_rate, batches, label_smoothing=0.1)
+    learning_rate = LRDriver(optimizer, policy, total=6, steps=3)
+    train_batches(network, optimizer, learning_rate, batches, label_smoothing=0.1)
 
 
 # What makes the CPU wait until the GPU has caught up: values and shapes that depend on data.

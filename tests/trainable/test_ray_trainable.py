@@ -194,7 +194,7 @@ def test_a_reused_actor_clones_a_trial(
     clone.reset(as_json(config) | {"alpha_lr": 0.0123})
     clone.restore(str(tmp_path / "saved"))
     assert clone._trial.rows[0].train_loss == rows[0]["train_loss"]
-    assert [(row["epoch"], row["alpha"]) for row in results(clone, 1)] == [(2, config.alphas[1])]
+    assert [(row["epoch"], row["alpha"]) for row in results(clone, 1)] == [(2, config.list_alphas(1)[1])]
     assert clone._trial.rows[1].lr == pytest.approx(0.0123)
 
 

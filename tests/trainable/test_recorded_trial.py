@@ -491,9 +491,9 @@ def deadly(network, optimizer, learning_rate, batches, **settings):
             if number == 1 and recorded.trial.epoch == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield batch
-    return train_epoch(network, optimizer, learning_rate, until_death(), **settings)
+    return train_batches(network, optimizer, learning_rate, until_death(), **settings)
 
-train_epoch, trial.train_epoch = trial.train_epoch, deadly
+train_batches, trial.train_batches = trial.train_batches, deadly
 folder, data, dense = map(Path, sys.argv[1:])
 recorded = RecordedTrial(TrialFolder(folder), pickle.loads(data.read_bytes()), load_dense(dense))
 while not recorded.is_finished:

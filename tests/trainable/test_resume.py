@@ -77,6 +77,10 @@ CASES: dict[str, dict[str, Any]] = {
         "alpha": Multiplicative(0.5, 0.05),
         "optimizer": OptimizerConfig(batch_size=9),
     },
+    "every batch": {"epochs_per_alpha": 0, "alpha_fraction": 0.3},
+    "parts of an epoch": {"epochs_per_alpha": 0.3, "alpha_fraction": 0.5, "lr_span": "trial"},
+    "one curve": {"lr_span": "trial", "lr": CosineAnnealing(peak=0.05, warmup_epochs=1)},
+    "one plateau": {"lr_span": "trial", "lr": Plateau(peak=0.1, patience=0, warmup_epochs=1)},
     "from scratch": {"epochs": 3, "alpha": OneShot(), "initial": "random", "lr": OneCycle(peak=0.05)},
 }
 
@@ -99,7 +103,7 @@ def test_it_continues_the_same_from_every_epoch(
     for epoch, state in enumerate(states):
         trial = Trial(config, few, dense)
         trial.load_state_dict(loaded(state))
-        assert (trial.epoch, trial.phase) == (epoch, "alpha" if epoch < len(config.alphas) else "retrain")
+        assert (trial.epoch, trial.phase) == (epoch, "alpha" if epoch < len(config.list_alphas(1)) else "retrain")
         assert trial.rows == whole.rows[:epoch]
         assert timeless(run(trial)) == timeless(whole.rows)
         assert trial.cut == whole.cut
@@ -206,7 +210,7 @@ def test_a_clone_takes_network_epochs_and_rows_and_does_the_rest_its_own_way(
         assert optimizer["state"] == {}
         row = clone.run_epoch()
         assert (row.epoch, len(clone.rows)) == (epoch + 1, epoch + 1)
-        assert row.alpha == (config.alphas[epoch] if epoch < 2 else 0)
+        assert row.alpha == (config.list_alphas(1)[epoch] if epoch < 2 else 0)
         assert row.lr == pytest.approx(config.alpha_lr) if epoch < 2 else 0 < row.lr <= 0.05
 
 

@@ -23,7 +23,7 @@ from trainable.training import (
     create_sgd,
     evaluate,
     recalibrate_norms,
-    train_epoch,
+    train_batches,
 )
 
 CPU = torch.device("cpu")
@@ -50,10 +50,11 @@ def train(
     config: OptimizerConfig | None = None,
 ) -> TrainingResult:
     optimizer = create_sgd(network, config or OptimizerConfig(), lr)
-    steady = LRDriver(optimizer, None, epochs=1, steps=images.count_steps(25))
-    return train_epoch(
+    steady = LRDriver(optimizer, None, total=1, steps=images.count_steps(25))
+    sums = train_batches(
         network, optimizer, steady, images.augmented_batches(25, seed=0, epoch=epoch), label_smoothing=smoothing
     )
+    return sums.average()
 
 
 def test_training_lowers_the_loss(images: DeviceSplit) -> None:
@@ -79,10 +80,10 @@ def test_what_an_epoch_returns_are_means_over_its_images(network: VGG16, images:
 
 def test_the_learning_rate_of_an_epoch_is_the_mean_of_its_batches(network: VGG16, images: DeviceSplit) -> None:
     optimizer = create_sgd(network, OptimizerConfig(), 0.5)
-    learning_rate = LRDriver(optimizer, CosineAnnealing(peak=0.01, warmup_epochs=0), epochs=1, steps=3)
-    trained = train_epoch(
+    learning_rate = LRDriver(optimizer, CosineAnnealing(peak=0.01, warmup_epochs=0), total=3, steps=3)
+    trained = train_batches(
         network, optimizer, learning_rate, images.augmented_batches(25, seed=0, epoch=1), label_smoothing=0
-    )
+    ).average()
     assert trained.lr == pytest.approx(0.01 * (1 + 0.75 + 0.25) / 3)
     assert learning_rate.current_lr == pytest.approx(0, abs=1e-9)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from records.epoch import EpochRow
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig
@@ -20,6 +21,7 @@ from trainable.pruning.masks import choose_masks, widths_of
 from trainable.pruning.removal import remove_channels
 from trainable.schedules.alpha import Cosine, Multiplicative, OneShot, Polynomial
 from trainable.schedules.lr_policies import CosineAnnealing, StagnationRestart
+from trainable.schedules.lr_schedulers import LRDriver
 from trainable.training import EvaluationResult, evaluate, recalibrate_norms
 from trainable.trial import Trial
 
@@ -29,7 +31,7 @@ Timeless = Callable[[Sequence[EpochRow]], Rows]
 KEYS = [
     *("epoch", "phase", "alpha", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy"),
     *("pruned_val_accuracy", "channel_sparsity", "parameter_sparsity", "mac_sparsity"),
-    *("images_per_second", "epoch_seconds"),
+    *("training_cost", "images_per_second", "epoch_seconds"),
 ]
 
 
@@ -293,3 +295,104 @@ def test_the_optimizer_is_the_configs_in_both_phases(
     groups = [trial.state_dict()["optimizer"]["param_groups"] for row in steps(trial) if row.epoch in (1, 5)]
     assert [[group["momentum"] for group in each] for each in groups] == [[0.7, 0.7]] * 2
     assert [[group["weight_decay"] for group in each] for each in groups] == [[0.01, 0.0]] * 2
+
+
+def test_alpha_falls_with_every_batch_and_the_cut_is_within_an_epoch(run: Callable[..., Trial]) -> None:
+    """Of five epochs of three batches each, half an epoch more than one fades: 4.5 batches, rounded down."""
+    trial = run(epochs_per_alpha=0, alpha_fraction=0.3, alpha=Polynomial(1))
+    assert column(trial, "phase") == ["alpha", "retrain", "retrain", "retrain", "retrain"]
+    # 0.8, 0.6 and 0.4 in the first epoch, 0.2 in the first batch of the second.
+    assert column(trial, "alpha") == pytest.approx([0.4, 0, 0, 0, 0])
+    assert trial.cut is not None
+    assert trial.cut.epoch == 1
+    assert trial.rows[1].pruned_val_accuracy == trial.rows[1].val_accuracy
+    kept = 1 - trial.rows[0].mac_sparsity
+    assert column(trial, "training_cost") == pytest.approx([1, 1 / 3 + 2 / 3 * kept, kept, kept, kept])
+
+
+def test_stages_of_a_whole_epoch_are_the_same_as_before_stages_could_be_shorter(
+    run: Callable[..., Trial], timeless: Timeless
+) -> None:
+    """A stage of just less than an epoch, rounded to whole batches, is one of an epoch."""
+    whole, short = (run(alpha_fraction=0.4, epochs_per_alpha=each) for each in (1, 0.99))
+    assert timeless(whole.rows) == timeless(short.rows)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.25, 0.4])
+def test_the_training_cost_is_what_counting_every_pass_gives(
+    fraction: float, data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
+) -> None:
+    alpha = Polynomial(1) if fraction else OneShot()
+    trial = Trial(small(alpha=alpha, alpha_fraction=fraction, epochs_per_alpha=0), data, dense)
+    # The passes of training are those of which gradients are asked; torch counts two operations to each multiplication.
+    counted = 0
+    forward = VGG16.forward
+
+    def counting(network: VGG16, images: torch.Tensor) -> torch.Tensor:
+        nonlocal counted
+        with FlopCounterMode(display=False) as counter:
+            logits = forward(network, images)
+        counted += counter.get_total_flops() // 2 if torch.is_grad_enabled() and network.training else 0
+        return logits
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VGG16, "forward", counting)
+        for row in steps(trial):
+            one = count_macs(dense.network.widths, data.classes) * len(data.train.labels)
+            assert row.training_cost == pytest.approx(counted / one, rel=1e-12)
+            counted = 0
+
+
+def test_one_learning_rate_curve_goes_on_at_the_cut(run: Callable[..., Trial]) -> None:
+    policy = CosineAnnealing(peak=0.04, warmup_epochs=1)
+    trial = run(lr_span="trial", lr=policy)
+    assert trial.cut is not None
+    assert trial.cut.epoch == 2
+    # What the policy alone does to an optimizer over the five epochs of three batches.
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1)
+    curve, rates = LRDriver(optimizer, policy, total=15, steps=3), []
+    for _ in range(15):
+        rates.append(curve.current_lr)
+        optimizer.step()
+        curve.after_batch()
+    assert column(trial, "lr") == pytest.approx([sum(rates[i : i + 3]) / 3 for i in range(0, 15, 3)], rel=1e-12)
+
+
+def test_one_curve_keeps_the_momentum_of_what_is_kept(
+    data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
+) -> None:
+    """Straight after the cut, each kept weight has the momentum that it had in the gated network."""
+    trial = Trial(small(lr_span="trial"), data, dense)
+    trial.run_epoch()
+    trial.run_epoch()
+    before = [trial._optimizer.state[each]["momentum_buffer"] for each in trial.network.parameters()]
+    trial._make_cut()
+    after = [trial._optimizer.state[each]["momentum_buffer"] for each in trial.network.parameters()]
+    assert [each.shape for each in after] == [each.shape for each in trial.network.parameters()]
+    inputs = torch.ones(3, dtype=torch.bool)
+    for layer, mask in enumerate(trial.masks):
+        weight, bias = before[4 * layer], before[4 * layer + 1]
+        assert torch.equal(after[4 * layer], weight[mask][:, inputs])
+        assert torch.equal(after[4 * layer + 1], bias[mask])
+        inputs = mask
+    assert torch.equal(after[-2], before[-2][:, inputs])
+    assert torch.equal(after[-1], before[-1])
+    assert len(trial._optimizer.state) == len(after)
+
+
+def test_without_an_alpha_phase_there_is_one_curve_anyway(run: Callable[..., Trial], timeless: Timeless) -> None:
+    spans = [run(alpha=OneShot(), lr_span=span) for span in ("retrain", "trial")]
+    assert timeless(spans[0].rows) == timeless(spans[1].rows)
+
+
+def test_a_policy_that_reacts_starts_comparing_anew_at_the_cut(run: Callable[..., Trial]) -> None:
+    """The pruned network's loss is higher than the gated one's was, which is no stagnation."""
+    rates = column(run(lr_span="trial", lr=StagnationRestart((0.01, 0.02), patience=1)), "lr")
+    accuracies = column(run(lr_span="trial", lr=StagnationRestart((0.01, 0.02), patience=1)), "val_accuracy")
+    stagnated = [now <= max([0.0, *accuracies[start:epoch]]) for epoch, start, now in _since_cut(accuracies, cut=2)]
+    assert rates == pytest.approx([0.02 if any(stagnated[:epoch]) else 0.01 for epoch in range(5)])
+
+
+def _since_cut(values: list[float], *, cut: int) -> Iterator[tuple[int, int, float]]:
+    for epoch, value in enumerate(values):
+        yield epoch, 0 if epoch < cut else cut, value

@@ -1,10 +1,12 @@
 """Removal: the physically smaller network that a gated network is at alpha = 0."""
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainable.network.vgg16 import VGG16, create_empty
-from trainable.pruning.gates import GatedBatchNorm2d, GatedVGG16
+from trainable.pruning.gates import GatedVGG16
 from trainable.pruning.masks import widths_of
 
 
@@ -15,29 +17,33 @@ def remove_channels(network: GatedVGG16) -> VGG16:
     batch normalisation, and so after ReLU and pooling, for whatever reads it. With `conv_weight` a doomed channel is
     left with the constant relu(beta), so the outputs differ.
     """
-    weight = network.classifier.weight
-    pruned = create_empty(widths_of(network.masks), network.classes, weight.device)
-    inputs: Tensor | slice = slice(None)
+    device = network.classifier.weight.device
+    pruned = create_empty(widths_of(network.masks), network.classes, device)
     with torch.no_grad():
-        for old, new, kept in zip(network.layers(), pruned.layers(), network.masks, strict=True):
-            outputs = kept.to(weight.device)
-            (old_conv, old_norm), (new_conv, new_norm) = old, new
-            new_conv.weight.copy_(old_conv.weight[outputs][:, inputs])
-            new_conv.bias.copy_(old_conv.bias[outputs])  # type: ignore[union-attr,index]
-            _copy_norm(old_norm, new_norm, outputs)
-            inputs = outputs
-        pruned.classifier.weight.copy_(weight[:, inputs])
-        pruned.classifier.bias.copy_(network.classifier.bias)
+        kept = select_channels(list(network.parameters()), network.masks)
+        for target, source in zip(pruned.parameters(), kept, strict=True):
+            target.copy_(source)
+        for (_, old), (_, new), mask in zip(network.layers(), pruned.layers(), network.masks, strict=True):
+            for name, buffer in new.named_buffers():
+                source = old.get_buffer(name)
+                buffer.copy_(source[mask.to(device)] if source.ndim else source)
     return pruned.train(network.training)
 
 
-def _copy_norm(old: nn.BatchNorm2d, new: nn.BatchNorm2d, outputs: Tensor) -> None:
-    assert isinstance(old, GatedBatchNorm2d)
-    for target, source in zip((new.weight, new.bias), old.affine_parameters(), strict=True):
-        target.copy_(source[outputs])
-    for name, buffer in new.named_buffers():
-        source = old.get_buffer(name)
-        buffer.copy_(source[outputs] if source.ndim else source)
+def select_channels(tensors: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
+    """What the kept channels have of `tensors`, which are shaped and ordered like the parameters of a VGG16.
+
+    Copies, laid out as the parameters are: parameters themselves, or what an optimizer keeps of each.
+    """
+    remaining, kept = iter(tensors), []
+    inputs: Tensor | slice = slice(None)
+    for mask in masks:
+        outputs = mask.to(tensors[0].device)
+        weight, *others = (next(remaining) for _ in range(4))  # of the convolution; its bias; the norm's two
+        kept.append(weight[outputs][:, inputs].contiguous(memory_format=torch.channels_last))
+        kept += [each[outputs] for each in others]
+        inputs = outputs
+    return [*kept, next(remaining)[:, inputs], next(remaining).clone()]
 
 
 def relative_difference(network: GatedVGG16, pruned: VGG16, images: Tensor) -> float:

@@ -1,9 +1,10 @@
-"""The learning rate of a phase: PyTorch's own schedulers, made from the policies of lr_policies.py.
+"""The learning rate of a phase, or of a whole trial: PyTorch's own schedulers, made from the policies of lr_policies.py.
 
 What has a formula is stepped per batch (warm-up, cosine, restarts, one cycle), what reacts is stepped per epoch
 (plateau, stagnation). A warm-up rises linearly to the peak and takes at most a third of the phase.
 """
 
+import math
 from typing import Any
 
 from torch.optim import Optimizer
@@ -28,15 +29,15 @@ from trainable.schedules.lr_policies import (
 
 
 class LRDriver:
-    """Drives an optimizer's learning rate through one phase by a policy; without one it stays constant."""
+    """Drives an optimizer's learning rate by a policy; without one it stays constant."""
 
-    def __init__(self, optimizer: Optimizer, policy: LRPolicy | None, *, epochs: int, steps: int) -> None:
+    def __init__(self, optimizer: Optimizer, policy: LRPolicy | None, *, total: int, steps: int) -> None:
         """Sets the optimizer's first learning rate.
 
         Args:
             optimizer: a new one; without a policy its own learning rate stays.
-            policy: of the phase.
-            epochs: length of the phase.
+            policy: of the phase, or of all that it spans.
+            total: batches that it spans.
             steps: batches of one epoch.
         """
         self._optimizer = optimizer
@@ -47,7 +48,6 @@ class LRDriver:
             return
         for group in optimizer.param_groups:
             group["lr"] = policy.rates[0] if isinstance(policy, StagnationRestart) else policy.peak
-        total = epochs * steps
         match policy:
             case OneCycle():
                 # PyTorch divides by the batches of the rise, and of the fall, minus 1: a cycle needs at least three.
@@ -55,15 +55,15 @@ class LRDriver:
                 rise = max(policy.rise, 2 / cycle)
                 self._a_batch = OneCycleLR(optimizer, policy.peak, cycle, pct_start=rise, cycle_momentum=False)
             case CosineAnnealing():
-                warmup = _warmup_steps(policy, epochs, steps)
+                warmup = _warmup_steps(policy, total, steps)
                 self._a_batch = _after_warmup(CosineAnnealingLR(optimizer, total - warmup), warmup)
             case CosineRestarts():
-                warmup = _warmup_steps(policy, epochs, steps)
+                warmup = _warmup_steps(policy, total, steps)
                 period = policy.period_epochs * steps
                 main = CosineAnnealingWarmRestarts(optimizer, period, policy.period_factor)
                 self._a_batch = _after_warmup(main, warmup)
             case Plateau():
-                self._warmup_left = _warmup_steps(policy, epochs, steps)
+                self._warmup_left = _warmup_steps(policy, total, steps)
                 self._an_epoch = ReduceLROnPlateau(optimizer, factor=policy.factor, patience=policy.patience)
                 if self._warmup_left:
                     self._a_batch = _create_warmup(optimizer, self._warmup_left)
@@ -80,13 +80,23 @@ class LRDriver:
             self._a_batch.step()
 
     def after_epoch(self, *, val_loss: float, val_accuracy: float, steps: int) -> None:
-        """Shows an epoch of `steps` batches to a policy that reacts; it does not react to the warm-up."""
+        """Shows an epoch to a policy that reacts; it does not react to the warm-up.
+
+        steps: batches of the epoch that the policy spanned.
+        """
         if self._warmup_left > 0:
             self._warmup_left -= steps
         elif isinstance(self._an_epoch, ReduceLROnPlateau):
             self._an_epoch.step(val_loss)
         elif self._an_epoch is not None:
             self._an_epoch.step(val_accuracy)
+
+    def after_cut(self) -> None:
+        """Tells a policy that reacts that what it compares is another network's from here on."""
+        if isinstance(self._an_epoch, ReduceLROnPlateau):
+            self._an_epoch.best, self._an_epoch.num_bad_epochs = math.inf, 0
+        elif self._an_epoch is not None:
+            self._an_epoch.forget_best()
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -121,6 +131,9 @@ class _StagnationScheduler:
             for group in self._optimizer.param_groups:
                 group["lr"] = self._policy.rates[state["rate"]]
 
+    def forget_best(self) -> None:
+        self._state.update(best=0.0, waited=0)
+
     def state_dict(self) -> dict[str, Any]:
         return dict(self._state)
 
@@ -128,8 +141,8 @@ class _StagnationScheduler:
         self._state = dict(state)
 
 
-def _warmup_steps(policy: CosineAnnealing | CosineRestarts | Plateau, epochs: int, steps: int) -> int:
-    return min(policy.warmup_epochs * steps, epochs * steps // 3)
+def _warmup_steps(policy: CosineAnnealing | CosineRestarts | Plateau, total: int, steps: int) -> int:
+    return min(policy.warmup_epochs * steps, total // 3)
 
 
 def _create_warmup(optimizer: Optimizer, steps: int) -> LinearLR:

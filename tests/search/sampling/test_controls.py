@@ -16,7 +16,7 @@ def settings() -> Settings:
 def test_controls_differ_from_the_base_only_in_what_they_control() -> None:
     chosen = settings()
     for kind, config in control_configs(chosen):
-        assert config.alphas == ()
+        assert config.list_alphas(1) == ()
         assert config.epochs == config.retrain_epochs == chosen.trial.epochs
         assert config.pruning.amount in (0.5, 0.75)
         assert (config.pruning.criterion == "random") == (kind == "random_channels")

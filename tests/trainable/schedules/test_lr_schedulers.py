@@ -38,14 +38,14 @@ names = [policy.policy for policy in POLICIES]
 
 
 class Phase:
-    """An optimizer whose learning rate a policy drives, batch by batch, as train_epoch does."""
+    """An optimizer whose learning rate a policy drives, batch by batch, as train_batches does."""
 
     def __init__(self, policy: LRPolicy | None, epochs: int, steps: int) -> None:
         parameter = torch.nn.Parameter(torch.zeros(2))
         parameter.grad = torch.ones(2)
         groups = [{"params": [parameter]}, {"params": [torch.nn.Parameter(torch.zeros(2))]}]
         self.optimizer = torch.optim.SGD(groups, lr=0.5, momentum=0.9)
-        self.learning_rate = LRDriver(self.optimizer, policy, epochs=epochs, steps=steps)
+        self.learning_rate = LRDriver(self.optimizer, policy, total=epochs * steps, steps=steps)
         self.steps = steps
 
     def epoch(self, loss: float = 1.0, accuracy: float = 0.5) -> list[float]:
