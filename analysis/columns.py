@@ -84,9 +84,7 @@ EPOCH_COLUMNS = _table_of(
     Column("channel_sparsity", "fraction", "of the dense network's channels", "channels cut", better="high"),
     Column("parameter_sparsity", "fraction", "of the dense network's parameters", "parameters cut", better="high"),
     Column("mac_sparsity", "fraction", "of the dense network's MACs", "MACs cut", better="high"),
-    Column(
-        "training_cost", "number", "MACs of training, in epochs of the dense network", "training cost", better="low"
-    ),
+    Column("training_cost", "number", "MACs of training, in dense epochs", "training cost", "dense epochs", "low"),
     Column("images_per_second", "number", "training throughput", "training throughput", "images/s", "high"),
     Column("epoch_seconds", "number", "training, validation and projection", "time of the epoch", "s", "low"),
 )

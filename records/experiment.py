@@ -14,8 +14,8 @@ from records.files import now, read_json, read_record, write_record
 from records.numbers import Count
 from records.trial import TrialFolder
 
-# Rises whenever an older version could no longer read, or would misread, what this one writes. 2: digests. 3: twins, and the span of the
-# learning rate.
+# Rises whenever an older version could no longer read, or would misread, what this one writes.
+# 2: digests. 3: twins, and what the learning rate spans.
 FORMAT = 3
 # The format of records from before the number existed.
 FIRST_FORMAT = 1

@@ -123,7 +123,7 @@ def _outcome_columns(
 
 
 def _find_last_rows(numbers: Sequence[int], epochs: pa.Table) -> dict[str, npt.NDArray[Any]]:
-    """Of each trial the epoch and the outcomes of its last row (0 and NaN where it has none), and its sums over all rows."""
+    """Of each trial the epoch and the outcomes of its last row (0 and NaN where it has none), and sums."""
     of_row = epochs["number"].to_numpy()
     ends = np.searchsorted(of_row, np.array(numbers, np.int64), side="right")
     counts = np.diff(ends, prepend=0)

@@ -1,4 +1,4 @@
-"""The learning rate of a phase, or of a whole trial: PyTorch's own schedulers, made from the policies of lr_policies.py.
+"""The learning rate of a phase or a trial: PyTorch's own schedulers, made from the policies of lr_policies.py.
 
 What has a formula is stepped per batch (warm-up, cosine, restarts, one cycle), what reacts is stepped per epoch
 (plateau, stagnation). A warm-up rises linearly to the peak and takes at most a third of the phase.
