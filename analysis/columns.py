@@ -127,10 +127,11 @@ MEASUREMENT_COLUMNS = _table_of(
 # One row per trial; epoch columns are those of its last epoch. Besides them come the other leaves of its configuration.
 TRIAL_COLUMNS = _table_of(
     Column("number", "whole", "the index"),
-    Column("kind", "text", "searched (the study asked for it), control, branch or repeat"),
+    Column("kind", "text", "searched (the study asked for it), control, branch, repeat or twin"),
     Column("control", "text", "one_shot, random_channels or from_scratch; NaN for all but controls and their repeats"),
     Column("parent", "number", "the trial that a branch continues; NaN for all others"),
-    Column("confirms", "number", "the trial that is repeated with another seed; NaN for all but repeats"),
+    Column("confirms", "number", "the trial that is repeated with another seed; NaN for all but repeats and twins"),
+    Column("twin", "text", "of a twin, what it has as much of as the trial it confirms: epochs or compute"),
     Column("state", "text", "running, complete, stopped or failed"),
     Column("alpha.family", "text", "how alpha falls", "alpha schedule"),
     Column("alpha.rate", "number", "how steeply; NaN where the family has none", "rate of the schedule"),

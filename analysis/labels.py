@@ -52,17 +52,20 @@ def format_label(
     rate: float | None = None,
     parent: float | None = None,
     confirms: float | None = None,
+    twin: str | None = None,
 ) -> str:
     """A trial's label: `15 polynomial 3.62`, `2 one-shot (control)`, `17 cosine (branch of 4)`.
 
-    A repeat with another seed says what it repeats: `20 polynomial 3.62 (repeat of 15)`.
+    A repeat with another seed says what it repeats: `20 polynomial 3.62 (repeat of 15)`; a twin, whose it is:
+    `21 one-shot (twin of 15, equal epochs)`.
     """
     words = [str(number), spell(control or family or "schedule unknown")]
     if control is None and rate is not None:
         words.append(f"{rate:.3g}")
     notes = ["control"] if control is not None else []
     notes += [f"branch of {parent:.0f}"] if parent is not None else []
-    notes += [f"repeat of {confirms:.0f}"] if confirms is not None else []
+    if confirms is not None:
+        notes.append(f"repeat of {confirms:.0f}" if twin is None else f"twin of {confirms:.0f}, equal {twin}")
     return " ".join(words) + (f" ({', '.join(notes)})" if notes else "")
 
 
@@ -74,10 +77,10 @@ def label_trial(trials: pd.DataFrame, number: int) -> TrialLabel:
 def label_row(number: int, row: Mapping[str, Any]) -> TrialLabel:
     """The label of the trial `number`, whose row is `row`."""
     control, family = (value if isinstance(value := row[name], str) else None for name in ("control", "alpha.family"))
-    rate, parent, confirms = (
-        None if pd.isna(value := row.get(key)) else value for key in ("alpha.rate", "parent", "confirms")
+    rate, parent, confirms, twin = (
+        None if pd.isna(value := row.get(key)) else value for key in ("alpha.rate", "parent", "confirms", "twin")
     )
-    return TrialLabel(number, control, family, format_label(number, control, family, rate, parent, confirms))
+    return TrialLabel(number, control, family, format_label(number, control, family, rate, parent, confirms, twin))
 
 
 def label_record(record: TrialRecord) -> str:
@@ -86,6 +89,7 @@ def label_record(record: TrialRecord) -> str:
     family = alpha.get("family") if isinstance(alpha, dict) else None
     row: dict[str, Any] = {"alpha.family": family, "alpha.rate": number_of(alpha, "rate")}
     row |= {"control": record.control, "parent": record.parent and record.parent.number, "confirms": record.confirms}
+    row["twin"] = record.twin
     return label_row(record.number, row).text
 
 

@@ -110,6 +110,7 @@ class ExperimentStatus:
     controls: StateCounts
     branches: StateCounts
     repeats: StateCounts
+    twins: StateCounts
     trials: StateCounts
     running: tuple[RunningTrial, ...]
     interrupted: tuple[RunningTrial, ...]
@@ -143,6 +144,7 @@ def status(experiment: Experiment, at: datetime | None = None, driver: DriverSta
         controls=_count_states(select_kinds(trials, "control"), _count_controls(controls), driver),
         branches=_count_states(select_kinds(trials, "branch"), None, driver),
         repeats=_count_states(select_kinds(trials, "repeat"), None, driver),
+        twins=_count_states(select_kinds(trials, "twin"), None, driver),
         trials=_count_states(select_kinds(trials, "searched"), _count_searched(experiment), driver),
         running=unended if driver.is_alive else (),
         interrupted=() if driver.is_alive else unended,

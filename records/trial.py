@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -33,12 +33,15 @@ from records.network import FILE_NAME, WEIGHTS_NAME
 from records.numbers import Count, Number
 
 State = Literal["running", "complete", "stopped", "failed"]
-Kind = Literal["searched", "control", "branch", "repeat"]
+Kind = Literal["searched", "control", "branch", "repeat", "twin"]
+# What a twin has as much of as the trial whose twin it is: epochs, or training compute.
+Budget = Literal["epochs", "compute"]
+BUDGETS: tuple[Budget, ...] = get_args(Budget)
 RECORD_NAME, ROWS_NAME, MEASUREMENT_NAME = "trial.json", "epochs.jsonl", "model/measure.json"
 # All that is ever written into a trial's folder by replacing a file, except checkpoints.
 _FILES = (RECORD_NAME, ROWS_NAME, "measure.json", FILE_NAME, WEIGHTS_NAME)
 _CHECKPOINT = re.compile(r"checkpoint-[0-9]{5,9}\.pt")
-_DIGESTED = ("number", "config", "control", "parent", "confirms", "params", "distributions", "created", "cut")
+_DIGESTED = ("number", "config", "control", "parent", "confirms", "twin", "params", "distributions", "created", "cut")
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -80,7 +83,8 @@ class TrialRecord:
     """trial.json: what a trial is and what state it is in.
 
     control: one_shot, random_channels or from_scratch; None for all others. parent: of a branch. confirms: the number
-    of the trial that a repeat runs again with another seed; a repeat of a control has its `control` too. params,
+    of the trial that a repeat runs again with another seed; a repeat of a control has its `control` too. twin: of a
+    repeat without a fade, what it has as much of as the trial that it `confirms`: epochs or compute. params,
     distributions: what the study asked for; it is rebuilt from them. attempt: how many times the trial was started, 0
     if not yet. host, device: where it ran last, as `hostname:pid` and `cpu` or the GPU's name. cut: None before the
     cut. error: why it failed. problems: what else went wrong, one line each. Times are UTC, ISO 8601.
@@ -96,6 +100,7 @@ class TrialRecord:
     control: str | None = None
     parent: Parent | None = None
     confirms: Count | None = None
+    twin: Budget | None = None
     params: dict[str, Any] = field(default_factory=dict)
     distributions: dict[str, str] = field(default_factory=dict)
     state: State = "running"
@@ -122,7 +127,9 @@ class TrialRecord:
 
     @property
     def kind(self) -> Kind:
-        """What the trial is: searched (the study asked for it), a control, a branch, or a repeat of any of them."""
+        """What the trial is: searched (the study asked for it), a control, a branch, a repeat, or a repeat's twin."""
+        if self.twin is not None:
+            return "twin"
         if self.confirms is not None:
             return "repeat"
         if self.parent is not None:

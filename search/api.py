@@ -193,11 +193,11 @@ def confirm(
 
     All others, what is returned and what is raised are as in `run`.
     """
-    from search.followups.confirm import plan_repeats
+    from search.followups.confirm import plan_confirmation
     from search.setup.creation import NewTrial
 
     folder = find_experiment(experiment, storage)
-    new = [NewTrial(record) for record in plan_repeats(folder, top=top, seeds=seeds)]
+    new = [NewTrial(record) for record in plan_confirmation(folder, top=top, seeds=seeds).records]
     return _continue(folder, SearchPlace(local, address), data, callbacks, progress, new=new)
 
 

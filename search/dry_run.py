@@ -69,7 +69,8 @@ def show_resume(
         loaded = read_recorded_data(folder, record, settings, data)
         snapshot = Snapshot.read(folder)
         failed = [trial for trial in snapshot.trials if trial.record.state == "failed"] if retry_failed else []
-        _show_plan(settings, folder, backend, snapshot, loaded, more=len(failed))
+        reopened = [replace(trial, record=replace(trial.record, state="running")) for trial in failed]
+        _show_plan(settings, folder, backend, snapshot.updated(reopened), loaded)
 
 
 def _show_plan(
@@ -78,8 +79,6 @@ def _show_plan(
     backend: Backend,
     snapshot: Snapshot,
     data: Data | DataSize,
-    *,
-    more: int = 0,
 ) -> None:
     space = check_settings(settings)
     train_images = data.train_images if isinstance(data, DataSize) else len(data.train.labels)
@@ -90,7 +89,7 @@ def _show_plan(
         )
         dense = None if isinstance(data, DataSize) else find_dense_source(settings, folder, snapshot, data)
         dense_epochs = settings.dense.epochs if dense is None else 0
-        log_plan(settings, folder, backend, data.classes, resources, snapshot, workload, dense_epochs, more=more)
+        log_plan(settings, folder, backend, data.classes, resources, snapshot, workload, dense_epochs)
     log.info("nothing has been started (--dry-run)")
 
 

@@ -5,8 +5,8 @@ after the cut costs less, but not as little as its MACs suggest. From the first 
 measured takes over, whatever the device.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import ceil, floor
 from typing import Literal
 
@@ -37,11 +37,11 @@ def estimate_mac_sparsity(pruning: PruningConfig) -> float:
 
 
 def list_epoch_costs(config: TrialConfig) -> tuple[float, ...]:
-    """The costs of the epochs that a trial runs itself; a branch has inherited the others."""
+    """The costs of a trial's epochs; those that a branch took over from its parent cost it nothing."""
     cut = estimate_mac_sparsity(config.pruning)
     alpha, retrain = (compute_epoch_cost(phase, cut) for phase in PHASES)
     shares = [min(1.0, max(0.0, config.alpha_epochs - epoch)) for epoch in range(len(config.begun), config.epochs)]
-    return tuple(share * alpha + (1 - share) * retrain for share in shares)
+    return (0.0,) * len(config.begun) + tuple(share * alpha + (1 - share) * retrain for share in shares)
 
 
 def count_survivors(trials: float, reduction: float) -> float:
@@ -116,8 +116,9 @@ class Hardware:
 class Workload:
     """What a search has to do, as far as it is known before.
 
-    controls: by number. searched: any other trial. hardware: where it runs. epoch_seconds: of an epoch of the dense
-    network, if an earlier experiment tells; source: the name of that experiment.
+    controls: by number. searched: a trial of the study. added: branches, repeats and twins, by number. hardware:
+    where it runs. epoch_seconds: of an epoch of the dense network, if an earlier experiment tells; source: the name
+    of that experiment.
     """
 
     controls: tuple[ExpectedTrial, ...]
@@ -125,9 +126,12 @@ class Workload:
     hardware: Hardware
     epoch_seconds: float | None = None
     source: str = ""
+    added: Mapping[int, ExpectedTrial] = field(default_factory=dict)
 
     def find_trial(self, number: int) -> ExpectedTrial:
         """What is expected of trial `number`."""
+        if number in self.added:
+            return self.added[number]
         return self.controls[number] if number < len(self.controls) else self.searched
 
 

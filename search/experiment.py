@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,7 @@ from records.experiment import FORMAT, ExperimentFolder
 from records.trial import FencedError
 from search.backends.base import Backend, SearchRun, TrialResources
 from search.estimate import Workload
+from search.followups.confirm import Confirmation, plan_confirmation
 from search.followups.measure import TrialSelection, measure_trials, select_trials
 from search.interruption import last_words
 from search.observers.observer import Observers, SearchObserver, SearchStart
@@ -27,7 +29,7 @@ from search.setup.dense_source import take_dense
 from search.setup.driver_lock import Driver, create_takeover, drive
 from search.setup.plan import announce_plan
 from search.setup.validation import check_settings, read_data, read_recorded_data, recorded_settings
-from search.setup.workload import create_workload
+from search.setup.workload import add_to_workload, create_workload
 from search.snapshot import Snapshot
 from spaces.space import current_folder_importable
 from trainable.data.dataset import Data
@@ -75,11 +77,11 @@ def run(
         with backend.connect():
             resources = backend.trial_resources(settings.resources)
             snapshot = Snapshot((), frozenset())
-            workload = _create_workload(settings, folder, backend, space, data, resources)
-            announce_plan(settings, folder, backend, data, resources, snapshot, workload)
+            search = _Search(settings, folder, backend, space, data, resources, observers)
+            search.announce(snapshot)
             create_experiment(folder, settings, data, preset)
             driver = stack.enter_context(drive(folder, "resume", options))
-            _run_search(settings, folder, backend, space, data, resources, snapshot, workload, observers, driver)
+            search.run(snapshot, driver)
         if settings.results.measure:
             _measure_selected(folder, backend, TrialSelection(), data, driver)
 
@@ -120,28 +122,16 @@ def resume(
         with drive(folder, "resume", options) as driver:
             with backend.connect():
                 each = backend.trial_resources(settings.resources)
+                search = _Search(settings, folder, backend, space, loaded, each, observers)
                 snapshot = Snapshot.read(folder)
                 failed = [trial for trial in snapshot.trials if trial.record.state == "failed"] if retry_failed else []
-                workload = _create_workload(settings, folder, backend, space, loaded, each)
-                announce_plan(settings, folder, backend, loaded, each, snapshot, workload, more=len(failed) + len(new))
+                reopened = [replace(trial, record=replace(trial.record, state="running")) for trial in failed]
+                search.announce(snapshot.updated([*reopened, *(trial.preview(folder) for trial in new)]))
                 if settings != before or record.format != FORMAT:
                     folder.write_record(replace(record, settings=as_settings_json(settings), format=FORMAT))
                 reopened = [replace(trial, record=trial.folder.reopen()) for trial in failed]
                 snapshot = snapshot.updated([*reopened, *add_trials(folder, new)])
-                retried = {trial.number for trial in reopened}
-                _run_search(
-                    settings,
-                    folder,
-                    backend,
-                    space,
-                    loaded,
-                    each,
-                    snapshot,
-                    workload,
-                    observers,
-                    driver,
-                    retried=retried,
-                )
+                search.run(snapshot, driver, retried={trial.number for trial in reopened})
             if settings.results.measure:
                 _measure_selected(folder, backend, TrialSelection(), loaded, driver)
 
@@ -155,20 +145,6 @@ def change_settings(before: Settings, name: str, trials: int | None, resources: 
         before,
         search=replace(before.search, trials=planned if trials is None else trials),
         resources=replace(before.resources, **resources),
-    )
-
-
-def _create_workload(
-    settings: Settings,
-    folder: ExperimentFolder,
-    backend: Backend,
-    space: SpaceFunction,
-    data: Data,
-    resources: TrialResources,
-) -> Workload:
-    classes, images = data.classes, len(data.train.labels)
-    return create_workload(
-        settings, space, backend, resources, folder.path.parent, classes=classes, train_images=images
     )
 
 
@@ -217,53 +193,87 @@ def _measure_selected(
         )
 
 
-def _run_search(
-    settings: Settings,
-    folder: ExperimentFolder,
-    backend: Backend,
-    space: SpaceFunction,
-    data: Data,
-    resources: TrialResources,
-    snapshot: Snapshot,
-    workload: Workload,
-    observers: Sequence[SearchObserver],
-    driver: Driver,
-    *,
-    retried: Collection[int] = (),
-) -> None:
-    """The one path of a first start, a resume and an extension: does what is left to do, according to the records."""
-    remove_leftovers(folder, snapshot, settings.search.keep_at_alpha)
-    stopping, to_stop = restore_early_stopping(settings, snapshot, retried)
-    for trial in to_stop:
-        stop_trial(trial.folder, settings.search.keep_at_alpha)
-        log.info("trial %d is stopped early, as was due when the search was interrupted", trial.number)
-    snapshot = snapshot.updated(replace(trial, record=trial.folder.read_record()) for trial in to_stop)
-    observer = Observers([OptunaJournal(folder, settings.search.objectives), *observers])
-    source = TrialSource(folder, settings, space, snapshot, observer)
-    dense = take_dense(settings, folder, snapshot, data)
-    dense_epochs = 0 if dense else settings.dense.epochs
-    try:
-        with _report_defects(folder), last_words(lambda interruption: observer.search_ended()):
-            driver.update(searched=False)
-            observer.search_started(
-                SearchStart(source.study, snapshot, source.planned_trials, dense_epochs, folder, workload)
+@dataclass(frozen=True)
+class _Search:
+    """A search, ready to start: everything has been checked, and the backend is connected."""
+
+    settings: Settings
+    folder: ExperimentFolder
+    backend: Backend
+    space: SpaceFunction
+    data: Data
+    resources: TrialResources
+    observers: Sequence[SearchObserver]
+
+    def announce(self, snapshot: Snapshot) -> None:
+        """Logs what is about to be done; snapshot: of the trials as they will be when it starts."""
+        announce_plan(self.settings, self.folder, self.backend, self.data, self.resources, snapshot, self._workload)
+
+    def run(self, snapshot: Snapshot, driver: Driver, *, retried: Collection[int] = ()) -> None:
+        """Runs the trials that are left, then the repeats and twins of the best, if the settings want them."""
+        driver.update(searched=False)
+        self._run_trials(snapshot, retried)
+        if new := self._plan_confirmation():
+            log.info("%s", new)
+            snapshot = Snapshot.read(self.folder)
+            self._run_trials(snapshot.updated(add_trials(self.folder, [NewTrial(each) for each in new.records])))
+        driver.update(searched=True)
+
+    def _plan_confirmation(self) -> Confirmation | None:
+        wanted = self.settings.confirm
+        snapshot = Snapshot.read(self.folder)
+        if not wanted.top or not any(trial.record.state == "complete" for trial in snapshot.trials):
+            return None
+        planned = plan_confirmation(self.folder, top=wanted.top, seeds=wanted.seeds)
+        return planned if planned.records else None
+
+    def _run_trials(self, snapshot: Snapshot, retried: Collection[int] = ()) -> None:
+        """The one path of a first start, a resume and an extension: does what is left, according to the records."""
+        settings, folder, data = self.settings, self.folder, self.data
+        remove_leftovers(folder, snapshot, settings.search.keep_at_alpha)
+        stopping, to_stop = restore_early_stopping(settings, snapshot, retried)
+        for trial in to_stop:
+            stop_trial(trial.folder, settings.search.keep_at_alpha)
+            log.info("trial %d is stopped early, as was due when the search was interrupted", trial.number)
+        snapshot = snapshot.updated(replace(trial, record=trial.folder.read_record()) for trial in to_stop)
+        observer = Observers([OptunaJournal(folder, settings.search.objectives), *self.observers])
+        source = TrialSource(folder, settings, self.space, snapshot, observer)
+        dense = take_dense(settings, folder, snapshot, data)
+        dense_epochs = 0 if dense else settings.dense.epochs
+        workload = add_to_workload(self._workload, snapshot)
+        try:
+            with _report_defects(folder), last_words(lambda interruption: observer.search_ended()):
+                observer.search_started(
+                    SearchStart(source.study, snapshot, source.planned_trials, dense_epochs, folder, workload)
+                )
+                if dense is None:
+                    self.backend.train_dense(settings.dense, data, folder.dense_path, observer.dense_epoch_done)
+                self.backend.run_trials(SearchRun(source, stopping, folder, settings, data, self.resources, observer))
+        finally:
+            observer.search_ended()
+        if source.space_error is not None:
+            raise SpaceError(
+                f"{source.space_error} (once it is mended, `alphaprune resume {folder.path.name}` continues the search)"
             )
-            if dense is None:
-                backend.train_dense(settings.dense, data, folder.dense_path, observer.dense_epoch_done)
-            backend.run_trials(SearchRun(source, stopping, folder, settings, data, resources, observer))
-    finally:
-        observer.search_ended()
-    if source.space_error is not None:
-        raise SpaceError(
-            f"{source.space_error} (once it is mended, `alphaprune resume {folder.path.name}` continues the search)"
-        )
-    driver.update(searched=source.common_error is None)
-    if source.exhausted:
-        log.warning("the space has no untried configuration left; the search ends here")
-    if source.common_error is not None:
-        raise HopelessError(
-            f"all trials failed, so the search ends here: {source.common_error} "
-            f"(`{format_command(folder, 'resume', ['--retry-failed'])}` tries them again)"
+        if source.exhausted:
+            log.warning("the space has no untried configuration left; the search ends here")
+        if source.common_error is not None:
+            raise HopelessError(
+                f"all trials failed, so the search ends here: {source.common_error} "
+                f"(`{format_command(folder, 'resume', ['--retry-failed'])}` tries them again)"
+            )
+
+    @cached_property
+    def _workload(self) -> Workload:
+        classes, images = self.data.classes, len(self.data.train.labels)
+        return create_workload(
+            self.settings,
+            self.space,
+            self.backend,
+            self.resources,
+            self.folder.path.parent,
+            classes=classes,
+            train_images=images,
         )
 
 

@@ -87,6 +87,17 @@ class SearchSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
+class ConfirmationSettings:
+    """What is confirmed once the search has ended, as `alphaprune confirm` does."""
+
+    top: Annotated[int, Field(ge=0)] = 0
+    """Number of trials that are repeated with other seeds, each with its twins; 0 to leave that to `confirm`. All
+    controls are repeated, too."""
+    seeds: Annotated[int, Field(ge=1)] = 3
+    """Number of other seeds."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class ResourceSettings:
     """A trial's share of the hardware, and how many run at once."""
 
@@ -127,6 +138,8 @@ class Settings:
     """What alpha has to beat with the same number of epochs: each of `kinds` at each of `amounts`."""
     search: SearchSettings = field(default_factory=SearchSettings)
     """How many trials there are, and what they are chosen for."""
+    confirm: ConfirmationSettings = field(default_factory=ConfirmationSettings)
+    """How the best are confirmed before anything is measured."""
     resources: ResourceSettings = field(default_factory=ResourceSettings)
     """Each trial's share of the machine or the cluster."""
     results: ResultSettings = field(default_factory=ResultSettings)

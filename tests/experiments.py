@@ -282,6 +282,7 @@ class ExperimentBuilder:
             channel_sparsity=1 - keep**0.5,
             parameter_sparsity=1 - 0.8 * keep,
             mac_sparsity=mac_sparsity,
+            training_cost=1.0 if epoch <= len(alphas) else keep,
             images_per_second=9000.0,
             epoch_seconds=self._epoch_seconds,
         )

@@ -135,13 +135,14 @@ def to_confirm(trials: pd.DataFrame, top: int | None = None) -> list[int]:
 
     For each amount that the controls cut, the least first, the best trial with alpha that cuts as much or more:
     what `compare_with_controls` compares. Then the second best of each, and so on; then all others as they are ranked.
-    Branches are left out.
+    Branches are left out. Trials are judged by their own runs, not by repeats, so that confirming again goes on with
+    the same ones.
 
     Args:
-        trials: one row per trial, repeats included (tables.trials).
+        trials: one row per trial (tables.trials).
         top: at least 1; None for 3, or as many as there are amounts if those are more.
     """
-    ranked = rank(trials)
+    ranked = rank(trials[trials["confirms"].isna()])
     searched = select_kinds(ranked, "searched")
     cuts = cut_levels(select_kinds(ranked, "control")["mac_sparsity"].dropna())
     alphas = sort_best_first(with_alpha(searched))

@@ -19,6 +19,8 @@ def merge_repeats(trials: pd.DataFrame) -> pd.DataFrame:
         trials: one row per trial (tables.trials), numbered by its index; without a column `confirms` none is a repeat.
     """
     complete = trials[trials["state"] == "complete"]
+    if "twin" in complete:
+        complete = complete[complete["twin"].isna()]
     confirms = complete["confirms"] if "confirms" in complete else pd.Series(np.nan, complete.index)
     found = complete[confirms.isna()].copy()
     repeats = complete[complete["pruned_val_accuracy"].notna()].groupby(confirms)  # NaN is no group

@@ -134,6 +134,7 @@ def _tell_tried(trials: pd.DataFrame) -> str:
             ("control", "", ""),
             ("branch", "of a trial", "of trials"),
             ("repeat", "with another seed", "with other seeds"),
+            ("twin", "without a fade", "without a fade"),
         )
         if kind in counts
     ]

@@ -26,7 +26,7 @@ from records.experiment import ExperimentFolder
 from records.files import read_bytes, replace_file
 
 # One more whenever a column is computed in another way though its name and type stay the same.
-FORMAT = 3
+FORMAT = 4
 # A file that changed so recently may change again in the same tick of the storage's clock, and keep time and size.
 SETTLE_SECONDS = 2
 

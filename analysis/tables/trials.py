@@ -91,7 +91,7 @@ def build_trials_table(
 def _record_columns(records: Mapping[int, TrialRecord], problems: Problems) -> dict[str, Any]:
     """What a trial is and where it ran."""
     each = list(records.values())
-    taken_over = ("number", "kind", "control", "confirms", "state", "attempt", "host", "device", "error")
+    taken_over = ("number", "kind", "control", "confirms", "twin", "state", "attempt", "host", "device", "error")
     return {
         **{name: [getattr(record, name) for record in each] for name in taken_over},
         **{name: _times(records, name, problems) for name in ("created", "started", "finished")},

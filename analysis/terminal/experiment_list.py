@@ -16,7 +16,8 @@ def experiment_list(statuses: Sequence[ExperimentStatus]) -> Table:
     for header in ("experiment", "state", "trials", "best acc.", "last active"):
         table.add_column(header, justify="right" if header in ("trials", "best acc.") else "left")
     for status in statuses:
-        seconds, counts = status.seconds_since_driver, (status.controls, status.trials, status.branches, status.repeats)
+        seconds = status.seconds_since_driver
+        counts = (status.controls, status.trials, status.branches, status.repeats, status.twins)
         table.add_row(
             Text(printable(status.name), "bold"),
             _describe_state(status),

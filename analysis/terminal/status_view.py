@@ -67,7 +67,7 @@ def _counts_table(status: ExperimentStatus) -> Table:
     states = ("planned", "complete", unended, "stopped", "failed")
     for header in states:
         table.add_column(header, justify="right")
-    for name in ("controls", "trials", "branches", "repeats"):
+    for name in ("controls", "trials", "branches", "repeats", "twins"):
         counts = [getattr(getattr(status, name), state) for state in states]
         if any(counts[1:]) or name in ("controls", "trials"):
             table.add_row(name, *(UNKNOWN if count is None else str(count) for count in counts))

@@ -259,13 +259,14 @@ def confirm(
 
     The ranking then uses the means. The experiment continues as with `resume`.
     """
-    from search.followups.confirm import plan_repeats
+    from search.followups.confirm import plan_confirmation
     from search.setup.creation import NewTrial
 
     with refuse_invalid_requests():
         folder = ExperimentFolder.find(storage, name)
-        new = [NewTrial(record) for record in plan_repeats(folder, top=top, seeds=seeds)]
-    log.info(f"{len(new)} repeats with other seeds" if new else "all of them have already been repeated")
+        planned = plan_confirmation(folder, top=top, seeds=seeds)
+    log.info("%s", planned)
+    new = [NewTrial(record) for record in planned.records]
     resume_search(folder, SearchPlace(local, address), time_budget, data=data, new=new)
 
 

@@ -1,29 +1,49 @@
-"""Repeats of the best trials and of the controls with other seeds: the result of a single seed may be luck."""
+"""Repeats of the best trials and of the controls with other seeds, and the twins of the best: the same without a fade.
 
-from dataclasses import replace
+The result of a single seed may be luck, and a comparison of trials that differ in more than alpha says nothing of it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import floor
 
 import analysis
 from analysis.rank.comparison import to_confirm
 from records.experiment import ExperimentFolder
-from records.trial import TrialRecord
+from records.trial import Budget, TrialRecord
 from search.sampling.controls import next_number
 from search.setup.validation import recorded_settings
-from search.snapshot import Snapshot
-from trainable.config import as_json
+from search.snapshot import Snapshot, TrialSnapshot
+from trainable.config import TrialConfig, as_json
+from trainable.schedules.alpha import OneShot
 
 
-def plan_repeats(folder: ExperimentFolder, *, top: int | None, seeds: int) -> list[TrialRecord]:
-    """Repeats of `top` trials and of all controls, each with `seeds` other seeds; nothing is written.
+@dataclass(frozen=True)
+class Confirmation:
+    """What is missing to confirm trials: the records of their repeats and twins, numbered as the next trials."""
 
-    The trials are the best of those that cut as much as the controls do, taken from each amount in turn
-    (analysis.rank.comparison.to_confirm). None for `top` means 3, or one per amount if there are more amounts.
+    records: tuple[TrialRecord, ...]
 
-    Trials that have been repeated before get only the missing repeats. A repeat differs only in its seed: the order of
-    the data, the augmentation, and what is drawn at random; the dense network is the same. Branches are left out, since
-    they start from a checkpoint of one seed.
+    def __str__(self) -> str:
+        kinds = [record.kind for record in self.records]
+        repeats, twins = kinds.count("repeat"), kinds.count("twin")
+        if not self.records:
+            return "everything has already been confirmed"
+        with_twins = f", and {twins} twins without a fade" if twins else ""
+        return f"confirming the best: {repeats} repeats with other seeds{with_twins}"
 
-    Returns:
-        Their records, numbered as the experiment's next trials; a search runs them once they are in its folder.
+
+def plan_confirmation(folder: ExperimentFolder, *, top: int | None, seeds: int) -> Confirmation:
+    """Repeats of `top` trials and of all controls, each with `seeds` other seeds, and twins; nothing is written.
+
+    The trials are the best of those that cut as much as the controls do, taken from each amount in turn, judged by
+    their own runs (analysis.rank.comparison.to_confirm). None for `top` means 3, or one per amount if there are more
+    amounts. What has been confirmed before gets only what is missing.
+
+    A repeat differs only in its seed: the order of the data, the augmentation, and what is drawn at random; the dense
+    network is the same. To each repeat of a trial with an alpha phase there are two twins of the same seed, which cut
+    the same channels at once: with as many epochs, and with as much training compute. Branches are left out, since they
+    start from a checkpoint of one seed.
 
     Raises:
         ValueError: if `top` or `seeds` is less than 1, or no trial is complete.
@@ -38,14 +58,41 @@ def plan_repeats(folder: ExperimentFolder, *, top: int | None, seeds: int) -> li
     sound, controls = (table[table.index.isin(list(trials))] for table in (experiment.trials, experiment.controls))
     originals = sorted({*to_confirm(sound, top), *map(int, controls.index[controls["state"] == "complete"])})
     if not originals:
-        raise ValueError(f"only complete trials can be repeated, and {folder.path.name!r} has none")
-    there = {(trial.record.confirms, trial.config.seed) for trial in snapshot.trials}
-    new = next_number(snapshot.numbers, recorded_settings(folder, folder.read_record()))
-    repeats: list[TrialRecord] = []
-    for number in originals:
-        record, config = trials[number].record, trials[number].config
-        for seed in range(config.seed + 1, config.seed + 1 + seeds):
-            if (number, seed) not in there:
-                repeated = as_json(replace(config, seed=seed))
-                repeats.append(TrialRecord(new + len(repeats), repeated, control=record.control, confirms=number))
-    return repeats
+        raise ValueError(f"only complete trials can be confirmed, and {folder.path.name!r} has none")
+    there = {(trial.record.confirms, trial.record.twin, trial.config.seed) for trial in snapshot.trials}
+    number = next_number(snapshot.numbers, recorded_settings(folder, folder.read_record()))
+    records: list[TrialRecord] = []
+    for original in map(trials.__getitem__, originals):
+        for seed in range(original.config.seed + 1, original.config.seed + 1 + seeds):
+            for twin, config in _list_configs(original):
+                if (original.number, twin, seed) not in there:
+                    record = TrialRecord(
+                        number + len(records),
+                        as_json(replace(config, seed=seed)),
+                        control=original.record.control,
+                        confirms=original.number,
+                        twin=twin,
+                    )
+                    records.append(record)
+    return Confirmation(tuple(records))
+
+
+def _list_configs(original: TrialSnapshot) -> Iterator[tuple[Budget | None, TrialConfig]]:
+    """The configurations to run with each seed: the trial's own, and those of its twins."""
+    config = original.config
+    yield None, config
+    if config.alpha_epochs > 0 and original.rows:
+        twin = replace(config, alpha=OneShot())
+        yield "epochs", twin
+        yield "compute", replace(twin, epochs=count_twin_epochs(config, 1 - original.rows[-1].mac_sparsity))
+
+
+def count_twin_epochs(config: TrialConfig, kept: float) -> int:
+    """How many epochs of the pruned network cost at most as much as the trial: its own, and those of the alpha phase.
+
+    Args:
+        config: of the trial.
+        kept: the fraction of the dense network's MACs that the pruned network has.
+    """
+    # So that what rounding leaves below a whole epoch is one.
+    return floor(config.retrain_epochs + config.alpha_epochs / kept + 1e-6)

@@ -79,7 +79,7 @@ def measure_trials(
     for count, number in enumerate(numbers, start=1):
         trial = folder.trial_folder(number)
         try:
-            light = trial.read_record().kind == "repeat"
+            light = trial.read_record().kind in ("repeat", "twin")
             found = measure_network(
                 trial.model_path.resolve(), folder.dense_path.resolve(), test, light=light, before=before
             )

@@ -24,8 +24,8 @@ class SearchStart:
     """What a search starts with.
 
     study: of the recorded trials. snapshot: of the records. planned: total number of trials, including controls,
-    branches and repeats. dense_epochs: left to train the dense network. folder: of the experiment. workload: what
-    there is to do, for estimates of the time; None where nobody needs them.
+    branches, repeats and twins. dense_epochs: left to train the dense network. folder: of the experiment. workload:
+    what there is to do, for estimates of the time; None where nobody needs them.
     """
 
     study: optuna.Study
@@ -65,7 +65,7 @@ class SearchObserver:
     """
 
     def search_started(self, start: SearchStart) -> None:
-        """Everything has been checked, and nothing is running yet."""
+        """Everything has been checked, and nothing is running yet. Called once more if the best are then confirmed."""
 
     def dense_epoch_done(self, row: DenseEpochRow) -> None:
         """An epoch of the dense network is done."""

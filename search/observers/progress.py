@@ -54,6 +54,7 @@ class ProgressDisplay(SearchObserver):
     def search_started(self, start: SearchStart) -> None:
         """Starts counting from what is already recorded."""
         self._planned, self._dense_epochs = start.planned, start.dense_epochs
+        self._ended, self._best, self._best_key = 0, "", None
         self._epochs = self._epochs_left = start.planned * self._epochs_each
         for trial in start.snapshot.trials:
             self._epochs += trial.own_epochs - self._epochs_each

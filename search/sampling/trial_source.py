@@ -81,7 +81,7 @@ class TrialSource:
         for problem in snapshot.problems:
             log.warning("%s; the trial is left alone", problem)
         kinds = Counter(trial.record.kind for trial in snapshot.trials)
-        self._added = kinds["branch"] + kinds["repeat"]
+        self._added = kinds["branch"] + kinds["repeat"] + kinds["twin"]
         # Unreadable trials are assumed to have come from the study.
         controls = range(len(self._controls))
         others = {trial.number for trial in snapshot.trials if trial.record.kind != "searched"}
@@ -102,7 +102,7 @@ class TrialSource:
 
     @property
     def planned_trials(self) -> int:
-        """Total number of trials, including controls, branches and repeats."""
+        """Total number of trials, including controls, branches, repeats and twins."""
         return len(self._controls) + self._settings.search.trials + self._added
 
     @property

@@ -28,6 +28,12 @@ class NewTrial(NamedTuple):
     record: TrialRecord
     checkpoint: Path | None = None
 
+    def preview(self, folder: ExperimentFolder) -> TrialSnapshot:
+        """The trial as it will be recorded in `folder`."""
+        return TrialSnapshot(
+            folder.trial_folder(self.record.number), self.record, trial_config(self.record.config), rows=[]
+        )
+
 
 def find_free_folder(storage: Path, preset: str, name: str | None) -> ExperimentFolder:
     """The folder of a new experiment, not yet created: `name`, or the preset's name with the next free number.
@@ -123,9 +129,6 @@ def add_trials(folder: ExperimentFolder, new: Sequence[NewTrial]) -> list[TrialS
     for trial in new:
         if folder.trial_folder(trial.record.number).path.exists():
             raise ValueError(f"{folder.path.name!r} got new trials while this command was being prepared; run it again")
-    added = []
     for trial in new:
-        files = folder.trial_folder(trial.record.number)
-        files.create(trial.record, trial.checkpoint)
-        added.append(TrialSnapshot(files, trial.record, trial_config(trial.record.config), []))
-    return added
+        folder.trial_folder(trial.record.number).create(trial.record, trial.checkpoint)
+    return [trial.preview(folder) for trial in new]

@@ -12,7 +12,7 @@ from search.backends.base import Backend, Node, TrialResources
 from search.estimate import Workload
 from search.settings import Settings
 from search.setup.dense_source import find_dense_source
-from search.setup.workload import count_left, describe_time
+from search.setup.workload import add_to_workload, count_left, describe_time
 from search.snapshot import Snapshot
 from trainable.data.dataset import Data
 from trainable.network.vgg16 import count_parameters, dense_widths
@@ -71,6 +71,7 @@ def plan_search(
     classes: int,
     dense_epochs: int,
     trials_left: int,
+    trial_epochs: int,
 ) -> SearchPlan:
     """The plan of a search, from numbers alone.
 
@@ -81,6 +82,7 @@ def plan_search(
         classes: of the data.
         dense_epochs: left to train the dense network.
         trials_left: number of trials that have not ended, controls included.
+        trial_epochs: those of all of them.
     """
     running = min(share.concurrency, trials_left)
     dense_bytes = FLOAT32_BYTES * count_parameters(dense_widths(settings.dense.width), classes)
@@ -96,7 +98,7 @@ def plan_search(
         cpus_per_trial=share.cpus,
         gpus_per_trial=share.gpus,
         trials=trials_left,
-        trial_epochs=trials_left * settings.trial.epochs,
+        trial_epochs=trial_epochs,
         dense_epochs=dense_epochs,
         disk_bytes=round(disk_bytes),
     )
@@ -124,16 +126,14 @@ def announce_plan(
     resources: TrialResources,
     snapshot: Snapshot,
     workload: Workload,
-    *,
-    more: int = 0,
 ) -> None:
     """Logs what is about to be done; raises ValueError if the storage is too small or a node does not see it.
 
     Args:
-        more: number of trials to be added or run again, on top of those in the settings and the snapshot.
+        snapshot: of the trials as they will be when the search starts.
     """
     dense_epochs = settings.dense.epochs if find_dense_source(settings, folder, snapshot, data) is None else 0
-    log_plan(settings, folder, backend, data.classes, resources, snapshot, workload, dense_epochs, more=more)
+    log_plan(settings, folder, backend, data.classes, resources, snapshot, workload, dense_epochs)
     backend.check_storage(folder.path.parent)
 
 
@@ -146,25 +146,25 @@ def log_plan(
     snapshot: Snapshot,
     workload: Workload,
     dense_epochs: int,
-    *,
-    more: int = 0,
 ) -> None:
     """Logs what is left to do, how long it takes and what it needs; raises ValueError if the storage is too small."""
-    kinds = [trial.record.kind for trial in snapshot.trials]
+    begun = [trial.own_epochs for trial in snapshot.trials if trial.record.state == "running"]
+    added = sum(trial.record.kind not in ("control", "searched") for trial in snapshot.trials)
     controls = len(settings.controls.amounts) * len(settings.controls.kinds)
-    planned = controls + settings.search.trials + kinds.count("branch") + kinds.count("repeat")
-    ended = sum(trial.record.state != "running" for trial in snapshot.trials)
+    trials_left = controls + settings.search.trials + added - (len(snapshot.trials) - len(begun))
     plan = plan_search(
         backend.list_nodes(),
         resources,
         settings,
         classes=classes,
         dense_epochs=dense_epochs,
-        trials_left=planned + more - ended,
+        trials_left=trials_left,
+        trial_epochs=sum(begun) + max(0, trials_left - len(begun)) * settings.trial.epochs,
     )
     if plan.trials:
         for line in str(plan).splitlines():
             log.info("%s", line)
+        workload = add_to_workload(workload, snapshot)
         log.info("%s", describe_time(workload, count_left(workload, snapshot, plan.trials), dense_epochs))
         if settings.results.measure and workload.epoch_seconds is not None:
             log.info("not included: measuring the Pareto front and the controls at the end")

@@ -1,6 +1,7 @@
 """What a search has to compute, for the estimate of its time, and how long that took on the same device before."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import log
 from pathlib import Path
 
@@ -61,6 +62,12 @@ def create_workload(
         hardware,
         *(found or (None, "")),
     )
+
+
+def add_to_workload(workload: Workload, snapshot: Snapshot) -> Workload:
+    """`workload` with the branches, repeats and twins of `snapshot`, whose epochs need not be those of the settings."""
+    added = [trial for trial in snapshot.trials if trial.record.kind not in ("searched", "control")]
+    return replace(workload, added={trial.number: ExpectedTrial.of([trial.config]) for trial in added})
 
 
 def describe_hardware(nodes: Sequence[Node], share: TrialResources) -> Hardware:

@@ -19,6 +19,12 @@ def test_times_do_not_count() -> None:
     assert find_difference(ROWS, again) is None
 
 
+def test_what_an_older_version_did_not_record_does_not_count() -> None:
+    older = [replace(row, training_cost=None) for row in ROWS]
+    assert find_difference(older, ROWS) is None
+    assert find_difference(ROWS, older) == "training_cost of epoch 1 was 0.5, and is None now"
+
+
 def test_the_first_difference_is_named() -> None:
     again = [*ROWS[:1], *(replace(row, val_accuracy=0.125) for row in ROWS[1:])]
     difference = find_difference(ROWS, again)
