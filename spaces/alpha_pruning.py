@@ -13,15 +13,18 @@ from typing import Any
 import optuna
 
 from trainable.config import TrialConfig
-from trainable.schedules.alpha import AlphaSchedule, Cosine, Exponential, Multiplicative, Polynomial, TimeBased
+from trainable.schedules.alpha import AlphaSchedule, Cosine, Exponential, Multiplicative, OneShot, Polynomial, TimeBased
 from trainable.schedules.lr_policies import CosineAnnealing, CosineRestarts, LRPolicy, OneCycle, Plateau
 
-FAMILIES = ("exponential", "multiplicative", "time_based", "polynomial", "cosine")
+FAMILIES = ("exponential", "multiplicative", "time_based", "polynomial", "cosine", "one_shot")
+LR_SPANS = ("retrain", "trial")
 POLICIES = ("plateau", "cosine", "cosine_restarts", "one_cycle")
 CRITERIA = ("l1", "l2", "bn_scale", "taylor")
 SCOPES = ("uniform", "global")
 
 ALPHA_FRACTION = (0.1, 0.6)
+# Where alpha may fall within an epoch: at full compute, a fade pays only if it is short.
+SHORTEST_FADE_EPOCHS = 0.25
 BASE = TrialConfig()
 
 
@@ -34,15 +37,20 @@ def alpha_pruning(
     amounts: Sequence[float] = (0.5, 0.75),
     criteria: Sequence[str] = CRITERIA,
     scopes: Sequence[str] = SCOPES,
+    lr_spans: Sequence[str] = LR_SPANS,
 ) -> TrialConfig:
     """`base` with another alpha schedule, learning-rate policy and choice of channels.
 
-    Seed, epochs, epochs_per_alpha, batch size, momentum, round_to, `of` and gate are those of `base`. Each option lists
-    what may be drawn; the only entry of a list is used without being suggested. Amounts (fractions in (0, 1)) are a
-    list, too, rather than a range, so that each has its control.
+    Seed, epochs, epochs_per_alpha, batch size, momentum, round_to, least_kept, `of` and gate are those of `base`. Each
+    option lists what may be drawn; the only entry of a list is used without being suggested. Amounts (fractions in
+    (0, 1)) are a list, too, rather than a range, so that each has its control.
+
+    The alpha phase takes 0.1 to 0.6 of the epochs; where base's epochs_per_alpha is below 1, a quarter of an epoch to
+    0.6 of them, on a logarithmic scale. Every family but `one_shot`, the cut without an alpha phase, has at least one
+    stage.
 
     The warm-up is not searched: it is that of `base` (the policy's default if base's policy has none), but at most a
-    third of the retrain phase. Every trial has at least one alpha stage.
+    third of what the policy spans.
 
     Raises ValueError if an option is empty, has duplicates or an unknown entry, or `base` is too short for an alpha
     phase.
@@ -51,6 +59,9 @@ def alpha_pruning(
     _check_names("policies", policies, POLICIES)
     _check_names("criteria", criteria, CRITERIA)
     _check_names("scopes", scopes, SCOPES)
+    _check_names("lr_spans", lr_spans, LR_SPANS)
+    if any(family != "one_shot" for family in families):
+        _alpha_fractions(base)  # raises before anything is suggested
     _check_list("amounts", amounts)
     for amount in amounts:
         if not (isinstance(amount, int | float) and 0 < amount < 1):
@@ -58,19 +69,11 @@ def alpha_pruning(
                 f"`amounts` must be fractions in (0, 1), but got {amount!r}; "
                 f"0.75 cuts three quarters of the {base.pruning.of}"
             )
-    shortest, longest = ALPHA_FRACTION
-    one_stage = base.epochs_per_alpha / base.epochs
-    if one_stage > longest:
-        raise ValueError(
-            f"`epochs_per_alpha <= {longest} * epochs` must hold, or no trial has an alpha phase, but got "
-            f"epochs_per_alpha={base.epochs_per_alpha} and epochs={base.epochs}; raise epochs"
-        )
-
+    family = _suggest_choice(trial, "alpha.family", families)
     config = replace(
         base,
-        alpha=_suggest_schedule(trial, _suggest_choice(trial, "alpha.family", families)),
-        alpha_fraction=trial.suggest_float("alpha_fraction", max(shortest, one_stage), longest),
-        alpha_lr=trial.suggest_float("alpha_lr", 1e-3, 5e-2, log=True),
+        alpha=_suggest_schedule(trial, family),
+        **({} if family == "one_shot" else _suggest_alpha_phase(trial, base, lr_spans)),
         pruning=replace(
             base.pruning,
             amount=_suggest_choice(trial, "pruning.amount", amounts),
@@ -85,6 +88,32 @@ def alpha_pruning(
     )
     # Last, because the warm-up depends on what the alpha phase leaves to retrain.
     return replace(config, lr=_suggest_lr_policy(trial, _suggest_choice(trial, "lr.policy", policies), config))
+
+
+def _alpha_fractions(base: TrialConfig) -> tuple[float, float]:
+    """The shortest and the longest alpha phase, as fractions of the epochs.
+
+    Raises:
+        ValueError: if not even the longest has a stage.
+    """
+    shortest, longest = ALPHA_FRACTION
+    if base.epochs_per_alpha < 1:
+        shortest = SHORTEST_FADE_EPOCHS / base.epochs
+    shortest = max(shortest, base.epochs_per_alpha / base.epochs)
+    if shortest > longest or base.epochs < 2:
+        raise ValueError(
+            f"`epochs_per_alpha <= {longest} * epochs` must hold, or no trial has an alpha phase, but got "
+            f"epochs_per_alpha={base.epochs_per_alpha:g} and epochs={base.epochs}; raise epochs"
+        )
+    return shortest, longest
+
+
+def _suggest_alpha_phase(trial: optuna.Trial, base: TrialConfig, lr_spans: Sequence[str]) -> dict[str, Any]:
+    """The length of the alpha phase, and its learning rate."""
+    fraction = trial.suggest_float("alpha_fraction", *_alpha_fractions(base), log=base.epochs_per_alpha < 1)
+    span = _suggest_choice(trial, "lr_span", lr_spans)
+    rate = {"alpha_lr": trial.suggest_float("alpha_lr", 1e-3, 5e-2, log=True)} if span == "retrain" else {}
+    return {"alpha_fraction": fraction, "lr_span": span, **rate}
 
 
 def _suggest_schedule(trial: optuna.Trial, family: str) -> AlphaSchedule:
@@ -102,13 +131,16 @@ def _suggest_schedule(trial: optuna.Trial, family: str) -> AlphaSchedule:
             return Polynomial(rate=trial.suggest_float("alpha.polynomial.rate", 1, 4))
         case "cosine":
             return Cosine()
+        case "one_shot":
+            return OneShot()
     raise AssertionError(family)
 
 
 def _suggest_lr_policy(trial: optuna.Trial, policy: str, config: TrialConfig) -> LRPolicy:
     """The policy, with a warm-up and periods that fit the epochs of `config`, whose own lr is still that of base."""
     peak = trial.suggest_float("lr.peak", 3e-3, 0.2, log=True)
-    warmup = min(getattr(config.lr, "warmup_epochs", Plateau.warmup_epochs), int(config.retrain_epochs) // 3)
+    spanned = config.epochs if config.lr_span == "trial" else int(config.retrain_epochs)
+    warmup = min(getattr(config.lr, "warmup_epochs", Plateau.warmup_epochs), spanned // 3)
     match policy:
         case "plateau":
             return Plateau(

@@ -36,12 +36,14 @@ class PruningConfig:
     to the loss (`taylor`), or a random number (`random`, a control)."""
     scope: Literal["uniform", "global"] = "global"
     """How layers share the cut: each loses the same fraction (`uniform`), or the channels of all layers are ranked
-    together and each layer keeps at least a tenth of its own (`global`)."""
+    together and each layer keeps at least `least_kept` of its own (`global`)."""
     round_to: Annotated[int, Field(ge=1, le=64)] = 8
     """Widths are rounded up to a multiple of this many channels, as far as the dense layer is that wide."""
     gate: Literal["bn_output", "conv_weight"] = "bn_output"
     """What alpha multiplies: a doomed channel's output after batch normalisation, or its filter before it (an ablation:
     the normalisation divides alpha out again)."""
+    least_kept: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Fraction of its channels that each layer keeps at least where the scope is `global`; one is always kept."""
 
 
 @dataclass(frozen=True, config=STRICT)

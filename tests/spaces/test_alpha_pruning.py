@@ -1,6 +1,7 @@
 """The shipped space: whatever it draws is a sensible trial, and it suggests nothing that the trial does not use."""
 
 import json
+import math
 from functools import reduce
 
 import optuna
@@ -11,14 +12,14 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FixedTrial, create_trial
 
-from spaces.alpha_pruning import CRITERIA, FAMILIES, POLICIES, SCOPES, alpha_pruning
+from spaces.alpha_pruning import CRITERIA, FAMILIES, LR_SPANS, POLICIES, SCOPES, alpha_pruning
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_json, trial_config
 from trainable.schedules.lr_policies import CosineAnnealing, OneCycle, StagnationRestart
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 ALWAYS = {
-    *("alpha.family", "alpha_fraction", "alpha_lr", "lr.policy", "lr.peak"),
+    *("alpha.family", "lr.policy", "lr.peak"),
     *("pruning.amount", "pruning.criterion", "pruning.scope"),
     *("optimizer.weight_decay", "optimizer.label_smoothing"),
 }
@@ -28,6 +29,7 @@ OF_FAMILY = {
     "time_based": {"alpha.time_based.rate"},
     "polynomial": {"alpha.polynomial.rate"},
     "cosine": set(),
+    "one_shot": set(),
 }
 OF_POLICY = {
     "plateau": {"lr.plateau.factor", "lr.plateau.patience"},
@@ -44,32 +46,42 @@ def study_of(sampler: BaseSampler) -> optuna.Study:
 def check(trial: optuna.Trial, config: TrialConfig) -> None:
     """The trial was asked for exactly what its config uses, and its config says what the trial was given."""
     branches = (config.alpha.family, config.lr.policy)
-    assert set(trial.params) == ALWAYS | OF_FAMILY[branches[0]] | OF_POLICY[branches[1]]
+    of_phase = set() if config.alpha.family == "one_shot" else {"alpha_fraction", "lr_span"}
+    of_phase |= {"alpha_lr"} if of_phase and config.lr_span == "retrain" else set()
+    assert set(trial.params) == ALWAYS | of_phase | OF_FAMILY[branches[0]] | OF_POLICY[branches[1]]
     for name, value in trial.params.items():
         path = [part for part in name.split(".") if part not in branches]
         assert reduce(getattr, path, config) == value, name
     assert trial_config(as_json(config)) == config
 
 
-@given(seed=st.integers(0, 2**32 - 1), epochs=st.integers(2, 300), epochs_per_alpha=st.integers(1, 20))
-@settings(max_examples=200, deadline=None)
-def test_every_sample_is_a_sensible_trial(seed: int, epochs: int, epochs_per_alpha: int) -> None:
-    length = max(epochs, 2 * epochs_per_alpha)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    epochs=st.integers(2, 300),
+    epochs_per_alpha=st.one_of(st.integers(1, 20), st.sampled_from([0, 0.1, 0.5])),
+)
+@settings(max_examples=300, deadline=None)
+def test_every_sample_is_a_sensible_trial(seed: int, epochs: int, epochs_per_alpha: float) -> None:
+    length = max(epochs, math.ceil(2 * epochs_per_alpha))
     base = TrialConfig(epochs=length, alpha_fraction=0.6, epochs_per_alpha=epochs_per_alpha)
     trial = study_of(RandomSampler(seed=seed)).ask()
     config = alpha_pruning(trial, base)
 
     check(trial, config)
-    assert len(config.list_alphas(1)) >= epochs_per_alpha
+    if config.alpha.family == "one_shot":
+        assert config.alpha_epochs == 0
+    else:
+        assert config.alpha_epochs >= max(epochs_per_alpha, 0.01)  # a fast fade may be over within a few batches
     warmup = getattr(config.lr, "warmup_epochs", 0)
-    assert 3 * warmup <= config.retrain_epochs
+    assert 3 * warmup <= (config.epochs if config.lr_span == "trial" else config.retrain_epochs)
     if config.lr.policy == "cosine_restarts":
         assert config.lr.period_epochs <= config.retrain_epochs - warmup
 
 
 def test_the_first_restart_fits_after_the_warmup_of_the_shortest_retrain_phase() -> None:
     params = {
-        **{"alpha.family": "cosine", "alpha_fraction": 0.6, "alpha_lr": 0.01, "lr.policy": "cosine_restarts"},
+        **{"alpha.family": "cosine", "alpha_fraction": 0.6, "alpha_lr": 0.01, "lr_span": "retrain"},
+        "lr.policy": "cosine_restarts",
         **{"lr.peak": 0.05, "lr.cosine_restarts.period_factor": 1},
         **{"pruning.amount": 0.5, "pruning.criterion": "l1", "pruning.scope": "global"},
         **{"optimizer.weight_decay": 5e-4, "optimizer.label_smoothing": 0.0},
@@ -91,7 +103,7 @@ def test_every_branch_and_choice_is_drawn_and_no_name_has_two_distributions() ->
         config = alpha_pruning(trial)
         pruning = config.pruning
         drawn |= {("family", config.alpha.family), ("policy", config.lr.policy), ("amount", pruning.amount)}
-        drawn |= {("criterion", pruning.criterion), ("scope", pruning.scope)}
+        drawn |= {("criterion", pruning.criterion), ("scope", pruning.scope), ("lr_span", config.lr_span)}
         distributions |= {(name, distribution_to_json(one)) for name, one in trial.distributions.items()}
     assert drawn == {
         *(("family", family) for family in FAMILIES),
@@ -99,6 +111,7 @@ def test_every_branch_and_choice_is_drawn_and_no_name_has_two_distributions() ->
         *(("amount", amount) for amount in (0.5, 0.75)),
         *(("criterion", criterion) for criterion in CRITERIA),
         *(("scope", scope) for scope in SCOPES),
+        *(("lr_span", span) for span in LR_SPANS),
     }
     assert len(distributions) == len({name for name, _ in distributions})
 
@@ -166,12 +179,16 @@ def test_the_warmup_is_that_of_base_or_the_default(lr: object, warmup: int) -> N
 def test_a_single_choice_is_not_suggested() -> None:
     trial = study_of(RandomSampler(seed=0)).ask()
     config = alpha_pruning(
-        trial, families=["cosine"], policies=["cosine"], amounts=[0.6], criteria=["l2"], scopes=["uniform"]
+        trial,
+        families=["cosine"],
+        policies=["cosine"],
+        amounts=[0.6],
+        criteria=["l2"],
+        scopes=["uniform"],
+        lr_spans=["trial"],
     )
-    assert set(trial.params) == {
-        *("alpha_fraction", "alpha_lr", "lr.peak", "optimizer.weight_decay", "optimizer.label_smoothing")
-    }
-    assert (config.alpha.family, config.lr.policy) == ("cosine", "cosine")
+    assert set(trial.params) == {*("alpha_fraction", "lr.peak", "optimizer.weight_decay", "optimizer.label_smoothing")}
+    assert (config.alpha.family, config.lr.policy, config.lr_span) == ("cosine", "cosine", "trial")
     assert config.pruning == PruningConfig(amount=0.6, criterion="l2", scope="uniform")
 
 
@@ -191,7 +208,7 @@ def test_only_what_the_options_list_is_drawn() -> None:
             {"families": ["cosine", "exponentail"]},
             "`families` must be among .*, but got 'exponentail'; .* 'exponential'",
         ),
-        ({"families": ["one_shot"]}, "`families` must be among exponential, multiplicative, .*, but got 'one_shot'"),
+        ({"families": ["piecewise"]}, "`families` must be among exponential, multiplicative, .*, but got 'piecewise'"),
         ({"policies": ["cosine_restart"]}, "`policies` .* got 'cosine_restart'; the nearest is 'cosine_restarts'"),
         ({"criteria": ["bnscale"]}, "`criteria` .* got 'bnscale'; the nearest is 'bn_scale'"),
         ({"scopes": ["local"]}, "`scopes` must be among uniform, global, but got 'local'"),

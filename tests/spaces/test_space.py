@@ -43,7 +43,7 @@ def message(name: str, options: dict[str, object] | None = None) -> str:
 def test_the_shipped_space_takes_its_options() -> None:
     space = load_space("spaces.alpha_pruning:alpha_pruning", {"scopes": ["uniform"], "families": ["cosine"]})
     params = {
-        **{"alpha_fraction": 0.3, "alpha_lr": 0.01, "lr.policy": "cosine", "lr.peak": 0.05},
+        **{"alpha_fraction": 0.3, "lr_span": "retrain", "alpha_lr": 0.01, "lr.policy": "cosine", "lr.peak": 0.05},
         **{"pruning.amount": 0.5, "pruning.criterion": "l1"},
         **{"optimizer.weight_decay": 5e-4, "optimizer.label_smoothing": 0.0},
     }

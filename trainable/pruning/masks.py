@@ -12,16 +12,13 @@ from torch import Tensor
 from trainable.config import PruningConfig
 from trainable.network.vgg16 import COSTS
 
-# The fraction of every layer that `global` keeps: a layer of one or two channels would strangle the network.
-LEAST_KEPT = 0.1
-
 
 def choose_masks(scores: Sequence[Tensor], pruning: PruningConfig, classes: int) -> list[Tensor]:
     """The masks that cut at least `pruning.amount`, the least important channels of each layer first.
 
     Args:
         scores: the importance of each channel, [width] per layer (criteria.py).
-        pruning: amount, of, scope and round_to are used.
+        pruning: amount, of, scope, least_kept and round_to are used.
         classes: the classifier's outputs, for counting.
 
     Raises:
@@ -30,7 +27,7 @@ def choose_masks(scores: Sequence[Tensor], pruning: PruningConfig, classes: int)
     dense = [len(layer) for layer in scores]
     cost = COSTS[pruning.of]
     total = cost(dense, classes)
-    widths_of = _uniform_widths(dense) if pruning.scope == "uniform" else _global_widths(scores)
+    widths_of = _uniform_widths(dense) if pruning.scope == "uniform" else _global_widths(scores, pruning.least_kept)
 
     def widths(step: int) -> list[int]:
         least = pruning.round_to
@@ -46,8 +43,9 @@ def choose_masks(scores: Sequence[Tensor], pruning: PruningConfig, classes: int)
         # Rounded down, so that it can be asked for.
         most = (total - cost(widths(high), classes)) * 10_000 // total / 10_000
         raise ValueError(
-            f"pruning.amount must be at most {most:.4f} of the {pruning.of} with scope={pruning.scope!r} and "
-            f"round_to={pruning.round_to} at this width, but got {pruning.amount}; lower it, or round_to"
+            f"pruning.amount must be at most {most:.4f} of the {pruning.of} with scope={pruning.scope!r}, "
+            f"least_kept={pruning.least_kept} and round_to={pruning.round_to} at this width, but got {pruning.amount}; "
+            "lower it, least_kept or round_to"
         )
     while low < high:
         middle = (low + high) // 2
@@ -61,13 +59,13 @@ def _uniform_widths(dense: Sequence[int]) -> Callable[[int], list[int]]:
     return lambda step: [max(1, ceil(width * (steps - step) / steps)) for width in dense]
 
 
-def _global_widths(scores: Sequence[Tensor]) -> Callable[[int], list[int]]:
-    """Widths without the `step` least important channels of all layers, as far as LEAST_KEPT lets them go.
+def _global_widths(scores: Sequence[Tensor], least_kept: float) -> Callable[[int], list[int]]:
+    """Widths without the `step` least important channels of all layers, as far as `least_kept` lets them go.
 
     Fan-in alone makes the scores of layers differ in size, so each score is taken relative to its layer's mean.
     """
     dense = torch.tensor([len(layer) for layer in scores])
-    spare = [len(layer) - max(1, ceil(LEAST_KEPT * len(layer))) for layer in scores]
+    spare = [len(layer) - max(1, ceil(least_kept * len(layer))) for layer in scores]
     relative = [(layer.double() / layer.double().mean().clamp_min(1e-30)).sort().values for layer in scores]
     values = torch.cat([layer[:count] for layer, count in zip(relative, spare, strict=True)])
     owners = torch.repeat_interleave(torch.arange(len(scores)), torch.tensor(spare))

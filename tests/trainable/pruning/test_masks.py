@@ -1,6 +1,7 @@
 """The masks cut at least what is asked, no more than they must, and the least important channels first."""
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from math import ceil
 
@@ -20,6 +21,7 @@ PRUNING = st.builds(
     amount=st.floats(0.01, 0.99),
     of=st.sampled_from(["macs", "parameters", "channels"]),
     scope=st.sampled_from(["uniform", "global"]),
+    least_kept=st.sampled_from([0.0, 0.1, 0.3]),
     round_to=st.sampled_from([1, 2, 3, 8, 16]),
 )
 WIDTH = st.sampled_from([1 / 64, 1 / 16, 0.13, 0.25])
@@ -62,7 +64,7 @@ def test_at_least_the_amount_is_cut_and_no_layer_is_emptied(scores: list[Tensor]
         assert width >= 1
         assert width % pruning.round_to == 0 or width == len(layer)
         if pruning.scope == "global":
-            assert width >= 0.1 * len(layer)
+            assert width >= pruning.least_kept * len(layer)
 
 
 @given(score_lists(), PRUNING)
@@ -86,7 +88,7 @@ def test_no_wider_choice_reaches_the_amount(scores: list[Tensor], pruning: Pruni
         relative = [layer.double() / max(layer.double().mean().item(), 1e-30) for layer in scores]
         ranked = sorted((value, layer) for layer, values in enumerate(relative) for value in values.tolist())
         for _, layer in ranked:
-            if kept[layer] - 1 >= max(1, 0.1 * dense[layer]):
+            if kept[layer] - 1 >= max(1, pruning.least_kept * dense[layer]):
                 kept[layer] -= 1
                 candidates.append(tuple(kept))
     least = pruning.round_to
@@ -105,12 +107,12 @@ def test_no_wider_choice_reaches_the_amount(scores: list[Tensor], pruning: Pruni
 def test_what_cannot_be_reached_is_refused_and_what_the_message_offers_can(
     scores: list[Tensor], pruning: PruningConfig
 ) -> None:
-    greedy = PruningConfig(0.9999999, pruning.of, pruning.criterion, pruning.scope, pruning.round_to)
+    greedy = replace(pruning, amount=0.9999999)
     with pytest.raises(ValueError, match=r"pruning\.amount") as caught:
         choose_masks(scores, greedy, CLASSES)
     offered = float(re.findall(r"at most ([\d.]+)", str(caught.value))[0])
     assume(offered > 0)
-    offer = PruningConfig(offered, pruning.of, pruning.criterion, pruning.scope, pruning.round_to)
+    offer = replace(pruning, amount=offered)
     widths = widths_of(choose_masks(scores, offer, CLASSES))
     # And it is the greatest: the next amount that the message could offer cannot be reached.
     assert fraction_cut(widths, scores, pruning) - offered < 1e-4
