@@ -221,8 +221,7 @@ class _Search:
 
     def _plan_confirmation(self) -> Confirmation | None:
         wanted = self.settings.confirm
-        snapshot = Snapshot.read(self.folder)
-        if not wanted.top or not any(trial.record.state == "complete" for trial in snapshot.trials):
+        if not wanted.top or not any(trial.record.state == "complete" for trial in Snapshot.read(self.folder).trials):
             return None
         planned = plan_confirmation(self.folder, top=wanted.top, seeds=wanted.seeds)
         return planned if planned.records else None

@@ -91,8 +91,8 @@ class ConfirmationSettings:
     """What is confirmed once the search has ended, as `alphaprune confirm` does."""
 
     top: Annotated[int, Field(ge=0)] = 0
-    """Number of trials that are repeated with other seeds, each with its twins; 0 to leave that to `confirm`. All
-    controls are repeated, too."""
+    """Number of trials that are repeated with other seeds, each with its twins, besides all controls; 0 to leave that
+    to `alphaprune confirm`."""
     seeds: Annotated[int, Field(ge=1)] = 3
     """Number of other seeds."""
 

@@ -71,8 +71,8 @@ class TrialConfig:
     alpha_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.33
     """Share of `epochs` that the alpha phase may take, rounded down to whole stages; 0 for no alpha phase."""
     epochs_per_alpha: Annotated[float, Field(ge=0)] = 1.0
-    """Epochs for which alpha keeps each of its values: the length of a stage. Below 1, alpha falls within an epoch, 0
-    being with every batch, and the phase may end within one."""
+    """Epochs for which alpha keeps each of its values: the length of a stage; below 1, alpha falls within an epoch,
+    with every batch if it is 0, and the alpha phase may end within one."""
     lr_span: Literal["retrain", "trial"] = "retrain"
     """What the policy of `lr` spans: the retrain phase, after an alpha phase at the constant `alpha_lr` (`retrain`), or
     the whole trial, with the cut on its way (`trial`)."""

@@ -20,6 +20,7 @@ from search.observers.observer import SearchObserver, SearchStart, StudyResult
 from search.observers.search_clock import SearchClock
 from search.settings import Settings
 from search.snapshot import TrialSnapshot
+from trainable.config import trial_config
 
 log = logging.getLogger("alphaprune")
 
@@ -138,7 +139,8 @@ class ProgressDisplay(SearchObserver):
 
     def _count_end(self, trial: TrialSnapshot) -> None:
         self._ended += 1
-        if trial.record.state != "complete" or trial.is_result_lost:
+        # A twin is no candidate: it is there to be compared with.
+        if trial.record.state != "complete" or trial.is_result_lost or trial.record.kind == "twin":
             return
         accuracy, cut = trial.rows[-1].pruned_val_accuracy, trial.record.cut
         key = best_first_key(accuracy, None if cut is None else cut.macs, trial.number)
@@ -194,6 +196,7 @@ class RunningTrials:
         self._epochs = epochs
         self._rows: dict[int, EpochRow] = {}
         self._labels: dict[int, str] = {}
+        self._lengths: dict[int, int] = {}  # in epochs; a twin's is its own
         self.folder: ExperimentFolder | None = None
 
     def __len__(self) -> int:
@@ -205,12 +208,15 @@ class RunningTrials:
         if number not in self._labels and self.folder is not None:
             self._labels[number] = str(number)
             with suppress(ValueError, OSError):
-                self._labels[number] = label_record(self.folder.trial_folder(number).read_record())
+                record = self.folder.trial_folder(number).read_record()
+                self._labels[number] = label_record(record)
+                self._lengths[number] = trial_config(record.config).epochs
 
     def trial_ended(self, number: int) -> None:
         """Trial `number` is no longer running."""
         self._rows.pop(number, None)
         self._labels.pop(number, None)
+        self._lengths.pop(number, None)
 
     def __rich__(self) -> Table:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
@@ -222,7 +228,7 @@ class RunningTrials:
             row = self._rows[number]
             pace = UNKNOWN if not row.epoch_seconds else f"{60 / row.epoch_seconds:.3g}"
             accuracy = percent_number(row.pruned_val_accuracy, 2)
-            epoch = f"{row.epoch} of {self._epochs}"
+            epoch = f"{row.epoch} of {self._lengths.get(number, self._epochs)}"
             table.add_row(
                 Text(self._labels.get(number, str(number))), epoch, row.phase, f"{row.alpha:.3g}", accuracy, pace
             )

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.text import join_words
 from records.experiment import ExperimentFolder
 from search.backends.base import Backend, Node, TrialResources
 from search.estimate import Workload
@@ -166,8 +167,10 @@ def log_plan(
             log.info("%s", line)
         workload = add_to_workload(workload, snapshot)
         log.info("%s", describe_time(workload, count_left(workload, snapshot, plan.trials), dense_epochs))
-        if settings.results.measure and workload.epoch_seconds is not None:
-            log.info("not included: measuring the Pareto front and the controls at the end")
+        later = ["confirming the best with other seeds"] if settings.confirm.top else []
+        later += ["measuring the Pareto front and the controls"] if settings.results.measure else []
+        if later and workload.epoch_seconds is not None:
+            log.info("not included: %s at the end", join_words(later))
     else:
         log.info("no trials are left to run")
     check_disk(plan, folder.path.parent, there_bytes=count_used_bytes(folder))

@@ -60,7 +60,7 @@ def test_data_that_would_be_downloaded_is_not(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     shown = alphaprune("run", "cifar10", "--storage", tmp_path / "r", "--dry-run", "--set", "data.images=1000")
     assert "begins by downloading it" in shown.stderr
-    assert "212 trials, at most 12,720 epochs" in shown.stderr
+    assert "215 trials, at most 12,900 epochs" in shown.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -48,7 +48,9 @@ def test_the_epochs_of_a_trial_are_counted_by_phase() -> None:
     alpha, retrain = 1 + PROJECTION_COST, compute_epoch_cost("retrain", 0.75)
     assert list_epoch_costs(config) == (alpha,) * 4 + (retrain,) * 6
     assert list_epoch_costs(replace(config, alpha=OneShot())) == (retrain,) * 10
-    assert list_epoch_costs(replace(config, begun=(0.9, 0.6))) == (alpha,) * 2 + (retrain,) * 6
+    short = replace(config, alpha_fraction=0.15, epochs_per_alpha=0.5)
+    assert list_epoch_costs(short) == pytest.approx((alpha, (alpha + retrain) / 2) + (retrain,) * 8)
+    assert list_epoch_costs(replace(config, begun=(0.9, 0.6))) == (0, 0) + (alpha,) * 2 + (retrain,) * 6
 
 
 def test_the_first_to_reach_a_rung_survives() -> None:

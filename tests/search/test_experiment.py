@@ -30,6 +30,7 @@ from trainable.config import DenseConfig, TrialConfig, as_json
 from trainable.data.dataset import Data, load_data
 from trainable.dense import train_dense
 from trainable.measurement.machine_lock import longest_wait_seconds
+from trainable.schedules.alpha import OneShot
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 # One control; one rung, at epoch 3 of 6.
@@ -425,6 +426,78 @@ def test_branches_and_repeats_count_as_planned(folder: ExperimentFolder, logged:
     resume(folder, IdleBackend())
     # A control, 20 trials, a branch and a repeat, of which three have ended.
     assert "20 trials, at most 120 epochs in total, after 2 epochs for the dense network" in logged()
+
+
+def test_a_twin_is_planned_with_its_own_epochs(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:
+    add(folder, 0, control="one_shot")
+    for number in range(1, 21):
+        add(folder, number)
+    longer = TrialRecord(21, as_json(TrialConfig(epochs=40, alpha=OneShot())), confirms=1, twin="compute")
+    resume(folder, IdleBackend(), new=[NewTrial(longer)])
+    assert "1 trial, at most 40 epochs in total, after 2 epochs for the dense network" in logged()
+
+
+class FinishingBackend(IdleBackend):
+    """Every trial is complete as soon as it is handed out; `die` is called before some of them."""
+
+    def __init__(self, die: Callable[[int], None] = lambda number: None) -> None:
+        super().__init__(self._finish)
+        self._die = die
+
+    def _finish(self, run: SearchRun) -> None:
+        while (record := run.source.next_trial()) is not None:
+            self._die(record.number)
+            trial, epochs = run.folder.trial_folder(record.number), record.config["epochs"]
+            for epoch in range(1, epochs + 1):
+                trial.append_row(make_row(epoch, pruned_val_accuracy=0.5 + record.number / 100))
+            trial.record_end("complete")
+            run.source.tell_end(record.number)
+
+
+CONFIRMING = replace(
+    SETTINGS, search=replace(SETTINGS.search, trials=3), confirm=replace(SETTINGS.confirm, top=2, seeds=2)
+)
+
+
+def confirmed(folder: ExperimentFolder) -> list[tuple[int | None, str | None, int]]:
+    records = [trial.read_record() for trial in folder.trial_folders()]
+    return [(each.confirms, each.twin, each.config["seed"]) for each in records if each.confirms is not None]
+
+
+def test_a_run_confirms_the_best_if_the_settings_want_it(tmp_path: Path, logged: Callable[[], list[str]]) -> None:
+    folder, backend = ExperimentFolder(tmp_path / "search"), FinishingBackend()
+    run(CONFIRMING, folder, backend, preset="")
+    assert len(backend.runs) == 2
+    fading = [
+        trial.number
+        for trial in folder.trial_folders()
+        if (record := trial.read_record()).kind == "searched" and record.config["alpha"]["family"] != "one_shot"
+    ]
+    best = {0, *sorted(fading)[-2:]}
+    found = confirmed(folder)
+    assert {number for number, _, _ in found} == best
+    assert len(found) == 2 + 2 * 3 * 2
+    assert "confirming the best: 6 repeats with other seeds, and 8 twins without a fade" in logged()
+    resume(folder, again := FinishingBackend())
+    assert [len(each.folder.path.name) for each in again.runs] == [len("search")]  # nothing is confirmed twice
+    assert confirmed(folder) == found
+
+
+@pytest.mark.parametrize("number", [4, 9])
+def test_what_an_interruption_left_unconfirmed_is_confirmed_by_a_resume(tmp_path: Path, number: int) -> None:
+    """At the first repeat, and among the twins."""
+
+    def die(now: int) -> None:
+        if now == number:
+            raise Interruption("interrupted by SIGTERM", 143)
+
+    whole, folder = ExperimentFolder(tmp_path / "whole"), ExperimentFolder(tmp_path / "search")
+    run(CONFIRMING, whole, FinishingBackend(), preset="")
+    with pytest.raises(Interruption):
+        run(CONFIRMING, folder, FinishingBackend(die), preset="")
+    resume(folder, FinishingBackend())
+    assert confirmed(folder) == confirmed(whole)
+    assert {trial.read_record().state for trial in folder.trial_folders()} == {"complete"}
 
 
 def test_nothing_left_to_run_is_reported(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:

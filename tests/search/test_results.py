@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
 import torch
 from nbclient import NotebookClient
@@ -19,6 +20,7 @@ import analysis
 from records.dense import read_dense_record
 from records.experiment import ExperimentFolder
 from records.files import read_json
+from records.trial import BUDGETS
 from trainable.cpus import count_cpus
 from trainable.measurement import machine_lock
 from trainable.network.weights import load_pruned
@@ -133,10 +135,11 @@ def test_confirm_ranks_by_the_means_over_other_seeds(finished: tuple[ExperimentF
     ran = alphaprune("confirm", "search", "--top", 1, "--seeds", 2, "--storage", folder.path.parent, "--local")
     assert "4 repeats with other seeds" in ran.stderr
     experiment = analysis.load(folder.path)
-    repeats = experiment.trials[experiment.trials["confirms"].notna()]
-    assert len(repeats) == 4
-    assert set(repeats["state"]) == {"complete"}
-    assert repeats["test_accuracy"].notna().all()
+    added = experiment.trials[experiment.trials["confirms"].notna()]
+    assert sorted(added["kind"]) == ["repeat"] * 4 + ["twin"] * 4
+    assert set(added["state"]) == {"complete"}
+    assert added["test_accuracy"].notna().all()
+    repeats = added[added["kind"] == "repeat"]
     assert repeats["batch1_latency_ms"].isna().all()  # the same widths: as fast as what they repeat
     ranked = experiment.rank()
     assert set(ranked["seeds"]) == {0, 2}
@@ -144,9 +147,26 @@ def test_confirm_ranks_by_the_means_over_other_seeds(finished: tuple[ExperimentF
         own = repeats[repeats["confirms"] == number]
         assert row["pruned_val_accuracy"] == pytest.approx(own["pruned_val_accuracy"].mean())
         assert row["test_accuracy_std"] == pytest.approx(own["test_accuracy"].std())
-    assert not set(ranked.index) & set(repeats.index)
+    assert not set(ranked.index) & set(added.index)
+    _check_twins(folder, added)
     rank_json = json.loads(alphaprune("rank", "search", "--storage", folder.path.parent, "--format", "json").stdout)
     assert [row["number"] for row in rank_json] == list(ranked.index)
+
+
+def _check_twins(folder: ExperimentFolder, added: pd.DataFrame) -> None:
+    """Each twin cuts the same channels as its repeat, sees the same images, and costs as much or a little less."""
+    (original,) = set(added.loc[added["kind"] == "twin", "confirms"])
+    for seed in set(added["seed"]):
+        trio = added[(added["confirms"] == original) & (added["seed"] == seed)]
+        repeat, epochs, compute = (trio[trio["twin"].isna()], *(trio[trio["twin"] == each] for each in BUDGETS))
+        assert len(repeat) == len(epochs) == len(compute) == 1
+        cuts = {folder.trial_folder(number).read_record().cut.widths for number in trio.index}  # type: ignore[union-attr]
+        assert len(cuts) == 1
+        cost = repeat["training_cost"].item()
+        assert epochs["epochs_done"].item() == repeat["epochs_done"].item()
+        kept = 1 - repeat["mac_sparsity"].item()
+        assert cost - kept < compute["training_cost"].item() <= cost + 1e-6
+        assert compute["epochs_done"].item() > repeat["epochs_done"].item()
 
 
 def test_export(finished: tuple[ExperimentFolder, Result], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -396,3 +397,34 @@ def test_a_policy_that_reacts_starts_comparing_anew_at_the_cut(run: Callable[...
 def _since_cut(values: list[float], *, cut: int) -> Iterator[tuple[int, int, float]]:
     for epoch, value in enumerate(values):
         yield epoch, 0 if epoch < cut else cut, value
+
+
+@pytest.mark.parametrize("criterion", ["l1", "taylor", "random"])
+@pytest.mark.parametrize("scope", ["uniform", "global"])
+@pytest.mark.parametrize("longer", [False, True])
+def test_a_twin_cuts_the_same_channels_and_sees_the_same_images(
+    criterion: str, scope: str, longer: bool, data: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
+) -> None:
+    """The same trial without a fade, also with more epochs, as `alphaprune confirm` makes it."""
+    pruning = PruningConfig(amount=0.5, round_to=1, criterion=criterion, scope=scope)  # type: ignore[arg-type]
+    config = small(pruning=pruning, seed=3)
+    twin = replace(config, alpha=OneShot(), epochs=config.epochs + 4 * longer)
+    seen: dict[str, list[torch.Tensor]] = {"trial": [], "twin": []}
+    masks = []
+    forward = VGG16.forward
+    for name, each in (("trial", config), ("twin", twin)):
+        trial = Trial(each, data, dense)
+
+        def noting(network: VGG16, images: torch.Tensor, name: str = name) -> torch.Tensor:
+            if torch.is_grad_enabled() and network.training:
+                seen[name].append(images)
+            return forward(network, images)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(VGG16, "forward", noting)
+            for _ in range(config.epochs):
+                trial.run_epoch()
+        masks.append(trial.masks)
+    assert all(torch.equal(*pair) for pair in zip(*masks, strict=True))
+    assert len(seen["trial"]) == len(seen["twin"]) == 3 * config.epochs
+    assert all(torch.equal(*pair) for pair in zip(seen["trial"], seen["twin"], strict=True))

@@ -23,6 +23,7 @@ EACH = TrialResources(1, 0.25, 8)
 
 def planned(settings: Settings, **changed: Any) -> SearchPlan:
     arguments: dict[str, Any] = {"classes": 10, "dense_epochs": 70, "trials_left": 100, **changed}
+    arguments.setdefault("trial_epochs", arguments["trials_left"] * settings.trial.epochs)
     return plan_search(NODES, EACH, settings, **arguments)
 
 
@@ -90,7 +91,13 @@ def test_the_lines_for_the_user() -> None:
         "about 7.9 GB of disk space",
     ]
     alone = plan_search(
-        [Node(2.0, 0.0)], TrialResources(2, 0, 1), settings(), classes=10, dense_epochs=0, trials_left=1
+        [Node(2.0, 0.0)],
+        TrialResources(2, 0, 1),
+        settings(),
+        classes=10,
+        dense_epochs=0,
+        trials_left=1,
+        trial_epochs=60,
     )
     assert str(alone).splitlines() == [
         "1 node with 2 CPUs: 1 trial at once, each on 2 CPUs",

@@ -72,7 +72,7 @@ def test_controls_and_searched_trials_are_told_apart(tmp_path: Path) -> None:
     assert len(found.controls) == 3
     assert all(cost < 1 for control in found.controls for cost in control.costs)  # they have no alpha phase
     assert len(found.searched.costs) == 12
-    assert found.searched.costs[0] > 1 > found.searched.costs[-1]
+    assert found.searched.costs[0] > found.searched.costs[-1]  # many have an alpha phase, at the start
     # Some are stopped early, none before the first rung.
     assert found.searched.chances[0] == found.searched.chances[4] == 1
     assert found.searched.chances[-1] < 0.6
