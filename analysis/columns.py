@@ -135,7 +135,7 @@ TRIAL_COLUMNS = _table_of(
     Column("state", "text", "running, complete, stopped or failed"),
     Column("alpha.family", "text", "how alpha falls", "alpha schedule"),
     Column("alpha.rate", "number", "how steeply; NaN where the family has none", "rate of the schedule"),
-    Column("lr.policy", "text", "how the learning rate of the retrain phase falls", "learning-rate policy"),
+    Column("lr.policy", "text", "how the learning rate falls", "learning-rate policy"),
     Column("epochs_done", "whole", "the last epoch that has a row, 0 where none has", "epochs"),
     EPOCH_COLUMNS["pruned_val_accuracy"],
     EPOCH_COLUMNS["val_accuracy"],

@@ -91,7 +91,7 @@ def results(timeless: Timeless) -> Callable[..., Rows]:
         rows, columns = [], set()
         while epochs > 0 and not (rows and rows[-1]["done"]):
             rows.append(trainable.train())
-            columns = columns or set(rows[0]) & {"epoch", "phase", "alpha", "lr"} | {
+            columns = columns or set(rows[0]) & {"epoch", "phase", "alpha", "lr", "training_cost"} | {
                 name for name in rows[0] if name.startswith(("train_", "val_", "pruned_")) or "sparsity" in name
             }
             epochs -= 1

@@ -1,6 +1,7 @@
-"""Learning-rate policies of the retrain phase; lr_schedulers.py makes PyTorch schedulers from them.
+"""Learning-rate policies; lr_schedulers.py makes PyTorch schedulers from them.
 
-One class per policy, each with just its own parameters. Epochs are those of the retrain phase.
+One class per policy, each with just its own parameters. Epochs are counted from where the policy starts: the cut, or
+the start of the trial (TrialConfig.lr_span).
 """
 
 from typing import Annotated, Literal

@@ -42,8 +42,8 @@ def test_a_foreign_parameters_name_is_no_markup(synthetic: ExperimentBuilder) ->
         folder = synthetic.add_searched()
         record = folder.read_record()
         low_high = '{"name": "FloatDistribution", "attributes": {"low": 0, "high": 1, "log": false, "step": null}}'
-        params = {name: index / FEWEST, "alpha_lr": record.params["alpha_lr"]}
-        distributions = {name: low_high, "alpha_lr": record.distributions["alpha_lr"]}
+        params = {name: index / FEWEST, "lr.peak": record.params["lr.peak"]}
+        distributions = {name: low_high, "lr.peak": record.distributions["lr.peak"]}
         folder.write_record(replace(record, params=params, distributions=distributions))
     assert len(importances_info(synthetic.load()).importances) == 2
     assert "<a" not in importances(synthetic.load()).to_json().replace("\\u003c", "<")

@@ -18,7 +18,7 @@ def test_what_was_searched(rich: Experiment) -> None:
         "60 epochs to a validation accuracy of 94.00%",
         "75% or 90% of its multiply-accumulate operations (MACs)",
         "over 12 epochs in all",
-        "34 trials with 5 alpha schedules (cosine, exponential, multiplicative, polynomial, time-based)",
+        "34 trials with 6 alpha schedules (cosine, exponential, multiplicative, one-shot, polynomial, time-based)",
         "4 learning-rate policies (cosine, cosine restarts, one-cycle, plateau)",
         "6 controls and 12 repeats with other seeds",
         "2 January 2026, 03:04 to 03:39 UTC on the CPU of 2 machines",
