@@ -33,6 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 KILLS = 3
 TRIALS = 13  # 3 controls and 10 trials, so that even on a fast machine something is left to be killed
+FEW = "search.trials=4"  # where the search is stopped in its first trial
 LONG = SETTINGS.replace("trials = 8", f"trials = {TRIALS - 3}")
 
 
@@ -215,7 +216,7 @@ def test_an_expired_time_budget_ends_the_search_successfully(tmp_path: Path, set
 
 def test_a_second_driver_is_refused(tmp_path: Path, settings: Path) -> None:
     folder = ExperimentFolder(tmp_path / "search")
-    kept = ["--set", "search.keep_at_alpha=[0.5]"]  # the checkpoint that a branch needs
+    kept = ["--set", "search.keep_at_alpha=[0.5]", "--set", FEW]  # the checkpoint that a branch needs
     driver = start("run", settings, "--storage", tmp_path, "--local", *kept, log=tmp_path / "log")
     with ended(driver):
         wait_for(lambda: folder.trial_folder(1).path.exists(), what="the end of trial 0")
@@ -232,7 +233,7 @@ def test_a_second_driver_is_refused(tmp_path: Path, settings: Path) -> None:
     assert run("resume", "search", "--storage", tmp_path, "--local").returncode == 0
     for checkpoint in folder.trials_path.glob("*/checkpoint-*.pt"):
         checkpoint.unlink()  # those that were to be kept; `finish` expects none
-    finish(folder, "--local")
+    finish(folder, "--local", trials=3 + 4)
 
 
 def test_a_second_driver_is_refused_although_the_lock_file_is_gone(tmp_path: Path, settings: Path) -> None:
@@ -283,7 +284,7 @@ def test_a_closed_terminal_interrupts(tmp_path: Path, settings: Path) -> None:
     folder = ExperimentFolder(tmp_path / "search")
     screen, terminal = pty.openpty()
     driver = subprocess.Popen(
-        [sys.executable, "-m", "alphaprune", "run", str(settings), "--storage", str(tmp_path), "--local"],
+        [sys.executable, "-m", "alphaprune", "run", settings, "--storage", tmp_path, "--local", "--set", FEW],
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
@@ -307,7 +308,7 @@ def test_a_closed_terminal_interrupts(tmp_path: Path, settings: Path) -> None:
     record = read_driver(folder)
     assert record is not None
     assert record.reason == "interrupted by SIGHUP"
-    finish(folder, "--local")
+    finish(folder, "--local", trials=3 + 4)
 
 
 def test_early_stopping_continues_where_it_was(tmp_path: Path, settings: Path) -> None:
