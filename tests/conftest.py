@@ -1,11 +1,17 @@
 """What all tests share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from trainable.measurement import machine_lock
+
+# Two tests share the CPUs. Otherwise a thread of torch would keep its CPU busy while it waits for another that another
+# test does not let run, and an epoch of a small dense network would take ten times as long. Read when torch is
+# imported, here and in the processes that tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(scope="session", autouse=True)

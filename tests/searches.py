@@ -73,6 +73,9 @@ TINY = _SETTINGS.format(
 SETTINGS = _SETTINGS.format(
     images=300, dense_epochs=4, epochs=8, alpha_fraction=0.4, warmup_epochs=1, amounts=[0.5, 0.75], trials=8
 )
+# Of the head of a Ray cluster on this machine. It asks its nodes every second whether they are there, not every three,
+# and so takes 5 s to notice that one is gone, not 16; one that is slow may take as long to answer as ever.
+RAY_HEAD = {"include_dashboard": False, "_system_config": {"health_check_period_ms": 1000}}
 
 
 def alphaprune(*arguments: object, code: int = 0) -> Result:

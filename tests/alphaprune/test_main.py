@@ -57,7 +57,7 @@ def test_a_signal_during_the_imports_ends_the_command(start: list[str], number: 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_at_any_moment_of_the_start_ends_the_command(number: signal.Signals, tmp_path: Path) -> None:
-    moments = range(0, 60, 3 if number == signal.SIGINT else 10)
+    moments = range(0, 60, 5 if number == signal.SIGINT else 10)
     for moment in moments:
         check_end(["-m", "alphaprune"], tmp_path / f"{moment}", number, 0.05 * moment)
 

@@ -3,6 +3,7 @@
 They are reported, never silently replaced; nothing hangs, and the other trials continue.
 """
 
+import functools
 import os
 import random
 import shutil
@@ -20,16 +21,24 @@ from typer.testing import CliRunner, Result
 
 import analysis
 from records.experiment import ExperimentFolder
+from records.files import MOST_TEXT_BYTES
 from records.trial import TrialFolder, TrialRecord
 from search.cli import app
 from search.snapshot import TrialSnapshot
 from trainable.config import as_json, trial_config
+from trainable.data import sources
 from trainable.dense import load_dense
 from trainable.recorded_trial import RecordedTrial
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 
-SMALL = SETTINGS.replace("epochs = 8", "epochs = 4").replace("trials = 8", "trials = 2")
+# What the network learns does not matter, and hundreds of commands train it.
+SMALL = (
+    SETTINGS.replace("epochs = 8", "epochs = 4")
+    .replace("trials = 8", "trials = 2")
+    .replace("images = 300", "images = 100")
+    .replace("epochs = 4", "epochs = 2", 1)
+)
 
 
 # A command on this small experiment takes seconds, on a busy machine a minute; one that waits for a FIFO never ends.
@@ -53,6 +62,14 @@ def fail_after(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _digits_in_memory() -> Iterator[None]:
+    """Hundreds of commands read the digits, which takes a fifth of their time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "read_digits", functools.cache(sources.read_digits))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +147,7 @@ def test_status_and_rank_survive_any_damage(copy: ExperimentFolder) -> None:
         if path.suffix in (".pt", ".safetensors") and "trials" in path.parts:
             continue  # neither reads them
         content = path.read_bytes()
-        for _ in range(5):
+        for _ in range(3):
             for damage in damages(content, draw):
                 path.write_bytes(damage)
                 cases += 1
@@ -144,14 +161,14 @@ def test_status_and_rank_survive_any_damage(copy: ExperimentFolder) -> None:
                     hurt = {int(part) for part in path.parts if part.isdecimal() and len(part) == 5}
                     assert set(whole.trials.index) - hurt <= set(others.index)
         path.write_bytes(content)
-    assert cases >= 550  # with the 200 of `resume` and the 252 of what is no file, over a thousand
+    assert cases >= 330  # with the 100 of `resume` and the 252 of what is no file, nearly seven hundred
 
 
 def test_resume_survives_any_damage(interrupted: ExperimentFolder, tmp_path: Path) -> None:
     """What can be repaired is (torn rows and checkpoints), the rest is reported, and no other trial is touched."""
     draw = random.Random(6)
     names = [path.relative_to(interrupted.path) for path in files(interrupted)]
-    for number in range(200):
+    for number in range(100):
         folder = ExperimentFolder(tmp_path / str(number) / "search")
         shutil.copytree(interrupted.path, folder.path)
         name = names[number % len(names)] if number < len(names) else draw.choice(names)
@@ -195,8 +212,9 @@ def test_resume_survives_any_damage(interrupted: ExperimentFolder, tmp_path: Pat
 
 
 def make_huge(path: Path) -> None:
+    """More than any text may have, and not more: what is not text is read, by three commands for each."""
     with path.open("wb") as file:
-        file.truncate(3 << 30)
+        file.truncate(MOST_TEXT_BYTES + 1)
 
 
 ODD_THINGS: dict[str, Callable[[Path], object]] = {
@@ -206,11 +224,11 @@ ODD_THINGS: dict[str, Callable[[Path], object]] = {
     "endless device": lambda path: path.symlink_to("/dev/zero"),
     "loop of links": lambda path: path.symlink_to(path),
     "link to nowhere": lambda path: path.symlink_to("nowhere"),
-    "3 GB": make_huge,
+    "256 MB": make_huge,
     "deep nesting": lambda path: path.write_text("[" * 100_000),
     "binary": lambda path: path.write_bytes(random.Random(0).randbytes(5000)),
 }
-EMPTY, CONTENTS = ("folder", "full folder", "link to nowhere"), ("3 GB", "deep nesting", "binary")
+EMPTY, CONTENTS = ("folder", "full folder", "link to nowhere"), ("256 MB", "deep nesting", "binary")
 # One of each kind of file and folder. Trial 1 is complete, trial 4 half done.
 RECORDS = (
     *("experiment.json", "dense", "dense/dense.json", "dense/arch.json", "dense/model.safetensors"),

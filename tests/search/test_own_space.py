@@ -31,7 +31,8 @@ def write_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
     """Writes the body of `my_space:space`, and mine.toml, which uses it, in the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    text = TINY.replace("[space.options]\namounts = [0.5]", '[space]\nfunction = "my_space:space"')
+    text = TINY.replace("images = 200", "images = 100")
+    text = text.replace("[space.options]\namounts = [0.5]", '[space]\nfunction = "my_space:space"')
     Path("mine.toml").write_text(text.replace("[controls]\n", "[controls]\nkinds = []\n"))
 
     def write(body: str) -> None:

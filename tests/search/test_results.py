@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from records.experiment import ExperimentFolder
 from records.files import read_json
 from records.trial import BUDGETS
 from trainable.cpus import count_cpus
-from trainable.measurement import machine_lock
+from trainable.measurement import machine_lock, protocol
 from trainable.network.weights import load_pruned
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("results")]
@@ -33,6 +34,14 @@ WITH_RESULTS = (
     .replace("[controls]", "[controls]\nkinds = ['one_shot']")
     .replace("trials = 3", "trials = 2")
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_measurements() -> Iterator[None]:
+    """What is measured counts here, not how exactly."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(protocol, "LATENCY_SECONDS", 0.1)
+        yield
 
 
 @pytest.fixture(scope="module")

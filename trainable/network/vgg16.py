@@ -6,10 +6,12 @@ from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import vgg
 
 # torchvision's configuration D: output channels of the 13 convolutions, "M" a 2x2 max-pool.
-LAYOUT: tuple[int | str, ...] = tuple(vgg.cfgs["D"])
+LAYOUT: tuple[int | str, ...] = (
+    *(64, 64, "M", 128, 128, "M", 256, 256, 256, "M"),
+    *(512, 512, 512, "M", 512, 512, 512, "M"),
+)
 FULL_WIDTHS = tuple(width for width in LAYOUT if isinstance(width, int))
 IMAGE_SIZE = 32
 
@@ -34,7 +36,7 @@ class VGG16(nn.Module):
             raise ValueError(f"VGG16 needs {len(FULL_WIDTHS)} widths of at least 1, but got {list(widths)}")
         remaining = iter(widths)
         layout = [next(remaining) if isinstance(layer, int) else layer for layer in LAYOUT]
-        self.features = vgg.make_layers(layout, batch_norm=True)
+        self.features = _make_layers(layout)
         self.classifier = nn.Linear(widths[-1], classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # as torchvision.models.vgg.VGG does
@@ -60,6 +62,19 @@ class VGG16(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, classes] of normalised images [N, 3, 32, 32]."""
         return self.classifier(torch.flatten(self.features(images), 1))  # type: ignore[no-any-return]
+
+
+def _make_layers(layout: Sequence[int | str]) -> nn.Sequential:
+    """What torchvision.models.vgg.make_layers makes, whose import would double the time that the command starts in."""
+    layers, inputs = list[nn.Module](), 3
+    for layer in layout:
+        if isinstance(layer, int):
+            convolution = nn.Conv2d(inputs, layer, kernel_size=3, padding=1)
+            layers += [convolution, nn.BatchNorm2d(layer), nn.ReLU(inplace=True)]
+            inputs = layer
+        else:
+            layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
+    return nn.Sequential(*layers)
 
 
 def place_on(module: AnyModule, device: torch.device) -> AnyModule:

@@ -1,6 +1,7 @@
 """The network's size is what torch itself counts, and its weights come from the seed alone."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from trainable.network import vgg16
 from trainable.network.vgg16 import (
     FULL_WIDTHS,
     IMAGE_SIZE,
@@ -42,6 +44,17 @@ def test_the_full_network_is_the_published_one() -> None:
     assert FULL_WIDTHS == dense_widths(1) == (64, 64, 128, 128, 256, 256, 256, *[512] * 6)
     assert count_parameters(FULL_WIDTHS, 10) == 14_728_266
     assert count_macs(FULL_WIDTHS, 10) == 313_201_664  # 313.7 M in papers, which count the hidden linear layer, too
+
+
+def test_layers_and_weights_are_those_of_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.models import vgg
+
+    assert list(vgg16.LAYOUT) == vgg.cfgs["D"]
+    ours = create_initialised(dense_widths(1 / 16), 10, seed=3)
+    monkeypatch.setattr(vgg16, "_make_layers", partial(vgg.make_layers, batch_norm=True))
+    theirs = create_initialised(dense_widths(1 / 16), 10, seed=3)
+    assert repr(ours) == repr(theirs)
+    assert all(torch.equal(weights, theirs.state_dict()[name]) for name, weights in ours.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from ray.cluster_utils import Cluster
+from searches import RAY_HEAD
 
 from search.backends.ray.cluster import connect
 
@@ -19,7 +20,7 @@ def temp_dir() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def nodes(temp_dir: str) -> Iterator[Cluster]:
     """A head with 2 CPUs and a node with 8 CPUs and 2 GPUs, and this process connected to them."""
-    head = {"num_cpus": 2, "num_gpus": 0, "temp_dir": temp_dir, "include_dashboard": False}
+    head = {"num_cpus": 2, "num_gpus": 0, "temp_dir": temp_dir, **RAY_HEAD}
     started = Cluster(initialize_head=True, head_node_args=head)
     try:
         started.add_node(num_cpus=8, num_gpus=2)

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from ray.cluster_utils import Cluster
 from searches import (
+    RAY_HEAD,
     SETTINGS,
     TINY,
     Kept,
@@ -36,7 +37,7 @@ NODE = {"num_cpus": 1, "num_gpus": 1}
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, **RAY_HEAD})
     yield cluster
     cluster.shutdown()
 
@@ -59,7 +60,7 @@ def test_a_search_outlives_the_loss_of_nodes(cluster: Cluster, tmp_path: Path) -
     settings, log = tmp_path / "search.toml", tmp_path / "log"
     # More trials than the test can finish, however long Ray takes to notice a loss; and longer ones than it takes to
     # start a worker, or a trial that waits for the new node would get the worker of one that has ended.
-    settings.write_text(SETTINGS.replace("epochs = 8", "epochs = 60").replace("trials = 8", "trials = 500"))
+    settings.write_text(SETTINGS.replace("epochs = 8", "epochs = 40").replace("trials = 8", "trials = 500"))
     folder = ExperimentFolder(tmp_path / "search")
     kept, all_lost = Kept(folder), set()
     command = ["run", settings, "--storage", tmp_path, "--address", cluster.address, "--gpus-per-trial", "0.5"]

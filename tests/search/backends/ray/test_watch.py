@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 from ray.cluster_utils import Cluster
-from searches import SETTINGS, TINY, Kept, alphaprune, check_whole, ended, run, start, wait_for
+from searches import RAY_HEAD, SETTINGS, TINY, Kept, alphaprune, check_whole, ended, run, start, wait_for
 
 from records.dense import read_dense_rows
 from records.experiment import ExperimentFolder
@@ -56,6 +56,7 @@ def check_end(driver: "subprocess.Popen[bytes]", log: Path, *resume: object) -> 
 def test_the_cluster_of_a_search_dies(
     part: str, moment: Callable[[ExperimentFolder], bool], settings: Path, tmp_path: Path
 ) -> None:
+    """Another cluster continues what the dense network lost, and this process what the trials lost."""
     folder, log = ExperimentFolder(tmp_path / "search"), tmp_path / "log"
     driver = start("run", settings, "--storage", tmp_path, log=log)
     kept = Kept(folder)
@@ -67,7 +68,8 @@ def test_the_cluster_of_a_search_dies(
         victim.kill()
         check_end(driver, log, "alphaprune", "resume", "search", "--storage", tmp_path)
         wait_for(lambda: not any(is_left(each) for each in others), seconds=60, what="the rest of Ray to end")
-    result = run("resume", "search", "--storage", tmp_path)
+    how = [] if moment is has_dense_rows else ["--local"]  # starting another cluster takes the longest
+    result = run("resume", "search", "--storage", tmp_path, *how)
     assert result.returncode == 0, result.stderr
     kept.check()
     check_whole(folder, trials=4)
@@ -75,7 +77,7 @@ def test_the_cluster_of_a_search_dies(
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **RAY_HEAD})
     yield cluster
     cluster.shutdown()
 
@@ -93,7 +95,7 @@ def test_the_head_of_the_cluster_dies(part: str, cluster: Cluster, settings: Pat
         check_end(driver, log, "alphaprune", "resume", "search", *where)
     # Workers of the lost node may still be there, but the next attempt keeps them from writing.
     kept.look()
-    result = run("resume", "search", "--storage", tmp_path)
+    result = run("resume", "search", "--storage", tmp_path, *([] if part == "raylet" else ["--local"]))
     assert result.returncode == 0, result.stderr
     kept.check()
     check_whole(folder, trials=4)
