@@ -37,6 +37,7 @@ def test_given_suggestions_make_the_trial_that_was_meant() -> None:
         policies=["cosine"],
         criteria=["l1"],
         scopes=["global"],
+        lr_spans=["retrain"],
     )
     assert config.alpha == alphaprune.Polynomial(rate=3.0)
     assert config.lr == alphaprune.CosineAnnealing(peak=0.05)
