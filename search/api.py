@@ -184,7 +184,7 @@ def confirm(
     callbacks: "Sequence[SearchObserver]" = (),
     progress: bool = True,
 ) -> Experiment:
-    """Repeats the best trials and all controls with other seeds, as `alphaprune confirm` does.
+    """Repeats the best trials and all controls with other seeds, and adds twins, as `alphaprune confirm` does.
 
     Args:
         experiment: its name in `storage`, its path, or itself.

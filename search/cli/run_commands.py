@@ -255,9 +255,11 @@ def confirm(
     time_budget: TimeBudget = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """Repeat the best trials and the controls with other seeds.
+    """Repeat the best trials with other seeds, and without a fade.
 
-    The ranking then uses the means. The experiment continues as with `resume`.
+    The controls are repeated, too. The ranking then uses the means over the seeds. A trial with an alpha phase is also
+    run without it, with as many epochs and with as much training compute: these twins say what the fade itself does.
+    The experiment continues as with `resume`.
     """
     from search.followups.confirm import plan_confirmation
     from search.setup.creation import NewTrial
