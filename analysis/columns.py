@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.text import UNKNOWN, percent_number, printable
 from records.measurement import BATCH_SIZES
+from records.trial import BUDGETS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,6 +174,27 @@ SEED_COLUMNS = _table_of(
     Column("test_accuracy_std", "points", "likewise of test_accuracy", better="low"),
 )
 
+# What the pairs of its repeats and its twins, which are the same without a fade, say of a trial (rank.pairs).
+PAIR_COLUMNS = _table_of(
+    Column(
+        "pairs", "whole", "the seeds with which it and a twin are complete, of the budget that has more", "", "", "high"
+    ),
+    *(
+        column
+        for budget in BUDGETS
+        for column in (
+            Column(
+                f"twin_{budget}_difference",
+                "points",
+                f"accuracy less that of its twins of equal {budget}, mean over the pairs: test_accuracy if all have one",
+                f"gain over the twin of equal {budget}",
+                better="high",
+            ),
+            Column(f"twin_{budget}_margin", "points", "half the width of its 95% interval", better="low"),
+        )
+    ),
+)
+
 # What ranking puts before all others.
 RANKING_COLUMNS = _table_of(
     Column("rank", "whole", "from 1"),
@@ -181,11 +203,12 @@ RANKING_COLUMNS = _table_of(
     Column("crowding", "number", "its crowding distance on its front", better="high"),
     Column("score", "number", "the weighted sum, where weights are given", better="high"),
     *SEED_COLUMNS.values(),
+    *PAIR_COLUMNS.values(),
 )
 
 COLUMNS = EPOCH_COLUMNS | TRIAL_COLUMNS | RANKING_COLUMNS
 # How many columns are listed where one that does not exist is asked for.
-_MOST_LISTED = 12
+_MOST_LISTED = 16
 
 
 def column(frame: "pd.DataFrame", name: str) -> "pd.Series":

@@ -11,8 +11,8 @@ import pandas as pd
 from analysis.columns import COLUMNS, iterate_rows, row_of
 from analysis.labels import label_row, spell
 from analysis.objectives import DEFAULT_OBJECTIVES
-from analysis.rank.comparison import student_quantile
 from analysis.rank.hypervolume import default_reference, hypervolume
+from analysis.rank.intervals import mean_margin
 from analysis.rank.ranking import complete_trials, cost_matrix, fronts, sort_best_first
 from analysis.tables.configs import list_leaves
 from analysis.text import UNKNOWN, format_count, printable, shorten_text
@@ -173,8 +173,7 @@ def _format_pairs(pairs: pd.DataFrame) -> str:
     differences = 100 * pairs[difference]
     mean = f"\nmean difference: {differences.mean():+.2f} points over {format_count(len(pairs), 'pair')}"
     if len(pairs) > 1:
-        margin = student_quantile(len(pairs) - 1) * differences.std() / math.sqrt(len(pairs))
-        mean += f", 95% interval ± {margin:.2f}"
+        mean += f", 95% interval ± {mean_margin(differences.tolist()):.2f}"
     return text + more + mean
 
 

@@ -32,7 +32,7 @@ from records.measurement import (
     TestRun,
     parse_measurement,
 )
-from records.trial import Cut, Parent, State, TrialFolder, TrialRecord
+from records.trial import Budget, Cut, Parent, State, TrialFolder, TrialRecord
 from spaces.alpha_pruning import alpha_pruning
 from trainable.config import PruningConfig, TrialConfig, as_json, trial_config
 from trainable.schedules.alpha import AlphaSchedule, Exponential, OneShot, Piecewise
@@ -67,6 +67,7 @@ class RecordFields(TypedDict, total=False):
     control: str | None
     parent: Parent
     confirms: int | None
+    twin: Budget | None
     params: dict[str, Any]
     distributions: dict[str, str]
     host: str | None
@@ -204,6 +205,16 @@ class ExperimentBuilder:
         record = original.read_record()
         config = replace(trial_config(record.config), seed=seed)
         return self.add_config(config, accuracy, control=record.control, confirms=record.number)
+
+    def add_twin(self, original: TrialFolder, budget: Budget, seed: int, accuracy: float | None = None) -> TrialFolder:
+        """The trial without a fade, with another seed and as many epochs or as much training compute."""
+        from search.followups.confirm import count_twin_epochs  # brings torch
+
+        config = replace(trial_config(original.read_record().config), seed=seed)
+        kept = 1 - original.read_rows()[-1].mac_sparsity
+        epochs = config.epochs if budget == "epochs" else count_twin_epochs(config, kept)
+        twin = replace(config, alpha=OneShot(), epochs=epochs)
+        return self.add_config(twin, accuracy, confirms=original.number, twin=budget)
 
     def add_config(
         self,
@@ -349,6 +360,8 @@ _NUMBERS = (
         "alpha.rate",
         "parent",
         "confirms",
+        "seed",
+        "training_cost",
         "mac_sparsity",
         "parameter_sparsity",
         "macs",
@@ -358,27 +371,32 @@ _NUMBERS = (
     *("pruned_val_accuracy", "val_accuracy", "test_accuracy", "peak_memory_bytes", "mean_memory_bytes", "size_bytes"),
     *("batch1_speedup", "batch32_speedup", "batch256_speedup", "batch256_latency_ms"),
 )
-_TEXTS = ("kind", "control", "alpha.family", "lr.policy", "state", "measured_on")
+_TEXTS = ("kind", "control", "twin", "alpha.family", "lr.policy", "state", "measured_on")
 
 
 def make_trials(*trials: dict[str, Any]) -> pd.DataFrame:
     """A frame of trials, numbered from 0, with just the columns that a test is about.
 
-    Besides columns each gives `accuracy`, `cut` (of the MACs), and `repeats`, accuracies with other seeds (of the test
-    set as `test_repeats`). Repeats come after all of them.
+    Besides columns each gives `accuracy`, `cut` (of the MACs), and `repeats`, accuracies with the seeds 1, 2, … (of the
+    test set as `test_repeats`), and `twins`, those of its twins by their budget. Repeats and twins come after all of
+    them.
     """
     rows, repeats = [], []
     for number, trial in enumerate(trials):
         kind = "control" if trial.get("control") else "branch" if "parent" in trial else "searched"
         values = {"state": "complete", "kind": kind} | trial
         values.setdefault("alpha.family", "one_shot" if kind == "control" else "exponential")
-        accuracies, tests = values.pop("repeats", ()), values.pop("test_repeats", None)
+        accuracies, tests, twins = values.pop("repeats", ()), values.pop("test_repeats", None), values.pop("twins", {})
         row = {"pruned_val_accuracy": values.pop("accuracy", math.nan), "mac_sparsity": values.pop("cut", 0.75)}
         row |= {"macs": 1000 * (1 - row["mac_sparsity"])} | values
         rows.append(row)
-        for accuracy, test in zip(accuracies, tests or [math.nan] * len(accuracies), strict=True):
-            repeats.append(
-                {**row, "pruned_val_accuracy": accuracy, "test_accuracy": test, "confirms": number, "kind": "repeat"}
-            )
+        followed = {"confirms": number, "test_accuracy": math.nan}
+        for seed, accuracy in enumerate(accuracies, start=1):
+            repeats.append({**row, **followed, "pruned_val_accuracy": accuracy, "kind": "repeat", "seed": seed})
+            repeats[-1]["test_accuracy"] = tests[seed - 1] if tests else math.nan
+        for budget, of_twins in twins.items():
+            for seed, accuracy in enumerate(of_twins, start=1):
+                twin = {"kind": "twin", "twin": budget, "alpha.family": "one_shot", "seed": seed}
+                repeats.append({**row, **followed, **twin, "pruned_val_accuracy": accuracy})
     made = pd.DataFrame([*rows, *repeats]).reindex(columns=[*_NUMBERS, *_TEXTS]).rename_axis("number")
     return made.astype(dict.fromkeys(_NUMBERS, "float64") | dict.fromkeys(_TEXTS, "str"))

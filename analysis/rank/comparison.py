@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.columns import iterate_rows
 from analysis.labels import label_row, select_kinds
+from analysis.rank.intervals import Outcome, judge_difference, student_quantile
 from analysis.rank.ranking import rank, sort_best_first
 from records.experiment import DataRecord
 
@@ -63,13 +64,9 @@ class Comparison:
         return self.alpha.accuracy - self.control.accuracy
 
     @property
-    def outcome(self) -> Literal["better", "worse", "noise", "unknown"]:
-        """What alpha is; noise where the 95% interval of the difference holds 0."""
-        if self.difference == 0 or abs(self.difference) <= self.margin:
-            return "noise"
-        if math.isnan(self.margin):
-            return "unknown"
-        return "better" if self.difference > 0 else "worse"
+    def outcome(self) -> Outcome:
+        """What alpha is."""
+        return judge_difference(self.difference, self.margin)
 
     @property
     def cuts_more(self) -> bool:
@@ -182,13 +179,6 @@ def difference_margin(ours: Contender, theirs: Contender, images: int | None) ->
         variance = sum(max(0.0, one.accuracy * (1 - one.accuracy)) / images for one in (ours, theirs))
         return _NORMAL * math.sqrt(variance), "images"
     return math.nan, "unknown"
-
-
-def student_quantile(freedom: float) -> float:
-    """The 97.5% quantile of Student's t for a number of degrees of freedom, which need not be whole."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, 0.975))
 
 
 def _compare_best(

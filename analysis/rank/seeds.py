@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from analysis.rank.pairs import pair_columns
+
 _AVERAGED = ("pruned_val_accuracy", "val_accuracy", "accuracy_at_cut", "accuracy_drop", "test_accuracy")
 
 
@@ -10,7 +12,8 @@ def merge_repeats(trials: pd.DataFrame) -> pd.DataFrame:
     """The complete trials that are not repeats, each with the results of its own repeats.
 
     The columns of columns.SEED_COLUMNS come first: how many repeats there are, and the sample standard deviations
-    (divisor n - 1) of accuracies over them, NaN for fewer than two.
+    (divisor n - 1) of accuracies over them, NaN for fewer than two. Then those of columns.PAIR_COLUMNS: how the repeats
+    compare with their twins, which are no rows of their own (rank.pairs).
 
     Where there are repeats, accuracies and accuracy_drop are means over those that have them. The trial itself is left
     out: it was chosen for being high, so counting it would bias the mean. Everything else is the trial's own.
@@ -33,4 +36,5 @@ def merge_repeats(trials: pd.DataFrame) -> pd.DataFrame:
         spread: repeats[name].std().reindex(found.index) if name in found else np.nan
         for spread, name in (("accuracy_std", "pruned_val_accuracy"), ("test_accuracy_std", "test_accuracy"))
     }
-    return pd.concat([pd.DataFrame({"seeds": seeds, "test_seeds": tested} | spreads), found], axis=1)
+    pairs = pair_columns(trials, found.index)
+    return pd.concat([pd.DataFrame({"seeds": seeds, "test_seeds": tested} | spreads), pairs, found], axis=1)

@@ -19,7 +19,6 @@ from analysis.rank.comparison import (
     cut_levels,
     cut_tolerance,
     difference_margin,
-    student_quantile,
     to_confirm,
 )
 from analysis.rank.ranking import rank
@@ -72,11 +71,6 @@ def test_on_the_test_set_only_the_repeats_that_were_tested_count() -> None:
 def test_spreads_too_small_to_be_squared_are_spreads_all_the_same() -> None:
     width, basis = difference_margin(contender(0.9, 1e-90, 3), contender(0.8, 1e-90, 3), None)
     assert (width, basis) == (pytest.approx(2.7764451 * math.sqrt(2 / 3) * 1e-90), "seeds")
-
-
-@given(st.floats(1, 1e6))
-def test_the_quantile_is_students(freedom: float) -> None:
-    assert student_quantile(freedom) == pytest.approx(scipy.stats.t.ppf(0.975, freedom))
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 10**6))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.columns import SEED_COLUMNS
+from analysis.columns import PAIR_COLUMNS, SEED_COLUMNS
 from analysis.rank.seeds import merge_repeats
 
 
@@ -27,7 +27,7 @@ def test_a_confirmed_trial_has_the_mean_of_its_repeats_and_not_of_itself() -> No
     frame["mac_sparsity"] = [0.75, 0.5, 0.1, 0.1, 0.1]
     found = merge_repeats(frame)
     assert found.index.tolist() == [0, 1]
-    assert found.columns.tolist() == [*SEED_COLUMNS, *frame.columns]
+    assert found.columns.tolist() == [*SEED_COLUMNS, *PAIR_COLUMNS, *frame.columns]
     assert found["seeds"].tolist() == [3, 0]
     assert found["test_seeds"].tolist() == [2, 0]
     expected = {

@@ -1,0 +1,32 @@
+"""The 95% intervals of differences and means over seeds, and what a difference with such an interval says."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Literal
+
+# Of the first of two accuracies; noise where the 95% interval of the difference holds 0, unknown where there is none.
+Outcome = Literal["better", "worse", "noise", "unknown"]
+
+
+def student_quantile(freedom: float) -> float:
+    """The 97.5% quantile of Student's t for a number of degrees of freedom, which need not be whole."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))
+
+
+def mean_margin(values: Sequence[float]) -> float:
+    """Half the width of the 95% interval of the mean of a normal sample: t * s / sqrt(n), NaN for fewer than two."""
+    if len(values) < 2:
+        return math.nan
+    return student_quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def judge_difference(difference: float, margin: float) -> Outcome:
+    """What a difference of accuracies says, whose 95% interval is `margin` to either side."""
+    if difference == 0 or abs(difference) <= margin:
+        return "noise"
+    if math.isnan(margin):
+        return "unknown"
+    return "better" if difference > 0 else "worse"
