@@ -176,9 +176,7 @@ SEED_COLUMNS = _table_of(
 
 # What the pairs of its repeats and its twins, which are the same without a fade, say of a trial (rank.pairs).
 PAIR_COLUMNS = _table_of(
-    Column(
-        "pairs", "whole", "the seeds with which it and a twin are complete, of the budget that has more", "", "", "high"
-    ),
+    Column("pairs", "whole", "the seeds with which both a repeat and a twin of it are complete", better="high"),
     *(
         column
         for budget in BUDGETS
@@ -186,7 +184,7 @@ PAIR_COLUMNS = _table_of(
             Column(
                 f"twin_{budget}_difference",
                 "points",
-                f"accuracy less that of its twins of equal {budget}, mean over the pairs: test_accuracy if all have one",
+                f"accuracy less the twin's of equal {budget}, mean over the pairs; of test_accuracy if all have one",
                 f"gain over the twin of equal {budget}",
                 better="high",
             ),

@@ -23,7 +23,8 @@ class DisplayColumn:
     """A column of the ranking.
 
     importance: 1 for what is left out last where room is short. heading: two lines; short_heading: of a few letters.
-    spread: the column of its standard deviation over seeds. when_varied: whether it is shown only where rows differ.
+    spread: the column of its standard deviation over seeds, or of the margin of its 95% interval. when_varied: whether
+    it is shown only where rows differ. signed: whether gains have a plus.
     """
 
     name: str
@@ -33,6 +34,7 @@ class DisplayColumn:
     digits: int = 2
     spread: str | None = None
     when_varied: bool = False
+    signed: bool = False
 
     @property
     def definition(self) -> Column:
@@ -40,7 +42,7 @@ class DisplayColumn:
 
 
 class DisplayCell(NamedTuple):
-    """A value and, over several seeds, its standard deviation."""
+    """A value and, over several seeds, its standard deviation or margin."""
 
     value: str
     spread: str = ""
@@ -69,30 +71,42 @@ class RankingDisplay:
 
 _COLUMNS = (
     DisplayColumn("mac_sparsity", 1, ("MACs", "cut %"), ("MACs", "cut %"), 1),
-    DisplayColumn("size_bytes", 8, ("Size", "MB"), ("size", "MB")),
+    DisplayColumn("size_bytes", 10, ("Size", "MB"), ("size", "MB")),
     DisplayColumn("pruned_val_accuracy", 2, ("Validation", "accuracy %"), ("acc. %", "at end"), spread="accuracy_std"),
-    DisplayColumn("accuracy_drop", 3, ("Δ to dense", "points"), ("drop", "points")),
-    DisplayColumn("test_accuracy", 4, ("Test", "accuracy %"), ("acc. %", "test"), spread="test_accuracy_std"),
+    DisplayColumn("accuracy_drop", 4, ("Δ to dense", "points"), ("drop", "points")),
+    DisplayColumn("test_accuracy", 5, ("Test", "accuracy %"), ("acc. %", "test"), spread="test_accuracy_std"),
+    *(
+        DisplayColumn(
+            f"twin_{budget}_difference",
+            importance,
+            ("Against its twin", f"equal {budget}, points"),
+            ("vs twin", budget),
+            spread=f"twin_{budget}_margin",
+            signed=True,
+        )
+        for budget, importance in (("compute", 3), ("epochs", 7))
+    ),
+    DisplayColumn("training_cost", 11, ("Training cost", "dense epochs"), ("train.", "cost"), 1),
     *(
         DisplayColumn(f"batch{size}_speedup", importance, ("Speed-up", f"batch {size}"), ("speed", f"b. {size}"))
-        for size, importance in zip(BATCH_SIZES, (6, 13, 5), strict=True)
+        for size, importance in zip(BATCH_SIZES, (8, 16, 6), strict=True)
     ),
-    DisplayColumn(f"batch{_LARGEST}_latency_ms", 14, ("Latency", f"batch {_LARGEST}, ms"), ("ms", f"b. {_LARGEST}")),
+    DisplayColumn(f"batch{_LARGEST}_latency_ms", 17, ("Latency", f"batch {_LARGEST}, ms"), ("ms", f"b. {_LARGEST}")),
     DisplayColumn(
         f"batch{_LARGEST}_images_per_second",
-        15,
+        18,
         ("Throughput", f"batch {_LARGEST}, images/s"),
         ("images/s", f"b. {_LARGEST}"),
         digits=0,
     ),
-    DisplayColumn("peak_memory_bytes", 7, ("Peak memory", "MB"), ("memory", "MB"), 1),
-    DisplayColumn("mean_memory_bytes", 16, ("Mean memory", "MB"), ("mean", "MB"), 1),
-    DisplayColumn("parameter_sparsity", 11, ("Parameters", "cut %"), ("param.", "cut %"), 1),
-    DisplayColumn("channel_sparsity", 12, ("Channels", "cut %"), ("chann.", "cut %"), 1),
-    DisplayColumn("accuracy_at_cut", 10, ("At the cut", "accuracy %"), ("acc. %", "at cut")),
-    DisplayColumn("lr.policy", 9, ("Learning rate", "policy"), ("LR", "policy")),
-    DisplayColumn("pruning.gate", 17, ("Gate", "place"), ("gate", ""), when_varied=True),
-    DisplayColumn("measured_on", 18, ("Measured", "on"), ("measured", "on"), when_varied=True),
+    DisplayColumn("peak_memory_bytes", 9, ("Peak memory", "MB"), ("memory", "MB"), 1),
+    DisplayColumn("mean_memory_bytes", 19, ("Mean memory", "MB"), ("mean", "MB"), 1),
+    DisplayColumn("parameter_sparsity", 14, ("Parameters", "cut %"), ("param.", "cut %"), 1),
+    DisplayColumn("channel_sparsity", 15, ("Channels", "cut %"), ("chann.", "cut %"), 1),
+    DisplayColumn("accuracy_at_cut", 13, ("At the cut", "accuracy %"), ("acc. %", "at cut")),
+    DisplayColumn("lr.policy", 12, ("Learning rate", "policy"), ("LR", "policy")),
+    DisplayColumn("pruning.gate", 20, ("Gate", "place"), ("gate", ""), when_varied=True),
+    DisplayColumn("measured_on", 21, ("Measured", "on"), ("measured", "on"), when_varied=True),
 )
 _ALWAYS_SHOWN = ("mac_sparsity", "pruned_val_accuracy", "accuracy_drop")
 
@@ -143,11 +157,14 @@ def _cell_text(column: DisplayColumn, row: Mapping[str, Any]) -> str:
     value = row.get(column.name)
     if isinstance(value, str):
         return SPELLINGS.get(value) or printable(value)
-    return UNKNOWN if value is None or pd.isna(value) else column.definition.format_value(value, column.digits)
+    if value is None or pd.isna(value):
+        return UNKNOWN
+    text = column.definition.format_value(value, column.digits)
+    return f"+{text}" if column.signed and float(text) > 0 else text
 
 
 def _cell_spread(column: DisplayColumn, row: Mapping[str, Any]) -> str:
-    """The standard deviation; nothing for a single run."""
+    """The standard deviation or margin; nothing for a single run."""
     if column.spread is None or row["seeds"] == 0 or pd.isna(row.get(column.name)):
         return ""
     return COLUMNS[column.spread].format_value(row[column.spread], column.digits)

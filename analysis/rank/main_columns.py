@@ -8,7 +8,7 @@ import pandas as pd
 MAIN_COLUMNS = (
     *("rank", "score", "on_front", "control", "alpha.family", "alpha.rate", "lr.policy", "pruning.amount"),
     *("mac_sparsity", "pruned_val_accuracy", "accuracy_drop", "seeds", "test_accuracy", "batch256_speedup"),
-    "size_bytes",
+    *("size_bytes", "training_cost", "twin_compute_difference", "twin_compute_margin"),
 )
 MOST_ROWS = 60
 
@@ -19,8 +19,8 @@ class Ranking(pd.DataFrame):
     `columns="all"` of the function that returned it gives a frame that shows all.
     """
 
-    _metadata = ["shown"]  # noqa: RUF012  pandas asks for it; passed on to what is made of the frame
-    shown: tuple[str, ...] = MAIN_COLUMNS
+    _metadata = ["ranked_by"]  # noqa: RUF012  pandas asks for it; passed on to what is made of the frame
+    ranked_by: tuple[str, ...] = ()
 
     @property
     def _constructor(self) -> "type[Ranking]":
@@ -38,7 +38,8 @@ class Ranking(pd.DataFrame):
     def _shorten(self) -> tuple[pd.DataFrame, str]:
         """What is shown, and a note on what is not; columns that somebody has chosen are shown as they are."""
         frame = pd.DataFrame(self)
-        names = [name for name in self.shown if name in frame and frame[name].notna().any()]
+        shown = dict.fromkeys((*MAIN_COLUMNS, *self.ranked_by))
+        names = [name for name in shown if name in frame and frame[name].notna().any()]
         if "rank" not in frame or len(frame.columns) <= len(MAIN_COLUMNS):
             return frame, ""
         return frame[names], f"and {len(frame.columns) - len(names)} more columns: columns='all' shows them"
@@ -83,7 +84,7 @@ def show_main_columns(frame: pd.DataFrame, columns: str | Sequence[str], ranked_
             column(frame, name)
         return frame[names]
     ranking = Ranking(frame)
-    ranking.shown = tuple(dict.fromkeys((*MAIN_COLUMNS, *ranked_by)))
+    ranking.ranked_by = tuple(ranked_by)
     return ranking
 
 

@@ -33,6 +33,6 @@ def show_cell(cell: DisplayCell, column: DisplayColumn) -> str:
         return "\N{EN DASH}"
     value = f"{-float(cell.value) + 0.0:+.2f}" if column.name == "accuracy_drop" else cell.value
     value = value.replace("+0.00", "0.00")
-    if column.name in ("accuracy_drop", "mac_sparsity"):
+    if column.signed or column.name in ("accuracy_drop", "mac_sparsity"):
         value = value.replace("-", "\N{MINUS SIGN}")
     return value + (f" ± {cell.spread}" if cell.spread not in ("", UNKNOWN) else "")

@@ -19,6 +19,7 @@ from analysis.rank.display import DisplayCell, DisplayColumn, RankingDisplay, di
 from analysis.text import format_count, join_words, printable
 from records.dense import DenseRecord
 from records.measurement import BATCH_SIZES
+from records.trial import BUDGETS
 
 _NAMED = 5  # how many trials are named below the table; the others are counted
 
@@ -28,9 +29,9 @@ def ranking_table(
 ) -> ConsoleRenderable:
     """The ranking `frame` (of analysis.rank.ranking.rank), the dense network above it, as wide as the terminal.
 
-    Where there is no room for all columns, the least important are left out, so that no name and no number is cut
-    short. The caption says what the columns mean, which device the figures are of, and what is sparser but not faster.
-    All columns are in `to_csv` and `to_json`.
+    Where there is no room for all columns, the least important are left out, those that it is ranked by last, so that
+    no name and no number is cut short. The caption says what the columns mean, which device the figures are of, and
+    what is sparser but not faster. All columns are in `to_csv` and `to_json`.
 
     Args:
         dense: Experiment.dense.
@@ -80,7 +81,8 @@ class _RankingTable:
         labels = max(map(cell_len, ("trial", *(row.label for row in display.rows))))
         room = width - len("rank ") - labels - len(" ★")
         fitting: set[str] = set()
-        for column in sorted(columns, key=lambda column: column.importance):
+        ranked_by = getattr(self._frame, "ranked_by", ())
+        for column in sorted(columns, key=lambda column: (column.name not in ranked_by, column.importance)):
             room -= column.width
             if room < 0 and fitting:
                 break
@@ -97,9 +99,18 @@ class _RankingTable:
             lines.append("blank lines separate fronts, each the Pareto front without those above it")
         repeats = pd.concat([frame["seeds"], frame["test_seeds"]])  # some may not have been measured
         if (repeats > 0).any():
-            few, many = repeats[repeats > 0].min(), repeats.max()
-            seeds = format_count(many, "seed") if few == many else f"{few} to {many} seeds"
+            seeds = _count_seeds(repeats)
             lines.append(f"±: standard deviation over {seeds}, whose mean is shown; without ±: a single run")
+        budgets = [budget for budget in reversed(BUDGETS) if f"twin_{budget}_difference" in shown]
+        if budgets:
+            equal = join_words([f"equal {budget}" for budget in budgets])
+            noise = "with one seed, how much of it is noise is unknown"
+            if frame["pairs"].max() > 1:
+                seeds = _count_seeds(frame["pairs"])
+                noise = f"here ± is the 95% interval over {seeds}, and what is smaller is within noise"
+            lines.append(f"vs twin: points above the same trial without a fade, at {equal}; {noise}")
+        if "training_cost" in shown:
+            lines.append("train. cost: multiply-accumulates of the training, in epochs of the dense network")
         sizes = [str(size) for size in BATCH_SIZES if f"batch{size}_speedup" in shown]
         figures = [f"speed: times as fast as dense in batches of {join_words(sizes)}"] if sizes else []
         figures += ["memory: peak on the test set"] if "peak_memory_bytes" in shown else []
@@ -116,8 +127,14 @@ class _RankingTable:
         return lines
 
 
+def _count_seeds(counts: "pd.Series[int]") -> str:
+    """`3 seeds`, `2 to 3 seeds`: the fewest and the most of those that are above 0."""
+    few, many = counts[counts > 0].min(), counts.max()
+    return format_count(many, "seed") if few == many else f"{few} to {many} seeds"
+
+
 class _TerminalColumn:
-    """A column of the display as one or, with standard deviations, two of the terminal: header and texts of each."""
+    """A column of the display as one or, with a spread, two of the terminal: header and texts of each."""
 
     def __init__(self, column: DisplayColumn, cells: Sequence[DisplayCell]) -> None:
         self.name, self.importance = column.name, column.importance

@@ -52,6 +52,17 @@ def test_a_deviation_stands_beside_a_mean_only() -> None:
     assert spreads == [("91.00", "1.41"), ("80.00", ""), ("70.00", "-")]
 
 
+def test_a_gain_over_a_twin_has_its_sign_and_its_margin() -> None:
+    display = displayed(
+        {"accuracy": 0.9, "repeats": [0.92, 0.92], "twins": {"compute": [0.9, 0.91], "epochs": [0.93]}},
+        {"accuracy": 0.8},
+    )
+    row, other = cells(display, "0 exponential"), cells(display, "1 exponential")
+    assert row["twin_compute_difference"] == ("+1.50", "6.35")
+    assert row["twin_epochs_difference"] == ("-1.00", "-")
+    assert other["twin_compute_difference"] == ("-", "")
+
+
 def test_what_nothing_is_known_of_has_no_column() -> None:
     names = [column.name for column in displayed({"accuracy": 0.9}).columns]
     assert names == ["mac_sparsity", "pruned_val_accuracy", "accuracy_drop"]

@@ -75,21 +75,34 @@ def rows_of(text: str) -> dict[str, list[str]]:
 
 def test_the_table_holds_what_a_ranking_is_about(experiment: analysis.Experiment) -> None:
     rows = rows_of(printed(ranking_table(experiment.rank(), experiment.dense), 120))
-    assert rows["dense"] == ["dense", "network", "0.0", "94.00", "-", "0.0", "0.0", "-", "-"]
+    assert rows["dense"] == ["dense", "network", "0.0", "94.00", "-", "-", "0.0", "0.0", "-", "-"]
     cut, at_cut = ["80.0", "50.0"], "60.00"
-    assert rows["1"] == ["1", "multiplicative", "0.812", "75.0", "94.44", "-0.44", *cut, at_cut, *POLICY, "★"]
-    assert rows["2"] == ["0", "random", "channels", "(control)", "75.0", "81.25", "12.75", *cut, at_cut, *POLICY]
-    assert rows["3"] == ["2", "piecewise", "-", "-", "-", "-", "-", at_cut, "cosine"]
+    assert rows["1"] == ["1", "multiplicative", "0.812", "75.0", "94.44", "-0.44", "1.5", *cut, at_cut, *POLICY, "★"]
+    assert rows["2"] == ["0", "random", "channels", "(control)", "75.0", "81.25", "12.75", "0.8", *cut, at_cut, *POLICY]
+    assert rows["3"] == ["2", "piecewise", "-", "-", "-", "1.2", "-", "-", at_cut, "cosine"]
 
 
-def test_the_table_reads_as_it_should(experiment: analysis.Experiment) -> None:
+@pytest.fixture
+def paired(other: ExperimentBuilder) -> analysis.Experiment:
+    """A control, and a trial with repeats and twins over three seeds."""
+    other.add_control("one_shot", 0.9)
+    trial = other.add_trial(1, alpha=Multiplicative(rate=0.8123), accuracies=(0.1, 0.2, 0.94))
+    for seed, accuracy in enumerate((0.930, 0.934, 0.932), start=1):
+        other.add_repeat(trial, seed, accuracy)
+        other.add_twin(trial, "compute", seed, accuracy - 0.004 * seed + 0.005)
+        other.add_twin(trial, "epochs", seed, accuracy - 0.012)
+    return other.load()
+
+
+def test_the_table_reads_as_it_should(experiment: analysis.Experiment, paired: analysis.Experiment) -> None:
     trials = confirmed(measured(experiment.trials, 0, 1), 1, 0.91, 0.92, 0.93)
     trials.loc[0, "batch1_speedup"] = 0.95
     table = ranking_table(rank(trials), experiment.dense, DENSE_MEASURED)
     plain = ranking_table(experiment.rank(), experiment.dense)
+    twins = ranking_table(paired.rank(), paired.dense)
     texts = [
         f"{name}, {width} columns\n{printed(what, width)}"
-        for name, what in (("measured", table), ("not measured", plain))
+        for name, what in (("measured", table), ("not measured", plain), ("with twins", twins))
         for width in (80, 120, 200)
     ]
     assert_golden("ranking.txt", "\n".join(texts))
@@ -170,6 +183,26 @@ def test_different_numbers_of_seeds_are_said(experiment: analysis.Experiment) ->
     trials = confirmed(measured(experiment.trials, 0, 1), 1, 0.90, 0.92, 0.93)
     trials.loc[102, "test_accuracy"] = math.nan
     assert "over 2 to 3 seeds" in printed(ranking_table(rank(trials), experiment.dense, DENSE_MEASURED), 120)
+
+
+def test_gains_over_twins_are_shown_and_explained(paired: analysis.Experiment) -> None:
+    text = printed(ranking_table(paired.rank(), paired.dense), 200)
+    assert rows_of(text)["1"][3:10] == ["75.0", "93.20", "0.20", "0.80", "+0.30", "0.99", "+1.20"]
+    assert "points above the same trial without a fade, at equal compute and equal epochs" in text
+    assert "95% interval over 3 seeds" in text
+    narrow = " ".join(printed(ranking_table(paired.rank(), paired.dense), 70).split())
+    assert "at equal compute; here" in narrow
+    assert "left out: vs twin epochs" in narrow
+    one = paired.trials[~((paired.trials["seed"] > 1) & (paired.trials["kind"] == "twin"))]
+    once = printed(ranking_table(rank(one), paired.dense), 200)
+    assert "with one seed, how much of it is noise is unknown" in once
+    assert "vs twin" not in printed(ranking_table(rank(paired.trials[paired.trials["twin"].isna()]), paired.dense), 120)
+
+
+def test_what_it_is_ranked_by_is_shown_first(paired: analysis.Experiment) -> None:
+    heading = "train. cost: "
+    assert heading not in printed(ranking_table(paired.rank(), paired.dense), 60)
+    assert heading in printed(ranking_table(paired.rank(by="training_cost"), paired.dense), 60)
 
 
 def test_sparser_but_not_faster_is_said_in_words(experiment: analysis.Experiment) -> None:
