@@ -18,7 +18,7 @@ SPELLINGS = {
     **{"one_shot": "one-shot", "random_channels": "random channels", "from_scratch": "training from scratch"},
     **{"time_based": "time-based", "one_cycle": "one-cycle", "cosine_restarts": "cosine restarts"},
     **{"stagnation_restart": "stagnation restart", "bn_output": "batch-norm output", "conv_weight": "conv weight"},
-    **{"bn_scale": "batch-norm scale", "macs": "MACs"},
+    **{"bn_scale": "batch-norm scale", "macs": "MACs", "training_cost": "training cost"},
 }
 
 

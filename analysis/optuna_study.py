@@ -164,11 +164,11 @@ def _read_objectives(settings: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _reported_values(epochs: pd.DataFrame, objectives: Sequence[str]) -> dict[int, dict[int, float]]:
-    """Trial -> epoch -> value of the one objective, if it is one that each epoch tells."""
-    if len(objectives) > 1 or objectives[0] not in epochs:
+    """Trial -> epoch -> accuracy, if it is the only objective: the search reports nothing else."""
+    if tuple(objectives) != ("pruned_val_accuracy",):
         return {}
-    known = epochs[["epoch", objectives[0]]].dropna().groupby("number")
-    return {int(rows.index[0]): dict(zip(rows["epoch"], rows[objectives[0]], strict=True)) for _, rows in known}
+    known = epochs[["epoch", "pruned_val_accuracy"]].dropna().groupby("number")
+    return {int(rows.index[0]): dict(zip(rows["epoch"], rows["pruned_val_accuracy"], strict=True)) for _, rows in known}
 
 
 def _set_times(trial: "optuna.trial.FrozenTrial", row: Mapping[str, Any]) -> None:

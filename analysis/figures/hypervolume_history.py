@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from analysis.experiment import Experiment
 from analysis.figures.style import FAMILY_COLOURS, FigureInfo, blank_figure, sentence_figure
 from analysis.labels import spell
+from analysis.rank.hypervolume import default_reference
 from analysis.rank.ranking import split_direction
 from analysis.text import format_count, join_words
 
@@ -23,6 +24,7 @@ class HypervolumeHistoryInfo(FigureInfo):
 def hypervolume_history_info(experiment: Experiment) -> HypervolumeHistoryInfo:
     """Optuna's hypervolume history, its reference an accuracy of 0 at the dense network's MACs (or parameters).
 
+    Of the training cost it is the most that a trial can cost: that of epochs of the dense network.
     The largest possible hypervolume is an accuracy of 1 at no cost. A search with one objective has no front.
     """
     import optuna
@@ -36,13 +38,12 @@ def hypervolume_history_info(experiment: Experiment) -> HypervolumeHistoryInfo:
         return HypervolumeHistoryInfo("The search had only one objective, so it has no Pareto front.")
     costs = [name for name in objectives if split_direction(name)[1]]
     dense = {name: getattr(experiment.dense, name, math.nan) for name in costs}
+    if "training_cost" in dense:
+        [dense["training_cost"]] = default_reference(experiment.ranked, ["training_cost"])
     worst = [dense.get(name, 0.0) for name in objectives]
-    spelled = join_words([spell(name) for name in costs])
     most = math.prod(dense.values())
     if not most > 0:
-        return HypervolumeHistoryInfo(
-            f"The dense network's {spelled} are unknown, and so is the size of the Pareto front."
-        )
+        return HypervolumeHistoryInfo("The dense network's costs are unknown, and so is the size of the Pareto front.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         drawn = optuna.visualization.plot_hypervolume_history(study, worst)
@@ -51,7 +52,13 @@ def hypervolume_history_info(experiment: Experiment) -> HypervolumeHistoryInfo:
         return HypervolumeHistoryInfo("No trial of the search is complete yet, so there is no Pareto front.")
     after = f"After {format_count(len(values), 'complete trial')}"
     title = f"{after} the Pareto front covers {values[-1]:.3f} of the largest possible hypervolume."
-    note = f"1 = 100% accuracy at zero cost; 0 = 0% accuracy at the dense network's {spelled}."
+    at = [
+        f"a training cost of {dense[name]:.0f} dense epochs"
+        if name == "training_cost"
+        else f"the dense network's {spell(name)}"
+        for name in costs
+    ]
+    note = f"1 = 100% accuracy at zero cost; 0 = 0% accuracy at {join_words(at)}."
     return HypervolumeHistoryInfo(title, note, values)
 
 

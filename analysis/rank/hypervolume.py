@@ -53,7 +53,8 @@ def default_reference(trials: pd.DataFrame, objectives: Sequence[str]) -> list[f
     """The worst value of each objective: 0 for accuracies and sparsities, the dense network's for MACs and parameters.
 
     The dense network's follow from the trials (macs / (1 - mac_sparsity)): the largest, if they differ; NaN without
-    trials. Raises ValueError, in one line, for objectives that have no such value.
+    trials. The training cost's is that of the longest trial if all its epochs trained the dense network. Raises
+    ValueError, in one line, for objectives that have no such value.
     """
     worst = []
     for objective in objectives:
@@ -64,6 +65,8 @@ def default_reference(trials: pd.DataFrame, objectives: Sequence[str]) -> list[f
         elif sparsity is not None and low_first:
             dense = column(trials, name) / (1 - column(trials, sparsity))
             worst.append(float(dense[np.isfinite(dense)].max()))
+        elif name == "training_cost" and low_first:
+            worst.append(float(column(trials, "epochs_done").max()))
         else:
             raise ValueError(f"{printable(objective)!r} has no known worst value; pass one as `reference`")
     return worst

@@ -6,12 +6,12 @@ Asynchronous successive halving for several objectives; with one objective it is
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from math import ceil, isfinite
+from math import ceil, isfinite, nan
 
 import moocore
 import numpy as np
 
-from analysis.objectives import OBJECTIVES
+from analysis.objectives import OBJECTIVES, Objective
 from records.epoch import EpochRow
 from search.settings import EarlyStoppingSettings
 
@@ -35,7 +35,8 @@ class SuccessiveHalving:
     the numbers of the trials.
 
     Attributes:
-        rungs: epoch -> trial number -> the trial's values there, one per objective, all to be minimised.
+        rungs: epoch -> trial number -> the trial's values there, one per objective, all to be minimised. Of a training
+            cost, what has been spent up to there.
     """
 
     def __init__(self, settings: EarlyStoppingSettings, *, objectives: Sequence[str], epochs: int) -> None:
@@ -47,7 +48,9 @@ class SuccessiveHalving:
             epochs: of a trial; every rung is below it.
         """
         self._reduction = settings.reduction
-        self._columns = [OBJECTIVES[objective].epoch_column for objective in objectives]
+        self._objectives = [OBJECTIVES[objective] for objective in objectives]
+        # Of what adds up: trial number and objective -> its value in each epoch so far.
+        self._parts: dict[tuple[int, str], list[float]] = {}
         self.rungs: dict[int, dict[int, Point]] = {}
         epoch = settings.first * epochs
         while settings.enabled and ceil(epoch) < epochs:
@@ -69,8 +72,19 @@ class SuccessiveHalving:
         Later decisions are the same as if the trials had been seen live, in any order.
         """
         for row in rows:
+            values = tuple(self._reached_value(number, row, objective) for objective in self._objectives)
             if row.epoch in self.rungs:
-                self.rungs[row.epoch][number] = tuple(-float(getattr(row, column)) for column in self._columns)
+                self.rungs[row.epoch][number] = values
+
+    def _reached_value(self, number: int, row: EpochRow, objective: Objective) -> float:
+        """What the trial has reached by `row`, its newest, to be minimised; NaN where the row does not say."""
+        value = getattr(row, objective.epoch_column)
+        if not objective.adds_up:
+            return -float(value)
+        parts = self._parts.setdefault((number, objective.name), [])
+        # A trial that continues from a checkpoint reports the epochs after it again.
+        parts[row.epoch - 1 :] = [nan if value is None else value]
+        return sum(parts)
 
 
 def _is_among_best(points: Collection[Point], own: Point, quota: int) -> bool:

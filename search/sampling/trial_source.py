@@ -5,8 +5,8 @@ records alone. So a first start, an interrupted search and an extended one are t
 """
 
 import logging
+import math
 from collections import Counter, deque
-from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -242,12 +242,16 @@ class TrialSource:
         """The objectives of a complete trial; None for others, and if its last rows are lost: earlier ones won't do."""
         if trial.record.state != "complete" or trial.is_result_lost or trial.record.cut is None:
             return None
-        reached: dict[str, Any] = {
+        costs = [row.training_cost for row in trial.rows]
+        reached: dict[str, float] = {
             "pruned_val_accuracy": trial.rows[-1].pruned_val_accuracy,
             "macs": trial.record.cut.macs,
             "parameters": trial.record.cut.parameters,
+            # Older rows do not say it.
+            "training_cost": sum(math.nan if cost is None else cost for cost in costs),
         }
-        return [float(reached[name]) for name in self._settings.search.objectives]
+        values = [float(reached[name]) for name in self._settings.search.objectives]
+        return None if any(map(math.isnan, values)) else values
 
     def _accuracy_by_epoch(self, trial: TrialSnapshot) -> dict[int, float]:
         """Accuracy by epoch if it is the only objective.

@@ -69,7 +69,8 @@ def test_types_say_what_is_allowed() -> None:
     assert types["data.flip"] == "true, false or none"
     assert types["resources.concurrency"] == "integer >= 1 or none"
     assert types["controls.amounts"] == "list of numbers > 0 and < 1"
-    assert types["search.objectives"] == 'non-empty list of "pruned_val_accuracy", "macs" or "parameters"'
+    objectives = '"pruned_val_accuracy", "macs", "parameters" or "training_cost"'
+    assert types["search.objectives"] == f"non-empty list of {objectives}"
     assert types["space.options"] == "table"
 
 

@@ -21,6 +21,16 @@ def test_the_history_of_two_trials_by_hand(synthetic: ExperimentBuilder) -> None
     assert "0.650" in info.title
 
 
+def test_the_training_cost_counts_up_to_that_of_dense_epochs(synthetic: ExperimentBuilder) -> None:
+    synthetic.change_settings({"search": {"objectives": ["pruned_val_accuracy", "training_cost"]}})
+    synthetic.add_searched()
+    experiment = synthetic.load()
+    trials = experiment.trials.assign(pruned_val_accuracy=0.8, training_cost=5.0)  # of twenty epochs
+    info = hypervolume_history_info(replace(experiment, trials=trials))
+    assert info.values == pytest.approx((0.8 * 0.75,))
+    assert info.note.endswith("0 = 0% accuracy at a training cost of 20 dense epochs.")
+
+
 def test_it_never_falls_and_lies_between_0_and_1(full: Experiment) -> None:
     values = hypervolume_history_info(full).values
     assert len(values) == 31
@@ -42,7 +52,7 @@ def test_one_objective_has_no_front(full: Experiment) -> None:
 def test_without_a_dense_network_it_is_not_known(full: Experiment) -> None:
     info = hypervolume_history_info(replace(full, dense=None))
     assert info.values == ()
-    assert "The dense network's MACs are unknown" in info.title
+    assert "The dense network's costs are unknown" in info.title
 
 
 def test_settings_with_objectives_that_are_none(full: Experiment) -> None:

@@ -77,8 +77,11 @@ def test_nothing_complete_is_0() -> None:
 
 def test_the_reference_is_that_of_the_dense_network() -> None:
     frame = trials((0.9, 0.5), (0.6, 0.8)).assign(parameters=[20.0, 10.0], parameter_sparsity=[0.5, 0.75])
-    found = default_reference(frame, ["pruned_val_accuracy", "mac_sparsity", "macs", "parameters"])
-    assert found == pytest.approx([0.0, 0.0, 1000.0, 40.0])
+    frame = frame.assign(training_cost=[7.0, 5.0], epochs_done=[12, 12])
+    found = default_reference(frame, ["pruned_val_accuracy", "mac_sparsity", "macs", "parameters", "training_cost"])
+    assert found == pytest.approx([0.0, 0.0, 1000.0, 40.0, 12.0])
+    # 0.9 x (12 - 7), and what 0.6 adds between 5 and 7.
+    assert hypervolume(frame, ("pruned_val_accuracy", "training_cost")) == pytest.approx(0.9 * 5 + 0.6 * 2)
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,25 @@ def test_all_objectives_are_minimised() -> None:
     assert stopping.rungs == {RUNG: {7: (-0.8, -0.9, -0.7)}}
 
 
+def test_a_training_cost_is_what_has_been_spent_up_to_the_rung() -> None:
+    def rows(*costs: float | None) -> list[EpochRow]:
+        return [make_row(epoch, training_cost=cost) for epoch, cost in enumerate(costs, start=1)]
+
+    stopping = halving(("training_cost",))
+    spent = rows(1, 1, 0.5, 0.25, 0.25, 0.25, 0.25)
+    stopping.remember_rows(7, spent)
+    assert stopping.rungs[RUNG] == {7: (3.0,)}
+    # After a crash epochs 4 to 6 are reported again.
+    for again in spent[3:6]:
+        assert stopping.should_continue(7, again)
+    assert stopping.rungs[RUNG] == {7: (3.0,)}
+    stopping.remember_rows(8, rows(1, 0.5, 0.5, 0.5, 0.25))
+    assert stopping.should_continue(8, rows(1, 0.5, 0.5, 0.5, 0.25)[-1])
+    assert not stopping.should_continue(7, spent[4])
+    stopping.remember_rows(9, rows(1, None, 0.5, 0.5, 0.25))  # of older records
+    assert math.isnan(stopping.rungs[RUNG][9][0])
+
+
 def test_the_best_half_of_those_seen_so_far_continues() -> None:
     stopping = halving(ACCURACY)
     values = [0.5, 0.4, 0.6, 0.55, 0.1, 0.6]

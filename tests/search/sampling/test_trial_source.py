@@ -42,11 +42,19 @@ def ask(source: TrialSource) -> int | None:
     return None if record is None else record.number
 
 
-def end(folder: ExperimentFolder, number: int, state: str, *, epochs: int = 9, accuracy: float = 0.5) -> None:
-    """Records what a trial that ran would have recorded."""
+def end(
+    folder: ExperimentFolder,
+    number: int,
+    state: str,
+    *,
+    epochs: int = 9,
+    accuracy: float = 0.5,
+    training_cost: float | None = None,
+) -> None:
+    """Records what a trial that ran would have recorded; training_cost: of each epoch."""
     trial = folder.trial_folder(number)
     for epoch in range(1, epochs + 1):
-        trial.append_row(make_row(epoch, pruned_val_accuracy=accuracy * epoch / epochs))
+        trial.append_row(make_row(epoch, pruned_val_accuracy=accuracy * epoch / epochs, training_cost=training_cost))
     trial.write_record(replace(trial.read_record(), cut=make_cut(macs=1000 + number, parameters=50)))
     trial.record_end(state, "error" if state == "failed" else None)  # type: ignore[arg-type]
 
@@ -105,6 +113,19 @@ def test_the_study_is_told_how_trials_end(folder: ExperimentFolder) -> None:
     assert told[0].values == [0.8, 1006.0]
     # Optuna 5's TPE fails at the next ask when a pruned trial of several objectives carries intermediate values.
     assert all(not trial.intermediate_values for trial in told)
+
+
+def test_a_training_cost_is_the_sum_of_all_epochs(folder: ExperimentFolder) -> None:
+    source = open_source(folder, settings(objectives=["pruned_val_accuracy", "training_cost"]))
+    for number in range(8):
+        assert ask(source) == number
+    end(folder, 6, "complete", accuracy=0.8, training_cost=0.25)
+    end(folder, 7, "complete", accuracy=0.8)  # of older records
+    source.tell_end(6)
+    source.tell_end(7)
+    known, unknown = source.study.trials
+    assert known.values == pytest.approx([0.8, 9 * 0.25])
+    assert unknown.state is TrialState.FAIL
 
 
 def test_one_objective_gets_intermediate_values(folder: ExperimentFolder) -> None:
