@@ -35,6 +35,11 @@ class TrialLabel:
         return self.text
 
     @property
+    def fades(self) -> bool:
+        """Whether alpha fades out what it cuts: not in a control, and not where a trial cuts in one shot."""
+        return self.control is None and self.family != "one_shot"
+
+    @property
     def group(self) -> str:
         """What the trial is one of, as people spell it: a kind of control or a family of schedules."""
         return spell(self.control or self.family or "schedule unknown")

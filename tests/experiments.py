@@ -33,7 +33,7 @@ from records.measurement import (
     parse_measurement,
 )
 from records.trial import Budget, Cut, Parent, State, TrialFolder, TrialRecord
-from spaces.alpha_pruning import alpha_pruning
+from spaces.alpha_pruning import FAMILIES, alpha_pruning
 from trainable.config import PruningConfig, TrialConfig, as_json, trial_config
 from trainable.schedules.alpha import AlphaSchedule, Exponential, OneShot, Piecewise
 from trainable.schedules.lr_policies import CosineAnnealing, LRPolicy, StagnationRestart
@@ -156,12 +156,13 @@ class ExperimentBuilder:
         accuracy: float | None = None,
         *,
         amounts: Sequence[float] = (0.75,),
+        families: Sequence[str] = FAMILIES,
         epochs: int | None = None,
         **fields: Unpack[RecordFields],
     ) -> TrialFolder:
         """A trial that the study asked for: whatever the space drew, cut by one of `amounts`."""
         trial = self._study.ask()
-        config = alpha_pruning(trial, self.base, amounts=amounts)
+        config = alpha_pruning(trial, self.base, amounts=amounts, families=families)
         fields["params"] = trial.params
         fields["distributions"] = {name: distribution_to_json(each) for name, each in trial.distributions.items()}
         return self.add_config(config, accuracy, epochs=epochs, **fields)

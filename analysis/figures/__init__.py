@@ -7,6 +7,7 @@ CONFIG is how they are to be shown: `figure.write_html(path, config=CONFIG)`.
 
 from analysis.figures.accuracy_against import accuracy_against_macs, accuracy_against_measured
 from analysis.figures.alpha_curves import alpha_curves
+from analysis.figures.best_of_each import best_of_each_family, best_of_each_policy
 from analysis.figures.epochs_of import epochs_of
 from analysis.figures.hypervolume_history import hypervolume_history
 from analysis.figures.importances import importances
@@ -16,6 +17,7 @@ from analysis.figures.slices import slices
 from analysis.figures.stopped_by_rung import stopped_by_rung
 from analysis.figures.style import CONFIG
 from analysis.figures.timeline import timeline
+from analysis.figures.twins import twins
 from analysis.figures.widths import widths
 
 __all__ = [
@@ -23,6 +25,8 @@ __all__ = [
     "accuracy_against_macs",
     "accuracy_against_measured",
     "alpha_curves",
+    "best_of_each_family",
+    "best_of_each_policy",
     "epochs_of",
     "hypervolume_history",
     "importances",
@@ -31,5 +35,6 @@ __all__ = [
     "slices",
     "stopped_by_rung",
     "timeline",
+    "twins",
     "widths",
 ]

@@ -1,4 +1,4 @@
-"""Accuracy against what it costs: MACs, or what was measured. The figure that a search is made for."""
+"""Accuracy against what it costs: MACs, training, or what was measured. The figure that a search is made for."""
 
 import math
 from dataclasses import dataclass, replace
@@ -32,8 +32,9 @@ MOST_POINTS = 1000
 # Above this many, the numbers beside the marks of the front would cover one another.
 MOST_NUMBERED = 12
 CUT = COLUMNS["mac_sparsity"]
-# What accuracy can be set against besides: all that was measured and should be low.
+# What accuracy can be set against besides: all that was measured and should be low, and the training cost.
 MEASURED = {name: column for name, column in MEASUREMENT_COLUMNS.items() if column.better == "low"}
+MEASURED["training_cost"] = COLUMNS["training_cost"]
 LATENCY = f"batch{BATCH_SIZES[-1]}_latency_ms"
 
 
@@ -73,18 +74,19 @@ def accuracy_against_macs_info(experiment: Experiment) -> AccuracyAgainstInfo:
 
 
 def accuracy_against_measured_info(experiment: Experiment, column: str = LATENCY) -> AccuracyAgainstInfo:
-    """Complete trials by what was measured, on the one device that most of them were measured on.
+    """Complete trials by what was measured, where devices differ on the one that most of them were measured on.
 
     Raises ValueError, in one line, for a column that is not in MEASURED.
     """
     if column not in MEASURED:
         raise ValueError(f"`column` must be one of {', '.join(MEASURED)}, but got {column!r}")
     values = experiment.ranked[column].dropna()
-    devices = experiment.ranked["measured_on"].loc[values.index].dropna()
-    if devices.empty:
+    where, note, dense = "", "", experiment.dense_measure.get(column)
+    if COLUMNS[column].of_device:
+        devices = experiment.ranked["measured_on"].loc[values.index].dropna()
+        values = values[devices.index]
+    if values.empty:
         return AccuracyAgainstInfo(f"Nothing has been measured yet, so there is no {COLUMNS[column].label} to show.")
-    dense = experiment.dense_measure.get(column)
-    where, note = "", ""
     if COLUMNS[column].of_device:
         counts = devices.value_counts()
         device = min(counts.index, key=lambda name: (-counts[name], name))
@@ -92,8 +94,8 @@ def accuracy_against_measured_info(experiment: Experiment, column: str = LATENCY
         if elsewhere := int((devices != device).sum()):
             note = f" Not shown: {format_count(elsewhere, 'trial')} measured on other devices."
             dense = None  # a median over all devices
-        devices = devices[devices == device]
-    info = _build_info(experiment, values[devices.index], MEASURED[column], dense)
+        values = values[devices == device]
+    info = _build_info(experiment, values, MEASURED[column], dense)
     if info is None:
         return AccuracyAgainstInfo("No measured trial has an accuracy, so there is nothing to compare.")
     return replace(info, title=info.title + where, note=info.note + note)
@@ -105,7 +107,7 @@ def accuracy_against_macs(experiment: Experiment) -> go.Figure:
 
 
 def accuracy_against_measured(experiment: Experiment, column: str = LATENCY) -> go.Figure:
-    """Accuracy against a measured column (see MEASURED): latency, time, memory or size, lower being better."""
+    """Accuracy against a column of MEASURED: latency, time, memory, size or training cost, lower being better."""
     return _draw_figure(accuracy_against_measured_info(experiment, column))
 
 
@@ -169,14 +171,14 @@ def _format_cost(axis: Column, x: float) -> str:
 def _write_title(experiment: Experiment, points: list[TrialPoint], front: tuple[int, ...], axis: Column) -> str:
     """Who is on the front, and where the best trial with alpha is, or the best control where there is none."""
     on_front = [point.trial for point in points if point.trial.number in front]
-    held = sum(label.control is None for label in on_front)
+    held = sum(label.fades for label in on_front)
     title = f"Trials with alpha hold {held} of the {len(on_front)} places on the Pareto front"
     title = f"Only {on_front[0]} is on the Pareto front" if len(on_front) == 1 else title
-    with_alpha = [point for point in points if point.trial.control is None]
+    with_alpha = [point for point in points if point.trial.fades]
     of_number = {point.trial.number: point for point in with_alpha or points}
     order = sort_best_first(experiment.ranked).index
     best = next(of_number[number] for number in order if number in of_number)
-    kind = "trial with alpha" if with_alpha else "control"
+    kind = "trial with alpha" if with_alpha else "control" if best.trial.control else "one-shot trial"
     at = "with" if axis is CUT else "at"
     reached = f"reaches a validation accuracy of {format_percent(best.accuracy)} {at} {_format_cost(axis, best.x)}"
     if on_front == [best.trial]:

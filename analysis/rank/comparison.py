@@ -1,6 +1,7 @@
 """Trials with an alpha schedule against the controls that cut as much: how far apart, and whether that is noise."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, zip_longest
@@ -155,6 +156,18 @@ def cut_levels(cuts: Iterable[float]) -> list[float]:
         if not levels or cut > levels[-1] + cut_tolerance(levels[-1]):
             levels.append(cut)
     return levels
+
+
+def group_by_cut(cuts: "pd.Series[float]") -> list[list[int]]:
+    """The trials that cut the same amount, the least first; each group by cut, then by number.
+
+    Args:
+        cuts: mac_sparsity by number, all known.
+    """
+    levels, groups = cut_levels(cuts), dict[int, list[int]]()
+    for cut, number in sorted(zip(cuts.tolist(), cuts.index.tolist(), strict=True)):
+        groups.setdefault(bisect_right(levels, cut), []).append(number)
+    return list(groups.values())
 
 
 def cut_tolerance(cut: float) -> float:

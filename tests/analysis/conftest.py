@@ -8,7 +8,8 @@ import pytest
 from experiments import DENSE, ExperimentBuilder, make_light_measurement, make_measurement, write_measurement
 
 from analysis import Experiment
-from records.trial import TrialFolder
+from records.trial import BUDGETS, Budget, TrialFolder
+from trainable.config import trial_config
 
 CONTROLS = ("one_shot", "random_channels", "from_scratch")
 
@@ -48,7 +49,7 @@ def untrained(tmp_path: Path) -> ExperimentBuilder:
 
 @pytest.fixture(scope="session")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    """Several families, controls, stopped, failed, running, repeats, branches, measured on two devices."""
+    """Several families, controls, stopped, failed, running, repeats, twins, branches, measured on two devices."""
     built = ExperimentBuilder(tmp_path_factory.mktemp("full") / "demo")
     built.write_dense()
     controls = [built.add_control(control, amount=amount) for amount in (0.75, 0.9) for control in CONTROLS]
@@ -57,7 +58,8 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
         built.add_searched(state="stopped", epochs=epochs)
     built.add_searched(state="failed", epochs=4, error="CUDA error: <b>out of memory</b>")
     built.add_searched(state="running", epochs=9)
-    for original in (controls[0], searched[3], searched[4]):
+    fading = [trial for trial in searched if trial_config(trial.read_record().config).alpha_epochs > 0]
+    for original in (controls[0], *fading[3:5]):
         for seed in (1, 2, 3):
             built.add_repeat(original, seed)
     first = built.add_branch(built.add_restarting((0.001,)), 10, 0.01)
@@ -65,12 +67,16 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     for index, trial in enumerate((*controls, *searched[:12])):
         write_measurement(trial, make_measurement(speedup=1.5 + 0.1 * index))
     write_measurement(searched[12], make_measurement(measured_on="NVIDIA H200"))
+    for original in fading[3:5]:
+        for seed in (1, 2, 3):
+            for budget in BUDGETS:
+                built.add_twin(original, budget, seed)
     return built.load()
 
 
 @pytest.fixture(scope="session")
 def rich(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    """30 trials of all families, two amounts with their controls, repeats over 3 seeds, measured, some that failed."""
+    """30 trials of all families, two amounts with their controls, repeats and twins over 3 seeds, measured, failed."""
     built = ExperimentBuilder(tmp_path_factory.mktemp("rich") / "cifar10-autumn", epochs=12, devices=("cpu",))
     built.change_settings(
         {
@@ -92,7 +98,10 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
         for index in range(14)
         for amount in (0.75, 0.9)
     }
-    best = [built.add_searched(0.938), built.add_searched(0.897, amounts=(0.9,))]
+    best = [
+        built.add_searched(0.938, families=("multiplicative",)),
+        built.add_searched(0.897, amounts=(0.9,), families=("cosine",)),
+    ]
     for epochs in (4, 4, 6):
         built.add_searched(0.8, state="stopped", epochs=epochs)
     error = "CUDA error: out of memory\nat line 3"
@@ -105,9 +114,18 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     _repeat(built, best[1], 0.884, 0.889, 0.893)
     _repeat(built, controls["one_shot", 0.75], 0.925, 0.927, 0.924)
     _repeat(built, controls["one_shot", 0.9], 0.886, 0.888, 0.881)
+    _add_twins(built, best[0], "epochs", 0.930, 0.934, 0.931)
+    _add_twins(built, best[0], "compute", 0.936, 0.938, 0.938)
+    _add_twins(built, best[1], "epochs", 0.870, 0.876, 0.879)
+    _add_twins(built, best[1], "compute", 0.882, 0.883, 0.890)
     return built.load()
 
 
 def _repeat(built: ExperimentBuilder, original: TrialFolder, *accuracies: float) -> None:
     for seed, accuracy in enumerate(accuracies, start=1):
         write_measurement(built.add_repeat(original, seed, accuracy), make_light_measurement(accuracy - 0.005))
+
+
+def _add_twins(built: ExperimentBuilder, original: TrialFolder, budget: Budget, *accuracies: float) -> None:
+    for seed, accuracy in enumerate(accuracies, start=1):
+        write_measurement(built.add_twin(original, budget, seed, accuracy), make_light_measurement(accuracy - 0.005))

@@ -128,7 +128,27 @@ def test_the_dense_network_is_a_point_among_what_was_measured(synthetic: Experim
     assert figure.layout.xaxis.title.text == "peak memory on the test set, MB"
 
 
-@pytest.mark.parametrize("column", MEASURED)
+def test_a_training_cost_needs_no_measurement(synthetic: ExperimentBuilder) -> None:
+    trial = synthetic.add_searched()
+    info = accuracy_against_measured_info(synthetic.load(), "training_cost")
+    [point] = info.points
+    assert point.x == pytest.approx(sum(row.training_cost or 0 for row in trial.read_rows()))
+    assert info.x_title == "training cost, dense epochs"
+    assert info.dense[0] is None
+
+
+def test_a_trial_of_the_search_that_cuts_in_one_shot_is_no_trial_with_alpha(synthetic: ExperimentBuilder) -> None:
+    synthetic.add_searched(0.95, families=("one_shot",))
+    assert "Only 0 one-shot is on" in (alone := accuracy_against_macs_info(synthetic.load()).title)
+    assert "with alpha" not in alone
+    synthetic.add_searched(0.9, amounts=(0.9,), families=("cosine",))
+    title = accuracy_against_macs_info(synthetic.load()).title
+    assert title.startswith(
+        "Trials with alpha hold 1 of the 2 places on the Pareto front; the best trial with alpha, 1"
+    )
+
+
+@pytest.mark.parametrize("column", [column for column in MEASURED if column != "training_cost"])
 def test_nothing_measured_is_said_in_words(synthetic: ExperimentBuilder, column: str) -> None:
     synthetic.add_searched()
     info = accuracy_against_measured_info(synthetic.load(), column)
