@@ -1,7 +1,11 @@
-"""Whether alpha helped, in a few sentences, and how far to trust that."""
+"""Whether alpha helped, in a few sentences, and how far to trust that.
+
+Where trials have been compared with their twins, the pairs say what alpha does, and the comparison with the controls
+whether the search beats what one would have done without it. Where they have not, that comparison is all there is.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -10,7 +14,8 @@ from analysis.columns import iterate_rows
 from analysis.labels import label_row, select_kinds
 from analysis.rank.comparison import Comparison, compare_with_controls, cut_levels, cut_tolerance, with_alpha
 from analysis.rank.ranking import sort_best_first
-from analysis.report.trust import trust_sentences
+from analysis.report.fade_verdict import find_fades, write_fade_verdict, write_missing_pairs
+from analysis.report.trust import trust_pairs, trust_sentences
 from analysis.text import capitalize_first, format_count, format_percent, format_points, format_share, join_words
 from records.dense import DenseRecord
 from records.experiment import DataRecord
@@ -18,16 +23,18 @@ from records.experiment import DataRecord
 
 @dataclass(frozen=True)
 class ReportAnswer:
-    """headline: whether alpha beats the controls, in a sentence; a control that is better comes first.
+    """headline: what alpha does, or whether it beats the controls, in a sentence; what speaks against it comes first.
 
-    findings: the evidence, a sentence for each cut. trust: how far to trust it. comparisons: what all of it is said of,
-    in the order of the findings.
+    findings: the evidence, a sentence for each cut. trust: how far to trust it. comparisons: with the controls, if the
+    findings are of them, in their order. search: where the findings are of twins, how the search compares with the
+    controls.
     """
 
     headline: str
     findings: tuple[str, ...]
     trust: str
     comparisons: tuple[Comparison, ...] = ()
+    search: "ReportAnswer | None" = None
 
 
 def find_answer(
@@ -36,6 +43,7 @@ def find_answer(
     data: DataRecord,
     dense: DenseRecord | None,
     dense_measure: Mapping[str, Any],
+    confirm: str,
 ) -> ReportAnswer:
     """The answer that the complete trials give.
 
@@ -43,13 +51,35 @@ def find_answer(
         trials: one row per trial, repeats included (analysis.tables.trials).
         ranked: their ranking.
         data, dense, dense_measure: as in analysis.experiment; data is that of experiment.json.
+        confirm: the command that runs twins.
     """
+    fades = find_fades(trials, ranked)
+    search = _compare_search(trials, ranked, data, dense, dense_measure, "the search" if fades else "alpha")
+    if fades:
+        headline, findings = write_fade_verdict(fades)
+        findings += write_missing_pairs(ranked, fades)
+        return ReportAnswer(headline, findings, trust_pairs(fades), search=search if search.comparisons else None)
+    if with_alpha(ranked)["pruned_val_accuracy"].isna().all():
+        return search
+    hint = f"Only twins, the same trials without a fade, tell what alpha itself does: `{confirm}` runs them."
+    return replace(search, findings=(*search.findings, hint))
+
+
+def _compare_search(
+    trials: pd.DataFrame,
+    ranked: pd.DataFrame,
+    data: DataRecord,
+    dense: DenseRecord | None,
+    dense_measure: Mapping[str, Any],
+    subject: str,
+) -> ReportAnswer:
+    """How the best trials with alpha, which are called `subject`, compare with the controls."""
     best = sort_best_first(ranked)
     alphas, controls = with_alpha(best), select_kinds(best, "control")
     order = ("worse", "better", "noise", "unknown")
     compared = sorted(compare_with_controls(trials, ranked, data), key=lambda one: (order.index(one.outcome), one.cut))
     if compared:
-        headline, findings = _write_verdict(compared, dense, dense_measure)
+        headline, findings = _write_verdict(compared, dense, dense_measure, subject)
         findings += _write_uncompared(alphas, controls, compared)
     else:
         headline, findings = _without_comparison(trials, alphas, controls, dense)
@@ -57,40 +87,42 @@ def find_answer(
 
 
 def _write_verdict(
-    compared: Sequence[Comparison], dense: DenseRecord | None, dense_measure: Mapping[str, Any]
+    compared: Sequence[Comparison], dense: DenseRecord | None, dense_measure: Mapping[str, Any], subject: str
 ) -> tuple[str, tuple[str, ...]]:
     pairs = [(_write_finding(one), _write_evidence(one, dense, dense_measure)) for one in compared]
     if len(compared) == 1:
         [(finding, evidence)] = pairs
-        headline = f"{capitalize_first(_summarise_comparison(compared[0], ''))}: {finding}."
+        headline = f"{capitalize_first(_summarise_comparison(compared[0], subject, ''))}: {finding}."
         return headline, (f"{capitalize_first(evidence)}.",)
-    return _write_headline(compared), tuple(f"{finding} ({evidence})." for finding, evidence in pairs)
+    return _write_headline(compared, subject), tuple(f"{finding} ({evidence})." for finding, evidence in pairs)
 
 
-def _write_headline(compared: Sequence[Comparison]) -> str:
+def _write_headline(compared: Sequence[Comparison], subject: str) -> str:
     """Several comparisons in a sentence; those that are alike are said together."""
     if all(one.outcome == "noise" and not one.cuts_more for one in compared):
-        return "Alpha and the controls are level at every cut compared: the differences are within noise."
+        level = f"{subject} and the controls are level at every cut compared: the differences are within noise."
+        return capitalize_first(level)
     alike: dict[str, list[float]] = {}
     for one in compared:
-        alike.setdefault(_summarise_comparison(one, " at {} fewer MACs"), []).append(one.cut)
+        alike.setdefault(_summarise_comparison(one, subject, " at {} fewer MACs"), []).append(one.cut)
     clauses = [clause.format(join_words(list(map(format_share, sorted(cuts))))) for clause, cuts in alike.items()]
     return f"{capitalize_first('; '.join(clauses))}."
 
 
-def _summarise_comparison(one: Comparison, at: str) -> str:
-    """What a comparison says, as a clause; `at` stands where the cut is named."""
+def _summarise_comparison(one: Comparison, subject: str, at: str) -> str:
+    """What a comparison says of the subject, as a clause; `at` stands where the cut is named."""
     unconfirmed = ", not yet confirmed over seeds" if one.tentative else ""
     wins = "is ahead of" if one.tentative else "beats"
     if one.outcome == "better":
-        return f"alpha {wins} the controls{at}{unconfirmed}"
+        return f"{subject} {wins} the controls{at}{unconfirmed}"
     if one.outcome == "worse":
-        return f"a control {wins} alpha{at}{unconfirmed}"
+        return f"a control {wins} {subject}{at}{unconfirmed}"
     if one.outcome == "unknown":
-        return f"whether alpha beats the controls{at} is unclear"
+        return f"whether {subject} beats the controls{at} is unclear"
     if one.cuts_more:
-        return f"alpha is as accurate as the best control{at} while cutting {format_share(one.alpha.cut)}{unconfirmed}"
-    return f"alpha and the controls are level{at}"
+        cut = format_share(one.alpha.cut)
+        return f"{subject} is as accurate as the best control{at} while cutting {cut}{unconfirmed}"
+    return f"{subject} and the controls are level{at}"
 
 
 def _write_finding(one: Comparison) -> str:

@@ -25,7 +25,10 @@ from analysis.report.ranking_section import FIRST_ROWS, ranking_section, show_ce
 from analysis.report.recommendation import recommend_trials
 from analysis.report.story import tell_seeds, tell_standing, tell_story, tell_subject
 from analysis.report.trial_details import trial_details
+from analysis.report.twin_section import list_twin_rows
 from analysis.text import first_line, shorten_text
+from records.driver import format_command
+from records.experiment import ExperimentFolder
 from records.files import now, replace_file
 
 LONGEST_LIST = 50
@@ -69,8 +72,14 @@ def _render_page(experiment: Experiment) -> str:
         recommendations=recommend_trials(experiment),
         story=tell_story(experiment),
         answer=find_answer(
-            experiment.trials, experiment.ranked, experiment.record.data, experiment.dense, experiment.dense_measure
+            experiment.trials,
+            experiment.ranked,
+            experiment.record.data,
+            experiment.dense,
+            experiment.dense_measure,
+            format_command(ExperimentFolder(experiment.path), "confirm"),
         ),
+        twins=list_twin_rows(experiment),
         table=table,
         show_cell=show_cell,
         first_rows=FIRST_ROWS,

@@ -10,7 +10,9 @@ from analysis.columns import COLUMNS, row_of
 from analysis.experiment import Experiment
 from analysis.labels import label_row, select_kinds
 from analysis.rank.comparison import cut_levels, rows_cutting, with_alpha
+from analysis.rank.pairs import compare_with_twins
 from analysis.rank.ranking import sort_best_first
+from analysis.report.fade_verdict import describe_fade
 from analysis.text import format_count, format_percent, format_share, join_words, shorten_text
 from records.driver import format_command
 from records.experiment import ExperimentFolder
@@ -33,7 +35,8 @@ class Tile:
 class Recommendation:
     """A trial to use. amount: what it is the best for; empty where it is the only recommendation.
 
-    headline: all that counts, in a sentence. basis: over how many runs, measured on what. command: exports its network.
+    headline: all that counts, in a sentence. basis: over how many runs, against its twins, measured on what. command:
+    exports its network.
     """
 
     number: int
@@ -78,6 +81,7 @@ def _write_recommendation(experiment: Experiment, number: int, cuts: list[float]
     missing = [] if isinstance(row["measured_on"], str) else ["speed and size have not been measured"]
     headline = "; ".join([", ".join(tile.phrase for tile in tiles if tile.phrase), *missing])
     runs = f"mean of {format_count(row['seeds'], 'repeat')} with other seeds" if row["seeds"] else ""
+    pairs = [describe_fade(one) for one in compare_with_twins(experiment.trials) if one.number == number]
     device = f"measured on {shorten_text(row['measured_on'])}" if isinstance(row["measured_on"], str) else ""
     folder = ExperimentFolder(experiment.path)
     return Recommendation(
@@ -86,7 +90,7 @@ def _write_recommendation(experiment: Experiment, number: int, cuts: list[float]
         label=label.text,
         headline=f"Use trial {number}{control}: {headline}.",
         tiles=tiles,
-        basis="; ".join(filter(None, (runs, device))),
+        basis="; ".join(filter(None, (runs, *pairs[:1], device))),
         command=format_command(folder, "export", [str(number), "--to", f"{experiment.path.name}-{number}"]),
     )
 

@@ -84,7 +84,7 @@ function addCopyButton(command) {
 document.querySelectorAll("pre.command").forEach(addCopyButton);
 
 // The ranking: sorted by a click on a heading, searched, saved.
-const table = document.querySelector("table");
+const table = byId("trials");
 const rows = table ? [...table.tBodies[0].rows] : [];
 const headings = table ? [...table.tHead.rows[0].cells] : [];
 const cellText = (row, index) => row.cells[index].textContent.trim();

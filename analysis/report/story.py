@@ -63,7 +63,7 @@ def tell_seeds(experiment: Experiment) -> str:
     command = format_command(ExperimentFolder(experiment.path), "confirm")
     return (
         "One seed: every trial ran once, so small differences between them may be luck. "
-        f"`{command}` repeats the best trials and the controls with other seeds."
+        f"`{command}` repeats the best trials and the controls with other seeds, and runs the best without a fade."
     )
 
 
@@ -113,7 +113,7 @@ def _tell_cut(experiment: Experiment) -> str:
     how_much = f"{shares[0]} to {shares[-1]}" if len(shares) > 6 else join_words(shares, "or")
     what = how_much if budgets == ["channels"] else f"channels that hold {how_much}"
     return (
-        f"Each trial except the controls marks {what} of its {join_words(budgets) or 'channels'}, fades them out with "
+        f"Each trial with alpha marks {what} of its {join_words(budgets) or 'channels'}, fades them out with "
         f"a factor alpha that falls from 1 to 0, removes them, and retrains what is left{over}."
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.rank.comparison import Comparison, count_candidates, with_alpha
+from analysis.report.fade_verdict import FadeFinding
 from analysis.text import format_count, join_words
 from records.experiment import DataRecord
 
@@ -37,6 +38,19 @@ def trust_sentences(
     running = int((trials["state"] == "running").sum())
     if running:
         parts.append(f"{format_count(running, 'trial', 'has', 'have')} not finished, so all of this may still change.")
+    return " ".join(parts)
+
+
+def trust_pairs(fades: Sequence[FadeFinding]) -> str:
+    """What ± of a paired difference is, and what choosing the trial does to it."""
+    of_trials = [one for fade in fades for one in fade.by_budget.values()]
+    parts = ["A trial and its twins share seeds, channels and settings;"]
+    parts.append("they differ in the fade and, at equal compute, in the number of epochs.")
+    if any(one.pairs > 1 for one in of_trials):
+        parts.append("± is the 95% interval of the mean difference over the seeds (Student's t).")
+    parts.append(
+        "Each trial was chosen by its own run, which is not among the pairs, so the choice does not flatter it."
+    )
     return " ".join(parts)
 
 

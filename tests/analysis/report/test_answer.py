@@ -1,5 +1,6 @@
 import math
 import re
+import statistics
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from golden import assert_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.rank.intervals import mean_margin
 from analysis.rank.ranking import rank
 from analysis.report.answer import ReportAnswer, find_answer
 from records.dense import DenseRecord
@@ -21,7 +23,7 @@ def answered(
     *trials: dict[str, Any], dense: DenseRecord | None = DENSE, dense_measure: Any = None, data: DataRecord = DATA
 ) -> ReportAnswer:
     made = make_trials(*trials)
-    return find_answer(made, rank(made), data, dense, dense_measure or {})
+    return find_answer(made, rank(made), data, dense, dense_measure or {}, "alphaprune confirm demo")
 
 
 def at_cut(control: float, alpha: float, cut: float, alpha_cut: float | None = None) -> tuple[dict[str, Any], ...]:
@@ -72,13 +74,39 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {
     "no controls": [{"accuracy": 0.92}, {"accuracy": 0.91}],
     "only controls": [ONE_SHOT],
     "a single trial": [{"accuracy": 0.92}],
+    "twins": [
+        ONE_SHOT | {"repeats": [0.9, 0.901, 0.902]},
+        {
+            "accuracy": 0.95,
+            "repeats": [0.911, 0.912, 0.91],
+            "twins": {"compute": [0.907, 0.909, 0.907], "epochs": [0.899, 0.903, 0.898]},
+        },
+    ],
+    "twins at two cuts": [
+        ONE_SHOT | {"repeats": [0.9, 0.901, 0.902]},
+        {"accuracy": 0.95, "repeats": [0.911, 0.912, 0.91], "twins": {"compute": [0.92, 0.922, 0.92]}},
+        ONE_SHOT | {"accuracy": 0.8, "cut": 0.9},
+        {
+            "accuracy": 0.84,
+            "cut": 0.9,
+            "repeats": [0.841, 0.839, 0.835],
+            "twins": {"compute": [0.838, 0.835, 0.841], "epochs": [0.82, 0.819, 0.815]},
+        },
+        ONE_SHOT | {"accuracy": 0.7, "cut": 0.95},
+    ],
+    "twins within noise": [
+        {"accuracy": 0.9 - cut / 10, "cut": cut, "repeats": [0.9, 0.91], "twins": {"compute": [0.91, 0.9]}}
+        for cut in (0.75, 0.9)
+    ],
+    "a single pair": [ONE_SHOT, {"accuracy": 0.95, "repeats": [0.911], "twins": {"compute": [0.92]}}],
     "a running trial": [ONE_SHOT, {"accuracy": 0.95}, {"state": "running"}],
     "no trial": [],
 }
 
 
 def text_of(answer: ReportAnswer) -> str:
-    return "\n".join(["", answer.headline, *(f"- {finding}" for finding in answer.findings), answer.trust])
+    search = f"\nThe search:{text_of(answer.search)}" if answer.search else ""
+    return "\n".join(["", answer.headline, *(f"- {finding}" for finding in answer.findings), answer.trust]) + search
 
 
 def test_answers_read_as_they_should() -> None:
@@ -169,7 +197,7 @@ def test_what_has_no_comparable_control_is_said() -> None:
         found = answered(*ANSWERS[name])
         assert found.comparisons == ()
         assert found.headline.startswith("Whether alpha helps is not known")
-        assert len(found.findings) == 1
+        assert len(found.findings) == (1 if name == "only controls" else 2)
     assert "dense network has" not in answered(ONE_SHOT, dense=None).findings[0]
 
 
@@ -230,6 +258,64 @@ def test_words_agree_with_the_numbers(ours: Any, theirs: Any, repeats: Any, imag
         difference, margin = map(float, size.groups())
         assert difference == pytest.approx(abs(alpha - control), abs=0.07)
         assert difference <= margin + 0.1 if "within noise" in text else difference >= margin - 0.1
+
+
+def test_twins_decide_what_alpha_does_and_the_controls_what_the_search_does() -> None:
+    found = answered(*ANSWERS["twins"])
+    assert found.headline == (
+        "At 75% fewer MACs, fading gains 0.3 ± 0.1 points over the same trial without a fade at equal compute "
+        "(3 seeds); at equal epochs it gains 1.1 ± 0.4 points."
+    )
+    assert found.comparisons == ()
+    assert found.search is not None
+    assert [one.outcome for one in found.search.comparisons] == ["better"]
+    assert found.search.headline.startswith("The search beats the controls")
+    assert "confirm" not in " ".join(found.findings)
+    assert answered(*ANSWERS["twins within noise"]).search is None
+    for name in ("within noise", "no controls", "a single trial"):
+        assert "Only twins" in answered(*ANSWERS[name]).findings[-1]
+    assert "Only twins" not in " ".join(answered(*ANSWERS["only controls"]).findings)
+
+
+def test_a_loss_to_twins_comes_first_and_noise_is_called_noise() -> None:
+    found = answered(*ANSWERS["twins at two cuts"])
+    assert found.headline.startswith(
+        "At equal compute, fading costs accuracy at 75% fewer MACs; the difference is within"
+    )
+    assert "gains 0.0 ± 1.4 points" in found.findings[1]
+    assert ": within noise; at equal epochs it gains 2.0 ± 0.1 points." in found.findings[1]
+    assert found.findings[2] == "No trial at 95% fewer MACs has been compared with its twins."
+    one = answered(*ANSWERS["a single pair"])
+    assert "±" not in one.headline + one.trust
+    assert "how much of it is noise is unknown" in one.headline
+
+
+def test_of_several_trials_the_best_by_its_own_run_is_judged_by_its_pairs() -> None:
+    lucky = {"accuracy": 0.9, "repeats": [0.93, 0.94], "twins": {"compute": [0.9, 0.91]}}
+    found = answered(lucky, {"accuracy": 0.91, "repeats": [0.9, 0.91], "twins": {"compute": [0.9, 0.92]}})
+    assert found.findings[0].startswith("Trial 1 exponential: ")
+    assert "the choice does not flatter it" in found.trust
+
+
+pairs_of = st.lists(st.tuples(accuracies, accuracies), min_size=1, max_size=5)
+
+
+@settings(deadline=None, max_examples=50)
+@given(pairs_of, pairs_of)
+def test_words_on_fading_agree_with_the_interval(compute: Any, epochs: Any) -> None:
+    seeds = max(len(compute), len(epochs))
+    # The same repeats, so the longer list has them.
+    repeats = [pair[0] for pair in (compute if len(compute) == seeds else epochs)]
+    twins = {"compute": [pair[1] for pair in compute], "epochs": [pair[1] for pair in epochs]}
+    trial = {"accuracy": 0.9, "repeats": repeats, "twins": twins}
+    headline = answered(trial).headline
+    for budget, text in zip(("compute", "epochs"), headline.rstrip(".").split("; at equal"), strict=True):
+        differences = [ours - theirs for ours, theirs in zip(repeats, twins[budget], strict=False)]
+        difference, margin = statistics.mean(differences), mean_margin(differences)
+        assert ("gains" in text) == (difference >= 0)
+        assert ("within noise" in text) == (difference == 0 or abs(difference) <= margin)
+        assert ("is unknown" in text) == (len(differences) == 1 and difference != 0)
+        assert ("±" in text) == (len(differences) > 1)
 
 
 def test_nothing_is_said_of_a_trial_without_a_cut() -> None:

@@ -18,8 +18,8 @@ def test_the_figures_of_a_rich_experiment(rich: Experiment) -> None:
     figures = {figure.id: figure for figure in draw_figures(rich)}
     # No branches and no rate that restarts: the iterations have nothing to show.
     assert list(figures) == [
-        *("accuracy-macs", "accuracy-latency", "accuracy-memory", "alpha", "epochs", "widths", "parameters"),
-        *("slices", "importances", "stopped", "hypervolume", "timeline"),
+        *("accuracy-macs", "accuracy-latency", "accuracy-memory", "accuracy-cost", "twins", "families", "policies"),
+        *("alpha", "epochs", "widths", "parameters", "slices", "importances", "stopped", "hypervolume", "timeline"),
     ]
     for figure in figures.values():
         assert figure.title.endswith((".", "!"))

@@ -183,7 +183,7 @@ def test_it_can_be_read_by_a_machine_that_reads_aloud(page: Page) -> None:
     for _, attributes in page.tags:
         assert attributes.get("aria-labelledby") in {*ids, None}
     plots = [attributes for attributes in page.of("div") if attributes.get("class") == "plot"]
-    assert len(plots) == len(page.of("figure")) == 12
+    assert len(plots) == len(page.of("figure")) == 16
     for link in page.of("a"):
         assert str(link["href"])[1:] in ids
     assert all(plot["role"] == "img" and plot["aria-label"] for plot in plots)

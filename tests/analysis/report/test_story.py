@@ -20,15 +20,15 @@ def test_what_was_searched(rich: Experiment) -> None:
         "over 12 epochs in all",
         "34 trials with 6 alpha schedules (cosine, exponential, multiplicative, one-shot, polynomial, time-based)",
         "4 learning-rate policies (cosine, cosine restarts, one-cycle, plateau)",
-        "6 controls and 12 repeats with other seeds",
-        "2 January 2026, 03:04 to 03:39 UTC on the CPU of 2 machines",
+        "6 controls, 12 repeats with other seeds and 12 twins without a fade",
+        "2 January 2026, 03:04 to 03:49 UTC on the CPU of 2 machines",
     ):
         assert fact in text
     assert tell_standing(rich) == "1 trial failed."
 
 
 def test_the_subject_is_one_line(rich: Experiment, untrained: ExperimentBuilder) -> None:
-    assert tell_subject(rich) == "VGG16 on CIFAR-10 · 52 trials · 2 January 2026"
+    assert tell_subject(rich) == "VGG16 on CIFAR-10 · 64 trials · 2 January 2026"
     untrained.change_settings({"dense": {"width": 0.25}})
     assert tell_subject(untrained.load()) == "VGG16 at 25% width on CIFAR-10 · 0 trials"
 
