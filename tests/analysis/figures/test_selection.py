@@ -34,7 +34,7 @@ def test_chosen_trials_come_in_the_order_asked_for_and_once(full: Experiment) ->
 
 
 def test_a_number_that_no_trial_has_is_a_value_error(full: Experiment, synthetic: ExperimentBuilder) -> None:
-    with pytest.raises(ValueError, match=r"\(there are 0 to 54\), but got 99"):
+    with pytest.raises(ValueError, match=r"\(there are 0 to 66\), but got 99"):
         choose_trials(full, [99])
     with pytest.raises(ValueError, match=r"\(there are none yet\), but got 0"):
         choose_trials(synthetic.load(), [0])
