@@ -8,7 +8,7 @@ import pandas as pd
 MAIN_COLUMNS = (
     *("rank", "score", "on_front", "control", "alpha.family", "alpha.rate", "lr.policy", "pruning.amount"),
     *("mac_sparsity", "pruned_val_accuracy", "seeds", "test_accuracy", "batch256_speedup"),
-    *("size_bytes", "training_cost", "twin_compute_difference", "twin_compute_margin"),
+    *("training_cost", "twin_compute_difference", "twin_compute_margin"),
 )
 MOST_ROWS = 60
 
