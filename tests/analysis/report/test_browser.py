@@ -95,7 +95,7 @@ def ink(picture: Image.Image) -> float:
 def test_all_is_drawn_within_the_width_and_without_an_error(rich: Experiment, tmp_path: Path, width: int) -> None:
     seen = look(write_report(rich, tmp_path / "report.html"), width)
     assert seen.console == []
-    assert len(seen.found["plots"]) == 12
+    assert len(seen.found["plots"]) == 16
     assert all(traces > 0 for _, traces, _ in seen.found["plots"]), seen.found["plots"]
     assert seen.found["width"] == width
     assert seen.found["wide"] <= width
@@ -105,7 +105,7 @@ def test_all_is_drawn_within_the_width_and_without_an_error(rich: Experiment, tm
 
 
 READ_TABLE = """
-  const names = () => [...page.querySelectorAll("tbody tr")].filter((row) => row.offsetParent !== null)
+  const names = () => [...page.querySelectorAll("#trials tbody tr")].filter((row) => row.offsetParent !== null)
     .map((row) => row.querySelector("b").textContent);
   const heading = (text) => [...page.querySelectorAll("th .sort")].find((one) => one.textContent.startsWith(text));
   const found = { first: names() };
@@ -195,7 +195,7 @@ def test_figures_and_table_are_saved_from_within_the_page(rich: Experiment, tmp_
     seen = look(write_report(rich, tmp_path / "report.html"), 1280, act=act)
     assert seen.console == []
     found = seen.found["answer"]
-    assert found["buttons"] == 12
+    assert found["buttons"] == 16
     assert found["names"][0] == "ranking.csv"
     frame = pd.read_csv(io.StringIO(found["csv"]), index_col=0)
     assert frame.index[0] == "dense network"
