@@ -25,7 +25,8 @@ def build_config_table(
                 continue
             if path not in columns:
                 columns[path] = [None] * len(configs)
-            columns[path][row] = value
+            if value is not None:  # a key that contains a dot may give the path of another leaf
+                columns[path][row] = value
     named = {f"config.{path}" if path in reserved else path: values for path, values in columns.items()}
     names = sorted(named)
     return pa.table([_plain_array(named[name]) for name in names], names=names)
