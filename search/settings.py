@@ -73,7 +73,7 @@ class SearchSettings:
     trials: Annotated[int, Field(ge=0)] = 50
     """Number of trials, besides the controls."""
     objectives: Annotated[tuple[ObjectiveName, ...], Field(min_length=1)] = DEFAULT_OBJECTIVES
-    """What is optimised: the accuracy of the pruned network is maximised, its costs are minimised. The training cost is
+    """What is optimised: the accuracy of the pruned network is maximised, its costs are minimised; the training cost is
     that of the whole trial, in epochs of the dense network."""
     seed: Seed = 0
     """Seeds the sampler."""
