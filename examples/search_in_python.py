@@ -22,7 +22,8 @@ def main(storage: str) -> alphaprune.Experiment:
         local=True,
         storage=storage,
         callbacks=[Announcer()],
-        **{"dense.epochs": 2, "trial.epochs": 3, "controls.kinds": ["one_shot"], "results.measure": False},
+        **{"dense.epochs": 2, "trial.epochs": 3, "controls.kinds": ["one_shot"]},
+        **{"confirm.top": 0, "results.measure": False},
     )
 
 
