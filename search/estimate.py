@@ -40,7 +40,8 @@ def list_epoch_costs(config: TrialConfig) -> tuple[float, ...]:
     """The costs of a trial's epochs; those that a branch took over from its parent cost it nothing."""
     cut = estimate_mac_sparsity(config.pruning)
     alpha, retrain = (compute_epoch_cost(phase, cut) for phase in PHASES)
-    shares = [min(1.0, max(0.0, config.alpha_epochs - epoch)) for epoch in range(len(config.begun), config.epochs)]
+    fading = config.alpha_epochs
+    shares = [min(1.0, max(0.0, fading - epoch)) for epoch in range(len(config.begun), config.epochs)]
     return (0.0,) * len(config.begun) + tuple(share * alpha + (1 - share) * retrain for share in shares)
 
 

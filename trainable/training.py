@@ -31,13 +31,13 @@ class TrainingResult(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingSums:
-    """What training on some batches gave, summed; on the device, which is not asked before the epoch is over.
+    """What training on some batches gave, summed.
 
     loss: over the images. right: images that were classified correctly. lr: over the batches.
     """
 
-    loss: Tensor
-    right: Tensor
+    loss: float
+    right: int
     images: int
     lr: float
     steps: int
@@ -53,7 +53,7 @@ class TrainingSums:
 
     def average(self) -> TrainingResult:
         """Raises DivergedError if the mean loss is NaN or infinite, naming it and the mean learning rate."""
-        averaged = TrainingResult(self.loss.item() / self.images, self.right.item() / self.images, self.lr / self.steps)
+        averaged = TrainingResult(self.loss / self.images, self.right / self.images, self.lr / self.steps)
         _check_finite("training", averaged.loss, averaged.lr)
         return averaged
 
@@ -111,7 +111,7 @@ def train_batches(
     *,
     label_smoothing: float,
 ) -> TrainingSums:
-    """Trains on each of `batches` in turn."""
+    """Trains on each of `batches` in turn, and waits for the device at the end, so that the time it takes is known."""
     device = network.classifier.weight.device
     network.train()
     loss_sum, right = torch.zeros((), device=device), torch.zeros((), device=device, dtype=torch.long)
@@ -128,7 +128,7 @@ def train_batches(
         learning_rate.after_batch()
         loss_sum += loss.detach() * len(labels)
         right += (logits.detach().argmax(1) == labels).sum()
-    return TrainingSums(loss_sum, right, images, lr_sum, steps)
+    return TrainingSums(loss_sum.item(), int(right.item()), images, lr_sum, steps)
 
 
 def evaluate(network: VGG16, images: DeviceSplit, *, lr: float | None = None) -> EvaluationResult:

@@ -137,20 +137,16 @@ class Trial:
         batches = self.train_images.augmented_batches(config.optimizer.batch_size, seed=config.seed, epoch=number)
         alphas = self._alphas[self.epoch * self._steps : number * self._steps] if self.cut is None else ()
         parts: list[TrainingSums] = []
-        seconds = training_cost = 0.0
+        seconds = macs = 0.0
         if alphas:
-            began = time.perf_counter()
-            parts.append(self._train(self._set_alphas(batches, alphas)))
-            seconds += time.perf_counter() - began
-            training_cost += parts[-1].images / len(self.train_images)
+            part, took = self._train(self._set_alphas(batches, alphas))
+            parts, seconds, macs = [part], took, part.images * self._dense_macs
         if len(alphas) < self._steps:
             if self.cut is None:
                 self._make_cut()
             assert self.cut is not None
-            began = time.perf_counter()
-            parts.append(self._train(batches))
-            seconds += time.perf_counter() - began
-            training_cost += parts[-1].images / len(self.train_images) * self.cut.macs / self._dense_macs
+            part, took = self._train(batches)
+            parts, seconds, macs = [*parts, part], seconds + took, macs + part.images * self.cut.macs
         trained = sum(parts[1:], parts[0]).average()
         validated = evaluate(self.network, self.validation_images, lr=trained.lr)
         spanned = parts if config.lr_span == "trial" else parts[-1:]
@@ -168,13 +164,15 @@ class Trial:
             "val_accuracy": validated.accuracy,
             "pruned_val_accuracy": projected.accuracy,
             **compute_sparsities(widths_of(self.masks), self._dense_widths, self.network.classes),
-            "training_cost": training_cost,
+            "training_cost": macs / (len(self.train_images) * self._dense_macs),
             "images_per_second": len(self.train_images) / seconds,
         }
 
-    def _train(self, batches: Iterator[Batch]) -> TrainingSums:
-        smoothing = self.config.optimizer.label_smoothing
-        return train_batches(self.network, self._optimizer, self._learning_rate, batches, label_smoothing=smoothing)
+    def _train(self, batches: Iterator[Batch]) -> tuple[TrainingSums, float]:
+        """Trains on `batches`; returns the sums and the seconds that it took."""
+        began, smoothing = time.perf_counter(), self.config.optimizer.label_smoothing
+        sums = train_batches(self.network, self._optimizer, self._learning_rate, batches, label_smoothing=smoothing)
+        return sums, time.perf_counter() - began
 
     def _set_alphas(self, batches: Iterator[Batch], alphas: Sequence[float]) -> Iterator[Batch]:
         """The next batches, one for each of `alphas`, which is set before it."""
@@ -228,12 +226,14 @@ class Trial:
         """Makes a new optimizer, and starts the learning rate of what comes next."""
         config, steps = self.config, self._steps
         self._optimizer = create_sgd(self.network, config.optimizer, config.alpha_lr)
-        own = (config.epochs - len(config.begun)) * steps
-        total = own
-        if config.lr_span == "retrain":
-            total = min(own, config.epochs * steps - len(self._alphas))
-        by_policy = config.lr_span == "trial" or self.cut is not None
-        self._learning_rate = LRDriver(self._optimizer, config.lr if by_policy else None, total=total, steps=steps)
+        spans_trial = config.lr_span == "trial"
+        before = max(len(config.begun) * steps, 0 if spans_trial else len(self._alphas))
+        self._learning_rate = LRDriver(
+            self._optimizer,
+            config.lr if spans_trial or self.cut is not None else None,
+            total=config.epochs * steps - before,
+            steps=steps,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state of the trial: only tensors, numbers, strings, lists and dicts."""

@@ -57,7 +57,7 @@ def half_doomed(network: VGG16) -> GatedVGG16:
 def train(network: VGG16, batches: Batches, *, policy: LRPolicy | None = None) -> None:
     optimizer = create_sgd(network, OptimizerConfig(), 0.01)
     learning_rate = LRDriver(optimizer, policy, total=6, steps=3)
-    train_batches(network, optimizer, learning_rate, batches, label_smoothing=0.1).average()
+    train_batches(network, optimizer, learning_rate, batches, label_smoothing=0.1)
 
 
 # What makes the CPU wait until the GPU has caught up: values and shapes that depend on data.
