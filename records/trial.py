@@ -126,6 +126,11 @@ class TrialRecord:
         return known
 
     @property
+    def is_added(self) -> bool:
+        """Whether the trial is neither a control nor asked for by the study: a branch, a repeat or a twin."""
+        return self.kind not in ("control", "searched")
+
+    @property
     def kind(self) -> Kind:
         """What the trial is: searched (the study asked for it), a control, a branch, a repeat, or a repeat's twin."""
         if self.twin is not None:

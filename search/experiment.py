@@ -14,7 +14,7 @@ from records.experiment import FORMAT, ExperimentFolder
 from records.trial import FencedError
 from search.backends.base import Backend, SearchRun, TrialResources
 from search.estimate import Workload
-from search.followups.confirm import Confirmation, plan_confirmation
+from search.followups.confirm import plan_confirmation
 from search.followups.measure import TrialSelection, measure_trials, select_trials
 from search.interruption import last_words
 from search.observers.observer import Observers, SearchObserver, SearchStart
@@ -213,18 +213,19 @@ class _Search:
         """Runs the trials that are left, then the repeats and twins of the best, if the settings want them."""
         driver.update(searched=False)
         self._run_trials(snapshot, retried)
-        if new := self._plan_confirmation():
-            log.info("%s", new)
-            snapshot = Snapshot.read(self.folder)
-            self._run_trials(snapshot.updated(add_trials(self.folder, [NewTrial(each) for each in new.records])))
+        if self.settings.confirm.top:
+            self._confirm(Snapshot.read(self.folder))
         driver.update(searched=True)
 
-    def _plan_confirmation(self) -> Confirmation | None:
+    def _confirm(self, snapshot: Snapshot) -> None:
+        """Runs what is missing to confirm the best, if any trial is complete; snapshot: after the search."""
         wanted = self.settings.confirm
-        if not wanted.top or not any(trial.record.state == "complete" for trial in Snapshot.read(self.folder).trials):
-            return None
-        planned = plan_confirmation(self.folder, top=wanted.top, seeds=wanted.seeds)
-        return planned if planned.records else None
+        if not any(trial.record.state == "complete" for trial in snapshot.trials):
+            return
+        planned = plan_confirmation(self.folder, top=wanted.top, seeds=wanted.seeds, snapshot=snapshot)
+        if planned.records:
+            log.info("%s", planned)
+            self._run_trials(snapshot.updated(add_trials(self.folder, [NewTrial(each) for each in planned.records])))
 
     def _run_trials(self, snapshot: Snapshot, retried: Collection[int] = ()) -> None:
         """The one path of a first start, a resume and an extension: does what is left, according to the records."""

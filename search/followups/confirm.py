@@ -33,7 +33,9 @@ class Confirmation:
         return f"confirming the best: {repeats} repeats with other seeds{with_twins}"
 
 
-def plan_confirmation(folder: ExperimentFolder, *, top: int | None, seeds: int) -> Confirmation:
+def plan_confirmation(
+    folder: ExperimentFolder, *, top: int | None, seeds: int, snapshot: Snapshot | None = None
+) -> Confirmation:
     """Repeats of `top` trials and of all controls, each with `seeds` other seeds, and twins; nothing is written.
 
     The trials are the best of those that cut as much as the controls do, taken from each amount in turn, judged by
@@ -45,13 +47,18 @@ def plan_confirmation(folder: ExperimentFolder, *, top: int | None, seeds: int) 
     the same channels at once: with as many epochs, and with as much training compute. Branches are left out, since they
     start from a checkpoint of one seed.
 
+    Args:
+        folder: of the experiment.
+        top, seeds: as above.
+        snapshot: of its records; None to read them.
+
     Raises:
         ValueError: if `top` or `seeds` is less than 1, or no trial is complete.
     """
     for name, value in (("--top", top), ("--seeds", seeds)):
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, but got {value}")
-    snapshot = Snapshot.read(folder)
+    snapshot = snapshot or Snapshot.read(folder)
     trials = {trial.number: trial for trial in snapshot.trials}
     experiment = analysis.load(folder.path)
     # A damaged one is named by the search that runs the repeats.

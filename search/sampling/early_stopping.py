@@ -71,20 +71,23 @@ class SuccessiveHalving:
 
         Later decisions are the same as if the trials had been seen live, in any order.
         """
+        adding_up = [objective for objective in self._objectives if objective.adds_up]
         for row in rows:
-            values = tuple(self._reached_value(number, row, objective) for objective in self._objectives)
+            for objective in adding_up:
+                value = getattr(row, objective.epoch_column)
+                # A trial that continues from a checkpoint reports the epochs after it again.
+                parts = self._parts.setdefault((number, objective.name), [])
+                parts[row.epoch - 1 :] = [nan if value is None else value]
             if row.epoch in self.rungs:
-                self.rungs[row.epoch][number] = values
+                self.rungs[row.epoch][number] = tuple(
+                    self._reached_value(number, row, objective) for objective in self._objectives
+                )
 
     def _reached_value(self, number: int, row: EpochRow, objective: Objective) -> float:
-        """What the trial has reached by `row`, its newest, to be minimised; NaN where the row does not say."""
-        value = getattr(row, objective.epoch_column)
-        if not objective.adds_up:
-            return -float(value)
-        parts = self._parts.setdefault((number, objective.name), [])
-        # A trial that continues from a checkpoint reports the epochs after it again.
-        parts[row.epoch - 1 :] = [nan if value is None else value]
-        return sum(parts)
+        """What the trial has reached by `row`, its newest, to be minimised; NaN where its rows do not say."""
+        if objective.adds_up:
+            return sum(self._parts[number, objective.name])
+        return -float(getattr(row, objective.epoch_column))
 
 
 def _is_among_best(points: Collection[Point], own: Point, quota: int) -> bool:

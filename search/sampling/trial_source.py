@@ -80,8 +80,7 @@ class TrialSource:
         self._configs: set[TrialConfig] = set()
         for problem in snapshot.problems:
             log.warning("%s; the trial is left alone", problem)
-        kinds = Counter(trial.record.kind for trial in snapshot.trials)
-        self._added = kinds["branch"] + kinds["repeat"] + kinds["twin"]
+        self._added = sum(trial.record.is_added for trial in snapshot.trials)
         # Unreadable trials are assumed to have come from the study.
         controls = range(len(self._controls))
         others = {trial.number for trial in snapshot.trials if trial.record.kind != "searched"}
@@ -242,14 +241,14 @@ class TrialSource:
         """The objectives of a complete trial; None for others, and if its last rows are lost: earlier ones won't do."""
         if trial.record.state != "complete" or trial.is_result_lost or trial.record.cut is None:
             return None
-        costs = [row.training_cost for row in trial.rows]
         reached: dict[str, float] = {
             "pruned_val_accuracy": trial.rows[-1].pruned_val_accuracy,
             "macs": trial.record.cut.macs,
             "parameters": trial.record.cut.parameters,
-            # Older rows do not say it.
-            "training_cost": sum(math.nan if cost is None else cost for cost in costs),
         }
+        if "training_cost" in self._settings.search.objectives:  # older rows do not say it
+            costs = [row.training_cost for row in trial.rows]
+            reached["training_cost"] = sum(math.nan if cost is None else cost for cost in costs)
         values = [float(reached[name]) for name in self._settings.search.objectives]
         return None if any(map(math.isnan, values)) else values
 

@@ -150,7 +150,7 @@ def log_plan(
 ) -> None:
     """Logs what is left to do, how long it takes and what it needs; raises ValueError if the storage is too small."""
     begun = [trial.own_epochs for trial in snapshot.trials if trial.record.state == "running"]
-    added = sum(trial.record.kind not in ("control", "searched") for trial in snapshot.trials)
+    added = sum(trial.record.is_added for trial in snapshot.trials)
     controls = len(settings.controls.amounts) * len(settings.controls.kinds)
     trials_left = controls + settings.search.trials + added - (len(snapshot.trials) - len(begun))
     plan = plan_search(

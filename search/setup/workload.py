@@ -66,8 +66,8 @@ def create_workload(
 
 def add_to_workload(workload: Workload, snapshot: Snapshot) -> Workload:
     """`workload` with the branches, repeats and twins of `snapshot`, whose epochs need not be those of the settings."""
-    added = [trial for trial in snapshot.trials if trial.record.kind not in ("searched", "control")]
-    return replace(workload, added={trial.number: ExpectedTrial.of([trial.config]) for trial in added})
+    added = {trial.number: ExpectedTrial.of([trial.config]) for trial in snapshot.trials if trial.record.is_added}
+    return replace(workload, added=added)
 
 
 def describe_hardware(nodes: Sequence[Node], share: TrialResources) -> Hardware:
