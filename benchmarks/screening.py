@@ -27,16 +27,17 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 from torch.nn import functional
 
+from analysis.rank.intervals import mean_margin
 from trainable.config import DataConfig, DenseConfig, OptimizerConfig, PruningConfig
 from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data, load_data
@@ -45,12 +46,12 @@ from trainable.device import prepare_device
 from trainable.network.vgg16 import VGG16, count_macs, count_parameters, place_on
 from trainable.pruning.criteria import score_channels
 from trainable.pruning.gates import GatedVGG16
-from trainable.pruning.masks import _mask_highest, choose_masks, widths_of
+from trainable.pruning.masks import choose_masks, mask_highest, widths_of
 from trainable.pruning.removal import remove_channels, select_channels
 from trainable.schedules.alpha import AlphaSchedule, Exponential, Polynomial
 from trainable.schedules.lr_policies import CosineAnnealing
 from trainable.schedules.lr_schedulers import LRDriver
-from trainable.training import create_sgd, evaluate, recalibrate_norms
+from trainable.training import create_sgd, evaluate, recalibrate_norms, replace_network
 
 RESULTS = Path(__file__).with_name("screening.parquet")
 BATCH = 128
@@ -92,7 +93,7 @@ class Recipe:
     average: float = 0.0
     """Decay of an exponential moving average of the weights after the cut, which is what is evaluated."""
     dense_epochs: int = 20
-    """Epochs of the dense network that is started from; what is saved of 20 goes to the budget."""
+    """Epochs of the dense network's own recipe, whose rate falls to 0; what is saved of 20 goes to the budget."""
 
 
 SHORT = Recipe(fade=1)
@@ -127,7 +128,7 @@ RECIPES = {
     "one_shot_decay_2_distillation": Recipe(weight_decay=2e-3, distillation=0.9),
     "fade_1_decay_2_distillation": replace(SHORT, weight_decay=2e-3, distillation=0.9),
     "fade_1_penalty_decay_2_distillation": replace(SHORT, penalty=0.05, weight_decay=2e-3, distillation=0.9),
-    "one_shot_early_dense": Recipe(dense_epochs=16),
+    "one_shot_dense_16": Recipe(dense_epochs=16),
 }
 
 
@@ -162,7 +163,7 @@ def run_plan(arguments: argparse.Namespace) -> None:
     ]
     missing = [job for job in plan if identify(job) not in done]
     print(f"{len(plan) - len(missing)} of {len(plan)} recorded", flush=True)
-    # One after another: later, each process finds its dense network.
+    # Here, so that each process finds its dense network.
     for epochs in {RECIPES[job["recipe"]].dense_epochs for job in missing}:
         prepare_dense(arguments.work, arguments.data, arguments.width, epochs)
     context = multiprocessing.get_context("spawn")
@@ -199,7 +200,6 @@ def start_worker(source: str) -> None:
 def prepare_dense(work: Path, source: str, width: float, epochs: int) -> None:
     folder = dense_folder(work, width, epochs)
     if not (folder / "dense.json").exists():
-        # A network of fewer epochs is the long one's checkpoint: what a person would have who stopped early.
         config = DenseConfig(width=width, epochs=epochs)
         data = load_data(DataConfig(source, images=10_000, validation_fraction=0.2))
         train_dense(config, data, folder, threads=1, on_epoch=lambda row: print("dense", row.epoch, row.val_accuracy))
@@ -339,8 +339,8 @@ class Training:
             unfinished = path.with_suffix(f".{os.getpid()}.npy")
             np.save(unfinished, outputs)
             unfinished.replace(path)
-        outputs_: npt.NDArray[np.float16] = np.load(path)
-        return outputs_
+        loaded: npt.NDArray[np.float16] = np.load(path)
+        return loaded
 
     def train_batch(
         self,
@@ -387,18 +387,11 @@ class Training:
             average.lerp_(each, 1 - self.recipe.average)
 
     def adopt(self, network: VGG16, old: VGG16, masks: Sequence[Tensor] | None = None) -> None:
-        """Trains `network` from now on, with the momentum of `old` where one curve goes on."""
-        optimizer = create_sgd(network, self.optimizer_config, 0.01)
-        for mine, other in zip(optimizer.param_groups, self.optimizer.param_groups, strict=True):
-            mine.update({key: value for key, value in other.items() if key != "params"})
-        momenta = [self.optimizer.state.get(parameter, {}).get("momentum_buffer") for parameter in old.parameters()]
-        if self.recipe.one_curve and all(momentum is not None for momentum in momenta):
-            parts = momenta if masks is None else select_channels(momenta, masks)
-            for parameter, momentum in zip(network.parameters(), parts, strict=True):
-                optimizer.state[parameter]["momentum_buffer"] = momentum
+        """Trains `network` from now on, with what remains of the momentum of `old`."""
+        replace_network(
+            self.optimizer, old, network, lambda each: each if masks is None else select_channels(each, masks)
+        )
         self.network = network
-        self.optimizer.param_groups = optimizer.param_groups
-        self.optimizer.state = optimizer.state
 
     def score(self, network: VGG16, criterion: str) -> list[Tensor]:
         if criterion == "fpgm":
@@ -444,7 +437,7 @@ def choose_by_blocks(scores: Sequence[Tensor], multipliers: Sequence[float], amo
         for scale in np.linspace(1 / min(multipliers), 0, 2000)
         if count_macs(widths(scale), 10) <= (1 - amount) * count_macs(dense, 10)
     )
-    return [_mask_highest(layer, kept) for layer, kept in zip(scores, widths(scale), strict=True)]
+    return [mask_highest(layer, kept) for layer, kept in zip(scores, widths(scale), strict=True)]
 
 
 def write_table(folders: Sequence[Path]) -> None:
@@ -509,11 +502,11 @@ def find_twin(name: str) -> str | None:
 
 
 def format_mean(values: "pd.Series[float]") -> str:
-    known = values.dropna()
-    if len(known) < 2:
-        return "" if known.empty else f"{known.mean():.2f}"
-    margin = stdtrit(len(known) - 1, 0.975) * known.std() / math.sqrt(len(known))
-    return f"{known.mean():.2f} ± {margin:.2f}"
+    known = values.dropna().tolist()
+    if not known:
+        return ""
+    margin = f" ± {mean_margin(known):.2f}" if len(known) > 1 else ""
+    return f"{mean(known):.2f}{margin}"
 
 
 if __name__ == "__main__":

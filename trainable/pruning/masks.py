@@ -50,7 +50,7 @@ def choose_masks(scores: Sequence[Tensor], pruning: PruningConfig, classes: int)
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) else (middle + 1, high)
-    return [_mask_highest(layer, kept) for layer, kept in zip(scores, widths(low), strict=True)]
+    return [mask_highest(layer, kept) for layer, kept in zip(scores, widths(low), strict=True)]
 
 
 def _uniform_widths(dense: Sequence[int]) -> Callable[[int], list[int]]:
@@ -73,7 +73,7 @@ def _global_widths(scores: Sequence[Tensor], least_kept: float) -> Callable[[int
     return lambda step: (dense - order[:step].bincount(minlength=len(scores))).tolist()
 
 
-def _mask_highest(scores: Tensor, kept: int) -> Tensor:
+def mask_highest(scores: Tensor, kept: int) -> Tensor:
     """The mask of the `kept` highest scores; of equal scores the first are kept."""
     mask = torch.zeros(len(scores), dtype=torch.bool)
     mask[scores.argsort(descending=True, stable=True)[:kept]] = True
