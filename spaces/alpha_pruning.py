@@ -23,7 +23,7 @@ CRITERIA = ("l1", "l2", "bn_scale", "taylor")
 SCOPES = ("uniform", "global")
 
 ALPHA_FRACTION = (0.1, 0.6)
-# Where alpha may fall within an epoch: at full compute, a fade pays only if it is short.
+# Where alpha may fall within an epoch; longer fades leave less of an equal compute to retrain.
 SHORTEST_FADE_EPOCHS = 0.25
 BASE = TrialConfig()
 

@@ -20,7 +20,7 @@ from analysis.figures.style import (
 )
 from analysis.labels import TrialLabel, label_trial
 from analysis.rank.comparison import group_by_cut
-from analysis.rank.pairs import TwinComparison, compare_with_twins
+from analysis.rank.pairs import TwinComparison, compare_with_twins, group_by_trial
 from analysis.text import capitalize_first, format_count, format_percent, format_share
 from records.trial import BUDGETS
 
@@ -43,10 +43,8 @@ class TwinsInfo(FigureInfo):
 def twins_info(experiment: Experiment) -> TwinsInfo:
     """The comparisons with twins of all trials that have any (analysis.rank.pairs)."""
     cuts = experiment.ranked["mac_sparsity"].dropna()
-    of_trial: dict[int, list[TwinComparison]] = {}
-    for one in compare_with_twins(experiment.trials):
-        if one.number in cuts.index:
-            of_trial.setdefault(one.number, []).append(one)
+    found = group_by_trial(one for one in compare_with_twins(experiment.trials) if one.number in cuts.index)
+    of_trial = {number: list(by_budget.values()) for number, by_budget in found.items()}
     if not of_trial:
         return TwinsInfo("No trial has been compared with its twins yet, so what fading alone does is unknown.")
     groups = group_by_cut(cuts[list(of_trial)])

@@ -133,8 +133,8 @@ def to_confirm(trials: pd.DataFrame, top: int | None = None) -> list[int]:
 
     For each amount that the controls cut, the least first, the best trial with alpha that cuts as much or more:
     what `compare_with_controls` compares. Then the second best of each, and so on; then all others as they are ranked.
-    Branches are left out. Trials are judged by their own runs, not by repeats, so that confirming again goes on with
-    the same ones.
+    Branches are left out. Trials are judged by their own runs, not by repeats, so that confirming again continues
+    with the same trials.
 
     Args:
         trials: one row per trial (tables.trials).

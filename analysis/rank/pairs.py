@@ -1,6 +1,7 @@
 """What fading itself does: a trial's repeats against its twins, which are the same without a fade, seed by seed."""
 
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,6 +58,14 @@ def compare_with_twins(trials: pd.DataFrame) -> list[TwinComparison]:
             if len(ours):
                 found.append(_compare_pairs(int(number), budget, ours, theirs))
     return found
+
+
+def group_by_trial(comparisons: Iterable[TwinComparison]) -> dict[int, dict[Budget, TwinComparison]]:
+    """The comparisons by trial and budget, in their order."""
+    grouped: dict[int, dict[Budget, TwinComparison]] = {}
+    for one in comparisons:
+        grouped.setdefault(one.number, {})[one.budget] = one
+    return grouped
 
 
 def _compare_pairs(number: int, budget: Budget, repeats: pd.DataFrame, twins: pd.DataFrame) -> TwinComparison:

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.labels import label_trial, select_kinds
 from analysis.rank.comparison import cut_levels, cut_tolerance, group_by_cut
 from analysis.rank.intervals import Outcome
-from analysis.rank.pairs import TwinComparison, compare_with_twins
+from analysis.rank.pairs import TwinComparison, compare_with_twins, group_by_trial
 from analysis.rank.ranking import sort_best_first
 from analysis.text import format_count, format_percent, format_points, format_share, join_words
 from records.trial import BUDGETS, Budget
@@ -41,9 +41,7 @@ def find_fades(trials: pd.DataFrame, ranked: pd.DataFrame) -> list[FadeFinding]:
     Args:
         trials: one row per trial, repeats and twins included. ranked: their ranking.
     """
-    of_trial: dict[int, dict[Budget, TwinComparison]] = {}
-    for one in compare_with_twins(trials):
-        of_trial.setdefault(one.number, {})[one.budget] = one
+    of_trial = group_by_trial(compare_with_twins(trials))
     cuts = ranked["mac_sparsity"].reindex(list(of_trial)).dropna()
     findings = []
     for numbers in group_by_cut(cuts):

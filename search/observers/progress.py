@@ -195,8 +195,7 @@ class RunningTrials:
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
         self._rows: dict[int, EpochRow] = {}
-        self._labels: dict[int, str] = {}
-        self._lengths: dict[int, int] = {}  # in epochs; a twin's is its own
+        self._trials: dict[int, tuple[str, int]] = {}  # the label, and the epochs, which a twin has its own number of
         self.folder: ExperimentFolder | None = None
 
     def __len__(self) -> int:
@@ -205,18 +204,16 @@ class RunningTrials:
     def epoch_done(self, number: int, row: EpochRow) -> None:
         """Trial `number` has done an epoch."""
         self._rows[number] = row
-        if number not in self._labels and self.folder is not None:
-            self._labels[number] = str(number)
+        if number not in self._trials and self.folder is not None:
+            self._trials[number] = str(number), self._epochs
             with suppress(ValueError, OSError):
                 record = self.folder.trial_folder(number).read_record()
-                self._labels[number] = label_record(record)
-                self._lengths[number] = trial_config(record.config).epochs
+                self._trials[number] = label_record(record), trial_config(record.config).epochs
 
     def trial_ended(self, number: int) -> None:
         """Trial `number` is no longer running."""
         self._rows.pop(number, None)
-        self._labels.pop(number, None)
-        self._lengths.pop(number, None)
+        self._trials.pop(number, None)
 
     def __rich__(self) -> Table:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
@@ -228,10 +225,9 @@ class RunningTrials:
             row = self._rows[number]
             pace = UNKNOWN if not row.epoch_seconds else f"{60 / row.epoch_seconds:.3g}"
             accuracy = percent_number(row.pruned_val_accuracy, 2)
-            epoch = f"{row.epoch} of {self._lengths.get(number, self._epochs)}"
-            table.add_row(
-                Text(self._labels.get(number, str(number))), epoch, row.phase, f"{row.alpha:.3g}", accuracy, pace
-            )
+            label, epochs = self._trials.get(number, (str(number), self._epochs))
+            epoch = f"{row.epoch} of {epochs}"
+            table.add_row(Text(label), epoch, row.phase, f"{row.alpha:.3g}", accuracy, pace)
         if len(self._rows) > len(shown):
             table.caption = f"and {len(self._rows) - len(shown)} more"
         return table
