@@ -6,10 +6,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Two tests at a time. What a file of fast tests sets up is used by all of them, so they stay in one process; of slow
-# tests, only those of a group do.
-FAST := -n 2 --dist loadfile -m "not slow"
-SLOW := -n 2 --dist loadgroup -m slow --durations=10
+# Two files of tests at a time: what a file sets up is used by all of its tests, so they stay in one process.
+TEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: demo test test-slow lint docs clean
 
@@ -17,10 +15,10 @@ demo: .venv/installed
 	$(BIN)/alphaprune run quickstart
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest $(FAST)
+	$(TEST) -m "not slow"
 
 test-slow: .venv/installed-dev
-	$(BIN)/python -m pytest $(SLOW)
+	$(TEST) -m slow --durations=10
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

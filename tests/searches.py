@@ -1,5 +1,6 @@
 """Searches that take seconds, drivers in processes of their own, and what must hold whatever has happened to them."""
 
+import hashlib
 import json
 import os
 import signal
@@ -27,7 +28,7 @@ from search.setup.validation import recorded_settings
 from search.snapshot import Snapshot
 from spaces.space import load_space
 from trainable.checkpoints import read_checkpoint
-from trainable.config import trial_config
+from trainable.config import TrialConfig, trial_config
 from trainable.data.dataset import load_data
 from trainable.dense import load_dense
 from trainable.trial import Trial
@@ -222,19 +223,32 @@ def check_undisturbed(folder: ExperimentFolder, only: Collection[int] | None = N
     assert [record.number for record in records] == list(range(len(records)))
     configs = [json.dumps(record.config, sort_keys=True) for record in records if record.kind == "searched"]
     assert len(set(configs)) == len(configs)
-    data, dense = load_data(settings.data), load_dense(folder.dense_path)
     if only is None:
         only = [record.number for record in records if record.attempt > 1 or record.number % 3 == 0]
     for record in [records[number] for number in sorted(only)]:
         rows = folder.trial_folder(record.number).read_rows()
-        undisturbed = Trial(trial_config(record.config), data, dense, threads=settings.resources.cpus_per_trial)
-        for _ in rows:
+        undisturbed = _undisturbed_trial(folder, settings, trial_config(record.config))
+        while len(undisturbed.rows) < len(rows):
             undisturbed.run_epoch()
-        assert untimed(rows) == untimed(undisturbed.rows), f"trial {record.number}"
+        assert untimed(rows) == untimed(undisturbed.rows[: len(rows)]), f"trial {record.number}"
     for record in records:
         if record.state != "running":
             rows = folder.trial_folder(record.number).read_rows()
             assert (len(rows) == record.config["epochs"]) == (record.state == "complete")
+
+
+_undisturbed: dict[tuple[object, ...], Trial] = {}
+
+
+def _undisturbed_trial(folder: ExperimentFolder, settings: Settings, config: TrialConfig) -> Trial:
+    """The same trial in this process. It is kept, because most searches of these tests have the same trials."""
+    weights = hashlib.sha256((folder.dense_path / "model.safetensors").read_bytes()).digest()
+    threads = settings.resources.cpus_per_trial
+    key = (config, settings.data, threads, weights)
+    if key not in _undisturbed:
+        data, dense = load_data(settings.data), load_dense(folder.dense_path)
+        _undisturbed[key] = Trial(config, data, dense, threads=threads)
+    return _undisturbed[key]
 
 
 def check_whole(folder: ExperimentFolder, *, trials: int) -> None:

@@ -26,7 +26,7 @@ from trainable.cpus import count_cpus
 from trainable.measurement import machine_lock, protocol
 from trainable.network.weights import load_pruned
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("results")]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 # One control and two trials: a measurement takes seconds per trial, most of them to start its processes.
 WITH_RESULTS = (

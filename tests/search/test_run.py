@@ -14,7 +14,7 @@ from records.files import read_json
 from trainable.dense import copy_dense
 from trainable.network.weights import load_network, save_network
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("run")]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 TIMES = {"epoch_seconds", "images_per_second"}
 

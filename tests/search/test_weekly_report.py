@@ -7,7 +7,7 @@ import analysis
 from analysis.figures.iterations import iterations_info
 from records.experiment import ExperimentFolder
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("weekly report")]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 SMALL = ("--data", "digits", "--width", 0.0625, "--set", "data.images=200", "--set", "results.measure=false")
 

@@ -9,7 +9,7 @@ from searches import SETTINGS, alphaprune
 from records.experiment import ExperimentFolder
 from records.trial import Parent, TrialFolder
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("branch")]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 # One trial of each kind, whose alphas are known: linear, three stages.
 KNOWN = (

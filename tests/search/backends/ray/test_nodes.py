@@ -12,7 +12,7 @@ from search.backends.base import TrialResources
 from search.backends.ray.resources import cluster_nodes, count_room, divide_nodes
 from search.settings import ResourceSettings
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("nodes")]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 def test_the_room_follows_the_nodes(nodes: Cluster) -> None:

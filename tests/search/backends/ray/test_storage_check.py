@@ -17,7 +17,7 @@ import search
 from search.backends.ray.cluster import living_nodes
 from search.backends.ray.storage_check import _describe_difference, _probe_storage, check_storage
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("storage check")]
+pytestmark = [pytest.mark.filterwarnings("ignore")]
 
 
 def test_differences_seen_by_a_node(tmp_path: Path) -> None:

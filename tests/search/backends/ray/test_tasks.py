@@ -15,7 +15,7 @@ from trainable.config import DataConfig, DenseConfig, OptimizerConfig
 from trainable.data.dataset import load_data
 from trainable.dense import load_dense
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("tasks")]
+pytestmark = [pytest.mark.filterwarnings("ignore")]
 TINY = DenseConfig(width=0.0625, epochs=40, optimizer=OptimizerConfig(batch_size=32))
 
 

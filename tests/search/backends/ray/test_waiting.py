@@ -16,7 +16,7 @@ from search.backends.ray.tasks import choose_best_node, fetch_result, run_on_bes
 from search.backends.ray.waiting import WaitNotice
 from trainable.errors import LostError
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("waiting")]
+pytestmark = [pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture

@@ -51,8 +51,7 @@ def check_end(driver: "subprocess.Popen[bytes]", log: Path, *resume: object) -> 
     assert "Traceback" not in log.read_text()
 
 
-@pytest.mark.parametrize("moment", [has_dense_rows, has_trial_rows])
-@pytest.mark.parametrize("part", ["gcs_server", "raylet"])
+@pytest.mark.parametrize(("part", "moment"), [("gcs_server", has_dense_rows), ("raylet", has_trial_rows)])
 def test_the_cluster_of_a_search_dies(
     part: str, moment: Callable[[ExperimentFolder], bool], settings: Path, tmp_path: Path
 ) -> None:
