@@ -38,12 +38,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from analysis.rank.intervals import mean_margin
+from records.dense import CHECKPOINT_NAME, DenseEpochRow
+from records.network import FILE_NAME as ARCH_NAME
+from trainable.checkpoints import read_checkpoint
 from trainable.config import DataConfig, DenseConfig, OptimizerConfig, PruningConfig
 from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data, load_data
-from trainable.dense import load_dense, train_dense
+from trainable.dense import train_dense
 from trainable.device import prepare_device
-from trainable.network.vgg16 import VGG16, count_macs, count_parameters, place_on
+from trainable.network.vgg16 import (
+    VGG16,
+    count_macs,
+    count_parameters,
+    create_initialised,
+    dense_widths,
+    place_on,
+)
+from trainable.network.weights import load_network, save_network
 from trainable.pruning.criteria import score_channels
 from trainable.pruning.gates import GatedVGG16
 from trainable.pruning.masks import choose_masks, mask_highest, widths_of
@@ -57,6 +68,7 @@ RESULTS = Path(__file__).with_name("screening.parquet")
 BATCH = 128
 EPOCHS = 12
 ALPHA_EPOCHS = 4
+DENSE_EPOCHS = 20
 CPU = torch.device("cpu")
 # The convolutions of each of the five blocks between poolings.
 BLOCKS = (2, 2, 3, 3, 3)
@@ -92,8 +104,10 @@ class Recipe:
     """Cuts, each with its own fade and its own scores."""
     average: float = 0.0
     """Decay of an exponential moving average of the weights after the cut, which is what is evaluated."""
-    dense_epochs: int = 20
-    """Epochs of the dense network's own recipe, whose rate falls to 0; what is saved of 20 goes to the budget."""
+    dense_epochs: int = DENSE_EPOCHS
+    """Epochs of the dense network; what is saved of 20 goes to the budget."""
+    annealed: bool = True
+    """Whether the dense network's learning rate falls to 0 in these epochs, or its curve of 20 epochs is cut off."""
 
 
 SHORT = Recipe(fade=1)
@@ -129,6 +143,8 @@ RECIPES = {
     "fade_1_decay_2_distillation": replace(SHORT, weight_decay=2e-3, distillation=0.9),
     "fade_1_penalty_decay_2_distillation": replace(SHORT, penalty=0.05, weight_decay=2e-3, distillation=0.9),
     "one_shot_dense_16": Recipe(dense_epochs=16),
+    "one_shot_unannealed": Recipe(dense_epochs=16, annealed=False, warmup=0),
+    "fade_1_unannealed": replace(SHORT, dense_epochs=16, annealed=False, warmup=0),
 }
 
 
@@ -164,8 +180,8 @@ def run_plan(arguments: argparse.Namespace) -> None:
     missing = [job for job in plan if identify(job) not in done]
     print(f"{len(plan) - len(missing)} of {len(plan)} recorded", flush=True)
     # Here, so that each process finds its dense network.
-    for epochs in {RECIPES[job["recipe"]].dense_epochs for job in missing}:
-        prepare_dense(arguments.work, arguments.data, arguments.width, epochs)
+    for recipe in {RECIPES[job["recipe"]] for job in missing}:
+        prepare_dense(arguments.work, arguments.data, arguments.width, recipe)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.workers, context, start_worker, (arguments.data,)) as pool:
         futures = [pool.submit(run_recipe, arguments.work, **job) for job in missing]
@@ -197,23 +213,40 @@ def start_worker(source: str) -> None:
     DATA = load_data(DataConfig(source, images=10_000, validation_fraction=0.2))
 
 
-def prepare_dense(work: Path, source: str, width: float, epochs: int) -> None:
-    folder = dense_folder(work, width, epochs)
-    if not (folder / "dense.json").exists():
-        config = DenseConfig(width=width, epochs=epochs)
-        data = load_data(DataConfig(source, images=10_000, validation_fraction=0.2))
-        train_dense(config, data, folder, threads=1, on_epoch=lambda row: print("dense", row.epoch, row.val_accuracy))
+def prepare_dense(work: Path, source: str, width: float, recipe: Recipe) -> None:
+    """Trains the dense network that a recipe starts from, unless it is there."""
+    folder = dense_folder(work, width, recipe)
+    if (folder / ARCH_NAME).exists():
+        return
+    config = DenseConfig(width=width, epochs=recipe.dense_epochs if recipe.annealed else DENSE_EPOCHS)
+    data = load_data(DataConfig(source, images=10_000, validation_fraction=0.2))
+
+    def show(row: DenseEpochRow) -> None:
+        print("dense", row.epoch, row.val_accuracy, flush=True)
+        if row.epoch == recipe.dense_epochs < config.epochs:
+            raise CutOff
+
+    try:
+        train_dense(config, data, folder, threads=1, on_epoch=show)
+    except CutOff:
+        network = create_initialised(dense_widths(width), data.classes, config.seed)
+        network.load_state_dict(read_checkpoint(folder / CHECKPOINT_NAME, CPU)["network"])
+        save_network(network, folder, mean=data.mean, std=data.std)
 
 
-def dense_folder(work: Path, width: float, epochs: int) -> Path:
-    return work / f"dense-{width}-{epochs}"
+class CutOff(Exception):  # noqa: N818
+    """The dense network has been trained for as long as the recipe says."""
+
+
+def dense_folder(work: Path, width: float, recipe: Recipe) -> Path:
+    return work / f"dense-{width}-{recipe.dense_epochs}{'' if recipe.annealed else '-unannealed'}"
 
 
 def run_recipe(work: Path, recipe: str, amount: float, seed: int, width: float) -> dict[str, Any]:
     """Trains one recipe and returns its row."""
     began = time.perf_counter()
     config = RECIPES[recipe]
-    dense = load_dense(dense_folder(work, width, config.dense_epochs)).network
+    dense = load_network(dense_folder(work, width, config))
     training = Training(config, amount, seed, work, dense, DATA)
     training.run()
     network = training.final_network()
@@ -261,7 +294,7 @@ class Training:
         recipe = self.recipe
         if recipe.budget == "epochs":
             return EPOCHS
-        budget = ALPHA_EPOCHS + (EPOCHS - ALPHA_EPOCHS) * self.kept_macs + 20 - recipe.dense_epochs
+        budget = ALPHA_EPOCHS + (EPOCHS - ALPHA_EPOCHS) * self.kept_macs + DENSE_EPOCHS - recipe.dense_epochs
         before = recipe.wait + self.cost_of_fade()
         return math.floor(recipe.wait + recipe.fade * recipe.waves + (budget - before) / self.kept_macs + 1e-9)
 
@@ -329,8 +362,8 @@ class Training:
 
     def teacher_outputs(self, epoch: int) -> "npt.NDArray[np.float16]":
         """The dense network's logits [images, classes] of an epoch's views, in their order."""
-        width = self.dense_widths[0]
-        path = self.work / "teacher" / f"{width}-{self.recipe.dense_epochs}-{self.seed}-{epoch}.npy"
+        folder = dense_folder(self.work, self.dense_widths[0] / 64, self.recipe)
+        path = self.work / "teacher" / f"{folder.name}-{self.seed}-{epoch}.npy"
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             views = self.train.augmented_batches(500, seed=self.seed, epoch=epoch)
