@@ -129,8 +129,16 @@ def _end(interruption: Interruption) -> NoReturn:
                 traceback.print_exc()
         sys.stdout.flush()
     finally:
+        _silence()
         _kill_children()
         os._exit(interruption.code)
+
+
+def _silence() -> None:
+    """Discards what other threads still print: Ray's would follow the last words with the log of a dead raylet."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(nowhere, number)
 
 
 def _kill_children() -> None:

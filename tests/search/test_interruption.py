@@ -39,6 +39,30 @@ with allow_interruption(), last_words(say):
     assert (ran.returncode, ran.stdout, ran.stderr) == (128 + number, words, "")
 
 
+def test_nothing_follows_the_last_words() -> None:
+    """Another thread prints while the children are being killed, which takes half a second here."""
+    ran = ended("""
+import psutil
+
+psutil.Process.children = lambda self, recursive: time.sleep(0.5) or []
+
+def print_on():
+    while True:
+        time.sleep(0.05)
+        print("out", flush=True)
+        print("error", file=sys.stderr, flush=True)
+
+def say_and_start(interruption):
+    say(interruption)
+    threading.Thread(target=print_on, daemon=True).start()
+
+with allow_interruption(), last_words(say_and_start):
+    hit()
+    time.sleep(60)
+""")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (143, "last words: interrupted by SIGTERM\n", "")
+
+
 def test_a_signal_is_not_lost_where_python_drops_exceptions() -> None:
     """Exceptions raised in fork hooks are printed and dropped."""
     ran = ended("""
