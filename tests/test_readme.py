@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from searches import TINY, alphaprune
 
+from trainable.measurement import protocol
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -59,7 +61,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.usefixtures("folder")
-def test_the_commands() -> None:
+def test_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "LATENCY_SECONDS", 0.1)
     tried = set()
     for name, *arguments in commands():
         more = []
