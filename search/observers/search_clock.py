@@ -82,8 +82,13 @@ class SearchClock:
 
     def _count_left(self) -> TrialsLeft:
         workload = self._workload
-        running = [workload.find_trial(number).count_cost(done) for number, done in self._done.items()]
+        # The farthest first: of trials recorded as running, as many run as fit. The others were interrupted, or are
+        # repeats and twins whose turn has not come.
+        recorded = sorted(self._done.items(), key=lambda each: -each[1])
+        costs = [workload.find_trial(number).count_cost(done) for number, done in recorded]
+        running, interrupted = costs[: workload.hardware.concurrency], costs[workload.hardware.concurrency :]
         begun = self._ended.union(self._done)
         controls = [each.count_cost() for number, each in enumerate(workload.controls) if number not in begun]
         others = max(0, self._planned - len(begun) - len(controls) - self._unread)
-        return TrialsLeft(tuple(running), (*controls, *[workload.searched.count_cost()] * others))
+        waiting = (*interrupted, *controls, *[workload.searched.count_cost()] * others)
+        return TrialsLeft(tuple(running), waiting)

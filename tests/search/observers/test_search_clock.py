@@ -1,12 +1,16 @@
 """The time left of a running search, on a clock that the test sets."""
 
+from pathlib import Path
+
 import pytest
 from examples import make_row
 
 from records.dense import DenseEpochRow
+from records.trial import TrialFolder, TrialRecord
 from search.estimate import ExpectedTrial, Hardware, Workload
 from search.observers.search_clock import SearchClock
-from search.snapshot import Snapshot
+from search.snapshot import Snapshot, TrialSnapshot
+from trainable.config import TrialConfig, as_json
 
 # A control of four retrain epochs at half the cost, and trials with two alpha epochs before two such epochs.
 CONTROL, SEARCHED = ExpectedTrial((0.5,) * 4, (1.0,) * 4), ExpectedTrial((1.0, 1.0, 0.5, 0.5), (1.0,) * 4)
@@ -85,3 +89,16 @@ def test_a_trial_that_is_slower_than_expected_makes_the_rest_take_longer() -> No
     estimate = clock.estimate()
     assert estimate is not None
     assert estimate.trial_seconds == pytest.approx(49 * 3 * 40)
+
+
+def test_trials_that_wait_for_their_turn_do_not_run_at_once(tmp_path: Path) -> None:
+    """As repeats and twins do: their records are written before the first of them starts."""
+    folders = [TrialFolder(tmp_path / f"{number:05}") for number in range(8)]
+    for number, folder in enumerate(folders):
+        folder.create(TrialRecord(number, as_json(TrialConfig(epochs=4))))
+    snapshot = Snapshot(tuple(map(TrialSnapshot.read, folders)), frozenset(range(8)))
+    two_at_once = Workload((), SEARCHED, Hardware("CPU", 1, 1, 2), epoch_seconds=10)
+    estimate = SearchClock(two_at_once, snapshot, planned=8, dense_epochs=0, now=Clock()).estimate()
+    assert estimate is not None
+    assert estimate.device_seconds == 8 * 30
+    assert estimate.device_seconds / 2 <= estimate.seconds <= estimate.device_seconds / 2 + 30
