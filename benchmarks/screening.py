@@ -494,7 +494,8 @@ screening.py. Test accuracy in percent on the 10,000 test images of CIFAR-10; VG
 
 `cost`: of training, in epochs of the dense network. ±: half of the 95% interval over the seeds (Student's t), of the
 mean or of the paired differences over the seeds that both have; a single seed has none. `twin`: the same recipe without
-a fade. `old`: the alpha recipe that was the default before this table, `today_epochs`.
+a fade. `old`: the alpha recipe that was the default before this table, `today_epochs`. Bold: the interval does not hold
+0. Of as many differences as there are here, a few do so by chance.
 """
 
 
@@ -509,7 +510,7 @@ def format_group(group: pd.DataFrame) -> list[str]:
         row, mine = group[group["recipe"] == name].iloc[0], accuracies[name]
         others = (find_twin(name), "one_shot", "today_epochs")
         compared = [other if other in accuracies and other != name else None for other in others]
-        differences = ["" if other is None else format_mean(mine - accuracies[other]) for other in compared]
+        differences = ["" if other is None else format_difference(mine - accuracies[other]) for other in compared]
         cells = [
             f"`{name}`",
             str(len(mine)),
@@ -540,6 +541,12 @@ def format_mean(values: "pd.Series[float]") -> str:
         return ""
     margin = f" ± {mean_margin(known):.2f}" if len(known) > 1 else ""
     return f"{mean(known):.2f}{margin}"
+
+
+def format_difference(values: "pd.Series[float]") -> str:
+    """In bold if the interval does not hold 0."""
+    known, text = values.dropna().tolist(), format_mean(values)
+    return f"**{text}**" if len(known) > 1 and abs(mean(known)) > mean_margin(known) else text
 
 
 if __name__ == "__main__":
