@@ -132,7 +132,7 @@ TRIAL_COLUMNS = _table_of(
     Column("control", "text", "one_shot, random_channels or from_scratch; NaN for all but controls and their repeats"),
     Column("parent", "number", "the trial that a branch continues; NaN for all others"),
     Column("confirms", "number", "the trial that is repeated with another seed; NaN for all but repeats and twins"),
-    Column("twin", "text", "of a twin, what it has as much of as the trial it confirms: epochs or compute"),
+    Column("twin", "text", "of a twin, what it has as much of as the trial it confirms: epochs, compute or both"),
     Column("state", "text", "running, complete, stopped or failed"),
     Column("alpha.family", "text", "how alpha falls", "alpha schedule"),
     Column("alpha.rate", "number", "how steeply; NaN where the family has none", "rate of the schedule"),

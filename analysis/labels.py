@@ -70,7 +70,8 @@ def format_label(
     notes = ["control"] if control is not None else []
     notes += [f"branch of {parent:.0f}"] if parent is not None else []
     if confirms is not None:
-        notes.append(f"repeat of {confirms:.0f}" if twin is None else f"twin of {confirms:.0f}, equal {twin}")
+        equal = "epochs and compute" if twin == "both" else twin
+        notes.append(f"repeat of {confirms:.0f}" if twin is None else f"twin of {confirms:.0f}, equal {equal}")
     return " ".join(words) + (f" ({', '.join(notes)})" if notes else "")
 
 

@@ -34,9 +34,11 @@ from records.numbers import Count, Number
 
 State = Literal["running", "complete", "stopped", "failed"]
 Kind = Literal["searched", "control", "branch", "repeat", "twin"]
-# What a twin has as much of as the trial whose twin it is: epochs, or training compute.
+# What a twin has as much of as the trial whose twin it is: epochs, training compute, or both, where a fade is so short
+# that it does not pay for another epoch.
 Budget = Literal["epochs", "compute"]
 BUDGETS: tuple[Budget, ...] = get_args(Budget)
+Twin = Literal["epochs", "compute", "both"]
 RECORD_NAME, ROWS_NAME, MEASUREMENT_NAME = "trial.json", "epochs.jsonl", "model/measure.json"
 # All that is ever written into a trial's folder by replacing a file, except checkpoints.
 _FILES = (RECORD_NAME, ROWS_NAME, "measure.json", FILE_NAME, WEIGHTS_NAME)
@@ -84,7 +86,7 @@ class TrialRecord:
 
     control: one_shot, random_channels or from_scratch; None for all others. parent: of a branch. confirms: the number
     of the trial that a repeat runs again with another seed; a repeat of a control has its `control` too. twin: of a
-    repeat without a fade, what it has as much of as the trial that it `confirms`: epochs or compute. params,
+    repeat without a fade, what it has as much of as the trial that it `confirms`: epochs, compute or both. params,
     distributions: what the study asked for; it is rebuilt from them. attempt: how many times the trial was started, 0
     if not yet. host, device: where it ran last, as `hostname:pid` and `cpu` or the GPU's name. cut: None before the
     cut. error: why it failed. problems: what else went wrong, one line each. Times are UTC, ISO 8601.
@@ -100,7 +102,7 @@ class TrialRecord:
     control: str | None = None
     parent: Parent | None = None
     confirms: Count | None = None
-    twin: Budget | None = None
+    twin: Twin | None = None
     params: dict[str, Any] = field(default_factory=dict)
     distributions: dict[str, str] = field(default_factory=dict)
     state: State = "running"

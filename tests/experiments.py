@@ -32,7 +32,7 @@ from records.measurement import (
     TestRun,
     parse_measurement,
 )
-from records.trial import Budget, Cut, Parent, State, TrialFolder, TrialRecord
+from records.trial import Budget, Cut, Parent, State, TrialFolder, TrialRecord, Twin
 from spaces.alpha_pruning import FAMILIES, alpha_pruning
 from trainable.config import PruningConfig, TrialConfig, as_json, trial_config
 from trainable.schedules.alpha import AlphaSchedule, Exponential, OneShot, Piecewise
@@ -67,7 +67,7 @@ class RecordFields(TypedDict, total=False):
     control: str | None
     parent: Parent
     confirms: int | None
-    twin: Budget | None
+    twin: Twin | None
     params: dict[str, Any]
     distributions: dict[str, str]
     host: str | None

@@ -52,7 +52,7 @@ def compare_with_twins(trials: pd.DataFrame) -> list[TwinComparison]:
     repeats, found = complete[complete["twin"].isna()], []
     for number in sorted(complete["confirms"].unique()):
         for budget in reversed(BUDGETS):
-            twins = complete[(complete["twin"] == budget) & (complete["confirms"] == number)]
+            twins = complete[complete["twin"].isin([budget, "both"]) & (complete["confirms"] == number)]
             ours = repeats[(repeats["confirms"] == number) & repeats["seed"].isin(twins["seed"])].sort_values("seed")
             theirs = twins[twins["seed"].isin(ours["seed"])].sort_values("seed")
             if len(ours):

@@ -10,7 +10,7 @@ from math import floor
 import analysis
 from analysis.rank.comparison import to_confirm
 from records.experiment import ExperimentFolder
-from records.trial import Budget, TrialRecord
+from records.trial import TrialRecord, Twin
 from search.sampling.controls import next_number
 from search.setup.validation import recorded_settings
 from search.snapshot import Snapshot, TrialSnapshot
@@ -45,7 +45,7 @@ def plan_confirmation(
     A repeat differs only in its seed: the order of the data, the augmentation, and what is drawn at random; the dense
     network is the same. To each repeat of a trial with an alpha phase there are two twins of the same seed, which cut
     the same channels at once: with as many epochs, and with as much training compute. Branches are left out, since they
-    start from a checkpoint of one seed.
+    start from a checkpoint of one seed. Where both twins would be the same, there is one.
 
     Args:
         folder: of the experiment.
@@ -84,14 +84,18 @@ def plan_confirmation(
     return Confirmation(tuple(records))
 
 
-def _list_configs(original: TrialSnapshot) -> Iterator[tuple[Budget | None, TrialConfig]]:
+def _list_configs(original: TrialSnapshot) -> Iterator[tuple[Twin | None, TrialConfig]]:
     """The configurations to run with each seed: the trial's own, and those of its twins."""
     config = original.config
     yield None, config
     if config.alpha_epochs > 0 and original.rows:
         twin = replace(config, alpha=OneShot())
+        epochs = count_twin_epochs(config, 1 - original.rows[-1].mac_sparsity)
+        if epochs == config.epochs:
+            yield "both", twin
+            return
         yield "epochs", twin
-        yield "compute", replace(twin, epochs=count_twin_epochs(config, 1 - original.rows[-1].mac_sparsity))
+        yield "compute", replace(twin, epochs=epochs)
 
 
 def count_twin_epochs(config: TrialConfig, kept: float) -> int:

@@ -34,6 +34,15 @@ def test_repeats_meet_the_twins_of_their_seeds() -> None:
     assert epochs.outcome == "better"
 
 
+def test_a_twin_of_both_budgets_counts_for_either() -> None:
+    frame = make_trials(FADED | {"twins": {"epochs": [0.88, 0.9, 0.89]}})
+    frame["twin"] = frame["twin"].replace("epochs", "both")
+    compute, epochs = compare_with_twins(frame)
+    assert (compute.budget, epochs.budget) == ("compute", "epochs")
+    assert (compute.pairs, compute.difference, compute.margin) == (epochs.pairs, epochs.difference, epochs.margin)
+    assert (epochs.pairs, epochs.difference) == (3, pytest.approx(0.02))
+
+
 def test_one_pair_has_no_interval() -> None:
     [one] = compared(FADED | {"twins": {"compute": [0.89]}}).values()
     assert (one.pairs, one.outcome) == (1, "unknown")

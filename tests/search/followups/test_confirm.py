@@ -90,6 +90,20 @@ def test_each_repeat_of_a_fading_trial_has_two_twins_that_only_do_not_fade(folde
     assert all(record.twin is None for record in found if record.confirms == 0)
 
 
+def test_a_fade_that_pays_for_no_epoch_has_one_twin(folder: ExperimentFolder) -> None:
+    """The fade takes half an epoch and costs a whole one of the pruned network, so half an epoch would be left over."""
+    config = TrialConfig(epochs=10, alpha_fraction=0.05, epochs_per_alpha=0.1, alpha=Exponential(), lr_span="trial")
+    trial = folder.trial_folder(5)
+    trial.create(TrialRecord(5, as_json(config), state="complete", cut=make_cut(parameters=100, val_accuracy=0.1)))
+    for epoch in range(1, 11):
+        trial.append_row(make_row(epoch, alpha=0.0, pruned_val_accuracy=0.9, mac_sparsity=0.5))
+    found = written(folder, plan_confirmation(folder, top=1, seeds=2).records)
+    of_best = [record for record in found if record.confirms == 5]
+    assert [record.twin for record in of_best] == [None, "both"] * 2
+    assert of_best[1].config == {**of_best[0].config, "alpha": {"family": "one_shot"}}
+    assert plan_confirmation(folder, top=1, seeds=2).records == ()
+
+
 @given(
     epochs=st.integers(2, 60),
     fraction=st.floats(0.02, 0.9),
