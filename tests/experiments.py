@@ -212,8 +212,7 @@ class ExperimentBuilder:
         from search.followups.confirm import count_twin_epochs  # brings torch
 
         config = replace(trial_config(original.read_record().config), seed=seed)
-        kept = 1 - original.read_rows()[-1].mac_sparsity
-        epochs = config.epochs if budget == "epochs" else count_twin_epochs(config, kept)
+        epochs = config.epochs if budget == "epochs" else count_twin_epochs(original.read_rows())
         twin = replace(config, alpha=OneShot(), epochs=epochs)
         return self.add_config(twin, accuracy, confirms=original.number, twin=budget)
 

@@ -3,12 +3,13 @@
 The result of a single seed may be luck, and a comparison of trials that differ in more than alpha says nothing of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import floor
 
 import analysis
 from analysis.rank.comparison import to_confirm
+from records.epoch import EpochRow
 from records.experiment import ExperimentFolder
 from records.trial import TrialRecord, Twin
 from search.sampling.controls import next_number
@@ -90,7 +91,7 @@ def _list_configs(original: TrialSnapshot) -> Iterator[tuple[Twin | None, TrialC
     yield None, config
     if config.alpha_epochs > 0 and original.rows:
         twin = replace(config, alpha=OneShot())
-        epochs = count_twin_epochs(config, 1 - original.rows[-1].mac_sparsity)
+        epochs = count_twin_epochs(original.rows)
         if epochs == config.epochs:
             yield "both", twin
             return
@@ -98,12 +99,11 @@ def _list_configs(original: TrialSnapshot) -> Iterator[tuple[Twin | None, TrialC
         yield "compute", replace(twin, epochs=epochs)
 
 
-def count_twin_epochs(config: TrialConfig, kept: float) -> int:
-    """How many epochs of the pruned network cost at most as much as the trial: its own, and those of the alpha phase.
-
-    Args:
-        config: of the trial.
-        kept: the fraction of the dense network's MACs that the pruned network has.
-    """
+def count_twin_epochs(rows: Sequence[EpochRow]) -> int:
+    """How many epochs of the pruned network cost at most as much training as the trial of `rows`, which is complete."""
+    kept = 1 - rows[-1].mac_sparsity
+    # Older rows do not say what they cost; when they were written, alpha did not fall within an epoch.
+    whole = {"alpha": 1.0, "retrain": kept}
+    cost = sum(whole[row.phase] if row.training_cost is None else row.training_cost for row in rows)
     # So that what rounding leaves below a whole epoch is one.
-    return floor(config.retrain_epochs + config.alpha_epochs / kept + 1e-6)
+    return floor(cost / kept + 1e-6)
