@@ -30,8 +30,9 @@ class Confirmation:
         repeats, twins = kinds.count("repeat"), kinds.count("twin")
         if not self.records:
             return "everything has already been confirmed"
-        with_twins = f", and {twins} twins without a fade" if twins else ""
-        return f"confirming the best: {repeats} repeats with other seeds{with_twins}"
+        counted = [f"{repeats} repeats with other seeds"] if repeats else []
+        counted += [f"{twins} twins without a fade"] if twins else []
+        return f"confirming the best: {', and '.join(counted)}"
 
 
 def plan_confirmation(
