@@ -64,8 +64,10 @@ for (const place of document.querySelectorAll(".plot")) {
   });
 }
 
-// A command with a button that copies it.
+// A command with a button that copies it. Lines are broken between words, not after the hyphens of an option.
 function addCopyButton(command) {
+  const words = command.textContent.split(/( +)/);
+  command.replaceChildren(...words.map((word) => (word.trim() ? make("span", word) : word)));
   const button = make("button", "Copy", { type: "button", className: "copy" });
   button.addEventListener("click", async () => {
     try {
