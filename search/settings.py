@@ -13,11 +13,13 @@ from pydantic.dataclasses import dataclass
 from analysis.objectives import DEFAULT_OBJECTIVES, ObjectiveName
 from search.nearest import suggest_nearest
 from search.overrides import apply_override, set_value
+from spaces.function_import import is_function_name
 from trainable.config import DataConfig, DenseConfig, Seed, TrialConfig
 from trainable.schedules.alpha import STRICT, AlphaSchedule
 from trainable.schedules.lr_policies import LRPolicy
 
 ControlKind = Literal["one_shot", "random_channels", "from_scratch"]
+SAMPLERS = ("tpe", "gp", "random")
 KINDS: tuple[ControlKind, ...] = ("one_shot", "random_channels", "from_scratch")
 
 
@@ -75,6 +77,9 @@ class SearchSettings:
     objectives: Annotated[tuple[ObjectiveName, ...], Field(min_length=1)] = DEFAULT_OBJECTIVES
     """What is optimised: the accuracy of the pruned network is maximised, its costs are minimised; the training cost is
     that of the whole trial, in epochs of the dense network."""
+    sampler: str = "tpe"
+    """What draws the trials: `tpe`, `gp` (a Gaussian process), `random`, or package.module:function of a function that
+    takes a seed and returns an Optuna sampler."""
     seed: Seed = 0
     """Seeds the sampler."""
     max_failures: Annotated[int, Field(ge=0)] = 2
@@ -85,6 +90,13 @@ class SearchSettings:
     """Alphas to branch from: the checkpoint of a trial's first epoch at or below each of them is kept."""
     early_stopping: EarlyStoppingSettings = field(default_factory=EarlyStoppingSettings)
     """Asynchronous successive halving on the objectives (MO-ASHA where there are several)."""
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS and not is_function_name(self.sampler):
+            raise ValueError(
+                f"`sampler` must be {', '.join(SAMPLERS)} or package.module:function, but got {self.sampler!r}"
+                + suggest_nearest(self.sampler, SAMPLERS)
+            )
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,24 +1,15 @@
 """Loads the space that a preset names, `package.module:function`; refuses what cannot work before a trial starts."""
 
-import importlib
-import importlib.util
 import inspect
-import logging
 import pickle
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import optuna
 
+from spaces.function_import import describe_error, describe_nearest, import_function, is_function_name
 from trainable.config import TrialConfig
-
-log = logging.getLogger("alphaprune")
 
 
 @dataclass(frozen=True)
@@ -49,13 +40,10 @@ def load_space(name: str, options: dict[str, Any]) -> Space:
     that name, and `options` as keyword arguments. Raises ValueError, with a single line, if the name does not lead to a
     function that workers can import, or if the function does not take exactly these options.
     """
-    module_name, _, function_name = name.partition(":")
-    if not all(part.isidentifier() for part in [*module_name.split("."), function_name]):
+    if not is_function_name(name):
         raise ValueError(f"space.function must be package.module:function, but got {name!r}; e.g. 'my_space:space'")
-    if not module_name.startswith("spaces."):  # whose code it is should be known before it runs
-        log.info("importing the space %s from %s; its code runs in this process", name, _find_file(module_name))
-    module = _import_module(module_name, name)
-    function = _find_function(module, function_name, name)
+    function = import_function("space", name, shipped="spaces")
+    _check_pickles(function, name)
 
     parameters = list(inspect.signature(function).parameters.values())
     if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
@@ -73,7 +61,7 @@ def load_space(name: str, options: dict[str, Any]) -> Space:
         # The search itself passes the trial and the base, even to a function that takes any keyword.
         if option not in known and not (takes_any and option not in ("base", parameters[0].name)):
             raise ValueError(
-                f"space {name!r} takes no option {option!r}; {_describe_nearest(option, known, 'it takes none')}"
+                f"space {name!r} takes no option {option!r}; {describe_nearest(option, known, 'it takes none')}"
             )
     for parameter in keywords:
         if parameter.default is parameter.empty and parameter.name not in ("base", *options):
@@ -84,78 +72,14 @@ def load_space(name: str, options: dict[str, Any]) -> Space:
     return Space(name, function, dict(options), any(parameter.name == "base" for parameter in keywords))
 
 
-@contextmanager
-def current_folder_importable() -> Iterator[None]:
-    """Makes modules in the current folder importable, as `python -m` does, so that a space can stand beside its preset.
-
-    The folder comes last in the search path, so that a file there hides nothing that is installed.
-    """
-    here = str(Path.cwd())
-    if here in sys.path:
-        yield
-        return
-    sys.path.append(here)
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
-
-
-def _find_file(module_name: str) -> str:
-    """The file that importing the module will run first; nothing is run yet."""
-    with current_folder_importable(), suppress(ImportError, ValueError):
-        spec = importlib.util.find_spec(module_name.partition(".")[0])
-        if spec is not None:
-            return spec.origin or str(next(iter(spec.submodule_search_locations or ()), module_name))
-    return "nowhere"
-
-
-def _import_module(module_name: str, name: str) -> ModuleType:
-    here = str(Path.cwd())
-    try:
-        with current_folder_importable():
-            return importlib.import_module(module_name)
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
-            raise ValueError(
-                f"space {name!r}: {_describe_error(error)}, neither installed nor in {here}; "
-                "fix the name or run in its folder"
-            ) from error
-        raise ValueError(
-            f"space {name!r}: importing {module_name} raised {_describe_error(error)}; fix the module"
-        ) from error
-
-
-def _find_function(module: ModuleType, function_name: str, name: str) -> Callable[..., TrialConfig]:
-    # The file is named because an installed module may have been found instead of the user's own.
-    where = getattr(module, "__file__", None) or module.__name__
-    if not hasattr(module, function_name):
-        known = [
-            key
-            for key, value in vars(module).items()
-            if inspect.isfunction(value) and value.__module__ == module.__name__ and not key.startswith("_")
-        ]
-        hint = _describe_nearest(function_name, known, "it has no function")
-        raise ValueError(f"space {name!r}: {where} has no {function_name!r}; {hint}")
-    function: Callable[..., TrialConfig] = getattr(module, function_name)
-    if not callable(function):
-        raise ValueError(f"space {name!r} must be a function, but is {function!r} in {where}; name a function")
+def _check_pickles(function: Callable[..., TrialConfig], name: str) -> None:
     try:
         pickle.dumps(function)
     except Exception as error:
         is_local = "<" in getattr(function, "__qualname__", "")  # <lambda>, or make.<locals>.space
-        found = f"is a lambda or a local function in {where}" if is_local else f"cannot be: {_describe_error(error)}"
+        where = inspect.getsourcefile(function) if is_local else ""
+        found = f"is a lambda or a local function in {where}" if is_local else f"cannot be: {describe_error(error)}"
         raise ValueError(
             f"space {name!r} must be importable by workers, but {found}; "
-            f"write `def {function_name}(trial)` at the top level of the module"
+            f"write `def {name.partition(':')[2]}(trial)` at the top level of the module"
         ) from error
-    return function
-
-
-def _describe_nearest(name: str, known: list[str], nothing: str) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0)
-    return f"the nearest is {near[0]!r}" if near else nothing
-
-
-def _describe_error(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

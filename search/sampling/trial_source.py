@@ -12,13 +12,13 @@ import optuna
 from optuna.trial import TrialState
 from pydantic import ValidationError
 
-from analysis.objectives import OBJECTIVES
 from analysis.optuna_study import trial_of
 from records.experiment import ExperimentFolder
 from records.trial import TrialRecord
 from search.observers.observer import SearchObserver, StudyResult
 from search.sampling.changed_space import fit_trials
 from search.sampling.controls import control_configs, next_number
+from search.sampling.samplers import create_study
 from search.sampling.suggestion import (
     SpaceError,
     SpaceFunction,
@@ -28,7 +28,7 @@ from search.sampling.suggestion import (
     sample_distributions,
     suggest_config,
 )
-from search.settings import SearchSettings, Settings, explain_invalid
+from search.settings import Settings, explain_invalid
 from search.snapshot import Snapshot, TrialSnapshot
 from trainable.config import TrialConfig, as_json
 
@@ -260,17 +260,3 @@ class TrialSource:
         if self._settings.search.objectives != ("pruned_val_accuracy",):
             return {}
         return {row.epoch: row.pruned_val_accuracy for row in trial.rows}
-
-
-def create_study(settings: SearchSettings, *, asked: int) -> optuna.Study:
-    """An empty study in memory.
-
-    Args:
-        settings: objectives and seed.
-        asked: how many trials there are already. It is part of the sampler's seed, or a resumed search would be given
-            the suggestions that it began with.
-    """
-    sampler = optuna.samplers.TPESampler(
-        seed=(settings.seed * 1_000_003 + asked) % 2**32, multivariate=True, group=True, constant_liar=True
-    )
-    return optuna.create_study(sampler=sampler, directions=[OBJECTIVES[name].direction for name in settings.objectives])

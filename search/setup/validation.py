@@ -8,6 +8,7 @@ import torch
 
 from records.experiment import ExperimentFolder, ExperimentRecord
 from search.sampling.controls import control_configs
+from search.sampling.samplers import create_sampler
 from search.sampling.suggestion import SpaceError, SpaceFunction, ask_study, suggest_config
 from search.settings import Settings, resolve_settings
 from spaces.space import load_space
@@ -23,11 +24,12 @@ SAMPLES = 16
 
 
 def check_settings(settings: Settings) -> SpaceFunction:
-    """The space of `settings`, once it and the controls have been tried out; nothing is trained.
+    """The space of `settings`, once it, the sampler and the controls have been tried out; nothing is trained.
 
     Raises:
-        ValueError: if the space cannot be loaded or fails, or a control cannot cut as much as it has to.
+        ValueError: if the space or the sampler cannot be loaded or fails, or a control cannot cut as much as it has to.
     """
+    create_sampler(settings.search.sampler, seed=settings.search.seed)
     space = load_space(settings.space.function, settings.space.options)
     samples = sample_space(space, settings.trial, SAMPLES if settings.search.trials else 0)
     ones = [torch.ones(width) for width in dense_widths(settings.dense.width)]

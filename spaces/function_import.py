@@ -1,0 +1,105 @@
+"""Imports the functions that settings name, `package.module:function`; refuses what cannot be in one line."""
+
+import importlib
+import importlib.util
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+log = logging.getLogger("alphaprune")
+
+
+def import_function(kind: str, name: str, *, shipped: str | None = None) -> Callable[..., Any]:
+    """The function `name` of a module that is installed or a file in the current folder.
+
+    Args:
+        kind: what it is, for messages: `space` or `sampler`.
+        name: package.module:function, well-formed (`is_function_name`).
+        shipped: the package whose modules come with this project. For any other, a line says whose code will run.
+
+    Raises:
+        ValueError: if the module cannot be imported, or has no such function.
+    """
+    module_name, _, function_name = name.partition(":")
+    if module_name not in sys.modules and (shipped is None or not module_name.startswith(f"{shipped}.")):
+        log.info("importing the %s %s from %s; its code runs in this process", kind, name, _find_file(module_name))
+    module = _import_module(kind, module_name, name)
+    # The file is named because an installed module may have been found instead of the user's own.
+    where = getattr(module, "__file__", None) or module.__name__
+    if not hasattr(module, function_name):
+        known = [
+            key
+            for key, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == module.__name__ and not key.startswith("_")
+        ]
+        hint = describe_nearest(function_name, known, "it has no function")
+        raise ValueError(f"{kind} {name!r}: {where} has no {function_name!r}; {hint}")
+    function: Callable[..., Any] = getattr(module, function_name)
+    if not callable(function):
+        raise ValueError(f"{kind} {name!r} must be a function, but is {function!r} in {where}; name a function")
+    return function
+
+
+def is_function_name(name: str) -> bool:
+    """Whether it has the form package.module:function."""
+    module_name, _, function_name = name.partition(":")
+    return all(part.isidentifier() for part in [*module_name.split("."), function_name])
+
+
+@contextmanager
+def current_folder_importable() -> Iterator[None]:
+    """Makes modules in the current folder importable, as `python -m` does, so that functions can stand beside a preset.
+
+    The folder comes last in the search path, so that a file there hides nothing that is installed.
+    """
+    here = str(Path.cwd())
+    if here in sys.path:
+        yield
+        return
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+def _find_file(module_name: str) -> str:
+    """The file that importing the module will run first; nothing is run yet."""
+    with current_folder_importable(), suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(module_name.partition(".")[0])
+        if spec is not None:
+            return spec.origin or str(next(iter(spec.submodule_search_locations or ()), module_name))
+    return "nowhere"
+
+
+def _import_module(kind: str, module_name: str, name: str) -> ModuleType:
+    here = str(Path.cwd())
+    try:
+        with current_folder_importable():
+            return importlib.import_module(module_name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
+            raise ValueError(
+                f"{kind} {name!r}: {describe_error(error)}, neither installed nor in {here}; "
+                "fix the name or run in its folder"
+            ) from error
+        raise ValueError(
+            f"{kind} {name!r}: importing {module_name} raised {describe_error(error)}; fix the module"
+        ) from error
+
+
+def describe_nearest(name: str, known: list[str], nothing: str) -> str:
+    """The end of a message that refuses `name`."""
+    near = get_close_matches(name, known, n=1, cutoff=0)
+    return f"the nearest is {near[0]!r}" if near else nothing
+
+
+def describe_error(error: Exception) -> str:
+    """The type and text of an error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
