@@ -15,7 +15,6 @@ from search.sampling.suggestion import SpaceError, ask_study, suggest_config
 from search.settings import Settings
 from search.setup.validation import check_settings
 from spaces.function_import import current_folder_importable
-from spaces.space import load_space
 from trainable.config import TrialConfig, as_json
 from trainable.network.vgg16 import dense_widths
 from trainable.pruning.masks import choose_masks
@@ -55,8 +54,7 @@ def sample_space(settings: Settings, samples: int = 100, seed: int = 0) -> Space
     if samples < 1:
         raise ValueError(f"`samples` must be at least 1, but got {samples}")
     with current_folder_importable(), quiet_optuna():
-        check_settings(settings)
-        space = load_space(settings.space.function, settings.space.options)
+        space = check_settings(settings)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
         ones = [torch.ones(width) for width in dense_widths(settings.dense.width)]
         configs: list[TrialConfig] = []

@@ -15,20 +15,23 @@ from typing import Any
 log = logging.getLogger("alphaprune")
 
 
-def import_function(kind: str, name: str, *, shipped: str | None = None) -> Callable[..., Any]:
+def announce_import(kind: str, name: str) -> None:
+    """Says whose code will run, before `import_function` runs it; the arguments are the same."""
+    file = _find_file(name.partition(":")[0])
+    log.info("importing the %s %s from %s; its code runs in this process", kind, name, file)
+
+
+def import_function(kind: str, name: str) -> Callable[..., Any]:
     """The function `name` of a module that is installed or a file in the current folder.
 
     Args:
         kind: what it is, for messages: `space` or `sampler`.
         name: package.module:function, well-formed (`is_function_name`).
-        shipped: the package whose modules come with this project. For any other, a line says whose code will run.
 
     Raises:
         ValueError: if the module cannot be imported, or has no such function.
     """
     module_name, _, function_name = name.partition(":")
-    if module_name not in sys.modules and (shipped is None or not module_name.startswith(f"{shipped}.")):
-        log.info("importing the %s %s from %s; its code runs in this process", kind, name, _find_file(module_name))
     module = _import_module(kind, module_name, name)
     # The file is named because an installed module may have been found instead of the user's own.
     where = getattr(module, "__file__", None) or module.__name__

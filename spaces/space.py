@@ -8,7 +8,13 @@ from typing import Any
 
 import optuna
 
-from spaces.function_import import describe_error, describe_nearest, import_function, is_function_name
+from spaces.function_import import (
+    announce_import,
+    describe_error,
+    describe_nearest,
+    import_function,
+    is_function_name,
+)
 from trainable.config import TrialConfig
 
 
@@ -42,7 +48,9 @@ def load_space(name: str, options: dict[str, Any]) -> Space:
     """
     if not is_function_name(name):
         raise ValueError(f"space.function must be package.module:function, but got {name!r}; e.g. 'my_space:space'")
-    function = import_function("space", name, shipped="spaces")
+    if not name.startswith("spaces."):
+        announce_import("space", name)
+    function = import_function("space", name)
     _check_pickles(function, name)
 
     parameters = list(inspect.signature(function).parameters.values())

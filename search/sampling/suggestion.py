@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from records.trial import TrialRecord
 from search.settings import explain_invalid
+from spaces.function_import import describe_error
 from trainable.config import TrialConfig, as_json, trial_config
 from trainable.errors import TrialError
 
@@ -52,7 +53,7 @@ class SpaceTrial(optuna.Trial):
         try:
             return super()._suggest(name, distribution)
         except Exception as error:
-            raise SpaceError(f"Optuna cannot suggest {name!r} from {distribution}: {_describe_error(error)}") from error
+            raise SpaceError(f"Optuna cannot suggest {name!r} from {distribution}: {describe_error(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def ask_study(study: optuna.Study) -> SpaceTrial:
     try:
         return SpaceTrial(study.ask())
     except Exception as error:
-        raise SpaceError(f"Optuna cannot suggest a trial: {_describe_error(error)}") from error
+        raise SpaceError(f"Optuna cannot suggest a trial: {describe_error(error)}") from error
 
 
 def suggest_config(space: SpaceFunction, trial: SpaceTrial, base: TrialConfig) -> Suggestion:
@@ -90,7 +91,7 @@ def suggest_config(space: SpaceFunction, trial: SpaceTrial, base: TrialConfig) -
     except Exception as error:
         line = traceback.extract_tb(error.__traceback__)[-1]
         raise SpaceError(
-            f"the space failed with {_describe_error(error)} ({line.filename}, line {line.lineno}); fix the function"
+            f"the space failed with {describe_error(error)} ({line.filename}, line {line.lineno}); fix the function"
         ) from error
     if suggestion.config.epochs != base.epochs:
         raise ValueError(
@@ -154,7 +155,3 @@ def _as_plain_choice(name: str, choice: Any) -> str | float | bool | None:
         f"the choices of {name!r} must be text, finite numbers, booleans or None, but got {choice!r}; suggest a name "
         "and look the value up"
     )
-
-
-def _describe_error(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

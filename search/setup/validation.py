@@ -10,7 +10,8 @@ from records.experiment import ExperimentFolder, ExperimentRecord
 from search.sampling.controls import control_configs
 from search.sampling.samplers import create_sampler
 from search.sampling.suggestion import SpaceError, SpaceFunction, ask_study, suggest_config
-from search.settings import Settings, resolve_settings
+from search.settings import SAMPLERS, Settings, resolve_settings
+from spaces.function_import import announce_import
 from spaces.space import load_space
 from trainable.config import DataConfig, TrialConfig
 from trainable.data.dataset import Data, load_data
@@ -29,7 +30,10 @@ def check_settings(settings: Settings) -> SpaceFunction:
     Raises:
         ValueError: if the space or the sampler cannot be loaded or fails, or a control cannot cut as much as it has to.
     """
-    create_sampler(settings.search.sampler, seed=settings.search.seed)
+    sampler = settings.search.sampler
+    if sampler not in SAMPLERS:
+        announce_import("sampler", sampler)
+    create_sampler(sampler, seed=settings.search.seed)
     space = load_space(settings.space.function, settings.space.options)
     samples = sample_space(space, settings.trial, SAMPLES if settings.search.trials else 0)
     ones = [torch.ones(width) for width in dense_widths(settings.dense.width)]

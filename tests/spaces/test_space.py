@@ -1,10 +1,9 @@
 """A preset names its space; a wrong name or option says what is wrong in one line, before anything starts."""
 
-import importlib
 import logging
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,18 +17,10 @@ Write = Callable[[str], None]
 
 
 @pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Writes `my_space.py` in the current folder, which is not on the path, as for the `alphaprune` command."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-
-    def write(body: str) -> None:
-        head = "from dataclasses import replace\nfrom trainable.config import TrialConfig\n"
-        (tmp_path / "my_space.py").write_text(head + body)
-        importlib.invalidate_caches()
-
-    yield write
-    sys.modules.pop("my_space", None)
+def write(write_module: Callable[[str, str], None]) -> Write:
+    """Writes `my_space.py`."""
+    head = "from dataclasses import replace\nfrom trainable.config import TrialConfig\n"
+    return lambda body: write_module("my_space", head + body)
 
 
 def message(name: str, options: dict[str, object] | None = None) -> str:
@@ -187,6 +178,12 @@ def test_a_result_that_is_not_a_config_is_refused(write: Write) -> None:
     space = load_space("my_space:space", {})
     with pytest.raises(ValueError, match="must return a TrialConfig, but returned a dict; "):
         space(TRIAL, TrialConfig())
+
+
+def test_whose_code_will_run_is_said_of_a_module_that_is_already_imported(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "alphaprune"):
+        load_space("json:loads", {})
+    assert [text.partition(" from ")[0] for text in caplog.messages] == ["importing the space json:loads"]
 
 
 def test_whose_code_will_run_is_said_before_it_does(

@@ -1,9 +1,6 @@
 """What draws the trials is a setting: Optuna's samplers by name, or a function of the user's."""
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import optuna
@@ -17,17 +14,9 @@ Write = Callable[[str], None]
 
 
 @pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Writes `my_sampler.py` in the current folder, which is not on the path, as for the `alphaprune` command."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-
-    def write(body: str) -> None:
-        (tmp_path / "my_sampler.py").write_text(f"import optuna\n{body}\n")
-        importlib.invalidate_caches()
-
-    yield write
-    sys.modules.pop("my_sampler", None)
+def write(write_module: Callable[[str, str], None]) -> Write:
+    """Writes `my_sampler.py`."""
+    return lambda body: write_module("my_sampler", f"import optuna\n{body}\n")
 
 
 def draw(settings: SearchSettings, *, asked: int = 0, trials: int = 14) -> list[dict[str, Any]]:

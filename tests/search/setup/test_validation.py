@@ -1,6 +1,7 @@
 """What is refused before anything starts: spaces, controls, other data, damaged settings."""
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -65,6 +66,14 @@ def test_a_space_is_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_space_that_is_not_used_is_not_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_settings(with_space(failing, monkeypatch, trials=0)) is failing
+
+
+def test_whose_sampler_will_run_is_said_before_it_does(caplog: pytest.LogCaptureFixture) -> None:
+    """Also of a module that has long been imported."""
+    settings = replace(SETTINGS, search=replace(SETTINGS.search, sampler="math:sqrt"))
+    with caplog.at_level(logging.INFO, "alphaprune"), pytest.raises(ValueError, match="'math:sqrt' must return an Opt"):
+        check_settings(settings)
+    assert [text.partition(" from ")[0] for text in caplog.messages] == ["importing the sampler math:sqrt"]
 
 
 def test_a_control_that_cannot_cut_that_much_is_refused() -> None:
