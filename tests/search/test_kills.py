@@ -31,8 +31,7 @@ from records.experiment import ExperimentFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-KILLS = 3
-TRIALS = 13  # 3 controls and 10 trials, so that even on a fast machine something is left to be killed
+TRIALS = 10  # 3 controls and 7 trials, so that even on a fast machine something is left to be killed
 FEW = "search.trials=4"  # where the search is stopped in its first trial
 LONG = SETTINGS.replace("trials = 8", f"trials = {TRIALS - 3}")
 
@@ -64,7 +63,7 @@ def finish(folder: ExperimentFolder, *how: str, trials: int = TRIALS) -> None:
 @pytest.mark.parametrize(
     ("seed", "how", "stopping", "signals"),
     [
-        (1, [], False, [signal.SIGKILL]),
+        (1, [], False, [signal.SIGKILL, signal.SIGKILL]),
         (2, [], False, [signal.SIGTERM, signal.SIGINT]),
         (3, ["--local"], True, [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]),
     ],
@@ -78,7 +77,7 @@ def test_the_driver_dies(
     if stopping:
         settings.write_text(LONG.replace("{ enabled = false }", "{ enabled = true, first = 0.3 }"))
     kept = Kept(folder)
-    for kill in range(KILLS):
+    for kill, number in enumerate(signals):
         command = ["resume", "search"] if folder.record_path.exists() else ["run", str(settings)]
         log = tmp_path / f"log-{kill}"
         before = {trial.number: trial.read_record().config for trial in folder.trial_folders()}
@@ -93,7 +92,6 @@ def test_the_driver_dies(
                 pause(draw.uniform(2, 10), folder)
             assert driver.poll() is None, log.read_text()
             workers = worker_pids(folder)
-            number = signals[kill % len(signals)]
             driver.send_signal(number)
             code = driver.wait(timeout=60)
             # Workers that lost their driver stop by themselves.
@@ -237,7 +235,7 @@ def test_a_second_driver_is_refused(tmp_path: Path, settings: Path) -> None:
 
 def test_a_second_driver_is_refused_although_the_lock_file_is_gone(tmp_path: Path, settings: Path) -> None:
     folder = ExperimentFolder(tmp_path / "search")
-    driver = start("run", settings, "--storage", tmp_path, "--local", log=tmp_path / "log")
+    driver = start("run", settings, "--storage", tmp_path, "--local", "--set", FEW, log=tmp_path / "log")
     with ended(driver):
         wait_for(lambda: epochs_done(folder), what="an epoch")
         (folder.path / LOCK_NAME).unlink()
@@ -247,7 +245,7 @@ def test_a_second_driver_is_refused_although_the_lock_file_is_gone(tmp_path: Pat
         assert driver.poll() is None
         driver.kill()
         driver.wait()
-    finish(folder, "--local")
+    finish(folder, "--local", trials=3 + 4)
 
 
 @pytest.mark.parametrize("how", [[], ["--local"]], ids=["cluster", "local"])
@@ -256,7 +254,7 @@ def test_a_driver_that_seemed_to_be_dead_leaves_the_experiment_to_its_successor(
 ) -> None:
     """It was stopped for a while, and locks do not reach (the lock file is gone)."""
     folder, log = ExperimentFolder(tmp_path / "search"), tmp_path / "log"
-    first = start("run", settings, "--storage", tmp_path, *how, log=log)
+    first = start("run", settings, "--storage", tmp_path, *how, "--set", FEW, log=log)
     with ended(first):
         wait_for(lambda: epochs_done(folder), what="an epoch")
         first.send_signal(signal.SIGSTOP)
@@ -271,7 +269,7 @@ def test_a_driver_that_seemed_to_be_dead_leaves_the_experiment_to_its_successor(
     *_, last = log.read_text().strip().splitlines()
     assert last.startswith("alphaprune: 'search' is now being run by ")
     assert "Traceback" not in log.read_text()
-    check_whole(folder, trials=TRIALS)
+    check_whole(folder, trials=3 + 4)
 
 
 def read_pid(folder: ExperimentFolder) -> int | None:
