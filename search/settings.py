@@ -88,6 +88,9 @@ class SearchSettings:
     """How often a trial is continued after its node or process was lost (preempted, killed, out of memory)."""
     keep_at_alpha: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
     """Alphas to branch from: the checkpoint of a trial's first epoch at or below each of them is kept."""
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
+    """How old the newest checkpoint of a running trial may become; a crash costs a trial this long, and the epoch that
+    was running (0: there is a checkpoint after every epoch)."""
     early_stopping: EarlyStoppingSettings = field(default_factory=EarlyStoppingSettings)
     """Asynchronous successive halving on the objectives (MO-ASHA where there are several)."""
 

@@ -64,6 +64,7 @@ report = false
 
 [search]
 trials = {trials}
+checkpoint_seconds = 0
 early_stopping = {{ enabled = false }}
 """
 # Two hundred digits, VGG16 at a sixteenth of its width, three epochs a trial.

@@ -106,14 +106,15 @@ class RecordedAlphaPruning(tune.Trainable):
         dense: str | Path | None = None,
         threads: int = 1,
         keep_at_alpha: Sequence[float] = (),
+        checkpoint_seconds: float = 0.0,
     ) -> None:
         """Prepares the trial of a folder. Takes the parameters of AlphaPruning, and:
 
         Args:
-            keep_at_alpha: as in RecordedTrial.
+            keep_at_alpha, checkpoint_seconds: as in RecordedTrial.
         """
         self._data, self._dense_path = check_parameters(type(self), data, dense)
-        self._threads, self._keep = threads, keep_at_alpha
+        self._threads, self._keep, self._checkpoint_seconds = threads, keep_at_alpha, checkpoint_seconds
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -138,7 +139,12 @@ class RecordedAlphaPruning(tune.Trainable):
         try:
             if self._recorded is None:
                 self._recorded = RecordedTrial(
-                    self._folder, self._data, self._dense, threads=self._threads, keep_at_alpha=self._keep
+                    self._folder,
+                    self._data,
+                    self._dense,
+                    threads=self._threads,
+                    keep_at_alpha=self._keep,
+                    checkpoint_seconds=self._checkpoint_seconds,
                 )
             row = self._recorded.run_epoch()
         except FencedError:

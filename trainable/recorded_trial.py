@@ -3,6 +3,7 @@
 import gc
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -46,6 +47,7 @@ class RecordedTrial:
         *,
         threads: int = 1,
         keep_at_alpha: Sequence[float] = (),
+        checkpoint_seconds: float = 0.0,
     ) -> None:
         """Starts the next attempt at the trial that `folder` records, from its newest intact checkpoint.
 
@@ -53,6 +55,7 @@ class RecordedTrial:
             folder: holds the trial.json, written by whoever asked for the trial.
             data, dense, threads: as in Trial.
             keep_at_alpha: for each of these alphas, the checkpoint of the first epoch at or below it is kept for good.
+            checkpoint_seconds: after an epoch, a checkpoint is written if the newest one is at least this old.
 
         Raises:
             ValueError: if the channels cannot be cut that far; the trial is recorded as failed.
@@ -60,7 +63,8 @@ class RecordedTrial:
             TrialError, Exception: as in run_epoch.
         """
         self.folder, self._data, self._dense = folder, data, dense
-        self._threads, self._keep = threads, keep_at_alpha
+        self._threads, self._keep, self._checkpoint_seconds = threads, keep_at_alpha, checkpoint_seconds
+        self._checkpointed = time.monotonic()
         self._record = folder.begin_attempt(f"{socket.gethostname()}:{os.getpid()}", device_name(default_device()))
         self._freed = False
         self._trial: Trial | None = None
@@ -159,13 +163,20 @@ class RecordedTrial:
                 folder.write_record(record)
             # The row comes first: a checkpoint holds all rows up to it, so a row that a crash leaves over is cut back.
             folder.append_row(row)
-            if not trial.is_finished or trial.epoch in kept_epochs(trial.rows, self._keep):
+            if self._is_checkpoint_due():
                 write_checkpoint(folder.checkpoint_path(trial.epoch), trial.state_dict())
+                self._checkpointed = time.monotonic()
             if trial.is_finished:
                 save_network(trial.network, folder.model_path, mean=self._data.mean, std=self._data.std)
                 folder.end(record, "complete", record.error)
             # A crash before this leaves checkpoints of a trial that has ended; the next start removes them.
             drop_checkpoints(folder, trial.rows, self._keep, newest=0 if trial.is_finished else KEPT_CHECKPOINTS)
+
+    def _is_checkpoint_due(self) -> bool:
+        trial = self.trial
+        if trial.epoch in kept_epochs(trial.rows, self._keep):
+            return True
+        return not trial.is_finished and time.monotonic() - self._checkpointed >= self._checkpoint_seconds
 
     def _record_failure(self, error: str) -> None:
         with self.folder.hold_fence(self._record.attempt) as record:

@@ -58,11 +58,18 @@ class LocalBackend:
 
 def run_trial(record: TrialRecord, run: SearchRun, dense: DenseNetwork) -> None:
     """Runs one trial until it has ended; after a crash it is retried, as often as on a cluster."""
-    files, keep = run.folder.trial_folder(record.number), run.settings.search.keep_at_alpha
-    attempts = run.settings.search.max_failures + 1
+    files, search = run.folder.trial_folder(record.number), run.settings.search
+    keep, attempts = search.keep_at_alpha, search.max_failures + 1
     for attempt in range(1, attempts + 1):
         try:
-            trial = RecordedTrial(files, run.data, dense, threads=run.resources.cpus, keep_at_alpha=keep)
+            trial = RecordedTrial(
+                files,
+                run.data,
+                dense,
+                threads=run.resources.cpus,
+                keep_at_alpha=keep,
+                checkpoint_seconds=search.checkpoint_seconds,
+            )
             while not trial.is_finished:
                 row = trial.run_epoch()
                 run.observer.epoch_done(record.number, row)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,35 @@ def ends_the_same(
         assert folder.list_checkpoints() == []
 
     return check
+
+
+@pytest.mark.parametrize("epochs", range(1, 5))
+def test_a_checkpoint_is_written_when_the_newest_one_is_old(
+    epochs: int,
+    folder: TrialFolder,
+    start: Callable[..., RecordedTrial],
+    ends_the_same: Callable[[TrialFolder], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An epoch takes ten seconds here, and what follows the checkpoint is computed again."""
+    seconds = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: seconds)
+    trial = start(folder, checkpoint_seconds=20)
+    for _ in range(epochs):
+        seconds += 10
+        trial.run_epoch()
+    monkeypatch.undo()
+    assert sorted(names(folder)) == [f"checkpoint-{each:05}.pt" for each in (2, 4) if each <= epochs]
+    assert len(folder.read_rows()) == epochs
+    ends_the_same(folder)
+
+
+def test_without_a_checkpoint_a_trial_starts_again(
+    folder: TrialFolder, start: Callable[..., RecordedTrial], ends_the_same: Callable[[TrialFolder], None]
+) -> None:
+    start(folder, 4, checkpoint_seconds=1e9)
+    assert names(folder) == []
+    ends_the_same(folder)
 
 
 def same_weights(one: VGG16, other: VGG16) -> bool:

@@ -54,6 +54,7 @@ def run_trials(run: SearchRun, *, is_shared: bool) -> None:
         dense=str(run.folder.dense_path.resolve()),
         threads=run.resources.cpus,
         keep_at_alpha=run.settings.search.keep_at_alpha,
+        checkpoint_seconds=run.settings.search.checkpoint_seconds,
     )
     searcher = _TrialSearcher(run)
     tuner = tune.Tuner(
