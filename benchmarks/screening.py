@@ -124,6 +124,7 @@ RECIPES = {
     "one_shot_decay_2": Recipe(weight_decay=2e-3),
     "fade_1_decay_2": replace(SHORT, weight_decay=2e-3),
     "one_shot_decay_5": Recipe(weight_decay=5e-3),
+    "one_shot_decay_10": Recipe(weight_decay=1e-2),
     "fade_1_decay_5": replace(SHORT, weight_decay=5e-3),
     "one_shot_distillation": Recipe(distillation=0.9),
     "fade_1_distillation": replace(SHORT, distillation=0.9),
