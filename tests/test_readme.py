@@ -70,7 +70,8 @@ def test_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
             more = ["--dry-run", *(["--data", "digits"] if arguments[0].startswith("cifar10") else [])]
             more += ["--set", "data.images=1000"] if arguments[0] == "cifar10-small" else []
         elif name in ("branch", "confirm"):
-            more = ["--local"]
+            # Of two numbers the last counts: repeats and twins of one trial take seconds, of three a minute.
+            more = ["--local", *(["--top", "1"] if name == "confirm" else [])]
         elif name == "remove":
             more = ["--yes"]
         if "--gpus-per-trial" in arguments:  # which only a machine with GPUs can plan
