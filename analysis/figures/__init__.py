@@ -10,10 +10,10 @@ from analysis.figures.alpha_curves import alpha_curves
 from analysis.figures.best_of_each import best_of_each_family, best_of_each_policy
 from analysis.figures.epochs_of import epochs_of
 from analysis.figures.hypervolume_history import hypervolume_history
-from analysis.figures.importances import importances
 from analysis.figures.iterations import iterations
-from analysis.figures.parallel_coordinates import parallel_coordinates
-from analysis.figures.slices import slices
+from analysis.figures.parameters.importances import importances
+from analysis.figures.parameters.parallel_coordinates import parallel_coordinates
+from analysis.figures.parameters.slices import slices
 from analysis.figures.stopped_by_rung import stopped_by_rung
 from analysis.figures.style import CONFIG
 from analysis.figures.timeline import timeline

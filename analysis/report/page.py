@@ -102,7 +102,7 @@ def _mark_up(text: str) -> Markup:
 
 
 def _read_resource(name: str) -> str:
-    return files("analysis.report").joinpath(name).read_text(encoding="utf-8")
+    return files("analysis.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _embed_script(code: str) -> str:

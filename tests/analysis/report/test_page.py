@@ -163,11 +163,11 @@ def test_no_script_but_the_reports_own_may_run(page: Page) -> None:
 
 
 def test_the_bundle_of_plotly_is_small_licensed_and_of_the_generation_that_plotly_writes_for() -> None:
-    bundle = resources.files("analysis.report").joinpath("plotly-basic.min.js").read_bytes()
+    bundle = resources.files("analysis.report").joinpath("assets", "plotly-basic.min.js").read_bytes()
     assert len(bundle) < 1_300_000
     [version] = re.findall(rb"plotly\.js \(basic - minified\) v(\d+)\.", bundle[:200])
     assert version.decode() == get_plotlyjs_version().split(".")[0]
-    licence = resources.files("analysis.report").joinpath("plotly-basic.LICENSE").read_text()
+    licence = resources.files("analysis.report").joinpath("assets", "plotly-basic.LICENSE").read_text()
     assert licence.startswith("MIT License")
 
 

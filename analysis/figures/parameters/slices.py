@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from analysis.experiment import Experiment
-from analysis.figures.parallel_coordinates import ParameterAxis, parallel_coordinates_info
+from analysis.figures.parameters.parallel_coordinates import ParameterAxis, parallel_coordinates_info
 from analysis.figures.selection import view_floor
 from analysis.figures.style import (
     INK,

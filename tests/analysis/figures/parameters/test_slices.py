@@ -3,8 +3,8 @@ from experiments import ExperimentBuilder
 
 from analysis import Experiment
 from analysis.figures import slices
-from analysis.figures.parallel_coordinates import parallel_coordinates_info
-from analysis.figures.slices import slices_info
+from analysis.figures.parameters.parallel_coordinates import parallel_coordinates_info
+from analysis.figures.parameters.slices import slices_info
 
 
 def test_a_panel_for_each_parameter_with_every_trial_in_it(full: Experiment) -> None:

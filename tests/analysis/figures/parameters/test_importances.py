@@ -5,7 +5,7 @@ from experiments import ExperimentBuilder
 
 from analysis import Experiment
 from analysis.figures import importances
-from analysis.figures.importances import FEWEST, importances_info
+from analysis.figures.parameters.importances import FEWEST, importances_info
 
 
 def test_they_are_ordered_and_sum_to_one(full: Experiment) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from analysis import Experiment
 from analysis.figures import parallel_coordinates
-from analysis.figures.parallel_coordinates import (
+from analysis.figures.parameters.parallel_coordinates import (
     _number_axis,
     _parameter_axis,
     _split_by_accuracy,
