@@ -2,6 +2,7 @@
 # make test        the tests that take seconds
 # make test-slow   the tests of whole searches: kills, lost nodes, damage, full disks
 # make lint        ruff and mypy
+# make bench       speeds, beside those of what one would use instead: half an hour, with nothing else running
 # make docs        write docs/settings.md from the strings under the settings' fields
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := .venv/bin
 # Two files of tests at a time: what a file sets up is used by all of its tests, so they stay in one process.
 TEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-slow lint docs clean
+.PHONY: demo test test-slow lint bench docs clean
 
 demo: .venv/installed
 	$(BIN)/alphaprune run quickstart
@@ -24,6 +25,10 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: .venv/installed-dev
+	set -e; for each in training inference overhead driver startup loading; do \
+	    $(BIN)/python benchmarks/$$each.py; done
 
 docs: .venv/installed-dev
 	$(BIN)/python -m search.setting_help > docs/settings.md

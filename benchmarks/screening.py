@@ -483,7 +483,7 @@ def write_table(folders: Sequence[Path]) -> None:
     results.to_parquet(RESULTS, index=False)
     page = [PAGE_HEAD]
     for (width, amount), group in results.groupby(["width", "amount"]):
-        page += [f"## {100 * amount:g}% of the MACs cut, {width:g} of the width\n", *format_group(group), ""]
+        page += [f"## {amount:.0%} of the MACs cut, {width:g} of the width\n", *format_group(group), ""]
     RESULTS.with_suffix(".md").write_text("\n".join(page), encoding="utf-8")
     print("\n".join(page))
 

@@ -1,0 +1,61 @@
+"""How much faster pruned networks are: `python benchmarks/inference.py [--widths 0.25 1]`.
+
+Dense time over pruned time on random images, measured as `alphaprune measure` does, on all CPUs or the GPU: medians of
+the pairs, with quartiles. The weights are random and the channels are ranked by l1 over all layers; no time depends on
+the weights, but the widths do. Nothing else should be running.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from records.measurement import BATCH_SIZES, Measurement
+from trainable.config import PruningConfig
+from trainable.measurement.protocol import run_job
+from trainable.network.vgg16 import VGG16, count_macs, create_initialised, dense_widths
+from trainable.network.weights import save_network
+from trainable.pruning.criteria import score_channels
+from trainable.pruning.masks import choose_masks, widths_of
+
+AMOUNTS = (0.6, 0.8, 0.9)
+CLASSES = 10
+
+
+def save(network: VGG16, folder: Path) -> Path:
+    save_network(network, folder, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--widths", type=float, nargs="+", default=[0.25, 1.0])
+    console = Console(width=100)
+    for width in parser.parse_args().widths:
+        network = create_initialised(dense_widths(width), CLASSES, seed=0)
+        scores = score_channels(network, "l1", batches=(), seed=0)
+        found: dict[float, tuple[float, Measurement]] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            dense = save(network, Path(folder) / "dense")
+            for amount in AMOUNTS:
+                widths = widths_of(choose_masks(scores, PruningConfig(amount), CLASSES))
+                pruned = save(create_initialised(widths, CLASSES, seed=0), Path(folder) / f"{amount}")
+                cut = 1 - count_macs(widths, CLASSES) / count_macs(network.widths, CLASSES)
+                found[amount] = cut, run_job("latency", dense, pruned, result=Measurement)
+        where = found[AMOUNTS[0]][1]
+        table = Table(
+            "MACs cut",
+            *(f"batch {size}" for size in BATCH_SIZES),
+            title=f"dense / pruned, width {width:g}: {where.measured_on}, torch {torch.__version__}",
+        )
+        for cut, measurement in found.values():
+            speedups = [each.speedup for each in measurement.latency]
+            table.add_row(f"{cut:.1%}", *(f"{each.median:.2f}  ({each.q1:.2f} to {each.q3:.2f})" for each in speedups))
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()
