@@ -10,24 +10,18 @@ import tempfile
 from pathlib import Path
 
 import torch
+from measurement import CLASSES, saved
 from rich.console import Console
 from rich.table import Table
 
 from records.measurement import BATCH_SIZES, Measurement
 from trainable.config import PruningConfig
 from trainable.measurement.protocol import run_job
-from trainable.network.vgg16 import VGG16, count_macs, create_initialised, dense_widths
-from trainable.network.weights import save_network
+from trainable.network.vgg16 import count_macs, create_initialised, dense_widths
 from trainable.pruning.criteria import score_channels
 from trainable.pruning.masks import choose_masks, widths_of
 
 AMOUNTS = (0.6, 0.8, 0.9)
-CLASSES = 10
-
-
-def save(network: VGG16, folder: Path) -> Path:
-    save_network(network, folder, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-    return folder
 
 
 def main() -> None:
@@ -39,10 +33,10 @@ def main() -> None:
         scores = score_channels(network, "l1", batches=(), seed=0)
         found: dict[float, tuple[float, Measurement]] = {}
         with tempfile.TemporaryDirectory() as folder:
-            dense = save(network, Path(folder) / "dense")
+            dense = saved(Path(folder) / "dense", network.widths)
             for amount in AMOUNTS:
                 widths = widths_of(choose_masks(scores, PruningConfig(amount), CLASSES))
-                pruned = save(create_initialised(widths, CLASSES, seed=0), Path(folder) / f"{amount}")
+                pruned = saved(Path(folder) / f"{amount}", widths)
                 cut = 1 - count_macs(widths, CLASSES) / count_macs(network.widths, CLASSES)
                 found[amount] = cut, run_job("latency", dense, pruned, result=Measurement)
         where = found[AMOUNTS[0]][1]

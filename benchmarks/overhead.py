@@ -141,14 +141,10 @@ def run_tune(trials: int, epochs: int, *, checkpoints: bool = False) -> float:
     return clock.overhead
 
 
-def run_tune_with_checkpoints(trials: int, epochs: int) -> float:
-    return run_tune(trials, epochs, checkpoints=True)
-
-
 SIDES: dict[str, Callable[[int, int], float]] = {
     "alphaprune": run_alphaprune,
     "tune": run_tune,
-    "tune, checkpoints": run_tune_with_checkpoints,
+    "tune, checkpoints": partial(run_tune, checkpoints=True),
 }
 
 

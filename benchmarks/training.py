@@ -15,7 +15,7 @@ import argparse
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data, Split
 from trainable.dense import DenseNetwork
 from trainable.device import default_device, device_name, prepare_device
+from trainable.measurement.latency import compute_quartiles
 from trainable.network.vgg16 import (
     IMAGE_SIZE,
     VGG16,
@@ -166,7 +167,8 @@ def time_in_turn(
     """Seconds of each side in each round; a first round, which warms up, is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds + 1):
-        for name, work in order(sides, number):
+        # Every other round backwards, so that none always follows the same one.
+        for name, work in list(sides.items())[:: 1 if number % 2 else -1]:
             synchronise(device)
             began = time.perf_counter()
             work()
@@ -176,19 +178,14 @@ def time_in_turn(
     return seconds
 
 
-def order(sides: Mapping[str, Callable[[], object]], number: int) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Every other round backwards, so that none always follows the same one."""
-    return iter(list(sides.items())[:: 1 if number % 2 else -1])
-
-
 def synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
 def quartiles_of_ratios(above: list[float], below: list[float]) -> str:
-    q1, median, q3 = statistics.quantiles([a / b for a, b in zip(above, below, strict=True)], n=4)
-    return f"{median:.2f}  ({q1:.2f} to {q3:.2f})"
+    found = compute_quartiles([a / b for a, b in zip(above, below, strict=True)])
+    return f"{found.median:.2f}  ({found.q1:.2f} to {found.q3:.2f})"
 
 
 def main() -> None:
