@@ -33,6 +33,7 @@ from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data, Split
 from trainable.dense import DenseNetwork
 from trainable.device import default_device, device_name, prepare_device
+from trainable.graphed_step import create_step
 from trainable.measurement.latency import compute_quartiles
 from trainable.network.vgg16 import (
     IMAGE_SIZE,
@@ -134,12 +135,12 @@ def epochs_of(width: float, data: Data, device: torch.device) -> Mapping[str, Ca
     steps = images.count_steps(BATCH)
     ours, bare, loaded = (Trained(width, device) for _ in range(3))
     rate = LRDriver(ours.optimizer, None, total=steps, steps=steps)
+    training = create_step(ours.network, ours.optimizer, images, label_smoothing=0.0)
     inputs, labels = next(images.plain_batches(BATCH))
     loader = DataLoader(PILImages(data.train), batch_size=BATCH, shuffle=True)
 
     def train() -> None:
-        batches = images.augmented_batches(BATCH, seed=0, epoch=1)
-        train_batches(ours.network, ours.optimizer, rate, batches, label_smoothing=0.0)
+        train_batches(training, rate, images.draw_batches(BATCH, seed=0, epoch=1))
 
     def step() -> None:
         for _ in range(steps):

@@ -23,12 +23,13 @@ from records.dense import (
 from records.files import append_json_line, hold_lock, open_file, remove_file, replace_file, replace_json_lines
 from records.network import FILE_NAME as ARCH_NAME
 from records.network import WEIGHTS_NAME
-from trainable.checkpoints import read_checkpoint, write_checkpoint
+from trainable.checkpoints import CheckpointWriter, read_checkpoint, write_checkpoint
 from trainable.config import DenseConfig, as_json
 from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
 from trainable.device import default_device, device_name, prepare_device
 from trainable.errors import DivergedError
+from trainable.graphed_step import create_step
 from trainable.measurement.machine_lock import training_allowed
 from trainable.network.vgg16 import (
     VGG16,
@@ -109,14 +110,14 @@ def _train_epochs(
             learning_rate.load_state_dict(state["learning_rate"])
             rows = [DenseEpochRow(**row) for row in state["rows"]]
     replace_json_lines(folder / ROWS_NAME, [asdict(row) for row in rows])
+    writer = CheckpointWriter(beside_training=device.type == "cuda")
+    step = create_step(network, optimizer, train, label_smoothing=config.optimizer.label_smoothing)
     for epoch in range(len(rows) + 1, config.epochs + 1):
         with training_allowed():
             began = time.perf_counter()
-            batches = train.augmented_batches(config.optimizer.batch_size, seed=config.seed, epoch=epoch)
+            draws = train.draw_batches(config.optimizer.batch_size, seed=config.seed, epoch=epoch)
             try:
-                trained = train_batches(
-                    network, optimizer, learning_rate, batches, label_smoothing=config.optimizer.label_smoothing
-                ).average()
+                trained = train_batches(step, learning_rate, draws).average()
                 validated = evaluate(network, validation, lr=trained.lr)
             except DivergedError as error:
                 raise DivergedError(f"the dense network, epoch {epoch}: {error}; lower dense.peak") from error
@@ -139,8 +140,9 @@ def _train_epochs(
             "optimizer": optimizer.state_dict(),
             "learning_rate": learning_rate.state_dict(),
         }
-        write_checkpoint(checkpoint, state)
+        writer.write(state, partial(write_checkpoint, checkpoint))
         on_epoch(row)
+    writer.wait()
     save_network(network, folder, mean=data.mean, std=data.std)
     last, widths, classes = rows[-1], network.widths, network.classes
     record = DenseRecord(

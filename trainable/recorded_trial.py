@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
 from records.epoch import EpochRow
 from records.files import remove_file
 from records.trial import FencedError, TrialFolder
-from trainable.checkpoints import read_checkpoint, write_checkpoint
+from trainable.checkpoints import CheckpointWriter, encode_state, read_checkpoint, write_content
 from trainable.config import trial_config
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork
@@ -65,6 +66,7 @@ class RecordedTrial:
         self.folder, self._data, self._dense = folder, data, dense
         self._threads, self._keep, self._checkpoint_seconds = threads, keep_at_alpha, checkpoint_seconds
         self._checkpointed = time.monotonic()
+        self._writer = CheckpointWriter(beside_training=default_device().type == "cuda")
         self._record = folder.begin_attempt(f"{socket.gethostname()}:{os.getpid()}", device_name(default_device()))
         self._freed = False
         self._trial: Trial | None = None
@@ -82,12 +84,15 @@ class RecordedTrial:
     def run_epoch(self) -> EpochRow:
         """Runs one epoch, records it, and returns its row.
 
+        On CUDA a checkpoint is written while the next epoch trains. What that raises is raised by the call after it.
+
         Raises:
             TrialError: if a loss is no longer finite, or the GPU is out of memory even after memory was freed and the
                 epoch retried; the trial is recorded as failed.
             FencedError: if another process has the trial now; nothing was written.
             Exception: anything else is noted in the record, and whoever runs the trial decides whether to try again.
         """
+        self._writer.raise_error()
         row = self._record_errors(lambda: self._get_trial().run_epoch())
         self._record_epoch(row)
         return row
@@ -125,6 +130,7 @@ class RecordedTrial:
         """The trial as of its newest intact checkpoint, to which the rows are cut back."""
         folder, attempt = self.folder, self._record.attempt
         problems = []
+        self._writer.wait()  # after running out of memory there may be a checkpoint that is not yet complete
         try:
             config = trial_config(self._record.config)
             trial = Trial(config, self._data, self._dense, threads=self._threads)
@@ -155,28 +161,39 @@ class RecordedTrial:
         return trial
 
     def _record_epoch(self, row: EpochRow) -> None:
-        trial, folder = self.trial, self.folder
-        # All under one fence, so that the row and what belongs to it are from the same attempt.
-        with folder.hold_fence(self._record.attempt) as record:
+        trial, folder, attempt = self.trial, self.folder, self._record.attempt
+        with folder.hold_fence(attempt) as record:
             if trial.cut != record.cut:
-                record = replace(record, cut=trial.cut)
-                folder.write_record(record)
+                folder.write_record(replace(record, cut=trial.cut))
             # The row comes first: a checkpoint holds all rows up to it, so a row that a crash leaves over is cut back.
             folder.append_row(row)
-            if self._is_checkpoint_due():
-                write_checkpoint(folder.checkpoint_path(trial.epoch), trial.state_dict())
-                self._checkpointed = time.monotonic()
-            if trial.is_finished:
+        if self._is_checkpoint_due():
+            self._writer.write(trial.state_dict(), partial(self._write_checkpoint, trial.epoch, list(trial.rows)))
+            self._checkpointed = time.monotonic()
+        if trial.is_finished or self._is_kept():
+            self._writer.wait()
+        if trial.is_finished:
+            with folder.hold_fence(attempt) as record:
                 save_network(trial.network, folder.model_path, mean=self._data.mean, std=self._data.std)
                 folder.end(record, "complete", record.error)
-            # A crash before this leaves checkpoints of a trial that has ended; the next start removes them.
-            drop_checkpoints(folder, trial.rows, self._keep, newest=0 if trial.is_finished else KEPT_CHECKPOINTS)
+                # A crash before this leaves checkpoints of a trial that has ended; the next start removes them.
+                drop_checkpoints(folder, trial.rows, self._keep, newest=0)
+
+    def _write_checkpoint(self, epoch: int, rows: Sequence[EpochRow], state: dict[str, Any]) -> None:
+        """Writes the checkpoint of an epoch, and removes those that it replaces. A thread may call it."""
+        content = encode_state(state)
+        with self.folder.hold_fence(self._record.attempt):
+            write_content(self.folder.checkpoint_path(epoch), content)
+            drop_checkpoints(self.folder, rows, self._keep, newest=KEPT_CHECKPOINTS)
+
+    def _is_kept(self) -> bool:
+        """Whether the checkpoint of the epoch that was just run is kept for good."""
+        return self.trial.epoch in kept_epochs(self.trial.rows, self._keep)
 
     def _is_checkpoint_due(self) -> bool:
-        trial = self.trial
-        if trial.epoch in kept_epochs(trial.rows, self._keep):
+        if self._is_kept():
             return True
-        return not trial.is_finished and time.monotonic() - self._checkpointed >= self._checkpoint_seconds
+        return not self.trial.is_finished and time.monotonic() - self._checkpointed >= self._checkpoint_seconds
 
     def _record_failure(self, error: str) -> None:
         with self.folder.hold_fence(self._record.attempt) as record:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainable.config import OptimizerConfig
-from trainable.data.batches import DeviceSplit
+from trainable.data.batches import DeviceSplit, Draw
 from trainable.errors import DivergedError
 from trainable.network.vgg16 import VGG16
 from trainable.schedules.lr_schedulers import LRDriver
@@ -65,9 +65,9 @@ class EvaluationResult(NamedTuple):
     accuracy: float
 
 
-def autocast_on(device: torch.device) -> torch.autocast:
-    """bfloat16 where it is fast: on CUDA."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+def autocast_on(device: torch.device, *, cache_weights: bool = True) -> torch.autocast:
+    """bfloat16 where it is fast: on CUDA. A cache of converted weights pays where each is used more than once."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda", cache_enabled=cache_weights)
 
 
 def create_sgd(network: nn.Module, config: OptimizerConfig, lr: float) -> torch.optim.SGD:
@@ -103,32 +103,62 @@ def replace_network(
             optimizer.state[parameter]["momentum_buffer"] = buffer
 
 
-def train_batches(
-    network: VGG16,
-    optimizer: torch.optim.Optimizer,
-    learning_rate: LRDriver,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    *,
-    label_smoothing: float,
-) -> TrainingSums:
-    """Trains on each of `batches` in turn, and waits for the device at the end, so that the time it takes is known."""
-    device = network.classifier.weight.device
-    network.train()
-    loss_sum, right = torch.zeros((), device=device), torch.zeros((), device=device, dtype=torch.long)
+class TrainingStep:
+    """A step of SGD on a batch: gather and augment it, forward, backward, update. Sums what the batches gave.
+
+    Attributes:
+        network: what is trained.
+        optimizer: from create_sgd; its learning rate is set by others, between the steps.
+    """
+
+    def __init__(
+        self, network: VGG16, optimizer: torch.optim.Optimizer, images: DeviceSplit, *, label_smoothing: float
+    ) -> None:
+        """Changes nothing yet.
+
+        Args:
+            network, optimizer: as above, on one device.
+            images: what is trained on, on the same device.
+            label_smoothing: in [0, 1).
+        """
+        self.network, self.optimizer = network, optimizer
+        self._images, self._smoothing, self._device = images, label_smoothing, network.classifier.weight.device
+        self._loss = torch.zeros((), device=self._device)
+        self._right = torch.zeros((), device=self._device, dtype=torch.long)
+
+    def train_batch(self, draw: Draw) -> None:
+        """Trains on the batch that was drawn; does not wait for the device."""
+        inputs, labels = self._images.augment_images(draw)
+        with autocast_on(self._device, cache_weights=False):  # nor may a CUDA graph read what was cached before it
+            logits = self.network(inputs)
+            loss = functional.cross_entropy(logits, labels, label_smoothing=self._smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self._loss += loss.detach() * len(labels)
+        self._right += (logits.detach().argmax(1) == labels).sum()
+
+    def clear_sums(self) -> None:
+        self._loss.zero_()
+        self._right.zero_()
+
+    def read_sums(self) -> tuple[float, int]:
+        """The losses of all images since clear_sums, summed, and how many were classified correctly; waits for them."""
+        return self._loss.item(), int(self._right.item())
+
+
+def train_batches(step: TrainingStep, learning_rate: LRDriver, draws: Iterable[Draw]) -> TrainingSums:
+    """Trains on each of `draws` in turn, and waits for the device at the end, so that the time it takes is known."""
+    step.network.train()
+    step.clear_sums()
     images = steps = 0
     lr_sum = 0.0
-    for inputs, labels in batches:
-        with autocast_on(device):
-            logits = network(inputs)
-            loss = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        lr_sum, steps, images = lr_sum + learning_rate.current_lr, steps + 1, images + len(labels)
+    for draw in draws:
+        step.train_batch(draw)
+        lr_sum, steps, images = lr_sum + learning_rate.current_lr, steps + 1, images + len(draw.chosen)
         learning_rate.after_batch()
-        loss_sum += loss.detach() * len(labels)
-        right += (logits.detach().argmax(1) == labels).sum()
-    return TrainingSums(loss_sum.item(), int(right.item()), images, lr_sum, steps)
+    loss_sum, right = step.read_sums()
+    return TrainingSums(loss_sum, right, images, lr_sum, steps)
 
 
 def evaluate(network: VGG16, images: DeviceSplit, *, lr: float | None = None) -> EvaluationResult:

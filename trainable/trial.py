@@ -7,16 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from torch import Tensor
-
 from records.epoch import EpochRow, Phase
 from records.trial import Cut
 from trainable.config import TrialConfig, as_json, trial_config
-from trainable.data.batches import DeviceSplit
+from trainable.data.batches import DeviceSplit, Draw
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork
 from trainable.device import default_device, prepare_device
 from trainable.errors import DivergedError
+from trainable.graphed_step import create_step
 from trainable.measurement.machine_lock import training_allowed
 from trainable.network.vgg16 import (
     VGG16,
@@ -35,6 +34,7 @@ from trainable.pruning.removal import relative_difference, remove_channels, sele
 from trainable.schedules.lr_schedulers import LRDriver
 from trainable.training import (
     EvaluationResult,
+    TrainingStep,
     TrainingSums,
     create_sgd,
     evaluate,
@@ -42,8 +42,6 @@ from trainable.training import (
     replace_network,
     train_batches,
 )
-
-Batch = tuple[Tensor, Tensor]
 
 # The first-order Taylor criterion needs gradients of a sample, not of the whole split.
 TAYLOR_BATCHES = 10
@@ -134,18 +132,18 @@ class Trial:
 
     def _train_and_validate(self, number: int) -> dict[str, Any]:
         config, phase = self.config, self.phase
-        batches = self.train_images.augmented_batches(config.optimizer.batch_size, seed=config.seed, epoch=number)
+        draws = self.train_images.draw_batches(config.optimizer.batch_size, seed=config.seed, epoch=number)
         alphas = self._alphas[self.epoch * self._steps : number * self._steps] if self.cut is None else ()
         parts: list[TrainingSums] = []
         seconds = macs = 0.0
         if alphas:
-            part, took = self._train(self._set_alphas(batches, alphas))
+            part, took = self._train(self._set_alphas(draws, alphas))
             parts, seconds, macs = [part], took, part.images * self._dense_macs
         if len(alphas) < self._steps:
             if self.cut is None:
                 self._make_cut()
             assert self.cut is not None
-            part, took = self._train(batches)
+            part, took = self._train(draws)
             parts, seconds, macs = [*parts, part], seconds + took, macs + part.images * self.cut.macs
         trained = sum(parts[1:], parts[0]).average()
         validated = evaluate(self.network, self.validation_images, lr=trained.lr)
@@ -168,18 +166,18 @@ class Trial:
             "images_per_second": len(self.train_images) / seconds,
         }
 
-    def _train(self, batches: Iterator[Batch]) -> tuple[TrainingSums, float]:
-        """Trains on `batches`; returns the sums and the seconds that it took."""
-        began, smoothing = time.perf_counter(), self.config.optimizer.label_smoothing
-        sums = train_batches(self.network, self._optimizer, self._learning_rate, batches, label_smoothing=smoothing)
+    def _train(self, draws: Iterator[Draw]) -> tuple[TrainingSums, float]:
+        """Trains on `draws`; returns the sums and the seconds that it took."""
+        began = time.perf_counter()
+        sums = train_batches(self._step, self._learning_rate, draws)
         return sums, time.perf_counter() - began
 
-    def _set_alphas(self, batches: Iterator[Batch], alphas: Sequence[float]) -> Iterator[Batch]:
-        """The next batches, one for each of `alphas`, which is set before it."""
+    def _set_alphas(self, draws: Iterator[Draw], alphas: Sequence[float]) -> Iterator[Draw]:
+        """The next of `draws`, one for each of `alphas`, which is set before it."""
         assert isinstance(self.network, GatedVGG16)
-        for alpha, batch in zip(alphas, batches, strict=False):
+        for alpha, draw in zip(alphas, draws, strict=False):
             self.network.set_alpha(alpha)
-            yield batch
+            yield draw
 
     def _project_cut(self) -> tuple[VGG16, EvaluationResult]:
         """The recalibrated network that a cut made now would give, and its evaluation; no weights are changed."""
@@ -219,6 +217,7 @@ class Trial:
         if self.config.lr_span == "trial":
             replace_network(self._optimizer, gated, self.network, lambda each: select_channels(each, self.masks))
             self._learning_rate.after_cut()
+            self._step = self._create_step()
         else:
             self._start_phase()
 
@@ -234,6 +233,11 @@ class Trial:
             total=config.epochs * steps - before,
             steps=steps,
         )
+        self._step = self._create_step()
+
+    def _create_step(self) -> TrainingStep:
+        smoothing = self.config.optimizer.label_smoothing
+        return create_step(self.network, self._optimizer, self.train_images, label_smoothing=smoothing)
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state of the trial: only tensors, numbers, strings, lists and dicts."""

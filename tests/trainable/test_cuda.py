@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -20,10 +20,13 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainable import training
-from trainable.config import OptimizerConfig, TrialConfig
-from trainable.data.batches import DeviceSplit
+from trainable.checkpoints import copy_to_host, read_checkpoint, write_checkpoint
+from trainable.config import OptimizerConfig, PruningConfig, TrialConfig
+from trainable.data.batches import DeviceSplit, Draw
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork
+from trainable.errors import DivergedError
+from trainable.graphed_step import CUDAGraphs, GraphedStep
 from trainable.measurement.job import as_autocast_computes
 from trainable.measurement.memory import ENVIRONMENT
 from trainable.network.vgg16 import VGG16, create_initialised, dense_widths, place_on
@@ -39,14 +42,21 @@ from trainable.schedules.lr_policies import (
     StagnationRestart,
 )
 from trainable.schedules.lr_schedulers import LRDriver
-from trainable.training import autocast_on, create_sgd, recalibrate_norms, train_batches
+from trainable.training import (
+    TrainingResult,
+    TrainingStep,
+    autocast_on,
+    create_sgd,
+    recalibrate_norms,
+    train_batches,
+)
 from trainable.trial import REMOVAL_TOLERANCE, Trial
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
 is_available = torch.cuda.is_available  # the real one: conftest.py keeps all other tests on the CPU
 needs_cuda = pytest.mark.skipif(not is_available(), reason="needs a CUDA GPU")
-Batches = Iterator[tuple[Tensor, Tensor]]
+Drawn = TypeVar("Drawn")  # a batch, or the draw of one
 
 
 def half_doomed(network: VGG16) -> GatedVGG16:
@@ -54,10 +64,17 @@ def half_doomed(network: VGG16) -> GatedVGG16:
     return GatedVGG16(network, masks, "bn_output")
 
 
-def train(network: VGG16, batches: Batches, *, policy: LRPolicy | None = None) -> None:
+def train(
+    network: VGG16,
+    images: DeviceSplit,
+    watch: Callable[[Iterator[Draw]], Iterator[Draw]],
+    *,
+    policy: LRPolicy | None = None,
+) -> None:
     optimizer = create_sgd(network, OptimizerConfig(), 0.01)
     learning_rate = LRDriver(optimizer, policy, total=6, steps=3)
-    train_batches(network, optimizer, learning_rate, batches, label_smoothing=0.1)
+    step = TrainingStep(network, optimizer, images, label_smoothing=0.1)
+    train_batches(step, learning_rate, watch(images.draw_batches(12, seed=0, epoch=1)))
 
 
 # What makes the CPU wait until the GPU has caught up: values and shapes that depend on data.
@@ -79,7 +96,7 @@ class Waits(TorchDispatchMode):
             (self.after if self.over else self.within).append(name)
         return func(*args, **(kwargs or {}))
 
-    def watching(self, batches: Batches) -> Batches:
+    def watching(self, batches: Iterator[Drawn]) -> Iterator[Drawn]:
         yield from batches
         self.over = True
 
@@ -97,7 +114,7 @@ def test_training_asks_the_device_for_nothing_before_its_end(
     with waits:
         if isinstance(network, GatedVGG16):
             network.set_alpha(0.3)
-        train(network, waits.watching(images.augmented_batches(12, seed=0, epoch=1)), policy=policy)
+        train(network, images, waits.watching, policy=policy)
     assert waits.within == []
     assert set(waits.after) == {"_local_scalar_dense"}  # the loss and the accuracy
 
@@ -125,7 +142,7 @@ def test_autocast_is_bfloat16_on_cuda_and_off_on_the_cpu(monkeypatch: pytest.Mon
         assert not torch.is_autocast_enabled("cpu")
         assert torch.ones(2, 2).mm(torch.ones(2, 2)).dtype == torch.float32
     asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("torch.autocast", lambda *args, enabled: asked.append((*args, enabled)))
+    monkeypatch.setattr("torch.autocast", lambda *args, enabled, cache_enabled: asked.append((*args, enabled)))
     autocast_on(CUDA)
     assert asked == [("cuda", torch.bfloat16, True)]
 
@@ -134,8 +151,8 @@ def test_autocast_is_bfloat16_on_cuda_and_off_on_the_cpu(monkeypatch: pytest.Mon
 def in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on CUDA, where all passes run in bfloat16; here on the CPU."""
 
-    def autocast(device: torch.device) -> AbstractContextManager[Any]:
-        return torch.autocast(device.type, torch.bfloat16)
+    def autocast(device: torch.device, *, cache_weights: bool = True) -> AbstractContextManager[Any]:
+        return torch.autocast(device.type, torch.bfloat16, cache_enabled=cache_weights)
 
     monkeypatch.setattr(training, "autocast_on", autocast)
 
@@ -254,15 +271,213 @@ def test_the_gpus_queue_never_runs_dry(gated: bool, data: Data, dense: DenseNetw
     network = place_on(copy.deepcopy(dense.network), CUDA)
     images = DeviceSplit(data.train, data, CUDA)
 
-    def strict(batches: Batches) -> Batches:
+    def strict(draws: Iterator[Draw]) -> Iterator[Draw]:
         try:
-            for batch in batches:
+            for draw in draws:
                 torch.cuda.set_sync_debug_mode("error")
-                yield batch
+                yield draw
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    train(half_doomed(network) if gated else network, strict(images.augmented_batches(12, seed=0, epoch=1)))
+    train(half_doomed(network) if gated else network, images, strict)
+
+
+@pytest.fixture
+def uneven(make_data: Callable[..., Data]) -> Data:
+    """Fourteen batches of at most 6 images: ten of 6 and four of 5."""
+    return make_data(80, 24)
+
+
+def graphed_config(small: Callable[..., TrialConfig], **changed: Any) -> TrialConfig:
+    return small(optimizer=OptimizerConfig(batch_size=6, label_smoothing=0.1), **changed)
+
+
+def captured_sizes(trial: Trial) -> set[int]:
+    assert isinstance(trial._step, GraphedStep)
+    assert trial._step._can_capture
+    return set(trial._step._captured)
+
+
+def train_twice(policy: LRPolicy | None, gated: bool, data: Data, dense: DenseNetwork) -> list[list[TrainingResult]]:
+    """Six epochs of the same training, eager and graphed, with an evaluation after each; and their last weights."""
+    results = []
+    for kind in ("eager", "graphed"):
+        network: VGG16 = place_on(copy.deepcopy(dense.network), CUDA)
+        if gated:
+            network = half_doomed(network)
+        images = DeviceSplit(data.train, data, CUDA)
+        optimizer = create_sgd(network, OptimizerConfig(batch_size=6), 0.01)
+        learning_rate = LRDriver(optimizer, policy, total=6 * 14, steps=14)
+        step = (
+            TrainingStep(network, optimizer, images, label_smoothing=0.1)
+            if kind == "eager"
+            else GraphedStep(network, optimizer, images, label_smoothing=0.1, graphs=CUDAGraphs())
+        )
+        epochs = []
+        for epoch in range(1, 7):
+            if isinstance(network, GatedVGG16):
+                network.set_alpha(1 / epoch)
+            epochs.append(train_batches(step, learning_rate, images.draw_batches(6, seed=0, epoch=epoch)).average())
+            validated = training.evaluate(network, images)
+            learning_rate.after_epoch(val_loss=validated.loss, val_accuracy=validated.accuracy, steps=14)
+        results.append(epochs)
+        if isinstance(step, GraphedStep):
+            assert set(step._captured) == {5, 6}
+        assert all(type(group["lr"]) is float for group in optimizer.param_groups)
+    return results
+
+
+@needs_cuda
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("gated", [True, False])
+@pytest.mark.parametrize("policy", [None, OneCycle(), CosineAnnealing(warmup_epochs=1), Plateau(peak=0.02)], ids=str)
+def test_graphed_training_is_eager_training_within_rounding(
+    policy: LRPolicy | None, gated: bool, uneven: Data, dense: DenseNetwork
+) -> None:
+    eager, graphed = train_twice(policy, gated, uneven, dense)
+    assert [each.lr for each in graphed][:2] == [each.lr for each in eager][:2]
+    # bfloat16 and cuDNN's choice of algorithms let two runs drift apart.
+    for one, other, tolerance in zip(graphed, eager, (0.02, 0.05, 0.1, 0.2, 0.2, 0.2), strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=tolerance, abs=0.02)
+
+
+@needs_cuda
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("lr", [0.0, 0.05])
+def test_a_replayed_step_reads_the_learning_rate_of_now(lr: float, uneven: Data, dense: DenseNetwork) -> None:
+    """Captured at 0.01; one replay at `lr` is one eager step at `lr`, from the same weights and momentum."""
+    network = place_on(copy.deepcopy(dense.network), CUDA)
+    images = DeviceSplit(uneven.train, uneven, CUDA)
+    optimizer = create_sgd(network, OptimizerConfig(batch_size=6), 0.01)
+    step = GraphedStep(network, optimizer, images, label_smoothing=0.0, graphs=CUDAGraphs())
+    draws = list(images.draw_batches(6, seed=0, epoch=1))
+    train_batches(step, LRDriver(optimizer, None, total=14, steps=14), draws)
+    before = copy.deepcopy((network.state_dict(), optimizer.state_dict()))
+    weights = []
+    for train in (step.train_batch, lambda draw: TrainingStep.train_batch(step, draw)):
+        with torch.no_grad():  # in place: the graph knows this memory alone
+            for name, tensor in network.state_dict().items():
+                tensor.copy_(before[0][name])
+            for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
+                optimizer.state[parameter]["momentum_buffer"].copy_(before[1]["state"][index]["momentum_buffer"])
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        train(draws[0])
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
+    old = torch.cat([before[0][name].flatten() for name, _ in network.named_parameters()])
+    moved = [(each - old).norm().item() for each in weights]
+    assert moved[0] == 0 if lr == 0 else moved[0] == pytest.approx(moved[1], rel=0.02)
+    torch.testing.assert_close(*weights, rtol=0.02, atol=1e-3)
+
+
+@needs_cuda
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("gate", ["bn_output", "conv_weight"])
+@pytest.mark.parametrize("span", ["retrain", "trial"])
+@pytest.mark.parametrize("per_alpha", [0, 0.5, 1])
+def test_a_graphed_trial_makes_its_cut_anywhere(
+    gate: Any, span: Any, per_alpha: float, uneven: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
+) -> None:
+    """Also within an epoch; the pruned network is trained by graphs of its own."""
+    pruning = PruningConfig(0.5, round_to=1, gate=gate)
+    changed = {"alpha_fraction": 0.5, "epochs_per_alpha": per_alpha, "lr_span": span, "lr": OneCycle(peak=0.02)}
+    trial = Trial(graphed_config(small, pruning=pruning, **changed), uneven, dense)
+    trial.run_epoch()
+    assert captured_sizes(trial) == {5, 6}
+    first = trial._step
+    while not trial.is_finished:
+        row = trial.run_epoch()
+        assert math.isfinite(row.train_loss + row.val_loss)
+    assert trial.cut is not None
+    assert trial._step is not first
+    assert captured_sizes(trial) == {5, 6}
+
+
+@needs_cuda
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_graphed_trial_goes_back_in_time(
+    epochs: int, uneven: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
+) -> None:
+    """In the same object and in another one; its graphs end with the memory that they knew."""
+    trial = Trial(graphed_config(small), uneven, dense)
+    for _ in range(epochs):
+        trial.run_epoch()
+    state = copy.deepcopy(trial.state_dict())
+    wanted = trial.run_epoch()
+    while not trial.is_finished:
+        trial.run_epoch()
+    again = Trial(graphed_config(small), uneven, dense)
+    for each in (trial, again):
+        each.load_state_dict(copy.deepcopy(state))
+        row = each.run_epoch()
+        assert row.lr == wanted.lr
+        assert row.train_loss == pytest.approx(wanted.train_loss, rel=0.05, abs=0.02)
+        while not each.is_finished:
+            each.run_epoch()
+        assert captured_sizes(each) == {5, 6}
+
+
+@needs_cuda
+@pytest.mark.usefixtures("gpu")
+def test_a_checkpoint_of_cuda_continues_on_the_cpu(
+    uneven: Data,
+    dense: DenseNetwork,
+    small: Callable[..., TrialConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trial = Trial(graphed_config(small), uneven, dense)
+    trial.run_epoch()
+    copied = copy_to_host(trial.state_dict())
+    torch.cuda.synchronize()
+    write_checkpoint(tmp_path / "checkpoint", copied)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    again = Trial(graphed_config(small), uneven, dense)
+    again.load_state_dict(read_checkpoint(tmp_path / "checkpoint", CPU))
+    assert again.device == CPU
+    while not again.is_finished:
+        again.run_epoch()
+
+
+@needs_cuda
+@pytest.mark.usefixtures("gpu")
+def test_a_graphed_loss_that_is_not_finite_is_noticed(
+    uneven: Data, dense: DenseNetwork, small: Callable[..., TrialConfig]
+) -> None:
+    trial = Trial(graphed_config(small), uneven, dense)
+    trial.run_epoch()
+    assert captured_sizes(trial) == {5, 6}
+    with torch.no_grad():
+        trial.network.classifier.weight.fill_(float("nan"))
+    with pytest.raises(DivergedError, match="epoch 2: the training loss is nan"):
+        trial.run_epoch()
+
+
+@needs_cuda
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("gated", [True, False])
+def test_replays_never_wait(gated: bool, uneven: Data, dense: DenseNetwork) -> None:
+    network: VGG16 = place_on(copy.deepcopy(dense.network), CUDA)
+    if gated:
+        network = half_doomed(network)
+    images = DeviceSplit(uneven.train, uneven, CUDA)
+    optimizer = create_sgd(network, OptimizerConfig(batch_size=6), 0.01)
+    step = GraphedStep(network, optimizer, images, label_smoothing=0.1, graphs=CUDAGraphs())
+    learning_rate = LRDriver(optimizer, OneCycle(), total=28, steps=14)
+    train_batches(step, learning_rate, images.draw_batches(6, seed=0, epoch=1))
+    assert set(step._captured) == {5, 6}
+    draws = list(images.draw_batches(6, seed=0, epoch=2))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for draw in draws:
+            if isinstance(network, GatedVGG16):
+                network.set_alpha(0.5)
+            step.train_batch(draw)
+            learning_rate.after_batch()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert math.isfinite(step.read_sums()[0])
 
 
 @needs_cuda

@@ -1,5 +1,6 @@
 """A recorded trial continues from wherever it was left, with the rows of one that nothing happened to."""
 
+import errno
 import json
 import os
 import pickle
@@ -7,8 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,10 @@ from examples import make_row
 from torch import nn
 
 from records.epoch import EpochRow
+from records.files import is_full_disk
 from records.trial import FencedError, TrialFolder, TrialRecord
+from trainable import recorded_trial
+from trainable.checkpoints import CheckpointWriter
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_json
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork
@@ -506,6 +511,239 @@ def test_the_epochs_kept_are_the_first_at_or_below_each_alpha() -> None:
     assert kept_epochs(rows[:2], (0.3,)) == set()
 
 
+@pytest.fixture
+def may_write(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Checkpoints are written beside the training, as on CUDA; clearing the event makes the disk hang."""
+    event = threading.Event()
+    event.set()
+    encode = recorded_trial.encode_state
+
+    def encode_when_possible(state: dict[str, Any]) -> Any:
+        assert event.wait(60)
+        return encode(state)
+
+    monkeypatch.setattr(
+        recorded_trial, "CheckpointWriter", lambda beside_training: CheckpointWriter(beside_training=True)
+    )
+    monkeypatch.setattr(recorded_trial, "encode_state", encode_when_possible)
+    yield event
+    event.set()
+
+
+@pytest.mark.usefixtures("may_write")
+@pytest.mark.parametrize("epochs", range(6))
+def test_checkpoints_beside_the_training_are_those_of_a_trial_that_waits(
+    epochs: int,
+    folder: TrialFolder,
+    start: Callable[..., RecordedTrial],
+    ends_the_same: Callable[[TrialFolder], None],
+    undisturbed: Trial,
+    timeless: Timeless,
+) -> None:
+    trial = start(folder, epochs)
+    if epochs == 5:
+        assert folder.read_record().state == "complete"
+        assert names(folder) == []
+        assert timeless(folder.read_rows()) == timeless(undisturbed.rows)
+        assert same_weights(load_network(folder.model_path), undisturbed.network)
+        return
+    trial._writer.wait()
+    assert names(folder) == [f"checkpoint-{epoch:05}.pt" for epoch in (epochs, epochs - 1) if epoch > 0]
+    ends_the_same(folder)
+
+
+def test_training_continues_while_a_checkpoint_is_written(
+    folder: TrialFolder,
+    start: Callable[..., RecordedTrial],
+    ends_the_same: Callable[[TrialFolder], None],
+    may_write: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It holds what was trained when it began, and the one before it stays until it is complete."""
+    seconds = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: seconds)
+    trial = start(folder, checkpoint_seconds=20)
+    seconds += 20
+    trial.run_epoch()
+    trial._writer.wait()
+    may_write.clear()
+    seconds += 20
+    trial.run_epoch()
+    trial.run_epoch()
+    assert names(folder) == ["checkpoint-00001.pt"]
+    assert len(folder.read_rows()) == 3
+    may_write.set()
+    trial._writer.wait()
+    monkeypatch.undo()
+    assert names(folder) == ["checkpoint-00002.pt", "checkpoint-00001.pt"]
+    assert start(folder).trial.epoch == 2
+    ends_the_same(folder)
+
+
+@pytest.mark.usefixtures("may_write")
+def test_an_error_of_the_thread_is_raised_by_the_next_epoch(
+    folder: TrialFolder,
+    start: Callable[..., RecordedTrial],
+    ends_the_same: Callable[[TrialFolder], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fill(path: Path, content: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorded_trial, "write_content", fill)
+        trial = start(folder, 1)
+        wait_for_thread(trial)
+    with pytest.raises(OSError, match="No space left") as raised:
+        trial.run_epoch()
+    assert is_full_disk(raised.value)
+    assert len(folder.read_rows()) == 1
+    assert names(folder) == []
+    ends_the_same(folder)
+
+
+def wait_for_thread(trial: RecordedTrial) -> None:
+    """Until the checkpoint is written or has failed; the error is left for the trial to raise."""
+    running = trial._writer._running
+    assert running is not None
+    running.exception(60)
+
+
+def test_a_thread_that_outlived_its_attempt_writes_nothing(
+    folder: TrialFolder,
+    start: Callable[..., RecordedTrial],
+    ends_the_same: Callable[[TrialFolder], None],
+    may_write: threading.Event,
+) -> None:
+    may_write.clear()
+    old = start(folder, 1)
+    new = start(folder)
+    assert new.trial.epoch == 0
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    may_write.set()
+    wait_for_thread(old)
+    assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
+    with pytest.raises(FencedError, match="attempt 2"):
+        old.run_epoch()
+    new.run_epoch()
+    new._writer.wait()
+    ends_the_same(folder)
+
+
+def test_a_stopped_trials_thread_leaves_no_checkpoint(
+    folder: TrialFolder, start: Callable[..., RecordedTrial], may_write: threading.Event
+) -> None:
+    """Whether it comes before the driver's stop or after it; the one to be kept was complete with its epoch."""
+    trial = start(folder, 1, keep_at_alpha=(0.5,))
+    assert names(folder) == ["checkpoint-00001.pt"]
+    may_write.clear()
+    trial.run_epoch()
+    stop_trial(folder, (0.5,))
+    may_write.set()
+    wait_for_thread(trial)
+    assert names(folder) == ["checkpoint-00001.pt"]
+
+
+@pytest.mark.usefixtures("may_write")
+def test_kept_checkpoints_beside_the_training(folder: TrialFolder, start: Callable[..., RecordedTrial]) -> None:
+    trial = start(folder, keep_at_alpha=(0.5, 0.1, 0))
+    for epoch in range(1, 6):
+        trial.run_epoch()
+        if epoch <= 3:
+            assert names(folder)[0] == f"checkpoint-{epoch:05}.pt"
+    assert names(folder) == ["checkpoint-00003.pt", "checkpoint-00002.pt", "checkpoint-00001.pt"]
+
+
+def test_an_epoch_out_of_memory_waits_for_the_checkpoint(
+    folder: TrialFolder,
+    start: Callable[..., RecordedTrial],
+    ends_the_same: Callable[[TrialFolder], None],
+    may_write: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_write.clear()
+    trial = start(folder, 1)
+    run_epoch, left = Trial.run_epoch, 1
+
+    def short(trial: Trial) -> EpochRow:
+        nonlocal left
+        if left:
+            left -= 1
+            threading.Timer(0.2, may_write.set).start()
+            raise torch.OutOfMemoryError("no more")
+        return run_epoch(trial)
+
+    monkeypatch.setattr(Trial, "run_epoch", short)
+    assert trial.run_epoch().epoch == 2
+    trial._writer.wait()
+    ends_the_same(folder)
+
+
+# Kills itself in the middle of writing the checkpoint of its third epoch, while it trains the fourth.
+WRITER = """
+import os, pickle, signal, sys, threading
+from functools import partial
+from pathlib import Path
+from records.files import replace_file
+from records.trial import TrialFolder
+from trainable import recorded_trial, trial
+from trainable.dense import load_dense
+from trainable.recorded_trial import RecordedTrial
+
+training = threading.Event()
+
+def train(step, learning_rate, draws):
+    def say():
+        for number, draw in enumerate(draws):
+            if number == 1 and recorded.trial.epoch == 3:
+                training.set()
+                threading.Event().wait(60)
+            yield draw
+    return train_batches(step, learning_rate, say())
+
+def write_half(file, content):
+    whole = b"".join(content)
+    file.write(whole[:len(whole) // 2])
+    file.flush()
+    assert training.wait(60)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def write(path, content):
+    if path.name == "checkpoint-00003.pt":
+        replace_file(path, lambda file: write_half(file, content))
+    write_content(path, content)
+
+train_batches, trial.train_batches = trial.train_batches, train
+write_content, recorded_trial.write_content = recorded_trial.write_content, write
+writer = recorded_trial.CheckpointWriter
+recorded_trial.CheckpointWriter = lambda beside_training: writer(beside_training=True)
+folder, data, dense = map(Path, sys.argv[1:])
+recorded = RecordedTrial(TrialFolder(folder), pickle.loads(data.read_bytes()), load_dense(dense))
+while not recorded.is_finished:
+    recorded.run_epoch()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_it_writes_beside_the_training_is_followed_by_one_that_ends_the_same(
+    folder: TrialFolder,
+    few: Data,
+    dense_folder: Path,
+    ends_the_same: Callable[[TrialFolder], None],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "data").write_bytes(pickle.dumps(few))
+    command = [sys.executable, "-c", WRITER, str(folder.path), str(tmp_path / "data"), str(dense_folder)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (folder.read_record().state, len(folder.read_rows())) == ("running", 3)
+    assert names(folder) == ["checkpoint-00002.pt", "checkpoint-00001.pt"]
+    (torn,) = folder.path.glob(".checkpoint-00003.pt.*")
+    assert torn.stat().st_size > 1000
+    ends_the_same(folder)
+    assert not torn.exists()
+
+
 # Kills itself in the middle of its third epoch, at the second batch of retraining.
 WORKER = """
 import os, pickle, signal, sys
@@ -515,13 +753,13 @@ from trainable.dense import load_dense
 from trainable.recorded_trial import RecordedTrial
 from records.trial import TrialFolder
 
-def deadly(network, optimizer, learning_rate, batches, **settings):
+def deadly(step, learning_rate, draws):
     def until_death():
-        for number, batch in enumerate(batches):
+        for number, draw in enumerate(draws):
             if number == 1 and recorded.trial.epoch == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
-            yield batch
-    return train_batches(network, optimizer, learning_rate, until_death(), **settings)
+            yield draw
+    return train_batches(step, learning_rate, until_death())
 
 train_batches, trial.train_batches = trial.train_batches, deadly
 folder, data, dense = map(Path, sys.argv[1:])

@@ -20,6 +20,7 @@ from trainable.schedules.lr_schedulers import LRDriver
 from trainable.training import (
     RECALIBRATION_BATCHES,
     TrainingResult,
+    TrainingStep,
     create_sgd,
     evaluate,
     recalibrate_norms,
@@ -51,10 +52,8 @@ def train(
 ) -> TrainingResult:
     optimizer = create_sgd(network, config or OptimizerConfig(), lr)
     steady = LRDriver(optimizer, None, total=1, steps=images.count_steps(25))
-    sums = train_batches(
-        network, optimizer, steady, images.augmented_batches(25, seed=0, epoch=epoch), label_smoothing=smoothing
-    )
-    return sums.average()
+    step = TrainingStep(network, optimizer, images, label_smoothing=smoothing)
+    return train_batches(step, steady, images.draw_batches(25, seed=0, epoch=epoch)).average()
 
 
 def test_training_lowers_the_loss(images: DeviceSplit) -> None:
@@ -81,9 +80,8 @@ def test_what_an_epoch_returns_are_means_over_its_images(network: VGG16, images:
 def test_the_learning_rate_of_an_epoch_is_the_mean_of_its_batches(network: VGG16, images: DeviceSplit) -> None:
     optimizer = create_sgd(network, OptimizerConfig(), 0.5)
     learning_rate = LRDriver(optimizer, CosineAnnealing(peak=0.01, warmup_epochs=0), total=3, steps=3)
-    trained = train_batches(
-        network, optimizer, learning_rate, images.augmented_batches(25, seed=0, epoch=1), label_smoothing=0
-    ).average()
+    step = TrainingStep(network, optimizer, images, label_smoothing=0)
+    trained = train_batches(step, learning_rate, images.draw_batches(25, seed=0, epoch=1)).average()
     assert trained.lr == pytest.approx(0.01 * (1 + 0.75 + 0.25) / 3)
     assert learning_rate.current_lr == pytest.approx(0, abs=1e-9)
 

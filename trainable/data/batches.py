@@ -7,6 +7,7 @@ the indices, so no padded copy exists and a GPU never waits for the CPU. The ran
 import warnings
 from collections.abc import Iterator
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,18 @@ from torch import Tensor
 from trainable.data.dataset import Data, Split
 
 EVALUATION_BATCH = 500
+
+
+class Draw(NamedTuple):
+    """What is drawn at random for a training batch of n images, on the device of the images.
+
+    chosen: [n] of int64, their indices. shifts: [2, n] of int64, pixels by which each is moved down and to the right.
+    mirrored: [n] of bool.
+    """
+
+    chosen: Tensor
+    shifts: Tensor
+    mirrored: Tensor
 
 
 class DeviceSplit:
@@ -34,6 +47,7 @@ class DeviceSplit:
         self.pad, self.flip = data.pad, data.flip
         self._mean = torch.tensor(data.mean, device=device).mul(255).view(1, 3, 1, 1)
         self._scale = torch.tensor(data.std, device=device).clamp_min(1e-6).mul(255).reciprocal().view(1, 3, 1, 1)
+        self._across = torch.arange(self.pixels.shape[1], device=device)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -43,7 +57,11 @@ class DeviceSplit:
         return ceil(len(self) / batch_size)
 
     def augmented_batches(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images once, shuffled, in batches of about equal size: ([n, 3, 32, 32] channels-last, [n]).
+        """All images once, shuffled, in batches of about equal size: ([n, 3, 32, 32] channels-last, [n])."""
+        return map(self.augment_images, self.draw_batches(batch_size, seed=seed, epoch=epoch))
+
+    def draw_batches(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[Draw]:
+        """What is drawn for an epoch in batches of about equal size, the first of which may have an image more.
 
         Equal sizes, because a small last batch would disturb the batch normalisation.
         """
@@ -53,20 +71,20 @@ class DeviceSplit:
         mirrored = draw.random(len(self)) < (0.5 if self.flip else 0)
         drawn = (torch.from_numpy(each).to(self.pixels.device) for each in (order, shifts, mirrored))
         order_, shifts_, mirrored_ = drawn
-        size = self.pixels.shape[1]
-        across = torch.arange(size, device=self.pixels.device)
         parts = self.count_steps(batch_size)
-        for chosen, shift, mirror in zip(
-            order_.tensor_split(parts),
-            shifts_.tensor_split(parts, dim=1),
-            mirrored_.tensor_split(parts),
-            strict=True,
-        ):
-            rows = _reflect_index(across + shift[0, :, None], size)
-            columns = _reflect_index(across + shift[1, :, None], size)
-            columns = torch.where(mirror[:, None], columns.flip(1), columns)
-            crop = self.pixels[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
-            yield self._normalise_pixels(crop), self.labels[chosen]
+        yield from map(
+            Draw, order_.tensor_split(parts), shifts_.tensor_split(parts, dim=1), mirrored_.tensor_split(parts)
+        )
+
+    def augment_images(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        """The batch that was drawn: images [n, 3, 32, 32], normalised and channels-last, and labels [n]."""
+        chosen, shifts, mirrored = draw
+        size = self.pixels.shape[1]
+        rows = _reflect_index(self._across + shifts[0, :, None], size)
+        columns = _reflect_index(self._across + shifts[1, :, None], size)
+        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+        crop = self.pixels[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return self._normalise_pixels(crop), self.labels[chosen]
 
     def plain_batches(
         self, batch_size: int = EVALUATION_BATCH, *, most: int | None = None
