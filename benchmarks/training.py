@@ -12,6 +12,7 @@ the ratios are medians over the rounds, with quartiles. Nothing else should be r
 """
 
 import argparse
+import math
 import platform
 import statistics
 import time
@@ -163,11 +164,16 @@ def phases_of(width: float, amount: float, data: Data) -> Mapping[str, Callable[
 
 
 def time_in_turn(
-    sides: Mapping[str, Callable[[], object]], rounds: int, device: torch.device
+    sides: Mapping[str, Callable[[], object]], rounds: int, device: torch.device, *, until: float = math.inf
 ) -> dict[str, list[float]]:
-    """Seconds of each side in each round; a first round, which warms up, is not counted."""
+    """Seconds of each side in each round; a first round, which warms up, is not counted.
+
+    None begins after time.perf_counter() has reached `until`, except for the two that quartiles need.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds + 1):
+        if number > 2 and time.perf_counter() > until:
+            break
         # Every other round backwards, so that none always follows the same one.
         for name, work in list(sides.items())[:: 1 if number % 2 else -1]:
             synchronise(device)

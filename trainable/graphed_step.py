@@ -98,6 +98,11 @@ class GraphedStep(TrainingStep):
         self._captured: dict[int, tuple[Draw, Callable[[], object]]] = {}  # by batch size: its buffers, and the replay
         self._can_capture = True
 
+    @property
+    def captured_sizes(self) -> set[int]:
+        """The batch sizes that there is a graph for."""
+        return set(self._captured)
+
     def train_batch(self, draw: Draw) -> None:
         size = len(draw.chosen)
         if size not in self._captured and self._can_capture:

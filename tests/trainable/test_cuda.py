@@ -294,8 +294,7 @@ def graphed_config(small: Callable[..., TrialConfig], **changed: Any) -> TrialCo
 
 def captured_sizes(trial: Trial) -> set[int]:
     assert isinstance(trial._step, GraphedStep)
-    assert trial._step._can_capture
-    return set(trial._step._captured)
+    return trial._step.captured_sizes
 
 
 def train_twice(policy: LRPolicy | None, gated: bool, data: Data, dense: DenseNetwork) -> list[list[TrainingResult]]:
@@ -322,7 +321,7 @@ def train_twice(policy: LRPolicy | None, gated: bool, data: Data, dense: DenseNe
             learning_rate.after_epoch(val_loss=validated.loss, val_accuracy=validated.accuracy, steps=14)
         results.append(epochs)
         if isinstance(step, GraphedStep):
-            assert set(step._captured) == {5, 6}
+            assert step.captured_sizes == {5, 6}
         assert all(type(group["lr"]) is float for group in optimizer.param_groups)
     return results
 
@@ -466,7 +465,7 @@ def test_replays_never_wait(gated: bool, uneven: Data, dense: DenseNetwork) -> N
     step = GraphedStep(network, optimizer, images, label_smoothing=0.1, graphs=CUDAGraphs())
     learning_rate = LRDriver(optimizer, OneCycle(), total=28, steps=14)
     train_batches(step, learning_rate, images.draw_batches(6, seed=0, epoch=1))
-    assert set(step._captured) == {5, 6}
+    assert step.captured_sizes == {5, 6}
     draws = list(images.draw_batches(6, seed=0, epoch=2))
     torch.cuda.set_sync_debug_mode("error")
     try:
