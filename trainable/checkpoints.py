@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -47,6 +47,14 @@ class CheckpointWriter:
         """
         self._thread = ThreadPoolExecutor(1, "alphaprune-checkpoint") if beside_training else None
         self._running: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Waits for the checkpoint that is being written, whatever comes of it."""
+        if self._thread is not None:
+            self._thread.shutdown()
 
     def write(self, state: dict[str, Any], write: Callable[[dict[str, Any]], None]) -> None:
         """Calls `write` with `state`, or a thread calls it with a copy; first waits for the checkpoint before.

@@ -86,12 +86,19 @@ def train_dense(
     folder.mkdir(parents=True, exist_ok=True)
     with hold_lock(folder):
         if _read_hash(folder) != dense_hash(config, data.fingerprint):
-            _train_epochs(config, data, folder, threads, on_epoch)
+            # Nothing is written any more when the lock is released.
+            with CheckpointWriter(beside_training=default_device().type == "cuda") as writer:
+                _train_epochs(config, data, folder, threads, writer, on_epoch)
         remove_file(folder / CHECKPOINT_NAME)
 
 
 def _train_epochs(
-    config: DenseConfig, data: Data, folder: Path, threads: int, on_epoch: Callable[[DenseEpochRow], None]
+    config: DenseConfig,
+    data: Data,
+    folder: Path,
+    threads: int,
+    writer: CheckpointWriter,
+    on_epoch: Callable[[DenseEpochRow], None],
 ) -> None:
     device = default_device()
     prepare_device(device, threads)
@@ -110,7 +117,6 @@ def _train_epochs(
             learning_rate.load_state_dict(state["learning_rate"])
             rows = [DenseEpochRow(**row) for row in state["rows"]]
     replace_json_lines(folder / ROWS_NAME, [asdict(row) for row in rows])
-    writer = CheckpointWriter(beside_training=device.type == "cuda")
     step = create_step(network, optimizer, train, label_smoothing=config.optimizer.label_smoothing)
     for epoch in range(len(rows) + 1, config.epochs + 1):
         with training_allowed():

@@ -133,7 +133,10 @@ class GraphedStep(TrainingStep):
             raise  # whoever runs the trial frees memory and tries again
         except RuntimeError as error:
             self._can_capture = False
-            _warn_once(f"{type(error).__name__}: {error}")
+            cause: BaseException = error
+            while cause.__context__ is not None:  # ending an invalid capture raises, too, and says less
+                cause = cause.__context__
+            _warn_once(f"{type(cause).__name__}: {cause}")
         finally:
             self.optimizer.zero_grad(set_to_none=True)
 

@@ -15,6 +15,8 @@ import torch
 
 from records.dense import DenseEpochRow, read_dense_rows
 from records.files import read_json_lines
+from trainable import dense as dense_module
+from trainable.checkpoints import CheckpointWriter
 from trainable.config import DenseConfig, OptimizerConfig
 from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
@@ -75,10 +77,21 @@ def test_the_same_recipe_gives_the_same_network(
     assert seen == read_dense_rows(tmp_path)
 
 
+@pytest.mark.parametrize("beside_training", [False, True])
 def test_an_interrupted_training_continues_to_the_same_network(
-    dense_folder: Path, dense_config: DenseConfig, data: Data, tmp_path: Path
+    beside_training: bool,
+    dense_folder: Path,
+    dense_config: DenseConfig,
+    data: Data,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Interrupted after its second epoch, and again after its last."""
+    """Interrupted after its second epoch, and again after its last; with checkpoints as on the CPU and as on CUDA."""
+
+    def create_writer(**settings: bool) -> CheckpointWriter:
+        return CheckpointWriter(beside_training=beside_training)
+
+    monkeypatch.setattr(dense_module, "CheckpointWriter", create_writer)
 
     def interrupt(row: DenseEpochRow) -> None:
         if row.epoch in (2, 6):
@@ -88,6 +101,7 @@ def test_an_interrupted_training_continues_to_the_same_network(
         with pytest.raises(KeyboardInterrupt):
             train_dense(dense_config, data, tmp_path, threads=1, on_epoch=interrupt)
         assert not (tmp_path / "dense.json").exists()
+        assert (tmp_path / "checkpoint.pt").exists()
     seen: list[DenseEpochRow] = []
     train_dense(dense_config, data, tmp_path, threads=1, on_epoch=seen.append)
     assert seen == []
