@@ -24,8 +24,8 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from multiprocessing.connection import Connection
@@ -183,12 +183,12 @@ def time_trials_at_once(sizes: Sizes, console: Console) -> None:
     table = Table(
         "network", "MPS", *(f"{trials} at once" for trials in sizes.trials), title=f"images/s together, batch {BATCH}"
     )
-    modes: dict[str, Callable[[], AbstractContextManager[None]]] = {"no": nullcontext, "yes": start_mps}
-    for number, (name, start) in enumerate(modes.items(), start=1):
+    for use in (False, True):
+        name = "yes" if use else "no"
         try:
-            with start():
+            with set_up_mps(use=use):
                 # Half of the time each, so that there is some for MPS.
-                for kind, rates in measure_rates(sizes, until - (2 - number) * sizes.part_seconds[1] / 2).items():
+                for kind, rates in measure_rates(sizes, until - (0 if use else sizes.part_seconds[1] / 2)).items():
                     one = rates[0]
                     table.add_row(kind, name, *(f"{rate:,.0f}  ({rate / one:.2f})" for rate in rates))
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
@@ -254,33 +254,41 @@ def receive(pipe: Connection, until: float) -> float:
 
 
 @contextmanager
-def start_mps() -> Iterator[None]:
-    """An MPS daemon of our own, for the processes that are started while active.
+def set_up_mps(*, use: bool) -> Iterator[None]:
+    """Processes that are started while active use an MPS daemon of our own, or none, not even one that is running.
 
     Raises:
-        RuntimeError: if there is none on this machine, or it does not start.
+        RuntimeError: if there is no MPS on this machine, or it does not start.
     """
-    if shutil.which(MPS) is None:
+    if use and shutil.which(MPS) is None:
         raise RuntimeError(f"there is no {MPS}")
+    names = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
+    before = {name: os.environ[name] for name in names if name in os.environ}
     with tempfile.TemporaryDirectory(prefix="mps-", ignore_cleanup_errors=True) as folder:
-        own = {"CUDA_MPS_PIPE_DIRECTORY": f"{folder}/pipe", "CUDA_MPS_LOG_DIRECTORY": f"{folder}/log"}
-        for path in own.values():
-            Path(path).mkdir()
-        before = {name: os.environ.get(name) for name in own}
-        os.environ.update(own)
+        os.environ.update(dict.fromkeys(names, folder))
         try:
-            started = subprocess.run([MPS, "-d"], capture_output=True, text=True, timeout=20, check=False)
-            if started.returncode:
-                raise RuntimeError(f"{MPS} -d: {(started.stderr or started.stdout).strip()}")
+            if use:
+                control_mps(["-d"])
             try:
                 yield
             finally:
-                subprocess.run([MPS], input="quit\n", capture_output=True, text=True, timeout=20, check=False)
+                if use:
+                    control_mps([], "quit\n")
         finally:
-            for name, value in before.items():
+            for name in names:
                 os.environ.pop(name)
-                if value is not None:
-                    os.environ[name] = value
+            os.environ.update(before)
+
+
+def control_mps(arguments: list[str], commands: str = "") -> None:
+    """Starts the daemon, or gives it commands; raises RuntimeError with what it says if that fails."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:  # not a pipe, which the daemon might keep open
+        ran = subprocess.run(
+            [MPS, *arguments], input=commands, stdout=output, stderr=output, text=True, timeout=20, check=False
+        )
+        output.seek(0)
+        if ran.returncode:
+            raise RuntimeError(f"{MPS}: {output.read().strip()}")
 
 
 class OutOfTimeError(Exception):
