@@ -152,12 +152,10 @@ def _suggest_lr_policy(trial: optuna.Trial, policy: str, config: TrialConfig) ->
         case "cosine":
             return CosineAnnealing(peak=peak, warmup_epochs=warmup)
         case "cosine_restarts":
-            # The first period fits into the shortest retrain phase, 0.4 of the epochs, less a warm-up of a third of it.
-            longest = max(1, config.epochs // 4)
-            shortest = min(longest, max(2, config.epochs // 12))
+            # By cycles, not by periods: the last fall must end with the trial, or its result is that of a high rate.
             return CosineRestarts(
                 peak=peak,
-                period_epochs=trial.suggest_int("lr.cosine_restarts.period_epochs", shortest, longest, log=True),
+                cycles=trial.suggest_int("lr.cosine_restarts.cycles", 2, 4),
                 period_factor=trial.suggest_int("lr.cosine_restarts.period_factor", 1, 2),
                 warmup_epochs=warmup,
             )

@@ -54,7 +54,7 @@ ALPHA = st.one_of(
 POLICY = st.one_of(
     st.builds(Plateau, LR, FRACTION, st.integers(0, 20), st.integers(0, 20)),
     st.builds(CosineAnnealing, LR, st.integers(0, 20)),
-    st.builds(CosineRestarts, LR, EPOCHS, st.integers(1, 5), st.integers(0, 20)),
+    st.builds(CosineRestarts, LR, EPOCHS, st.integers(1, 5), st.integers(0, 20), st.none() | st.integers(1, 5)),
     st.builds(OneCycle, LR, FRACTION),
     st.builds(StagnationRestart, st.lists(LR, min_size=1, max_size=4).map(tuple), EPOCHS),
 )

@@ -51,11 +51,13 @@ class CosineRestarts:
     peak: Rate = 0.05
     """Learning rate after the warm-up and after each restart."""
     period_epochs: Epochs = 4
-    """Epochs of the first fall from the peak to 0."""
+    """Epochs of the first fall from the peak to 0; the last fall ends wherever the phase does."""
     period_factor: Annotated[int, Field(ge=1)] = 2
     """How many times as long each fall is as the one before it."""
     warmup_epochs: WarmupEpochs = 3
     """Epochs of the linear rise to the peak, which takes at most a third of the phase."""
+    cycles: Annotated[int, Field(ge=1)] | None = None
+    """Number of falls, the last of which ends with the phase (none: as many as `period_epochs` makes)."""
     policy: Literal["cosine_restarts"] = "cosine_restarts"
     """Selects this policy."""
 

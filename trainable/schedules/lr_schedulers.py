@@ -60,6 +60,10 @@ class LRDriver:
             case CosineRestarts():
                 warmup = _warmup_steps(policy, total, steps)
                 period = policy.period_epochs * steps
+                if policy.cycles is not None:
+                    # Rounded up: a last fall that is a batch short ends near 0, and one batch of a restart at the peak.
+                    parts = sum(policy.period_factor**cycle for cycle in range(policy.cycles))
+                    period = max(1, math.ceil((total - warmup) / parts))
                 main = CosineAnnealingWarmRestarts(optimizer, period, policy.period_factor)
                 self._a_batch = _after_warmup(main, warmup)
             case Plateau():

@@ -167,7 +167,7 @@ def test_a_record_damaged_during_the_run_is_left_alone(
 
 def test_searched_trials_are_stopped_but_controls_never(run: Callable[..., Any]) -> None:
     """The only rung is at epoch 2; a control that is worse than all others there continues."""
-    early = replace(SETTINGS.search.early_stopping, first=0.5, reduction=2)
+    early = replace(SETTINGS.search.early_stopping, enabled=True, first=0.5, reduction=2)
     settings = replace(
         SETTINGS, search=replace(SETTINGS.search, objectives=("pruned_val_accuracy",), early_stopping=early)
     )

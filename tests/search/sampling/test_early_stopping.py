@@ -30,7 +30,7 @@ Values = tuple[float, float, float]  # pruned_val_accuracy, mac_sparsity, parame
 
 
 def halving(objectives: Sequence[str] = BOTH, reduction: float = 2) -> SuccessiveHalving:
-    return SuccessiveHalving(EarlyStoppingSettings(first=0.5, reduction=reduction), objectives=objectives, epochs=10)
+    return SuccessiveHalving(EarlyStoppingSettings(enabled=True, first=0.5, reduction=reduction), objectives=objectives, epochs=10)
 
 
 def row(accuracy: float, mac_sparsity: float = 0.5, parameter_sparsity: float = 0.5, epoch: int = RUNG) -> EpochRow:
@@ -65,7 +65,7 @@ def rungs_of(size: int = 25, values: int = 6) -> st.SearchStrategy[list[Values]]
     ],
 )
 def test_rungs(first: float, reduction: float, epochs: int, rungs: list[int]) -> None:
-    settings = EarlyStoppingSettings(first=first, reduction=reduction)
+    settings = EarlyStoppingSettings(enabled=True, first=first, reduction=reduction)
     assert list(SuccessiveHalving(settings, objectives=BOTH, epochs=epochs).rungs) == rungs
 
 
@@ -257,7 +257,7 @@ def test_decisions_are_the_same_when_rebuilt_from_the_records(
         return row(draw.randint(0, 6), draw.randint(0, 6), draw.randint(0, 6), epoch)
 
     def stopping() -> SuccessiveHalving:
-        return SuccessiveHalving(EarlyStoppingSettings(first=0.25, reduction=1.5), objectives=objectives, epochs=10)
+        return SuccessiveHalving(EarlyStoppingSettings(enabled=True, first=0.25, reduction=1.5), objectives=objectives, epochs=10)
 
     live, rebuilt, renumbered = stopping(), stopping(), stopping()
     assert list(live.rungs) == [3, 4, 6, 9]
@@ -281,7 +281,7 @@ def test_the_best_trial_always_reaches_the_end(
     trials: int, reduction: float, objectives: tuple[str, ...], seed: int
 ) -> None:
     draw = random.Random(seed)
-    settings = EarlyStoppingSettings(first=0.25, reduction=reduction)
+    settings = EarlyStoppingSettings(enabled=True, first=0.25, reduction=reduction)
     stopping = SuccessiveHalving(settings, objectives=objectives, epochs=16)
     quality = [(draw.random(), draw.random(), draw.random()) for _ in range(trials)]
     ended = [
@@ -299,7 +299,7 @@ def test_the_cost_of_many_trials_follows_from_the_rungs(
     objectives: tuple[str, ...], trials: int, within: float
 ) -> None:
     draw = random.Random(1)
-    stopping = SuccessiveHalving(EarlyStoppingSettings(first=0.25, reduction=2), objectives=objectives, epochs=16)
+    stopping = SuccessiveHalving(EarlyStoppingSettings(enabled=True, first=0.25, reduction=2), objectives=objectives, epochs=16)
     spent = 0
     for number in range(trials):
         values = draw.random(), draw.random()
@@ -355,14 +355,14 @@ def finished(seed: int, goes_on: Decide, *, budget: int, workers: int = 8) -> tu
 
 
 def deciding(objectives: Sequence[str], reduction: float = 1.5) -> Decide:
-    settings = EarlyStoppingSettings(reduction=reduction)
+    settings = EarlyStoppingSettings(enabled=True, reduction=reduction)
     return SuccessiveHalving(settings, objectives=objectives, epochs=EPOCHS).should_continue
 
 
 def tossing(seed: int, reduction: float = 1.5) -> Decide:
     """Stops as many as successive halving, but at random."""
     draw = random.Random(-seed - 1)
-    rungs = SuccessiveHalving(EarlyStoppingSettings(reduction=reduction), objectives=BOTH, epochs=EPOCHS).rungs
+    rungs = SuccessiveHalving(EarlyStoppingSettings(enabled=True, reduction=reduction), objectives=BOTH, epochs=EPOCHS).rungs
     return lambda number, row: row.epoch not in rungs or draw.random() < 1 / reduction
 
 

@@ -15,7 +15,12 @@ from search.snapshot import Snapshot
 from trainable.config import TrialConfig, as_json
 
 # Rungs at the epochs 4, 5 and 7 of 9.
-SETTINGS = resolve_settings({"trial": {"epochs": 9}, "search": {"objectives": ["pruned_val_accuracy"]}})
+SETTINGS = resolve_settings(
+    {
+        "trial": {"epochs": 9},
+        "search": {"objectives": ["pruned_val_accuracy"], "early_stopping": {"enabled": True}},
+    }
+)
 FIRST = 4
 
 

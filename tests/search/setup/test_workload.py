@@ -27,7 +27,7 @@ SETTINGS = resolve_settings(
         "trial": {"epochs": 12},
         "space": {"options": {"amounts": [0.5, 0.75]}},
         "controls": {"amounts": [0.5]},
-        "search": {"trials": 20},
+        "search": {"trials": 20, "early_stopping": {"enabled": True}},
     }
 )
 

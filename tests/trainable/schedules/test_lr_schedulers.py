@@ -5,8 +5,9 @@ cosine (1 + cos(pi t)) / 2.
 """
 
 import io
+import math
 from collections.abc import Sequence
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import Any
 
 import pytest
@@ -98,6 +99,22 @@ def test_cosine_restarts_after_a_warm_up() -> None:
     rates = Phase(policy, 5, 2).run(epochs=5)
     period = [1, 0.853553390593, 0.5, 0.146446609407]
     assert rates == pytest.approx([1 / 3, 2 / 3, *period, *period])
+
+
+@given(cycles=st.integers(1, 5), factor=st.integers(1, 3), epochs=st.integers(1, 40), steps=st.integers(1, 30))
+@settings(deadline=None)
+def test_the_last_of_the_cycles_ends_with_the_phase(cycles: int, factor: int, epochs: int, steps: int) -> None:
+    policy = CosineRestarts(peak=1, cycles=cycles, period_factor=factor, warmup_epochs=0)
+    rates = Phase(policy, epochs, steps).run(epochs=epochs)
+    parts = sum(factor**cycle for cycle in range(cycles))
+    restarts = sum(after > before for before, after in pairwise(rates))
+    if epochs * steps >= parts * parts:  # or rounding up leaves too little for the last
+        assert restarts == cycles - 1
+    assert restarts <= cycles - 1
+    # The last fall is as far down as its last batch allows: at most `parts` batches short of its end.
+    longest = factor ** (cycles - 1) * math.ceil(epochs * steps / parts)
+    if restarts == cycles - 1:
+        assert rates[-1] <= (1 + math.cos(math.pi * max(0, 1 - parts / longest))) / 2 + 1e-9
 
 
 def test_one_cycle() -> None:

@@ -34,7 +34,7 @@ SETTINGS = resolve_settings(
             "trials": 2,
             "objectives": ["pruned_val_accuracy"],
             "keep_at_alpha": [0.5],
-            "early_stopping": {"first": 0.5, "reduction": 2},
+            "early_stopping": {"enabled": True, "first": 0.5, "reduction": 2},
         },
     }
 )
