@@ -59,7 +59,7 @@ class ControlSettings:
 class EarlyStoppingSettings:
     """When trials that do badly are stopped."""
 
-    # With the shipped space, accuracy predicts nothing before the learning rate has fallen (benchmarks/early_signal.py).
+    # Off, since a trial's accuracy tells little before its learning rate has fallen (benchmarks/NOTES.md).
     enabled: bool = False
     """Whether trials that do badly are stopped early; controls never are."""
     first: Annotated[float, Field(gt=0, lt=1)] = 0.34

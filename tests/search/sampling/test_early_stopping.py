@@ -30,7 +30,8 @@ Values = tuple[float, float, float]  # pruned_val_accuracy, mac_sparsity, parame
 
 
 def halving(objectives: Sequence[str] = BOTH, reduction: float = 2) -> SuccessiveHalving:
-    return SuccessiveHalving(EarlyStoppingSettings(enabled=True, first=0.5, reduction=reduction), objectives=objectives, epochs=10)
+    settings = EarlyStoppingSettings(enabled=True, first=0.5, reduction=reduction)
+    return SuccessiveHalving(settings, objectives=objectives, epochs=10)
 
 
 def row(accuracy: float, mac_sparsity: float = 0.5, parameter_sparsity: float = 0.5, epoch: int = RUNG) -> EpochRow:
@@ -257,7 +258,8 @@ def test_decisions_are_the_same_when_rebuilt_from_the_records(
         return row(draw.randint(0, 6), draw.randint(0, 6), draw.randint(0, 6), epoch)
 
     def stopping() -> SuccessiveHalving:
-        return SuccessiveHalving(EarlyStoppingSettings(enabled=True, first=0.25, reduction=1.5), objectives=objectives, epochs=10)
+        settings = EarlyStoppingSettings(enabled=True, first=0.25, reduction=1.5)
+        return SuccessiveHalving(settings, objectives=objectives, epochs=10)
 
     live, rebuilt, renumbered = stopping(), stopping(), stopping()
     assert list(live.rungs) == [3, 4, 6, 9]
@@ -299,7 +301,8 @@ def test_the_cost_of_many_trials_follows_from_the_rungs(
     objectives: tuple[str, ...], trials: int, within: float
 ) -> None:
     draw = random.Random(1)
-    stopping = SuccessiveHalving(EarlyStoppingSettings(enabled=True, first=0.25, reduction=2), objectives=objectives, epochs=16)
+    settings = EarlyStoppingSettings(enabled=True, first=0.25, reduction=2)
+    stopping = SuccessiveHalving(settings, objectives=objectives, epochs=16)
     spent = 0
     for number in range(trials):
         values = draw.random(), draw.random()
@@ -362,7 +365,8 @@ def deciding(objectives: Sequence[str], reduction: float = 1.5) -> Decide:
 def tossing(seed: int, reduction: float = 1.5) -> Decide:
     """Stops as many as successive halving, but at random."""
     draw = random.Random(-seed - 1)
-    rungs = SuccessiveHalving(EarlyStoppingSettings(enabled=True, reduction=reduction), objectives=BOTH, epochs=EPOCHS).rungs
+    settings = EarlyStoppingSettings(enabled=True, reduction=reduction)
+    rungs = SuccessiveHalving(settings, objectives=BOTH, epochs=EPOCHS).rungs
     return lambda number, row: row.epoch not in rungs or draw.random() < 1 / reduction
 
 

@@ -1,0 +1,81 @@
+"""How well the first epochs of a trial tell how accurate it will be.
+
+    python benchmarks/early_signal.py [--repeats EXPERIMENT]
+
+Kendall's tau between what a trial shows once it has spent a share of its training compute and its accuracy at the end,
+over the trials of benchmarks/trials.parquet (trial_table.py) that cut as much, with 95% intervals by bootstrap. With
+`--repeats`, an experiment with the first of the same trials but another `trial.seed`, also the tau between a trial's
+accuracy and that of its repeat: no signal can be expected to do better.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import kendalltau
+from trial_table import RecordedTrial, TrialTable
+
+from records.epoch import EpochRow
+
+SHARES = (0.1, 0.2, 1 / 3, 0.5, 0.75)
+SAMPLES = 1000
+
+SIGNALS: dict[str, Callable[[Sequence[EpochRow]], float]] = {
+    "val_accuracy": lambda rows: rows[-1].val_accuracy,
+    "pruned_val_accuracy": lambda rows: rows[-1].pruned_val_accuracy,
+    "pruned_val_accuracy, best so far": lambda rows: max(row.pruned_val_accuracy for row in rows),
+    "pruned_val_accuracy, mean of 3": lambda rows: float(np.mean([row.pruned_val_accuracy for row in rows[-3:]])),
+    "val_loss": lambda rows: -rows[-1].val_loss,
+    "train_loss": lambda rows: -rows[-1].train_loss,
+    "train_accuracy": lambda rows: rows[-1].train_accuracy,
+}
+
+
+def show_at(trial: RecordedTrial, share: float) -> Sequence[EpochRow]:
+    """The trial's rows by the time that it has spent `share` of its compute, and at least the first."""
+    return trial.rows[: max(1, int(np.searchsorted(trial.cost, share * trial.cost[-1] + 1e-6, side="right")))]
+
+
+def describe_tau(first: Sequence[float], second: Sequence[float]) -> str:
+    """Kendall's tau of two series, with its 95% interval."""
+    pairs: npt.NDArray[np.float64] = np.array([first, second])
+    rng = np.random.default_rng(0)
+    drawn = [kendalltau(*pairs[:, rng.integers(0, len(first), len(first))]).statistic for _ in range(SAMPLES)]
+    low, high = np.nanquantile(drawn, (0.025, 0.975))
+    return f"{kendalltau(*pairs).statistic:.2f} ({low:.2f} to {high:.2f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=Path, help="the experiment of the repeats", metavar="EXPERIMENT")
+    options = parser.parse_args()
+    table, console = TrialTable.read(), Console(width=120)
+    for amount in table.amounts:
+        trials = [trial for trial in table.trials if trial.amount == amount]
+        accuracies = [trial.accuracy for trial in trials]
+        page = Table("after", *(f"{share:.0%}" for share in SHARES), title=f"{len(trials)} trials, {amount:.0%} cut")
+        for name, signal in SIGNALS.items():
+            cells = ([signal(show_at(trial, share)) for trial in trials] for share in SHARES)
+            page.add_row(name, *(describe_tau(cell, accuracies) for cell in cells))
+        console.print(page)
+    if options.repeats:
+        again = {
+            json.dumps(trial.params): trial.accuracy for trial in TrialTable.read_experiment(options.repeats).trials
+        }
+        for amount in table.amounts:
+            pairs = [
+                (trial.accuracy, again[json.dumps(trial.params)])
+                for trial in table.trials
+                if trial.amount == amount and json.dumps(trial.params) in again
+            ]
+            tau = describe_tau([first for first, _ in pairs], [second for _, second in pairs])
+            console.print(f"{amount:.0%} cut, {len(pairs)} trials and their repeats: {tau}")
+
+
+if __name__ == "__main__":
+    main()
