@@ -327,8 +327,6 @@ class Games:
     """Plays searchers on the table; what takes time to set up is kept in the process."""
 
     def __init__(self, workers: int) -> None:
-        warnings.simplefilter("ignore")
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._workers, self._table = workers, TrialTable.read()
         self.pools = create_pools(self._table, self._table.amounts)
 
@@ -344,6 +342,8 @@ _games: list[Games] = []
 
 
 def _set_up(workers: int) -> None:
+    warnings.simplefilter("ignore")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     _games.append(Games(workers))
 
 

@@ -14,7 +14,7 @@ experiments must have drawn their trials at random and stopped none:
 import argparse
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -112,9 +112,12 @@ class TrialTable:
         for folder, table in zip(folders, tables, strict=True):
             if (table.settings.data, table.settings.dense) != (settings.data, settings.dense):
                 raise ValueError(f"{folder} and {folders[-1]} must have the same [data] and [dense]")
-        combined = cls(settings, tuple(trial for table in tables for trial in table.trials))
-        space = combined.create_space(combined.amounts)
-        return cls(settings, tuple(trial for trial in combined.trials if _is_of(space, settings, trial)))
+        return cls(settings, tuple(trial for table in tables for trial in table.trials)).keep_suggested()
+
+    def keep_suggested(self) -> Self:
+        """The trials that the space could suggest."""
+        space = self.create_space(self.amounts)
+        return replace(self, trials=tuple(trial for trial in self.trials if _is_of(space, self.settings, trial)))
 
     @classmethod
     def read(cls, path: Path = PATH) -> Self:
