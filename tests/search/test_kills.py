@@ -313,7 +313,7 @@ def test_a_closed_terminal_interrupts(tmp_path: Path, settings: Path) -> None:
 def test_early_stopping_continues_where_it_was(tmp_path: Path, settings: Path) -> None:
     """Stopped trials stay stopped, and the rungs include them."""
     folder = ExperimentFolder(tmp_path / "search")
-    stop = ["--set", "search.early_stopping.enabled=true", "--set", "search.early_stopping.first=0.3"]
+    stop = [f"--set=search.early_stopping.{each}" for each in ("enabled=true", "first=0.3", "reduction=4")]
     result = run("run", settings, "--storage", tmp_path, "--local", *stop)
     assert result.returncode == 0, result.stderr
     stopped = [trial.number for trial in folder.trial_folders() if trial.read_record().state == "stopped"]

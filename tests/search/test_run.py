@@ -120,7 +120,7 @@ def test_a_trial_from_a_file_is_an_experiment_of_its_own(storage: Path, settings
 
 
 def test_losing_trials_are_stopped_and_reported(storage: Path, settings: Path, local: object) -> None:
-    stop = ["--set", "search.early_stopping.enabled=true", "--set", "search.early_stopping.first=0.3"]
+    stop = [f"--set=search.early_stopping.{each}" for each in ("enabled=true", "first=0.3", "reduction=4")]
     alphaprune("run", settings, "--storage", storage, "--name", "stopping", "--trials", 8, *stop)
     records = {
         trial.read_record().number: trial.read_record()
