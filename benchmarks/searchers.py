@@ -10,9 +10,9 @@ what they had spent by then, with quartiles, and how often they got there at all
 back.
 
 The peers are used as their documentation shows: Ray Tune's OptunaSearch with its ASHAScheduler, Optuna with its
-MedianPruner and its HyperbandPruner, and Syne Tune's ASHA with its own searchers, which is left out where it is not
-installed (pip install syne-tune). They watch `val_accuracy`. The table's columns are the cuts; "never" means that most
-searches had stopped all trials that were good enough.
+MedianPruner and its HyperbandPruner, and Syne Tune's ASHA, which is left out where it is not installed (pip install
+syne-tune). They watch `val_accuracy`. The table's columns are the cuts; "never" means that most searches had stopped
+all trials that were good enough.
 """
 
 import argparse
@@ -60,6 +60,11 @@ class Task:
     @property
     def epochs(self) -> int:
         return self.settings.trial.epochs
+
+    def sample(self, trial: optuna.trial.BaseTrial) -> Mapping[str, Any]:
+        """The parameters that the space asks `trial` for."""
+        self.space(trial, self.settings.trial)
+        return trial.params
 
 
 class Searcher(Protocol):
@@ -119,8 +124,7 @@ class OptunaWithPruner:
 
     def suggest(self, number: int) -> Mapping[str, Any]:
         trial = self._trials[number] = self._study.ask()
-        self._task.space(trial, self._task.settings.trial)
-        return trial.params
+        return self._task.sample(trial)
 
     def should_continue(self, number: int, row: EpochRow) -> bool:
         self._trials[number].report(row.val_accuracy, row.epoch)
@@ -141,12 +145,12 @@ class Tune:
         from ray.tune.schedulers import ASHAScheduler
         from ray.tune.search.optuna import OptunaSearch
 
-        self._search = OptunaSearch(self._suggest, metric="val_accuracy", mode="max", seed=seed)
-        self._scheduler = ASHAScheduler(metric="val_accuracy", mode="max", max_t=task.epochs)
-        self._task, self._trials, self._params = task, {}, {}
+        def space(trial: Any) -> None:
+            task.sample(trial)
 
-    def _suggest(self, trial: Any) -> None:
-        self._task.space(trial, self._task.settings.trial)
+        self._search = OptunaSearch(space, metric="val_accuracy", mode="max", seed=seed)
+        self._scheduler = ASHAScheduler(metric="val_accuracy", mode="max", max_t=task.epochs)
+        self._trials: dict[int, Any] = {}
 
     def suggest(self, number: int) -> Mapping[str, Any]:
         from ray.tune.experiment import Trial
@@ -167,15 +171,15 @@ class Tune:
 
 
 class SyneTune:
-    """One of Syne Tune's ASHAs."""
+    """Syne Tune's ASHA, which draws at random."""
 
-    def __init__(self, task: Task, seed: int, name: str) -> None:
-        from syne_tune.optimizer import baselines
+    def __init__(self, task: Task, seed: int) -> None:
+        from syne_tune.optimizer.baselines import ASHA
 
         np.random.seed(seed)  # noqa: NPY002 (its brackets are drawn from it)
         random.seed(seed)
         self._task = task
-        self._scheduler = getattr(baselines, name)(
+        self._scheduler = ASHA(
             _as_syne_tune_space(task),
             metric="val_accuracy",
             time_attr="epoch",
@@ -197,8 +201,7 @@ class SyneTune:
         fixed = FixedTrial(
             {name: json.loads(value) if isinstance(value, str) else value for name, value in trial.config.items()}
         )
-        self._task.space(fixed, self._task.settings.trial)
-        return fixed.params
+        return self._task.sample(fixed)
 
     def should_continue(self, number: int, row: EpochRow) -> bool:
         result = {"val_accuracy": row.val_accuracy, "epoch": row.epoch}
@@ -219,9 +222,7 @@ class Random:
         self._task, self._study = task, optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
 
     def suggest(self, number: int) -> Mapping[str, Any]:
-        trial = self._study.ask()
-        self._task.space(trial, self._task.settings.trial)
-        return trial.params
+        return self._task.sample(self._study.ask())
 
     def should_continue(self, number: int, row: EpochRow) -> bool:
         return True
@@ -303,10 +304,6 @@ def spend_until_best(found: Iterable[Found], pools: Mapping[float, Pool]) -> dic
     return spent
 
 
-def _stopping(**values: Any) -> dict[str, Any]:
-    return {"early_stopping": values}
-
-
 SEARCHERS: dict[str, Callable[[Task, int], Searcher]] = {
     "random search": Random,
     "Optuna, MedianPruner": partial(OptunaWithPruner, create_pruner=lambda task: optuna.pruners.MedianPruner()),
@@ -316,11 +313,11 @@ SEARCHERS: dict[str, Callable[[Task, int], Searcher]] = {
     "Tune, OptunaSearch, ASHA": Tune,
     "alphaprune": Alphaprune,
     "alphaprune, random": partial(Alphaprune, sampler="random"),
-    "alphaprune, early stopping": partial(Alphaprune, **_stopping(enabled=True)),
-    "the same from a tenth on": partial(Alphaprune, **_stopping(enabled=True, first=0.1, reduction=3.0)),
+    "alphaprune, early stopping": partial(Alphaprune, early_stopping={"enabled": True}),
+    "the same from a tenth on": partial(Alphaprune, early_stopping={"enabled": True, "first": 0.1, "reduction": 3.0}),
 }
 if find_spec("syne_tune"):
-    SEARCHERS["Syne Tune, ASHA"] = partial(SyneTune, name="ASHA")
+    SEARCHERS["Syne Tune, ASHA"] = SyneTune
 
 
 class Games:

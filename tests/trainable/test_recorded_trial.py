@@ -724,6 +724,14 @@ while not recorded.is_finished:
 """
 
 
+def run_until_killed(script: str, folder: TrialFolder, data: Data, dense_folder: Path, tmp_path: Path) -> None:
+    """Runs the trial of `folder` in a process of its own by `script`, which kills itself."""
+    (tmp_path / "data").write_bytes(pickle.dumps(data))
+    command = [sys.executable, "-c", script, str(folder.path), str(tmp_path / "data"), str(dense_folder)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
 @pytest.mark.slow
 def test_a_process_killed_while_it_writes_beside_the_training_is_followed_by_one_that_ends_the_same(
     folder: TrialFolder,
@@ -732,10 +740,7 @@ def test_a_process_killed_while_it_writes_beside_the_training_is_followed_by_one
     ends_the_same: Callable[[TrialFolder], None],
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "data").write_bytes(pickle.dumps(few))
-    command = [sys.executable, "-c", WRITER, str(folder.path), str(tmp_path / "data"), str(dense_folder)]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, check=False)
-    assert done.returncode == -signal.SIGKILL
+    run_until_killed(WRITER, folder, few, dense_folder, tmp_path)
     assert (folder.read_record().state, len(folder.read_rows())) == ("running", 3)
     assert names(folder) == ["checkpoint-00002.pt", "checkpoint-00001.pt"]
     (torn,) = folder.path.glob(".checkpoint-00003.pt.*")
@@ -777,10 +782,7 @@ def test_a_killed_process_is_followed_by_one_that_ends_the_same(
     ends_the_same: Callable[[TrialFolder], None],
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "data").write_bytes(pickle.dumps(few))
-    command = [sys.executable, "-c", WORKER, str(folder.path), str(tmp_path / "data"), str(dense_folder)]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, check=False)
-    assert done.returncode == -signal.SIGKILL
+    run_until_killed(WORKER, folder, few, dense_folder, tmp_path)
     assert (folder.read_record().state, folder.read_record().attempt, len(folder.read_rows())) == ("running", 1, 2)
     ends_the_same(folder)
     assert folder.read_record().attempt == 2

@@ -61,7 +61,7 @@ class LRDriver:
                 warmup = _warmup_steps(policy, total, steps)
                 period = policy.period_epochs * steps
                 if policy.cycles is not None:
-                    # Rounded up: a last fall that is a batch short ends near 0, and one batch of a restart at the peak.
+                    # Rounded up: a last fall a few batches short ends near 0, while a batch too many is at the peak.
                     parts = sum(policy.period_factor**cycle for cycle in range(policy.cycles))
                     period = max(1, math.ceil((total - warmup) / parts))
                 main = CosineAnnealingWarmRestarts(optimizer, period, policy.period_factor)
