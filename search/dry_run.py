@@ -17,7 +17,7 @@ from search.setup.plan import log_plan
 from search.setup.validation import check_settings, read_data, read_recorded_data, recorded_settings
 from search.setup.workload import create_workload
 from search.snapshot import Snapshot
-from spaces.function_import import current_folder_importable
+from trainable.function_import import current_folder_importable
 from trainable.config import DataConfig
 from trainable.data.builtin import CIFAR10_IMAGES, has_cifar10
 from trainable.data.dataset import Data

@@ -31,7 +31,7 @@ from search.setup.plan import announce_plan
 from search.setup.validation import check_settings, read_data, read_recorded_data, recorded_settings
 from search.setup.workload import add_to_workload, create_workload
 from search.snapshot import Snapshot
-from spaces.function_import import current_folder_importable
+from trainable.function_import import current_folder_importable
 from trainable.data.dataset import Data
 from trainable.data.sources import locate_source
 from trainable.errors import TrialError

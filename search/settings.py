@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from analysis.objectives import DEFAULT_OBJECTIVES, ObjectiveName
 from search.nearest import suggest_nearest
 from search.overrides import apply_override, set_value
-from spaces.function_import import is_function_name
+from trainable.function_import import is_function_name
 from trainable.config import DataConfig, DenseConfig, Seed, TrialConfig
 from trainable.schedules.alpha import STRICT, AlphaSchedule
 from trainable.schedules.lr_policies import LRPolicy

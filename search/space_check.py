@@ -14,7 +14,7 @@ from analysis.text import format_count, printable
 from search.sampling.suggestion import SpaceError, ask_study, suggest_config
 from search.settings import Settings
 from search.setup.validation import check_settings
-from spaces.function_import import current_folder_importable
+from trainable.function_import import current_folder_importable
 from trainable.config import TrialConfig, as_json
 from trainable.network.vgg16 import dense_widths
 from trainable.pruning.masks import choose_masks

@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 
-from spaces.function_import import (
+from trainable.function_import import (
     announce_import,
     describe_error,
     describe_nearest,

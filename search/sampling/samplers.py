@@ -8,7 +8,7 @@ from optuna.samplers import BaseSampler
 
 from analysis.objectives import OBJECTIVES
 from search.settings import SAMPLERS, SearchSettings
-from spaces.function_import import describe_error, import_function
+from trainable.function_import import describe_error, import_function
 
 
 def _create_tpe(seed: int) -> BaseSampler:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from records.trial import TrialRecord
 from search.settings import explain_invalid
-from spaces.function_import import describe_error
+from trainable.function_import import describe_error
 from trainable.config import TrialConfig, as_json, trial_config
 from trainable.errors import TrialError
 

@@ -11,7 +11,7 @@ from search.sampling.controls import control_configs
 from search.sampling.samplers import create_sampler
 from search.sampling.suggestion import SpaceError, SpaceFunction, ask_study, suggest_config
 from search.settings import SAMPLERS, Settings, resolve_settings
-from spaces.function_import import announce_import
+from trainable.function_import import announce_import
 from spaces.space import load_space
 from trainable.config import DataConfig, TrialConfig
 from trainable.data.dataset import Data, load_data
