@@ -35,6 +35,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
+from trainable.network.vgg16 import VGG16, create_initialised, dense_widths, place_on
 from training import CLASSES, make_data, quartiles_of_ratios, synchronise, time_in_turn
 
 from records.dense import DenseEpochRow
@@ -45,7 +46,6 @@ from trainable.dense import train_dense
 from trainable.device import default_device, device_name, prepare_device
 from trainable.errors import DivergedError
 from trainable.graphed_step import GraphedStep, create_step
-from trainable.network.vgg16 import VGG16, create_initialised, dense_widths, place_on
 from trainable.pruning.criteria import score_channels
 from trainable.pruning.gates import GatedVGG16
 from trainable.pruning.masks import choose_masks, widths_of

@@ -13,11 +13,11 @@ import torch
 from measurement import CLASSES, saved
 from rich.console import Console
 from rich.table import Table
+from trainable.network.vgg16 import count_macs, create_initialised, dense_widths
 
 from records.measurement import BATCH_SIZES, Measurement
 from trainable.config import PruningConfig
 from trainable.measurement.protocol import run_job
-from trainable.network.vgg16 import count_macs, create_initialised, dense_widths
 from trainable.pruning.criteria import score_channels
 from trainable.pruning.masks import choose_masks, widths_of
 

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from trainable.network.vgg16 import IMAGE_SIZE, VGG16, count_macs, dense_widths
 
 from records.measurement import Measurement, NetworkMeasurement, Quartiles
 from trainable.config import PruningConfig
 from trainable.measurement.protocol import run_job
-from trainable.network.vgg16 import IMAGE_SIZE, VGG16, count_macs, dense_widths
 from trainable.network.weights import save_network
 from trainable.pruning.masks import choose_masks, widths_of
 

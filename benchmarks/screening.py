@@ -36,6 +36,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional
+from trainable.network.vgg16 import (
+    VGG16,
+    count_macs,
+    count_parameters,
+    create_initialised,
+    dense_widths,
+    place_on,
+)
 
 from analysis.rank.intervals import mean_margin
 from records.dense import CHECKPOINT_NAME, DenseEpochRow
@@ -46,14 +54,6 @@ from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data, load_data
 from trainable.dense import train_dense
 from trainable.device import prepare_device
-from trainable.network.vgg16 import (
-    VGG16,
-    count_macs,
-    count_parameters,
-    create_initialised,
-    dense_widths,
-    place_on,
-)
 from trainable.network.weights import load_network, save_network
 from trainable.pruning.criteria import score_channels
 from trainable.pruning.gates import GatedVGG16

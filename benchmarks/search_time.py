@@ -30,6 +30,7 @@ import optuna
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from trainable.network.vgg16 import count_channels, count_macs, count_parameters
 
 import alphaprune
 from records.trial import Cut
@@ -37,7 +38,6 @@ from search.preset_files import read_preset
 from search.settings import Settings, resolve_settings
 from trainable.config import trial_config
 from trainable.cpus import count_cpus
-from trainable.network.vgg16 import count_channels, count_macs, count_parameters
 from trainable.pruning.gates import GatedVGG16
 from trainable.pruning.masks import widths_of
 from trainable.ray_trainable import AlphaPruning

@@ -27,15 +27,6 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
-
-from records.dense import DenseRecord
-from trainable.config import OptimizerConfig, PruningConfig, TrialConfig
-from trainable.data.batches import DeviceSplit
-from trainable.data.dataset import Data, Split
-from trainable.dense import DenseNetwork
-from trainable.device import default_device, device_name, prepare_device
-from trainable.graphed_step import create_step
-from trainable.measurement.latency import compute_quartiles
 from trainable.network.vgg16 import (
     IMAGE_SIZE,
     VGG16,
@@ -46,6 +37,15 @@ from trainable.network.vgg16 import (
     dense_widths,
     place_on,
 )
+
+from records.dense import DenseRecord
+from trainable.config import OptimizerConfig, PruningConfig, TrialConfig
+from trainable.data.batches import DeviceSplit
+from trainable.data.dataset import Data, Split
+from trainable.dense import DenseNetwork
+from trainable.device import default_device, device_name, prepare_device
+from trainable.graphed_step import create_step
+from trainable.measurement.latency import compute_quartiles
 from trainable.schedules.alpha import OneShot
 from trainable.schedules.lr_schedulers import LRDriver
 from trainable.training import autocast_on, create_sgd, train_batches

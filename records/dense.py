@@ -32,8 +32,9 @@ class DenseRecord:
     """dense.json, written last: if it exists, the network is complete.
 
     hash: of the data, the network and the recipe; the network is found again by it. Losses and accuracies (fractions in
-    [0, 1]): of the last epoch. widths: output channels of the convolutions; channels, parameters, macs: of the network.
-    seconds: of training. created: UTC, ISO 8601.
+    [0, 1]): of the last epoch. groups, widths: names and channels of the groups, which are removed together. whole: the
+    groups that are never cut, each with the reason. channels, parameters, macs: of the network. seconds: of training.
+    created: UTC, ISO 8601.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
@@ -51,6 +52,8 @@ class DenseRecord:
     seconds: Number
     device: str
     threads: Count
+    groups: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
     created: str = field(default_factory=now)
 
 

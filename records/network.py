@@ -1,8 +1,8 @@
-"""arch.json: what a network on disk is. Its weights are beside it in model.safetensors, written first."""
+"""arch.json: what a network on disk is. Its weights, which have its sizes, are in model.safetensors, written first."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
@@ -20,15 +20,19 @@ Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class NetworkRecord:
     """arch.json.
 
-    widths: output channels of the convolutions. mean, std: of red, green and blue in [0, 1], by which images are
-    normalised. sha256: of model.safetensors. digest: of all the others (records.files).
+    network, arguments, width, classes, image_size: of the dense network (trainable.network.architecture). widths:
+    channels of each group. mean, std: of red, green and blue in [0, 1], by which images are normalised. sha256: of
+    model.safetensors. digest: of all the others (records.files).
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
 
-    network: Literal["vgg16_bn"] = "vgg16_bn"
-    widths: Annotated[tuple[Width, ...], Field(min_length=13, max_length=13)]
+    network: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    width: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     classes: Width
+    image_size: Annotated[int, Field(ge=1, le=1 << 12)] = 32
+    widths: tuple[Width, ...]
     mean: tuple[Number, Number, Number]
     std: tuple[Deviation, Deviation, Deviation]
     sha256: str

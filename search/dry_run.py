@@ -17,11 +17,11 @@ from search.setup.plan import log_plan
 from search.setup.validation import check_settings, read_data, read_recorded_data, recorded_settings
 from search.setup.workload import create_workload
 from search.snapshot import Snapshot
-from trainable.function_import import current_folder_importable
 from trainable.config import DataConfig
 from trainable.data.builtin import CIFAR10_IMAGES, has_cifar10
 from trainable.data.dataset import Data
 from trainable.data.sources import locate_source
+from trainable.function_import import user_folder_importable
 
 log = logging.getLogger("alphaprune")
 
@@ -41,7 +41,7 @@ def show_run(settings: Settings, folder: ExperimentFolder, backend: Backend) -> 
         ValueError: if `run` would refuse it.
     """
     settings = replace(settings, data=replace(settings.data, source=locate_source(settings.data.source)))
-    with current_folder_importable(), quiet_optuna():
+    with user_folder_importable(), quiet_optuna():
         _show_plan(settings, folder, backend, Snapshot((), frozenset()), _read_at_hand(settings.data))
 
 
@@ -65,7 +65,7 @@ def show_resume(
     record = folder.read_record()
     before = recorded_settings(folder, record)
     settings = change_settings(before, folder.path.name, trials, resources)
-    with current_folder_importable(), quiet_optuna():
+    with user_folder_importable(), quiet_optuna():
         loaded = read_recorded_data(folder, record, settings, data)
         snapshot = Snapshot.read(folder)
         failed = [trial for trial in snapshot.trials if trial.record.state == "failed"] if retry_failed else []

@@ -31,10 +31,10 @@ from search.setup.plan import announce_plan
 from search.setup.validation import check_settings, read_data, read_recorded_data, recorded_settings
 from search.setup.workload import add_to_workload, create_workload
 from search.snapshot import Snapshot
-from trainable.function_import import current_folder_importable
 from trainable.data.dataset import Data
 from trainable.data.sources import locate_source
 from trainable.errors import TrialError
+from trainable.function_import import user_folder_importable
 from trainable.measurement.machine_lock import wait_at_most
 from trainable.recorded_trial import stop_trial
 
@@ -71,7 +71,7 @@ def run(
         Interruption: if it has to stop early; `resume` continues it.
     """
     settings = replace(settings, data=replace(settings.data, source=locate_source(settings.data.source)))
-    with current_folder_importable(), wait_at_most(settings.resources.longest_wait_seconds), ExitStack() as stack:
+    with user_folder_importable(), wait_at_most(settings.resources.longest_wait_seconds), ExitStack() as stack:
         space = check_settings(settings)
         data = read_data(settings.data)
         with backend.connect():
@@ -116,7 +116,7 @@ def resume(
     record = folder.read_record()
     before = recorded_settings(folder, record)
     settings = change_settings(before, folder.path.name, trials, resources)
-    with current_folder_importable(), wait_at_most(settings.resources.longest_wait_seconds):
+    with user_folder_importable(), wait_at_most(settings.resources.longest_wait_seconds):
         space = check_settings(settings)
         loaded = read_recorded_data(folder, record, settings, data)
         with drive(folder, "resume", options) as driver:
@@ -247,7 +247,7 @@ class _Search:
                     SearchStart(source.study, snapshot, source.planned_trials, dense_epochs, folder, workload)
                 )
                 if dense is None:
-                    self.backend.train_dense(settings.dense, data, folder.dense_path, observer.dense_epoch_done)
+                    self.backend.train_dense(settings, data, folder.dense_path, observer.dense_epoch_done)
                 self.backend.run_trials(SearchRun(source, stopping, folder, settings, data, self.resources, observer))
         finally:
             observer.search_ended()

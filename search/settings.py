@@ -13,8 +13,8 @@ from pydantic.dataclasses import dataclass
 from analysis.objectives import DEFAULT_OBJECTIVES, ObjectiveName
 from search.nearest import suggest_nearest
 from search.overrides import apply_override, set_value
+from trainable.config import DataConfig, DenseConfig, NetworkConfig, Seed, TrialConfig
 from trainable.function_import import is_function_name
-from trainable.config import DataConfig, DenseConfig, Seed, TrialConfig
 from trainable.schedules.alpha import STRICT, AlphaSchedule
 from trainable.schedules.lr_policies import LRPolicy
 
@@ -144,8 +144,10 @@ class Settings:
 
     data: DataConfig = field(default_factory=DataConfig)
     """Where the images come from, how they are split, and how they are augmented."""
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    """The network that is trained and pruned."""
     dense: DenseConfig = field(default_factory=DenseConfig)
-    """The dense network, a VGG16 with batch normalisation, and its training by one-cycle SGD."""
+    """The dense network's width and its training by one-cycle SGD."""
     trial: TrialConfig = field(default_factory=TrialConfig)
     """The trial that the space starts from and the controls are made of."""
     space: SpaceSettings = field(default_factory=SpaceSettings)

@@ -6,18 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-import torch
 from optuna.distributions import CategoricalDistribution
 
 from analysis.optuna_study import quiet_optuna
 from analysis.text import format_count, printable
 from search.sampling.suggestion import SpaceError, ask_study, suggest_config
 from search.settings import Settings
-from search.setup.validation import check_settings
-from trainable.function_import import current_folder_importable
+from search.setup.validation import check_amount, check_settings, find_dense_layout
 from trainable.config import TrialConfig, as_json
-from trainable.network.vgg16 import dense_widths
-from trainable.pruning.masks import choose_masks
+from trainable.function_import import user_folder_importable
 
 
 @dataclass(frozen=True)
@@ -53,10 +50,10 @@ def sample_space(settings: Settings, samples: int = 100, seed: int = 0) -> Space
     """
     if samples < 1:
         raise ValueError(f"`samples` must be at least 1, but got {samples}")
-    with current_folder_importable(), quiet_optuna():
+    with user_folder_importable(), quiet_optuna():
         space = check_settings(settings)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-        ones = [torch.ones(width) for width in dense_widths(settings.dense.width)]
+        layout = find_dense_layout(settings, classes=10)
         configs: list[TrialConfig] = []
         drawn: dict[str, set[Any]] = {}
         choices: dict[str, dict[Any, None]] = {}
@@ -64,7 +61,7 @@ def sample_space(settings: Settings, samples: int = 100, seed: int = 0) -> Space
             try:
                 trial = ask_study(study)
                 config = suggest_config(space, trial, settings.trial).config
-                choose_masks(ones, config.pruning, classes=10)
+                check_amount(config, layout)
             except (ValueError, SpaceError) as error:
                 raise ValueError(f"sample {number} is no valid trial: {error} (suggested: {trial.params})") from error
             configs.append(config)

@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 
+from trainable.config import TrialConfig
 from trainable.function_import import (
     announce_import,
     describe_error,
@@ -15,7 +16,6 @@ from trainable.function_import import (
     import_function,
     is_function_name,
 )
-from trainable.config import TrialConfig
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from trainable.network.vgg16 import count_channels, count_macs, count_parameters, create_initialised, dense_widths
 
 from records.dense import DenseRecord
 from trainable.config import DataConfig, OptimizerConfig, PruningConfig, TrialConfig
 from trainable.data.dataset import Data, load_data
 from trainable.dense import DenseNetwork
 from trainable.device import prepare_device
-from trainable.network.vgg16 import count_channels, count_macs, count_parameters, create_initialised, dense_widths
 from trainable.schedules.alpha import AlphaSchedule, Exponential, OneShot, Polynomial
 from trainable.schedules.lr_policies import CosineAnnealing
 from trainable.trial import Trial

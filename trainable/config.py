@@ -157,11 +157,23 @@ class TrialConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class NetworkConfig:
+    """Which network is trained and pruned."""
+
+    name: str = "vgg16"
+    """`vgg11`, `vgg13`, `vgg16`, `vgg19`, `resnet20`, `resnet32`, `resnet56` (those for CIFAR), torchvision's
+    `resnet18`, `resnet34`, `resnet50`, `mobilenet_v2` and `densenet121`, or package.module:function of a function that
+    takes `classes` and returns the network (docs/networks.md)."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Other keyword arguments of the function."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class DenseConfig:
     """The dense network and its recipe."""
 
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
-    """Channels of each layer as a multiple of the published VGG16's."""
+    """Channels of each layer as a multiple of the published network's."""
     epochs: Annotated[int, Field(ge=1)] = 60
     """Epochs that the dense network is trained for."""
     peak: LearningRate = 0.1

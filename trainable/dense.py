@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from torch import nn
+
 from records.dense import (
     CHECKPOINT_NAME,
     FILE_NAME,
@@ -22,42 +24,44 @@ from records.dense import (
 )
 from records.files import append_json_line, hold_lock, open_file, remove_file, replace_file, replace_json_lines
 from records.network import FILE_NAME as ARCH_NAME
-from records.network import WEIGHTS_NAME
+from records.network import WEIGHTS_NAME, read_network_record
 from trainable.checkpoints import CheckpointWriter, read_checkpoint, write_checkpoint
-from trainable.config import DenseConfig, as_json
+from trainable.config import DenseConfig, NetworkConfig, as_json
 from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
 from trainable.device import default_device, device_name, prepare_device
 from trainable.errors import DivergedError
 from trainable.graphed_step import create_step
 from trainable.measurement.machine_lock import training_allowed
-from trainable.network.vgg16 import (
-    VGG16,
-    count_channels,
-    count_macs,
-    count_parameters,
-    create_initialised,
-    dense_widths,
-    place_on,
-)
-from trainable.network.weights import load_network, save_network
+from trainable.network.architecture import Architecture
+from trainable.network.grouping import find_layout
+from trainable.network.layout import FILE_NAME as LAYOUT_NAME
+from trainable.network.layout import Layout, read_layout, write_layout
+from trainable.network.placement import place_on
+from trainable.network.weights import load_network, read_architecture, save_network
 from trainable.schedules.lr_policies import OneCycle
 from trainable.schedules.lr_schedulers import LRDriver
 from trainable.training import create_sgd, evaluate, train_batches
 
+VGG16 = NetworkConfig()
+
 
 @dataclass(frozen=True)
 class DenseNetwork:
-    """The dense network on the CPU, and its record."""
+    """The dense network on the CPU, what builds it, its groups, and its record."""
 
-    network: VGG16
+    network: nn.Module
+    architecture: Architecture
+    layout: Layout
     record: DenseRecord
 
 
-def dense_hash(config: DenseConfig, fingerprint: str) -> str:
+def dense_hash(config: DenseConfig, fingerprint: str, network: NetworkConfig = VGG16) -> str:
     """The hash by which a dense network is found again: 16 hex digits of data, network and recipe."""
-    recipe = json.dumps([as_json(config), fingerprint], sort_keys=True)
-    return hashlib.sha256(recipe.encode()).hexdigest()[:16]
+    recipe = [as_json(config), fingerprint]
+    if network != VGG16:  # so that those of earlier versions, which had only one, are still found
+        recipe.append(as_json(network))
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def train_dense(
@@ -66,6 +70,7 @@ def train_dense(
     folder: Path,
     *,
     threads: int,
+    network: NetworkConfig = VGG16,
     on_epoch: Callable[[DenseEpochRow], None] = lambda row: None,
 ) -> None:
     """Trains the dense network with one-cycle SGD and writes it to `folder`, dense.json last.
@@ -76,24 +81,30 @@ def train_dense(
     Args:
         config: width and recipe.
         data: trained on its training split, evaluated on its validation split after each epoch.
-        folder: gets epochs.jsonl, arch.json, model.safetensors and dense.json; during training also checkpoint.pt.
+        folder: gets epochs.jsonl, layout.json, arch.json, model.safetensors and dense.json; during training also
+            checkpoint.pt.
         threads: CPU threads.
+        network: what is trained.
         on_epoch: called with each row once it is written.
 
     Raises:
         DivergedError: if the loss is no longer finite, with the epoch, the loss and the learning rate.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    architecture = Architecture.of(network, width=config.width, classes=data.classes)
+    wanted = dense_hash(config, data.fingerprint, network)
     with hold_lock(folder):
-        if _read_hash(folder) != dense_hash(config, data.fingerprint):
+        if _read_hash(folder) != wanted:
             # Nothing is written any more when the lock is released.
             with CheckpointWriter(beside_training=default_device().type == "cuda") as writer:
-                _train_epochs(config, data, folder, threads, writer, on_epoch)
+                _train_epochs(architecture, config, wanted, data, folder, threads, writer, on_epoch)
         remove_file(folder / CHECKPOINT_NAME)
 
 
 def _train_epochs(
+    architecture: Architecture,
     config: DenseConfig,
+    wanted: str,
     data: Data,
     folder: Path,
     threads: int,
@@ -103,11 +114,12 @@ def _train_epochs(
     device = default_device()
     prepare_device(device, threads)
     train, validation = DeviceSplit(data.train, data, device), DeviceSplit(data.validation, data, device)
-    network = place_on(create_initialised(dense_widths(config.width), data.classes, config.seed), device)
+    layout = find_layout(architecture)
+    network = place_on(architecture.create(config.seed), device)
     optimizer = create_sgd(network, config.optimizer, config.peak)
     steps = train.count_steps(config.optimizer.batch_size)
     learning_rate = LRDriver(optimizer, OneCycle(peak=config.peak), total=config.epochs * steps, steps=steps)
-    wanted, checkpoint = dense_hash(config, data.fingerprint), folder / CHECKPOINT_NAME
+    checkpoint = folder / CHECKPOINT_NAME
     rows: list[DenseEpochRow] = []
     with suppress(ValueError):  # none, or a damaged one: starting over gives the same network
         state = read_checkpoint(checkpoint, device)
@@ -149,8 +161,9 @@ def _train_epochs(
         writer.write(state, partial(write_checkpoint, checkpoint))
         on_epoch(row)
     writer.wait()
-    save_network(network, folder, mean=data.mean, std=data.std)
-    last, widths, classes = rows[-1], network.widths, network.classes
+    write_layout(folder, layout)
+    last, widths = rows[-1], layout.widths
+    save_network(network, folder, architecture, widths, mean=data.mean, std=data.std)
     record = DenseRecord(
         hash=wanted,
         epochs=config.epochs,
@@ -158,10 +171,12 @@ def _train_epochs(
         train_accuracy=last.train_accuracy,
         val_loss=last.val_loss,
         val_accuracy=last.val_accuracy,
+        groups=tuple(group.name for group in layout.groups),
         widths=widths,
-        channels=count_channels(widths, classes),
-        parameters=count_parameters(widths, classes),
-        macs=count_macs(widths, classes),
+        whole=layout.whole,
+        channels=layout.count("channels", widths),
+        parameters=layout.count("parameters", widths),
+        macs=layout.count("macs", widths),
         seconds=sum(row.epoch_seconds for row in rows),
         device=device_name(device),
         threads=threads,
@@ -189,8 +204,10 @@ def _read_hash(folder: Path) -> str | None:
 def copy_dense(source: Path, target: Path) -> None:
     """Copies another experiment's dense network, dense.json last: if it exists, the network is complete."""
     target.mkdir(parents=True, exist_ok=True)
-    with suppress(OSError):  # the network is whole without the story of its training
-        _copy_file(source / ROWS_NAME, target / ROWS_NAME)
+    # The network is whole without the story of its training, and earlier versions kept no layout.
+    for name in (ROWS_NAME, LAYOUT_NAME):
+        with suppress(OSError):
+            _copy_file(source / name, target / name)
     for name in (ARCH_NAME, WEIGHTS_NAME, FILE_NAME):
         _copy_file(source / name, target / name)
 
@@ -202,4 +219,8 @@ def _copy_file(source: Path, target: Path) -> None:
 
 def load_dense(folder: Path) -> DenseNetwork:
     """The dense network in `folder`; raises ValueError, naming the file, if it is not intact."""
-    return DenseNetwork(load_network(folder), read_dense_record(folder))
+    architecture = read_architecture(read_network_record(folder))
+    is_kept = os.path.lexists(folder / LAYOUT_NAME)  # not by earlier versions
+    network, record = load_network(folder), read_dense_record(folder)
+    layout = read_layout(folder) if is_kept else find_layout(architecture)
+    return DenseNetwork(network, architecture, layout, record)

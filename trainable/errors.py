@@ -9,5 +9,9 @@ class DivergedError(TrialError):
     """A loss is no longer finite."""
 
 
+class InexactRemovalError(TrialError):
+    """Removing channels changed what a network computes."""
+
+
 class LostError(TrialError):
     """The node or the process that was computing is gone."""

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,9 @@ from typing import Any
 
 log = logging.getLogger("alphaprune")
 
+# Tells the processes that a search starts where the user's own modules are: their current folder is another one.
+FOLDER_VARIABLE = "ALPHAPRUNE_FOLDER"
+
 
 def announce_import(kind: str, name: str) -> None:
     """Says whose code will run, before `import_function` runs it; the arguments are the same."""
@@ -22,10 +26,10 @@ def announce_import(kind: str, name: str) -> None:
 
 
 def import_function(kind: str, name: str) -> Callable[..., Any]:
-    """The function `name` of a module that is installed or a file in the current folder.
+    """The function `name` of a module that is installed or a file in the user's folder.
 
     Args:
-        kind: what it is, for messages: `space` or `sampler`.
+        kind: what it is, for messages: `space`, `sampler` or `network`.
         name: package.module:function, well-formed (`is_function_name`).
 
     Raises:
@@ -55,26 +59,35 @@ def is_function_name(name: str) -> bool:
     return all(part.isidentifier() for part in [*module_name.split("."), function_name])
 
 
-@contextmanager
-def current_folder_importable() -> Iterator[None]:
-    """Makes modules in the current folder importable, as `python -m` does, so that functions can stand beside a preset.
+def user_folder() -> Path:
+    """Where the user's own modules are: the current folder of the command that runs the search."""
+    return Path(os.environ.get(FOLDER_VARIABLE) or Path.cwd())
 
-    The folder comes last in the search path, so that a file there hides nothing that is installed.
+
+@contextmanager
+def user_folder_importable() -> Iterator[None]:
+    """Makes modules in the user's folder importable, as `python -m` does, so that functions can stand beside a preset.
+
+    That holds for the processes that are started meanwhile, too. The folder comes last in the search path, so that a
+    file there hides nothing that is installed.
     """
-    here = str(Path.cwd())
-    if here in sys.path:
-        yield
-        return
-    sys.path.append(here)
+    here, told = str(user_folder()), FOLDER_VARIABLE in os.environ
+    os.environ[FOLDER_VARIABLE] = here
+    added = here not in sys.path
+    if added:
+        sys.path.append(here)
     try:
         yield
     finally:
-        sys.path.remove(here)
+        if added:
+            sys.path.remove(here)
+        if not told:
+            del os.environ[FOLDER_VARIABLE]
 
 
 def _find_file(module_name: str) -> str:
     """The file that importing the module will run first; nothing is run yet."""
-    with current_folder_importable(), suppress(ImportError, ValueError):
+    with user_folder_importable(), suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(module_name.partition(".")[0])
         if spec is not None:
             return spec.origin or str(next(iter(spec.submodule_search_locations or ()), module_name))
@@ -82,14 +95,13 @@ def _find_file(module_name: str) -> str:
 
 
 def _import_module(kind: str, module_name: str, name: str) -> ModuleType:
-    here = str(Path.cwd())
     try:
-        with current_folder_importable():
+        with user_folder_importable():
             return importlib.import_module(module_name)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
             raise ValueError(
-                f"{kind} {name!r}: {describe_error(error)}, neither installed nor in {here}; "
+                f"{kind} {name!r}: {describe_error(error)}, neither installed nor in {user_folder()}; "
                 "fix the name or run in its folder"
             ) from error
         raise ValueError(

@@ -2,7 +2,7 @@
 
 At small batches a GPU runs a pruned network's kernels faster than the CPU launches them. A graph is launched in one
 call and always works on the same memory, so what changes from batch to batch is copied into buffers before: the draw,
-the learning rate, and alpha (GatedVGG16.set_alpha, in place).
+the learning rate, and alpha (GatedNetwork.set_alpha, in place).
 """
 
 import logging
@@ -13,9 +13,10 @@ from functools import cache, partial
 from typing import Protocol
 
 import torch
+from torch import nn
 
 from trainable.data.batches import DeviceSplit, Draw
-from trainable.network.vgg16 import VGG16
+from trainable.network.placement import device_of
 from trainable.training import TrainingStep
 
 log = logging.getLogger("alphaprune")
@@ -26,10 +27,10 @@ WARM_UP_BATCHES = 3
 
 
 def create_step(
-    network: VGG16, optimizer: torch.optim.Optimizer, images: DeviceSplit, *, label_smoothing: float
+    network: nn.Module, optimizer: torch.optim.Optimizer, images: DeviceSplit, *, label_smoothing: float
 ) -> TrainingStep:
     """A TrainingStep, on CUDA a GraphedStep; its arguments are as for these."""
-    if network.classifier.weight.is_cuda:
+    if device_of(network).type == "cuda":
         return GraphedStep(network, optimizer, images, label_smoothing=label_smoothing, graphs=CUDAGraphs())
     return TrainingStep(network, optimizer, images, label_smoothing=label_smoothing)
 
@@ -84,7 +85,7 @@ class GraphedStep(TrainingStep):
 
     def __init__(
         self,
-        network: VGG16,
+        network: nn.Module,
         optimizer: torch.optim.Optimizer,
         images: DeviceSplit,
         *,

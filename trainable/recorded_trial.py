@@ -174,7 +174,15 @@ class RecordedTrial:
             self._writer.wait()
         if trial.is_finished:
             with folder.hold_fence(attempt) as record:
-                save_network(trial.network, folder.model_path, mean=self._data.mean, std=self._data.std)
+                assert trial.cut is not None
+                save_network(
+                    trial.network,
+                    folder.model_path,
+                    self._dense.architecture,
+                    trial.cut.widths,
+                    mean=self._data.mean,
+                    std=self._data.std,
+                )
                 folder.end(record, "complete", record.error)
                 # A crash before this leaves checkpoints of a trial that has ended; the next start removes them.
                 drop_checkpoints(folder, trial.rows, self._keep, newest=0)

@@ -3,7 +3,7 @@
 No function here asks the device for a value until the end, so a GPU's queue never runs dry.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from torch.nn import functional
 from trainable.config import OptimizerConfig
 from trainable.data.batches import DeviceSplit, Draw
 from trainable.errors import DivergedError
-from trainable.network.vgg16 import VGG16
+from trainable.network.placement import device_of
 from trainable.schedules.lr_schedulers import LRDriver
 
 # Enough batches for the cumulative average of the statistics to settle; more only take longer.
@@ -84,23 +84,25 @@ def replace_network(
     optimizer: torch.optim.Optimizer,
     old: nn.Module,
     new: nn.Module,
-    select: Callable[[Sequence[Tensor]], Sequence[Tensor]],
+    select: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]],
 ) -> None:
     """Makes `optimizer`, which trained `old`, train `new`, with its learning rate and what remains of its momentum.
 
     Args:
         optimizer: from create_sgd.
-        old, new: networks with as many parameters.
-        select: from tensors like the parameters of `old`, those like the parameters of `new`.
+        old, new: networks whose parameters have the same names.
+        select: from tensors like the parameters of `old`, by name, those like the parameters of `new`.
     """
-    buffers = [optimizer.state[parameter].get("momentum_buffer") for parameter in old.parameters()]
+    buffers = {name: optimizer.state[each].get("momentum_buffer") for name, each in old.named_parameters()}
     replacement = dict(zip(map(id, old.parameters()), new.parameters(), strict=True))
     for group in optimizer.param_groups:
         group["params"] = [replacement[id(parameter)] for parameter in group["params"]]
     optimizer.state.clear()
-    if all(buffer is not None for buffer in buffers):  # none has a momentum before the first step
-        for parameter, buffer in zip(new.parameters(), select(buffers), strict=True):
-            optimizer.state[parameter]["momentum_buffer"] = buffer
+    # None has a momentum before the first step, nor has a frozen one.
+    kept = select({name: buffer for name, buffer in buffers.items() if buffer is not None})
+    for name, parameter in new.named_parameters():
+        if name in kept:
+            optimizer.state[parameter]["momentum_buffer"] = kept[name]
 
 
 class TrainingStep:
@@ -112,7 +114,7 @@ class TrainingStep:
     """
 
     def __init__(
-        self, network: VGG16, optimizer: torch.optim.Optimizer, images: DeviceSplit, *, label_smoothing: float
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, images: DeviceSplit, *, label_smoothing: float
     ) -> None:
         """Changes nothing yet.
 
@@ -122,7 +124,7 @@ class TrainingStep:
             label_smoothing: in [0, 1).
         """
         self.network, self.optimizer = network, optimizer
-        self._images, self._smoothing, self._device = images, label_smoothing, network.classifier.weight.device
+        self._images, self._smoothing, self._device = images, label_smoothing, device_of(network)
         self._loss = torch.zeros((), device=self._device)
         self._right = torch.zeros((), device=self._device, dtype=torch.long)
 
@@ -161,13 +163,13 @@ def train_batches(step: TrainingStep, learning_rate: LRDriver, draws: Iterable[D
     return TrainingSums(loss_sum, right, images, lr_sum, steps)
 
 
-def evaluate(network: VGG16, images: DeviceSplit, *, lr: float | None = None) -> EvaluationResult:
+def evaluate(network: nn.Module, images: DeviceSplit, *, lr: float | None = None) -> EvaluationResult:
     """Loss and accuracy on a whole split, in eval mode, in which `network` is left.
 
     Raises:
         DivergedError: if the loss is NaN or infinite, naming it and, if given, the learning rate that led to it.
     """
-    device = network.classifier.weight.device
+    device = device_of(network)
     network.eval()
     loss_sum, right = torch.zeros((), device=device), torch.zeros((), device=device, dtype=torch.long)
     with torch.inference_mode(), autocast_on(device):
@@ -180,15 +182,15 @@ def evaluate(network: VGG16, images: DeviceSplit, *, lr: float | None = None) ->
     return evaluated
 
 
-def recalibrate_norms(network: VGG16, images: DeviceSplit, batch_size: int) -> None:
+def recalibrate_norms(network: nn.Module, images: DeviceSplit, batch_size: int) -> None:
     """Sets the batch-norm statistics to the average over the first batches of `images`, weighted by their sizes.
 
     The images are not augmented.
 
     Removing channels shifts the statistics of all later layers; without this, accuracy after a cut says nothing.
     """
-    device = network.classifier.weight.device
-    norms = [norm for _, norm in network.layers()]
+    device = device_of(network)
+    norms = [each for each in network.modules() if isinstance(each, nn.BatchNorm2d) and each.momentum is not None]
     momenta = [norm.momentum for norm in norms]
     network.train()
     with torch.no_grad(), autocast_on(device):

@@ -5,7 +5,10 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
+
+from torch import Tensor, nn
 
 from records.epoch import EpochRow, Phase
 from records.trial import Cut
@@ -14,23 +17,15 @@ from trainable.data.batches import DeviceSplit, Draw
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork
 from trainable.device import default_device, prepare_device
-from trainable.errors import DivergedError
+from trainable.errors import DivergedError, InexactRemovalError
 from trainable.graphed_step import create_step
 from trainable.measurement.machine_lock import training_allowed
-from trainable.network.vgg16 import (
-    VGG16,
-    compute_sparsities,
-    count_channels,
-    count_macs,
-    count_parameters,
-    create_empty,
-    create_initialised,
-    place_on,
-)
+from trainable.network.architecture import initialise_weights
+from trainable.network.placement import place_on, replace_tensors
 from trainable.pruning.criteria import score_channels
-from trainable.pruning.gates import GatedVGG16
+from trainable.pruning.gates import GatedNetwork
 from trainable.pruning.masks import choose_masks, widths_of
-from trainable.pruning.removal import relative_difference, remove_channels, select_channels
+from trainable.pruning.removal import find_inexact_group, relative_difference, remove_channels
 from trainable.schedules.lr_schedulers import LRDriver
 from trainable.training import (
     EvaluationResult,
@@ -62,6 +57,7 @@ class Trial:
         rows: one row per epoch (its columns: docs/method.md).
         cut: the result of removing the channels, None before the cut.
         network: the gated network in the alpha phase, the pruned one in the retrain phase.
+        layout: of the dense network.
         device: where it trains, CUDA if there is one.
     """
 
@@ -86,20 +82,20 @@ class Trial:
         self.epoch = 0
         self.rows: list[EpochRow] = []
         self.cut: Cut | None = None
-        network = place_on(copy.deepcopy(dense.network), self.device)
+        self._dense, self.layout = place_on(copy.deepcopy(dense.network), self.device), dense.layout
         pruning, batch_size = config.pruning, config.optimizer.batch_size
         scores = score_channels(
-            network,
+            self._dense,
+            self.layout,
             pruning.criterion,
             batches=self.train_images.plain_batches(batch_size, most=TAYLOR_BATCHES * batch_size),
             seed=config.seed,
         )
-        self.masks = choose_masks(scores, pruning, data.classes)
+        self.masks = choose_masks(scores, pruning, self.layout)
         self._steps = self.train_images.count_steps(batch_size)
         self._alphas = config.list_alphas(self._steps)  # of each batch
-        self._dense_widths = network.widths
-        self._dense_macs = count_macs(network.widths, data.classes)
-        self.network: VGG16 = GatedVGG16(network, self.masks, pruning.gate)
+        self._dense_macs = self.layout.count("macs", self.layout.widths)
+        self.network: nn.Module = GatedNetwork(self._dense, self.layout, self.masks, pruning.gate)
         self._start_phase()
 
     @property
@@ -161,7 +157,7 @@ class Trial:
             "val_loss": validated.loss,
             "val_accuracy": validated.accuracy,
             "pruned_val_accuracy": projected.accuracy,
-            **compute_sparsities(widths_of(self.masks), self._dense_widths, self.network.classes),
+            **self.layout.compute_sparsities(widths_of(self.masks)),
             "training_cost": macs / (len(self.train_images) * self._dense_macs),
             "images_per_second": len(self.train_images) / seconds,
         }
@@ -174,14 +170,14 @@ class Trial:
 
     def _set_alphas(self, draws: Iterator[Draw], alphas: Sequence[float]) -> Iterator[Draw]:
         """The next of `draws`, one for each of `alphas`, which is set before it."""
-        assert isinstance(self.network, GatedVGG16)
+        assert isinstance(self.network, GatedNetwork)
         for alpha, draw in zip(alphas, draws, strict=False):
             self.network.set_alpha(alpha)
             yield draw
 
-    def _project_cut(self) -> tuple[VGG16, EvaluationResult]:
+    def _project_cut(self) -> tuple[nn.Module, EvaluationResult]:
         """The recalibrated network that a cut made now would give, and its evaluation; no weights are changed."""
-        assert isinstance(self.network, GatedVGG16)
+        assert isinstance(self.network, GatedNetwork)
         self.network.set_alpha(0)  # the next epoch of training sets it again
         pruned = remove_channels(self.network)
         recalibrate_norms(pruned, self.train_images, self.config.optimizer.batch_size)
@@ -190,36 +186,45 @@ class Trial:
     def _make_cut(self) -> None:
         """Removes the doomed channels, checks the smaller network against the gated one, and begins to retrain it."""
         gated = self.network
-        assert isinstance(gated, GatedVGG16)
-        widths, classes = widths_of(self.masks), gated.classes
+        assert isinstance(gated, GatedNetwork)
+        widths = widths_of(self.masks)
         at_cut: EvaluationResult | None = None
         difference: float | None = None
         if self.config.initial == "random":
-            self.network = place_on(create_initialised(widths, classes, self.config.seed), self.device)
+            self.network = place_on(initialise_weights(remove_channels(gated), self.config.seed), self.device)
         else:
             sample, _ = next(self.validation_images.plain_batches(32))
             difference = relative_difference(gated, remove_channels(gated), sample)
             if not math.isfinite(difference):
                 raise DivergedError("the network's output is no longer finite at the cut")
             if self.config.pruning.gate == "bn_output" and not difference <= REMOVAL_TOLERANCE:
-                raise AssertionError(f"removal changed the network's output by {difference:.2g}")
+                raise InexactRemovalError(self._explain_inexact(gated, sample, difference))
             self.network, at_cut = self._project_cut()
         self.cut = Cut(
             epoch=self.epoch,
             widths=widths,
-            channels=count_channels(widths, classes),
-            parameters=count_parameters(widths, classes),
-            macs=count_macs(widths, classes),
+            channels=self.layout.count("channels", widths),
+            parameters=self.layout.count("parameters", widths),
+            macs=self.layout.count("macs", widths),
             val_loss=at_cut and at_cut.loss,
             val_accuracy=at_cut and at_cut.accuracy,
             difference=difference,
         )
         if self.config.lr_span == "trial":
-            replace_network(self._optimizer, gated, self.network, lambda each: select_channels(each, self.masks))
+            select = partial(self.layout.select, masks=self.masks)
+            replace_network(self._optimizer, gated.network, self.network, select)
             self._learning_rate.after_cut()
             self._step = self._create_step()
         else:
             self._start_phase()
+
+    def _explain_inexact(self, gated: GatedNetwork, sample: Tensor, difference: float) -> str:
+        group = find_inexact_group(gated, sample, REMOVAL_TOLERANCE)
+        which = f"group {group!r}" if group else "all groups together, but none alone"
+        return (
+            f"removing the channels of {which} changed the network's output by {difference:.2g} of its largest logit, "
+            "although alpha was 0; this network cannot be pruned exactly (docs/networks.md)"
+        )
 
     def _start_phase(self) -> None:
         """Makes a new optimizer, and starts the learning rate of what comes next."""
@@ -239,6 +244,11 @@ class Trial:
         smoothing = self.config.optimizer.label_smoothing
         return create_step(self.network, self._optimizer, self.train_images, label_smoothing=smoothing)
 
+    @property
+    def _inner_network(self) -> nn.Module:
+        """The network whose parameters have the names of the dense network's."""
+        return self.network.network if isinstance(self.network, GatedNetwork) else self.network
+
     def state_dict(self) -> dict[str, Any]:
         """The whole state of the trial: only tensors, numbers, strings, lists and dicts."""
         return {
@@ -247,7 +257,7 @@ class Trial:
             "rows": [row.as_values() for row in self.rows],
             "cut": None if self.cut is None else {**asdict(self.cut), "widths": list(self.cut.widths)},
             "masks": self.masks,
-            "network": self.network.state_dict(),
+            "network": self._inner_network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "learning_rate": self._learning_rate.state_dict(),
         }
@@ -268,15 +278,13 @@ class Trial:
         self.rows = [EpochRow.from_values(row, epoch) for epoch, row in enumerate(state["rows"], start=1)]
         self.cut = None if cut is None else Cut(**{**cut, "widths": tuple(cut["widths"])})
         self.masks = list(state["masks"])
-        classes = self.network.classes
+        # Earlier versions kept alpha among the tensors of a gated network, which each batch sets anyway.
+        tensors = {name: tensor.clone() for name, tensor in state["network"].items() if name != "alpha"}
         if self.cut is not None:
-            self.network = create_empty(self.cut.widths, classes, self.device)
-        elif not isinstance(self.network, GatedVGG16):  # this trial has already made its cut
-            whole = create_empty(self._dense_widths, classes, self.device)
-            self.network = GatedVGG16(whole, self.masks, self.config.pruning.gate)
-        self.network.load_state_dict(state["network"])
-        if isinstance(self.network, GatedVGG16):
-            self.network.masks = self.masks
+            self.network = place_on(replace_tensors(self._dense, tensors), self.device)
+        else:
+            self.network = GatedNetwork(self._dense, self.layout, self.masks, self.config.pruning.gate)
+            self._inner_network.load_state_dict(tensors)
         self._start_phase()
         if own:
             self._optimizer.load_state_dict(state["optimizer"])

@@ -13,7 +13,6 @@ from search.observers.observer import SearchObserver
 from search.sampling.early_stopping import SuccessiveHalving
 from search.sampling.trial_source import TrialSource
 from search.settings import ResourceSettings, Settings
-from trainable.config import DenseConfig
 from trainable.data.dataset import Data
 
 
@@ -71,9 +70,9 @@ class Backend(Protocol):
         """Raises ValueError unless all nodes see `storage` as this process does."""
 
     def train_dense(
-        self, config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
+        self, settings: Settings, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
     ) -> None:
-        """Trains the dense network into `folder`, as trainable.dense.train_dense does."""
+        """Trains the dense network of `settings` into `folder`, as trainable.dense.train_dense does."""
 
     def run_trials(self, run: SearchRun) -> None:
         """Runs the trials that `run.source` hands out until none are left, and tells it when each has ended."""

@@ -12,8 +12,7 @@ from records.files import is_misplaced
 from records.trial import FencedError, TrialRecord, UnusableError
 from search.backends.base import MeasureNetwork, Node, SearchRun, TrialResources
 from search.interruption import interrupt_on_full_disk
-from search.settings import ResourceSettings
-from trainable.config import DenseConfig
+from search.settings import ResourceSettings, Settings
 from trainable.cpus import count_cpus
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork, load_dense, train_dense
@@ -41,9 +40,9 @@ class LocalBackend:
         pass  # this machine is the only node
 
     def train_dense(
-        self, config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
+        self, settings: Settings, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
     ) -> None:
-        train_dense(config, data, folder, threads=count_cpus(), on_epoch=on_epoch)
+        train_dense(settings.dense, data, folder, threads=count_cpus(), network=settings.network, on_epoch=on_epoch)
 
     def run_trials(self, run: SearchRun) -> None:
         dense = load_dense(run.folder.dense_path)

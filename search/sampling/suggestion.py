@@ -15,9 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from records.trial import TrialRecord
 from search.settings import explain_invalid
-from trainable.function_import import describe_error
 from trainable.config import TrialConfig, as_json, trial_config
 from trainable.errors import TrialError
+from trainable.function_import import describe_error
 
 SpaceFunction = Callable[[optuna.Trial, TrialConfig], TrialConfig]
 

@@ -25,7 +25,7 @@ def find_dense_source(settings: Settings, folder: ExperimentFolder, snapshot: Sn
     if has_started or os.path.lexists(folder.dense_path / FILE_NAME):
         load_dense(folder.dense_path)
         return folder.dense_path
-    return find_dense(folder.path.parent, dense_hash(settings.dense, data.fingerprint))
+    return find_dense(folder.path.parent, dense_hash(settings.dense, data.fingerprint, settings.network))
 
 
 def take_dense(settings: Settings, folder: ExperimentFolder, snapshot: Snapshot, data: Data) -> Path | None:

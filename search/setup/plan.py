@@ -13,15 +13,17 @@ from search.backends.base import Backend, Node, TrialResources
 from search.estimate import Workload
 from search.settings import Settings
 from search.setup.dense_source import find_dense_source
+from search.setup.validation import find_dense_layout
 from search.setup.workload import add_to_workload, count_left, describe_time
 from search.snapshot import Snapshot
 from trainable.data.dataset import Data
-from trainable.network.vgg16 import count_parameters, dense_widths
 from trainable.recorded_trial import KEPT_CHECKPOINTS
 
 log = logging.getLogger("alphaprune")
 
 FLOAT32_BYTES = 4
+# Groups that are never cut, of which the plan tells.
+MOST_WHOLE = 5
 # Weights and momentum; a gated network is as large as the dense one.
 CHECKPOINT_COPIES = 2
 # A new checkpoint is written before an old one is removed.
@@ -30,11 +32,12 @@ CHECKPOINTS_AT_ONCE = KEPT_CHECKPOINTS + 1
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What a search is about to do; as `str`, three lines for the user.
+    """What a search is about to do; as `str`, three lines for the user, or more.
 
     nodes, cpus, gpus: of the cluster. concurrency: trials at once, each with cpus_per_trial and gpus_per_trial.
     trials, trial_epochs: left to run, controls included; the epochs are a maximum, since trials may be stopped early.
-    dense_epochs: left to train the dense network. disk_bytes: approximate space that the storage needs.
+    dense_epochs: left to train the dense network. disk_bytes: approximate space that the storage needs. whole: groups
+    of channels that are never cut, each with the reason.
     """
 
     nodes: int
@@ -47,6 +50,7 @@ class SearchPlan:
     trial_epochs: int
     dense_epochs: int
     disk_bytes: int
+    whole: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         there = format_resources(self.cpus, self.gpus)
@@ -60,6 +64,7 @@ class SearchPlan:
                 f"{_format_count(self.concurrency, 'trial')} at once, each on {each}",
                 f"{trials}, at most {epochs} in total{after}",
                 f"about {_format_size(self.disk_bytes)} of disk space",
+                *_list_whole(self.whole),
             )
         )
 
@@ -86,7 +91,8 @@ def plan_search(
         trial_epochs: those of all of them.
     """
     running = min(share.concurrency, trials_left)
-    dense_bytes = FLOAT32_BYTES * count_parameters(dense_widths(settings.dense.width), classes)
+    layout = find_dense_layout(settings, classes)
+    dense_bytes = FLOAT32_BYTES * layout.count("parameters", layout.widths)
     # Takes the amount for a share of the parameters; cutting by MACs gives the same share within a few hundredths.
     model_bytes = (1 - _least_amount(settings)) * dense_bytes
     checkpoints = running * CHECKPOINTS_AT_ONCE + trials_left * len(settings.search.keep_at_alpha)
@@ -102,7 +108,13 @@ def plan_search(
         trial_epochs=trial_epochs,
         dense_epochs=dense_epochs,
         disk_bytes=round(disk_bytes),
+        whole=layout.whole,
     )
+
+
+def _list_whole(whole: Sequence[str]) -> list[str]:
+    lines = [f"never cut: {each}" for each in whole[:MOST_WHOLE]]
+    return lines + ([f"never cut: {len(whole) - MOST_WHOLE} more"] if len(whole) > MOST_WHOLE else [])
 
 
 def check_disk(plan: SearchPlan, storage: Path, *, there_bytes: int = 0) -> None:

@@ -11,11 +11,13 @@ from search.sampling.controls import control_configs
 from search.sampling.samplers import create_sampler
 from search.sampling.suggestion import SpaceError, SpaceFunction, ask_study, suggest_config
 from search.settings import SAMPLERS, Settings, resolve_settings
-from trainable.function_import import announce_import
 from spaces.space import load_space
 from trainable.config import DataConfig, TrialConfig
 from trainable.data.dataset import Data, load_data
-from trainable.network.vgg16 import dense_widths
+from trainable.function_import import announce_import
+from trainable.network.architecture import NETWORKS, Architecture
+from trainable.network.grouping import find_layout
+from trainable.network.layout import Layout
 from trainable.pruning.masks import choose_masks
 
 log = logging.getLogger("alphaprune")
@@ -25,10 +27,12 @@ SAMPLES = 16
 
 
 def check_settings(settings: Settings) -> SpaceFunction:
-    """The space of `settings`, once it, the sampler and the controls have been tried out; nothing is trained.
+    """The space of `settings`, once it, the network, the sampler and the controls have been tried out; nothing is
+    trained.
 
     Raises:
-        ValueError: if the space or the sampler cannot be loaded or fails, or a control cannot cut as much as it has to.
+        ValueError: if the network cannot be built or pruned, the space or the sampler cannot be loaded or fails, or a
+            control cannot cut as much as it has to.
     """
     sampler = settings.search.sampler
     if sampler not in SAMPLERS:
@@ -36,10 +40,22 @@ def check_settings(settings: Settings) -> SpaceFunction:
     create_sampler(sampler, seed=settings.search.seed)
     space = load_space(settings.space.function, settings.space.options)
     samples = sample_space(space, settings.trial, SAMPLES if settings.search.trials else 0)
-    ones = [torch.ones(width) for width in dense_widths(settings.dense.width)]
+    if settings.network.name not in NETWORKS:
+        announce_import("network", settings.network.name)
+    layout = find_dense_layout(settings, classes=10)  # the data has not been read yet
     for config in (*(config for _, config in control_configs(settings)), *samples):
-        choose_masks(ones, config.pruning, classes=10)
+        check_amount(config, layout)
     return space
+
+
+def find_dense_layout(settings: Settings, classes: int) -> Layout:
+    """The layout of the dense network; raises ValueError if it cannot be built or pruned."""
+    return find_layout(Architecture.of(settings.network, width=settings.dense.width, classes=classes))
+
+
+def check_amount(config: TrialConfig, layout: Layout) -> None:
+    """Raises ValueError if a trial cannot cut as much as it has to."""
+    choose_masks([torch.ones(width) for width in layout.widths], config.pruning, layout)
 
 
 def sample_space(space: SpaceFunction, base: TrialConfig, count: int) -> list[TrialConfig]:

@@ -21,10 +21,9 @@ from search.sampling.controls import control_configs
 from search.sampling.early_stopping import SuccessiveHalving
 from search.sampling.suggestion import SpaceFunction
 from search.settings import Settings
-from search.setup.validation import SAMPLES, sample_space
+from search.setup.validation import SAMPLES, find_dense_layout, sample_space
 from search.snapshot import Snapshot
 from trainable.device import default_device, device_name
-from trainable.network.vgg16 import count_macs, dense_widths
 
 
 def create_workload(
@@ -53,7 +52,8 @@ def create_workload(
     samples = sample_space(space, settings.trial, SAMPLES if search.trials else 0) or [settings.trial]
     nodes = backend.list_nodes()
     hardware = describe_hardware(nodes, share)
-    macs = count_macs(dense_widths(settings.dense.width), classes)
+    layout = find_dense_layout(settings, classes)
+    macs = layout.count("macs", layout.widths)
     # Nobody knows on which device of a cluster the dense network will be trained.
     found = None if backend.address else find_epoch_seconds(storage, hardware, macs, train_images)
     return Workload(

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 from experiments import ExperimentBuilder, make_measurement, write_measurement
+from trainable.network.vgg16 import create_initialised
 
 import analysis
 from analysis import Experiment
 from analysis.trial import ExperimentTrial
 from trainable.config import TrialConfig, trial_config
-from trainable.network.vgg16 import create_initialised
 from trainable.network.weights import save_network
 
 

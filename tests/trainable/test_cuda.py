@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
+from trainable.network.vgg16 import VGG16, create_initialised, dense_widths, place_on
 
 from records.trial import TrialFolder, TrialRecord
 from trainable import training
@@ -30,7 +31,6 @@ from trainable.errors import DivergedError
 from trainable.graphed_step import CUDAGraphs, GraphedStep
 from trainable.measurement.job import as_autocast_computes
 from trainable.measurement.memory import ENVIRONMENT
-from trainable.network.vgg16 import VGG16, create_initialised, dense_widths, place_on
 from trainable.network.weights import save_network
 from trainable.pruning.gates import GatedVGG16
 from trainable.pruning.removal import relative_difference, remove_channels

@@ -12,6 +12,7 @@ from threading import Thread
 
 import pytest
 import torch
+from trainable.network.vgg16 import count_channels, count_macs, count_parameters, dense_widths
 
 from records.dense import DenseEpochRow, read_dense_rows
 from records.files import read_json_lines
@@ -22,7 +23,6 @@ from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork, copy_dense, dense_hash, find_dense, load_dense, train_dense
 from trainable.errors import DivergedError
-from trainable.network.vgg16 import count_channels, count_macs, count_parameters, dense_widths
 from trainable.training import evaluate
 
 FILES = {"epochs.jsonl", "arch.json", "model.safetensors", "dense.json"}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from trainable.network.vgg16 import VGG16
 
 from records.epoch import EpochRow
 from trainable import dense as dense_module
@@ -25,7 +26,6 @@ from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork, load_dense, train_dense
 from trainable.errors import DivergedError
 from trainable.graphed_step import WARM_UP_BATCHES, GraphedStep
-from trainable.network.vgg16 import VGG16
 from trainable.schedules.lr_policies import (
     CosineAnnealing,
     CosineRestarts,

@@ -18,6 +18,7 @@ import pytest
 import torch
 from examples import make_row
 from torch import nn
+from trainable.network.vgg16 import VGG16
 
 from records.epoch import EpochRow
 from records.files import is_full_disk
@@ -28,7 +29,6 @@ from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_jso
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork
 from trainable.errors import DivergedError, TrialError
-from trainable.network.vgg16 import VGG16
 from trainable.network.weights import load_network
 from trainable.recorded_trial import RecordedTrial, kept_epochs, stop_trial
 from trainable.schedules.lr_policies import Plateau

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from trainable.network.vgg16 import VGG16
 
 from records.epoch import EpochRow
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig, as_json
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork
-from trainable.network.vgg16 import VGG16
 from trainable.pruning.masks import widths_of
 from trainable.schedules.alpha import Multiplicative, OneShot, Polynomial
 from trainable.schedules.lr_policies import CosineAnnealing, CosineRestarts, OneCycle, Plateau, StagnationRestart

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from trainable.network.vgg16 import VGG16, create_initialised, dense_widths
 
 from trainable.config import OptimizerConfig
 from trainable.data.batches import EVALUATION_BATCH, DeviceSplit
@@ -14,7 +15,6 @@ from trainable.data.dataset import Data, Split
 from trainable.dense import DenseNetwork
 from trainable.device import prepare_device
 from trainable.errors import DivergedError
-from trainable.network.vgg16 import VGG16, create_initialised, dense_widths
 from trainable.schedules.lr_policies import CosineAnnealing
 from trainable.schedules.lr_schedulers import LRDriver
 from trainable.training import (

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from trainable.network.vgg16 import VGG16, count_macs, count_parameters, create_initialised, dense_widths
 
 from records.epoch import EpochRow
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig
@@ -15,7 +16,6 @@ from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork
 from trainable.errors import DivergedError
-from trainable.network.vgg16 import VGG16, count_macs, count_parameters, create_initialised, dense_widths
 from trainable.pruning.criteria import score_channels
 from trainable.pruning.gates import GatedVGG16
 from trainable.pruning.masks import choose_masks, widths_of

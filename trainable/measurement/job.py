@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from records.measurement import BATCH_SIZES, BatchMemory, Measurement, NetworkMeasurement, NetworkMemory, TestRun
 from records.network import WEIGHTS_NAME, read_network_record
@@ -36,7 +37,7 @@ from trainable.device import default_device, device_name, prepare_device
 from trainable.measurement import latency
 from trainable.measurement.latency import compare_latencies
 from trainable.measurement.memory import SAMPLE_MS, MemorySampler, SampledMemory, describe_counter, used_bytes
-from trainable.network.vgg16 import IMAGE_SIZE, VGG16, count_macs, count_parameters, place_on
+from trainable.network.placement import place_on
 from trainable.network.weights import load_network
 
 TEST_BATCH = 256
@@ -57,7 +58,10 @@ def perform_job(job: dict[str, Any]) -> Measurement | NetworkMeasurement:
     match job["kind"]:
         case "latency":
             dense, pruned = (_load_network(folder, device) for folder in folders)
-            found = tuple(compare_latencies(dense, pruned, size, seconds=job["seconds"]) for size in BATCH_SIZES)
+            found = tuple(
+                compare_latencies(dense, pruned, _draw_images(folders[0], device, size), seconds=job["seconds"])
+                for size in BATCH_SIZES
+            )
             return replace(_describe_machine(device, job["threads"]), latency=found)
         case "memory":
             return _measure_memory(folders[0], _load_test_set(job["test"], device), device)
@@ -78,7 +82,7 @@ def _measure_memory(folder: Path, test: tuple[Tensor, Tensor], device: torch.dev
     shapes = TEST_BATCH + len(labels) % TEST_BATCH  # a full batch and one like the last
     _run_test_set(network, images[:shapes], labels[:shapes], folder)
     for size in BATCH_SIZES:
-        _create_pass(network, size)()
+        _create_pass(network, _draw_images(folder, device, size))()
     host = torch.device("cpu")
     baseline, host_baseline = used_bytes(device) - weights, used_bytes(host)
     with ExitStack() as stack:
@@ -93,12 +97,14 @@ def _measure_memory(folder: Path, test: tuple[Tensor, Tensor], device: torch.dev
         tested = replace(tested, host_peak_bytes=host_memory.peak_bytes, host_mean_bytes=host_memory.mean_bytes)
     batches = []
     for size in BATCH_SIZES:
-        sampled, passes = _sample_memory(_create_pass(network, size), device, baseline, PROBE_SECONDS)
+        sampled, passes = _sample_memory(
+            _create_pass(network, _draw_images(folder, device, size)), device, baseline, PROBE_SECONDS
+        )
         batches.append(BatchMemory(batch_size=size, passes=passes, **asdict(sampled)))
     return NetworkMeasurement(
         size_bytes=(folder / WEIGHTS_NAME).stat().st_size,
-        macs=count_macs(network.widths, network.classes),
-        parameters=count_parameters(network.widths, network.classes),
+        macs=_count_macs(network, _draw_images(folder, device, 1)),
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
         memory=NetworkMemory(
             weights_bytes=weights,
             activation_bytes=max(0, sampled.peak_bytes - weights),
@@ -122,11 +128,25 @@ def _sample_memory(
     return sampler.sampled, passes
 
 
-def _create_pass(network: VGG16, size: int) -> Callable[[], None]:
-    """A function that passes a batch of `size` random images, which it holds, through `network`."""
-    weight = network.classifier.weight
-    images = torch.randn(size, 3, IMAGE_SIZE, IMAGE_SIZE, device=weight.device, dtype=weight.dtype)
-    images = images.to(memory_format=torch.channels_last)
+def _draw_images(folder: Path, device: torch.device, count: int) -> Tensor:
+    """Random images for the network in `folder`: no time depends on their content."""
+    size, dtype = read_network_record(folder).image_size, _input_dtype(device)
+    images = torch.randn(count, 3, size, size, device=device, dtype=dtype)
+    return images.to(memory_format=torch.channels_last)
+
+
+def _input_dtype(device: torch.device) -> torch.dtype:
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def _count_macs(network: nn.Module, images: Tensor) -> int:
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(images)
+    return counter.get_total_flops() // 2 // len(images)
+
+
+def _create_pass(network: nn.Module, images: Tensor) -> Callable[[], None]:
+    """A function that passes a batch, which it holds, through `network`."""
 
     def run() -> None:
         with torch.inference_mode():
@@ -135,12 +155,12 @@ def _create_pass(network: VGG16, size: int) -> Callable[[], None]:
     return run
 
 
-def _load_network(folder: Path, device: torch.device) -> VGG16:
+def _load_network(folder: Path, device: torch.device) -> nn.Module:
     network = place_on(load_network(folder), device)
     return as_autocast_computes(network) if device.type == "cuda" else network
 
 
-def as_autocast_computes(network: VGG16) -> VGG16:
+def as_autocast_computes(network: nn.Module) -> nn.Module:
     """`network` itself, with the weights of convolutions and classifier in the type that autocast casts them to."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -153,9 +173,9 @@ def _load_test_set(path: str, device: torch.device) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(arrays["images"]).to(device), torch.from_numpy(arrays["labels"]).to(device)
 
 
-def _run_test_set(network: VGG16, images: Tensor, labels: Tensor, folder: Path) -> TestRun:
+def _run_test_set(network: nn.Module, images: Tensor, labels: Tensor, folder: Path) -> TestRun:
     """Accuracy, loss and seconds of one run over the whole test set, including the normalisation of its pixels."""
-    device, dtype = images.device, network.classifier.weight.dtype
+    device, dtype = images.device, _input_dtype(images.device)
     record = read_network_record(folder)
     mean, std = (torch.tensor(each, device=device).mul(255).view(1, 3, 1, 1) for each in (record.mean, record.std))
     loss, right = torch.zeros((), device=device), torch.zeros((), device=device, dtype=torch.long)
@@ -198,7 +218,7 @@ def _describe_machine(device: torch.device, threads: int) -> Measurement:
         memory_format="channels_last",
         compile="eager",
         allocator={name: value for name, value in os.environ.items() if name in latency.ENVIRONMENT},
-        macs_counter="trainable.network.vgg16.count_macs: convolutions and classifier, as torch.utils.flop_counter / 2",
+        macs_counter="torch.utils.flop_counter / 2",
     )
 
 

@@ -4,10 +4,9 @@ import statistics
 import time
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from records.measurement import LatencyComparison, Quartiles
-from trainable.network.vgg16 import IMAGE_SIZE, VGG16
 
 WARM_UP_SECONDS = 0.3
 LEAST_PAIRS, MOST_PAIRS = 10, 300
@@ -18,17 +17,14 @@ LEAST_PAIRS, MOST_PAIRS = 10, 300
 ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**60)}
 
 
-def compare_latencies(dense: VGG16, pruned: VGG16, batch_size: int, *, seconds: float) -> LatencyComparison:
-    """Latencies of `dense` and `pruned` on one batch: dense, pruned, pruned, dense, dense, pruned …
+def compare_latencies(dense: nn.Module, pruned: nn.Module, images: Tensor, *, seconds: float) -> LatencyComparison:
+    """Latencies of `dense` and `pruned` on a batch: dense, pruned, pruned, dense, dense, pruned …
 
     Args:
         dense, pruned: in eval mode, on the same device and of the same dtype.
-        batch_size: images in the batch, which are random: no time depends on their content.
+        images: the batch.
         seconds: about how long pairs are timed; at least LEAST_PAIRS, at most MOST_PAIRS of them.
     """
-    weight = dense.classifier.weight
-    images = torch.randn(batch_size, 3, IMAGE_SIZE, IMAGE_SIZE, device=weight.device, dtype=weight.dtype)
-    images = images.to(memory_format=torch.channels_last)
     with torch.inference_mode():
         end = time.perf_counter() + WARM_UP_SECONDS
         warm_ups = 0
@@ -43,7 +39,7 @@ def compare_latencies(dense: VGG16, pruned: VGG16, batch_size: int, *, seconds: 
             for which in (first, 1 - first):
                 times[which].append(time_pass_ms((dense, pruned)[which], images))
     return LatencyComparison(
-        batch_size=batch_size,
+        batch_size=len(images),
         pairs=len(times[0]),
         dense_ms=compute_quartiles(times[0]),
         pruned_ms=compute_quartiles(times[1]),
@@ -51,7 +47,7 @@ def compare_latencies(dense: VGG16, pruned: VGG16, batch_size: int, *, seconds: 
     )
 
 
-def time_pass_ms(network: VGG16, images: Tensor) -> float:
+def time_pass_ms(network: nn.Module, images: Tensor) -> float:
     """Milliseconds of one forward pass, by CUDA's events or the CPU's clock."""
     if images.is_cuda:
         began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]

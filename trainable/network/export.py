@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from records.network import FILE_NAME, WEIGHTS_NAME
-from trainable.network.vgg16 import IMAGE_SIZE
 from trainable.network.weights import PrunedNetwork, load_pruned
 
 TOLERANCE = 1e-4
@@ -24,7 +23,7 @@ def export_network(model: Path, to: Path, form: Literal["torch", "onnx"]) -> flo
     Args:
         model: has arch.json and model.safetensors.
         to: torch: a new folder, which gets both files and model.pt2 (torch.export); onnx: a new file.
-            What is exported takes images [N, 3, 32, 32] in [0, 1], any N, and gives logits [N, classes].
+            What is exported takes images [N, 3, H, W] in [0, 1], any N, and gives logits [N, classes].
         form: the format of the export.
 
     Returns:
@@ -54,7 +53,7 @@ def _export_torch(network: PrunedNetwork, model: Path, to: Path) -> float:
     for name in (FILE_NAME, WEIGHTS_NAME):
         shutil.copyfile(model / name, to / name)
     batch = torch.export.Dim("batch", min=1)
-    exported = torch.export.export(network, (_draw_images(2),), dynamic_shapes=({0: batch},))
+    exported = torch.export.export(network, (_draw_images(network, 2),), dynamic_shapes=({0: batch},))
     torch.export.save(exported, to / "model.pt2")
     loaded = torch.export.load(to / "model.pt2").module()
     return _relative_difference(network, lambda images: loaded(images))
@@ -68,7 +67,7 @@ def _export_onnx(network: PrunedNetwork, to: Path) -> float:
         raise ValueError(f"--format onnx needs the extra [onnx] (pip install 'alphaprune[onnx]'): {error}") from error
     torch.onnx.export(
         network,
-        (_draw_images(2),),
+        (_draw_images(network, 2),),
         to,
         input_names=["images"],
         output_names=["logits"],
@@ -83,8 +82,9 @@ def _export_onnx(network: PrunedNetwork, to: Path) -> float:
     )
 
 
-def _draw_images(count: int) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(count).random((count, 3, IMAGE_SIZE, IMAGE_SIZE), np.float32))
+def _draw_images(network: PrunedNetwork, count: int) -> Tensor:
+    size = network.image_size
+    return torch.from_numpy(np.random.default_rng(count).random((count, 3, size, size), np.float32))
 
 
 def _relative_difference(network: PrunedNetwork, exported: Callable[[Tensor], Tensor]) -> float:
@@ -95,7 +95,7 @@ def _relative_difference(network: PrunedNetwork, exported: Callable[[Tensor], Te
     differences = []
     with torch.inference_mode():
         for count in CHECKED_BATCHES:
-            images = _draw_images(count)
+            images = _draw_images(network, count)
             wanted = network(images)
             differences.append((exported(images) - wanted).abs().max() / wanted.abs().max())
     return torch.stack(differences).max().item()

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainable.network.vgg16 import VGG16, place_on
+from trainable.network.layout import Layout
+from trainable.network.placement import device_of, place_on, replace_tensors
 
 
 class GatedBatchNorm2d(nn.BatchNorm2d):
@@ -48,51 +49,76 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
         )
 
 
-class GatedConv2d(nn.Conv2d):
+class GatedConv2d(nn.Module):
     """A convolution whose doomed filters are multiplied by alpha."""
 
     kept: Tensor
 
     def __init__(self, conv: nn.Conv2d, mask: Tensor, alpha: Tensor) -> None:
-        device, bias = conv.weight.device, conv.bias is not None
-        super().__init__(conv.in_channels, conv.out_channels, (3, 3), padding=1, bias=bias, device="meta")
-        self.to_empty(device=device)
-        self.load_state_dict(conv.state_dict())
-        self.register_buffer("kept", mask.to(self.weight))
-        self._alpha = (alpha,)
+        """Takes over the parameters of `conv`."""
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+        self.register_buffer("kept", mask.to(conv.weight))
+        self._alpha, self._conv = (alpha,), (conv,)  # in tuples, or they would be registered as parts of this module
 
     def forward(self, x: Tensor) -> Tensor:
         gate = self.kept + (1 - self.kept) * self._alpha[0]
         bias = self.bias if self.bias is None else self.bias * gate
-        return functional.conv2d(x, self.weight * gate.view(-1, 1, 1, 1), bias, self.stride, self.padding)
+        return self._conv[0]._conv_forward(x, self.weight * gate.view(-1, 1, 1, 1), bias)
 
 
-class GatedVGG16(VGG16):
-    """The dense network with gates on its doomed channels; trains at the alpha of `set_alpha`."""
+class GatedNetwork(nn.Module):
+    """The dense network with gates on its doomed channels; trains at the alpha of `set_alpha`.
+
+    Attributes:
+        network: what is gated; its parameters have the names of the dense network's.
+        layout: of the dense network.
+        masks: for each group, [width] of bool, True where the channel is kept.
+        alpha: of all gates.
+    """
 
     alpha: Tensor
 
-    def __init__(self, dense: VGG16, masks: Sequence[Tensor], gate: Literal["bn_output", "conv_weight"]) -> None:
+    def __init__(
+        self,
+        dense: nn.Module,
+        layout: Layout,
+        masks: Sequence[Tensor],
+        gate: Literal["bn_output", "conv_weight"],
+    ) -> None:
         """Copies `dense`, which is not changed.
 
         Args:
             dense: the trained network.
-            masks: per layer, [width] of bool, True where the channel is kept.
+            layout, masks: as above.
             gate: `bn_output` or `conv_weight`.
         """
-        device = dense.classifier.weight.device
-        with torch.device("meta"):  # everything is overwritten right away
-            super().__init__(dense.widths, dense.classes)
-        place_on(self.to_empty(device=device), device)
-        self.load_state_dict(dense.state_dict())
-        self.masks = list(masks)
+        super().__init__()
+        device = device_of(dense)
+        self.network = replace_tensors(dense, {name: each.clone() for name, each in dense.state_dict().items()})
+        self.layout, self.masks = layout, list(masks)
+        self._dense = (dense,)  # in a tuple, or it would be a part of this module
         self.register_buffer("alpha", torch.ones((), device=device))
-        position = {module: index for index, module in enumerate(self.features)}
-        for (conv, norm), mask in zip(list(self.layers()), masks, strict=True):
-            if gate == "conv_weight":
-                self.features[position[conv]] = place_on(GatedConv2d(conv, mask, self.alpha), device)
-            self.features[position[norm]] = GatedBatchNorm2d(norm, mask, self.alpha, gate_output=gate == "bn_output")
+        for layer in layout.layers:
+            mask = layout.mask_axis(layer.rows, self.masks)
+            if mask is None:
+                continue
+            module = self.network.get_submodule(layer.name)
+            if isinstance(module, nn.BatchNorm2d):
+                gated = GatedBatchNorm2d(module, mask, self.alpha, gate_output=gate == "bn_output")
+                self.network.set_submodule(layer.name, gated)
+            elif isinstance(module, nn.Conv2d) and gate == "conv_weight":
+                self.network.set_submodule(layer.name, place_on(GatedConv2d(module, mask, self.alpha), device))
+
+    @property
+    def dense(self) -> nn.Module:
+        """The network without gates, with the weights that it had before the alpha phase."""
+        return self._dense[0]
 
     def set_alpha(self, alpha: float) -> None:
         """Sets the alpha of all gates, in [0, 1]; in place, so that the device need not wait for it."""
         self.alpha.fill_(alpha)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, classes] of normalised images [N, 3, H, W]."""
+        return self.network(images)  # type: ignore[no-any-return]

@@ -13,8 +13,7 @@ from search.backends.ray.cluster import connect
 from search.backends.ray.resources import cluster_nodes, divide_nodes
 from search.backends.ray.storage_check import check_storage
 from search.backends.ray.tasks import run_on_best_node, train_dense_remotely
-from search.settings import ResourceSettings
-from trainable.config import DenseConfig
+from search.settings import ResourceSettings, Settings
 from trainable.cpus import count_cpus
 from trainable.data.dataset import Data
 from trainable.measurement.machine_lock import report_waiting
@@ -42,10 +41,10 @@ class RayBackend:
             check_storage(storage)
 
     def train_dense(
-        self, config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
+        self, settings: Settings, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
     ) -> None:
         with report_waiting():
-            train_dense_remotely(config, data, folder, on_epoch)
+            train_dense_remotely(settings, data, folder, on_epoch)
 
     def run_trials(self, run: SearchRun) -> None:
         from search.backends.ray.tune_run import run_trials  # here, since it imports ray

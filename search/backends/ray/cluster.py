@@ -16,6 +16,7 @@ from search.backends.base import Node
 from search.backends.ray.watch import watch_cluster
 from search.interruption import keep_signals
 from trainable.cpus import count_cpus, memory_bytes
+from trainable.function_import import FOLDER_VARIABLE, user_folder
 from trainable.measurement.machine_lock import WAIT_VARIABLE, longest_wait_seconds
 
 # ray.init keeps trying for 13 minutes if nobody answers.
@@ -91,8 +92,8 @@ def _join_cluster(address: str) -> None:
         # One attempt: the address has answered, so a second would fail like the first.
         with set_environment({"RAY_gcs_server_port_wait_time_s": "1"}):
             # Its workers have their node's environment, not this process's.
-            wait = {WAIT_VARIABLE: str(longest_wait_seconds())}
-            _init_ray(address=address, runtime_env={"env_vars": {**_WORKER_ENVIRONMENT, **wait}})
+            own = {WAIT_VARIABLE: str(longest_wait_seconds()), FOLDER_VARIABLE: str(user_folder())}
+            _init_ray(address=address, runtime_env={"env_vars": {**_WORKER_ENVIRONMENT, **own}})
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
         raise ValueError(f"{_ADDRESS}, but {address!r} {_explain_refusal(error)}") from error
 

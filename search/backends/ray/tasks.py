@@ -9,8 +9,8 @@ from records.dense import DenseEpochRow, read_dense_rows
 from search.backends.base import Node
 from search.backends.ray.cluster import free_resources, living_nodes, node_resources
 from search.backends.ray.waiting import WaitNotice
+from search.settings import Settings
 from search.setup.plan import format_resources
-from trainable.config import DenseConfig
 from trainable.data.dataset import Data
 from trainable.errors import LostError
 
@@ -92,7 +92,7 @@ def fetch_result(task: Any) -> Any:
 
 
 def train_dense_remotely(
-    config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
+    settings: Settings, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
 ) -> None:
     """Trains the dense network on the best node of the connected cluster; reads its rows from its records.
 
@@ -106,7 +106,7 @@ def train_dense_remotely(
     shared = ray.put(data)
     for preemptions in range(DENSE_PREEMPTIONS + 1):
         try:
-            _continue_dense(config, shared, folder.resolve(), on_epoch)
+            _continue_dense(settings, shared, folder.resolve(), on_epoch)
             return
         except LostError as error:
             if preemptions == DENSE_PREEMPTIONS:
@@ -116,7 +116,7 @@ def train_dense_remotely(
             log.info("the dense network continues from its last checkpoint: %s", error)
 
 
-def _continue_dense(config: DenseConfig, data: Any, folder: Path, on_epoch: Callable[[DenseEpochRow], None]) -> None:
+def _continue_dense(settings: Settings, data: Any, folder: Path, on_epoch: Callable[[DenseEpochRow], None]) -> None:
     """One attempt of train_dense_remotely, which passes `data` as an object of the cluster."""
     import ray
 
@@ -124,7 +124,7 @@ def _continue_dense(config: DenseConfig, data: Any, folder: Path, on_epoch: Call
     node = choose_best_node()
     cpus, gpus = node_resources(node)
     threads = 1 if gpus else max(1, int(cpus))
-    task = start_task(_train_dense, node, config, data, str(folder), threads, cpus=threads, gpus=min(1, int(gpus)))
+    task = start_task(_train_dense, node, settings, data, str(folder), threads, cpus=threads, gpus=min(1, int(gpus)))
     done: list[Any] = []
     while not done:
         done, _ = ray.wait([task], timeout=LOOK_SECONDS)
@@ -135,7 +135,7 @@ def _continue_dense(config: DenseConfig, data: Any, folder: Path, on_epoch: Call
     fetch_result(next(task))
 
 
-def _train_dense(config: DenseConfig, data: Data, folder: str, threads: int) -> None:
+def _train_dense(settings: Settings, data: Data, folder: str, threads: int) -> None:
     from trainable.dense import train_dense
 
-    train_dense(config, data, Path(folder), threads=threads)
+    train_dense(settings.dense, data, Path(folder), threads=threads, network=settings.network)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from trainable.network.vgg16 import VGG16, count_macs, count_parameters, dense_widths
 
 from records.measurement import NetworkMeasurement
 from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
 from trainable.measurement.job import as_autocast_computes, perform_job
 from trainable.measurement.memory import ENVIRONMENT
-from trainable.network.vgg16 import VGG16, count_macs, count_parameters, dense_widths
 from trainable.network.weights import load_network, save_network
 from trainable.training import evaluate
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from trainable.network.vgg16 import VGG16, dense_widths
 
 from records.measurement import Quartiles
 from trainable.measurement.latency import ENVIRONMENT, LEAST_PAIRS, compare_latencies, compute_quartiles
-from trainable.network.vgg16 import VGG16, dense_widths
 
 
 def network(width: float) -> VGG16:

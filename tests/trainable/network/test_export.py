@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from trainable.network.vgg16 import VGG16
 
 from trainable.network.export import TOLERANCE, export_network
-from trainable.network.vgg16 import VGG16
 from trainable.network.weights import PrunedNetwork, load_network, load_pruned, save_network
 
 WIDTHS = (3, 4, 5, 8, 8, 9, 8, 8, 8, 11, 8, 8, 8)

@@ -9,8 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-
-from trainable.network import vgg16
 from trainable.network.vgg16 import (
     FULL_WIDTHS,
     IMAGE_SIZE,
@@ -22,6 +20,8 @@ from trainable.network.vgg16 import (
     create_initialised,
     dense_widths,
 )
+
+from trainable.network import vgg16
 
 WIDTHS = st.lists(st.integers(1, 24), min_size=13, max_size=13)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from trainable.network.vgg16 import VGG16, create_initialised
 
 import alphaprune
-from trainable.network.vgg16 import VGG16, create_initialised
 from trainable.network.weights import load_pruned, save_network
 
 WIDTHS = (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from trainable.network.vgg16 import VGG16, create_initialised
 
 from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork
-from trainable.network.vgg16 import VGG16, create_initialised
 from trainable.pruning.criteria import Criterion, score_channels
 
 

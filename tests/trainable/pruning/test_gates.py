@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from trainable.network.vgg16 import VGG16
 
 from trainable.config import OptimizerConfig
 from trainable.dense import DenseNetwork
-from trainable.network.vgg16 import VGG16
 from trainable.pruning.gates import GatedBatchNorm2d, GatedVGG16
 from trainable.training import create_sgd
 

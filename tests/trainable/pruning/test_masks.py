@@ -10,9 +10,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from trainable.network.vgg16 import COSTS, dense_widths
 
 from trainable.config import PruningConfig
-from trainable.network.vgg16 import COSTS, dense_widths
 from trainable.pruning.masks import choose_masks, widths_of
 
 CLASSES = 10

@@ -10,9 +10,9 @@ import torch_pruning
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from trainable.network.vgg16 import VGG16, count_parameters, place_on
 
 from trainable.dense import DenseNetwork
-from trainable.network.vgg16 import VGG16, count_parameters, place_on
 from trainable.pruning.gates import GatedVGG16
 from trainable.pruning.masks import widths_of
 from trainable.pruning.removal import relative_difference, remove_channels

@@ -1,0 +1,352 @@
+"""Finds the groups of a network: by torch_pruning's dependency graph, and by trying a cut before it is trusted."""
+
+import copy
+import json
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainable.function_import import describe_error
+from trainable.network.architecture import Architecture
+from trainable.network.layout import Group, Layer, Layout, Span
+from trainable.network.placement import replace_tensors
+
+# In float64, by which the logits of a network and of its cut may differ, relative to the largest.
+TOLERANCE = 1e-9
+_IMAGES = 2
+
+
+class _Candidate(NamedTuple):
+    """What the dependency graph takes for a group. members: of each module and dimension (0 or 1), whose entry is
+    which channel: an array, -1 where it is none. refusal: why it cannot be one; empty if nothing is known."""
+
+    name: str
+    width: int
+    members: dict[tuple[str, int], np.ndarray]
+    refusal: str
+
+
+def find_layout(architecture: Architecture) -> Layout:
+    """The layout of a network, whatever its weights are.
+
+    A group is accepted if the network does not change when the group's batch normalisations are set to 0 for some of
+    its channels, and these are then removed.
+
+    Raises:
+        ValueError: if the network cannot be built, run or traced, or if none of its channels can be cut.
+    """
+    # A copy: an architecture may have been given arguments that can be changed.
+    return _find_layout_of(
+        architecture.name,
+        architecture.classes,
+        architecture.width,
+        architecture.image_size,
+        json.dumps(dict(architecture.arguments), sort_keys=True),
+    )
+
+
+@lru_cache(maxsize=8)
+def _find_layout_of(name: str, classes: int, width: float, image_size: int, arguments: str) -> Layout:
+    architecture = Architecture(name, classes, width, image_size, json.loads(arguments))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = architecture.build().to("cpu", torch.float64).eval()
+        _check_tensors(name, network)
+        _draw_norms(network)
+        images = torch.rand(_IMAGES, 3, image_size, image_size, dtype=torch.float64)
+        _check_output(architecture, network, images)
+        candidates = _list_candidates(name, network, images)
+        layers, counted = _list_layers(network, images)
+        accepted, refused = _try_cuts(network, images, layers, candidates)
+    if not accepted:
+        raise ValueError(f"network {name!r} has no channels that can be cut: {'; '.join(refused) or 'no convolutions'}")
+    groups = tuple(Group(each.name, each.width) for each in accepted)
+    return Layout(groups, _assign_groups(layers, accepted), tuple(refused), *counted)
+
+
+def _check_tensors(name: str, network: nn.Module) -> None:
+    """Raises ValueError for what a cut network could not be made of."""
+    seen: dict[int, str] = {}
+    for tensor_name, tensor in network.state_dict(keep_vars=True).items():
+        if id(tensor) in seen:
+            raise ValueError(
+                f"network {name!r} must not share tensors, but {seen[id(tensor)]} is also {tensor_name}; "
+                "give each layer its own"
+            )
+        seen[id(tensor)] = tensor_name
+
+
+def _check_output(architecture: Architecture, network: nn.Module, images: Tensor) -> None:
+    try:
+        with torch.no_grad():
+            logits = network(images)
+    except Exception as error:
+        raise ValueError(
+            f"network {architecture.name!r} must take images of shape {list(images.shape)}, but raised "
+            f"{describe_error(error)}"
+        ) from error
+    wanted = [_IMAGES, architecture.classes]
+    if not isinstance(logits, Tensor) or list(logits.shape) != wanted:
+        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"network {architecture.name!r} must return logits of shape {wanted}, but returned {got}")
+
+
+def _draw_norms(network: nn.Module) -> None:
+    """Random scales, shifts and statistics, so that nothing cancels out; as drawn from the global generator."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            for tensor in (module.weight, module.running_var):
+                if tensor is not None:
+                    nn.init.uniform_(tensor, 0.5, 1.5)
+            for tensor in (module.bias, module.running_mean):
+                if tensor is not None:
+                    nn.init.uniform_(tensor, -0.5, 0.5)
+
+
+def _list_layers(network: nn.Module, images: Tensor) -> tuple[list[Layer], tuple[int, int]]:
+    """The layers, none of them cut, and the parameters and MACs that are in none of them."""
+    positions: dict[str, int] = {}
+
+    def note(name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
+        outputs = output.shape[1] if isinstance(module, nn.Conv2d) else output.shape[-1]
+        positions[name] = positions.get(name, 0) + output.numel() // len(images) // outputs
+
+    counted = [(name, each) for name, each in network.named_modules() if isinstance(each, nn.Conv2d | nn.Linear)]
+    hooks = [module.register_forward_hook(partial(note, name)) for name, module in counted]
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(images)
+    for hook in hooks:
+        hook.remove()
+    layers = []
+    for name, module in network.named_modules():
+        match module:
+            case nn.Conv2d() | nn.Linear():
+                weight, is_linear = module.weight, isinstance(module, nn.Linear)
+                layer = Layer(
+                    name,
+                    "linear" if is_linear else "convolution",
+                    (Span(None, weight.shape[0]),),
+                    (Span(None, weight.shape[1]),),
+                    area=weight[0, 0].numel(),
+                    vectors=int(module.bias is not None),
+                    positions=positions.get(name, 0),
+                )
+            case nn.BatchNorm2d():
+                vectors = sum(tensor is not None for tensor in (module.weight, module.bias))
+                layer = Layer(name, "normalisation", (Span(None, module.num_features),), vectors=vectors)
+            case _:
+                continue
+        layers.append(layer)
+    plain = Layout((), tuple(layers))
+    parameters = sum(parameter.numel() for parameter in network.parameters()) - plain.count("parameters", ())
+    return layers, (parameters, counter.get_total_flops() // 2 // len(images) - plain.count("macs", ()))
+
+
+def _list_candidates(name: str, network: nn.Module, images: Tensor) -> list[_Candidate]:
+    """The groups of the dependency graph, in the order of their first layers, without those that nothing reads."""
+    import torch_pruning
+
+    modules = {module: each for each, module in network.named_modules()}
+    order = {each: number for number, each in enumerate(modules.values())}
+    roots = [nn.Conv2d, nn.Linear]
+    try:
+        with _quiet():
+            graph = torch_pruning.DependencyGraph().build_dependency(network, images)
+            groups = [list(group) for group in graph.get_all_groups(root_module_types=roots)]
+    except Exception as error:
+        raise ValueError(f"network {name!r} could not be traced: {describe_error(error)}") from error
+    found = [_read_group(group, modules, order) for group in groups]
+    # What nothing reads is the output.
+    read = [each for each in found if any(dimension == 1 for _, dimension in each.members)]
+    return sorted(read, key=lambda each: order[each.name])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch_pruning warns of what is checked here anyway."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _read_group(group: Sequence, modules: Mapping[nn.Module, str], order: Mapping[str, int]) -> _Candidate:  # type: ignore[type-arg]
+    """A group as the dependency graph gives it: which entries of which modules are which of its channels."""
+    members: dict[tuple[str, int], np.ndarray] = {}
+    refusals = []
+    for item in group:
+        module, handler = item.dep.target.module, item.dep.handler.__name__
+        if module not in modules:
+            if isinstance(module, nn.Parameter):
+                refusals.append(f"a parameter of its own, {item.dep.target.name}, has the same channels")
+            continue  # an operation
+        name, entries = modules[module], np.array(item.idxs)
+        if not (refusal := _refuse_module(name, module)):
+            is_column = "in_channels" in handler and not _is_depthwise(module)
+            length = _count_entries(module, int(is_column))
+            if len(entries) and entries.max() < length:
+                channels = members.setdefault((name, int(is_column)), np.full(length, -1))
+                channels[entries] = item.root_idxs
+                continue
+            refusal = f"the dependency graph gives {name} more channels than it has"
+        refusals.append(refusal)
+    rows = [name for name, dimension in members if dimension == 0]
+    first = min(rows or [name for name, _ in members] or [modules[group[0].dep.target.module]], key=order.__getitem__)
+    width = 1 + max(group[0].root_idxs)
+    return _Candidate(first, width, members, refusals[0] if refusals else "")
+
+
+def _is_depthwise(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels == module.out_channels
+
+
+def _count_entries(module: nn.Module, dimension: int) -> int:
+    return module.num_features if isinstance(module, nn.BatchNorm2d) else cast(Tensor, module.weight).shape[dimension]
+
+
+def _refuse_module(name: str, module: nn.Module) -> str:
+    """Why a module's channels are never cut; empty if they may be."""
+    kind = type(module).__name__
+    match module:
+        case nn.BatchNorm2d():
+            if type(module) is not nn.BatchNorm2d or module.weight is None or module.bias is None:
+                return f"{name} is a {kind} of another kind, or without scale and shift"
+            if module.running_mean is None or module.momentum is None:
+                return f"{name} keeps no moving averages"
+        case nn.Conv2d():
+            if module.groups > 1 and not _is_depthwise(module):
+                return f"{name} is a convolution in {module.groups} groups"
+            if type(module).forward is not nn.Conv2d.forward:
+                return f"{name} is a {kind}, which is not supported"
+        case nn.Linear():
+            if type(module).forward is not nn.Linear.forward:
+                return f"{name} is a {kind}, which is not supported"
+        case _:
+            return f"{name} is a {kind}, which is not supported"
+    return ""
+
+
+def _try_cuts(
+    network: nn.Module, images: Tensor, layers: Sequence[Layer], candidates: Sequence[_Candidate]
+) -> tuple[list[_Candidate], list[str]]:
+    """The candidates that can be cut without a change of the output, and for the others their names and the reasons."""
+    refused = {each.name: each.refusal or _refuse_members(each) for each in candidates}
+
+    def list_accepted() -> list[_Candidate]:
+        return [each for each in candidates if not refused[each.name]]
+
+    if list_accepted() and not _is_exact(network, images, layers, list_accepted()):
+        for each in list_accepted():
+            if not _is_exact(network, images, layers, [each]):
+                has_norm = any(isinstance(network.get_submodule(name), nn.BatchNorm2d) for name, _ in each.members)
+                refused[each.name] = (
+                    "what reads it still gets something where its batch normalisation is 0"
+                    if has_norm
+                    else "no batch normalisation comes after it"
+                )
+        # Groups that can be cut one by one, but not together: none is known, so none is looked for.
+        if list_accepted() and not _is_exact(network, images, layers, list_accepted()):
+            for each in list_accepted():
+                refused[each.name] = "it cannot be cut together with the other groups"
+    return list_accepted(), [f"{name}: {reason}" for name, reason in refused.items() if reason]
+
+
+def _refuse_members(candidate: _Candidate) -> str:
+    for (name, _), channels in candidate.members.items():
+        try:
+            list(_list_spans(channels, candidate.width, 0))
+        except ValueError:
+            return f"its channels are scattered over those of {name}"
+    return ""
+
+
+def _is_exact(network: nn.Module, images: Tensor, layers: Sequence[Layer], candidates: Sequence[_Candidate]) -> bool:
+    """Whether the output is the same where random channels of all candidates are 0 after their batch normalisations,
+    and where they have been removed."""
+    groups = tuple(Group(each.name, each.width) for each in candidates)
+    layout = Layout(groups, _assign_groups(layers, candidates))
+    masks = [_draw_mask(width) for width in layout.widths]
+    gated = copy.deepcopy(network)
+    try:
+        with torch.no_grad():
+            for layer in layout.layers:
+                mask = layout.mask_axis(layer.rows, masks)
+                if layer.kind == "normalisation" and mask is not None:
+                    norm = cast(nn.BatchNorm2d, gated.get_submodule(layer.name))
+                    norm.weight *= mask
+                    norm.bias *= mask
+            pruned = replace_tensors(network, layout.select(network.state_dict(), masks))
+            expected, got = gated(images), pruned(images)
+    except Exception:  # sizes that no longer fit
+        return False
+    return bool((expected - got).abs().max() <= TOLERANCE * expected.abs().max())
+
+
+def _draw_mask(width: int) -> Tensor:
+    """About half of the channels; at least one, and of several not all."""
+    mask = torch.rand(width) < 0.5
+    mask[torch.randint(width, ())] = True
+    if width > 1:
+        mask[torch.where(mask)[0][0]] = mask.sum() == 1
+    return mask
+
+
+def _assign_groups(layers: Iterable[Layer], accepted: Sequence[_Candidate]) -> tuple[Layer, ...]:
+    """The layers, with the groups that their rows and columns belong to."""
+
+    def find(layer: Layer, dimension: int, axis: tuple[Span, ...]) -> tuple[Span, ...]:
+        owners = [(group, each) for group, each in enumerate(accepted) if (layer.name, dimension) in each.members]
+        if not owners:
+            return axis
+        spans = [
+            (start, span)
+            for group, each in owners
+            for start, span in _list_spans(each.members[layer.name, dimension], each.width, group)
+            if span.group is not None
+        ]
+        filled, end = [], 0
+        for start, span in sorted(spans):
+            filled += [Span(None, start - end)] if start > end else []
+            filled.append(span)
+            end = start + span.entries
+        total = sum(span.entries for span in axis)
+        return (*filled, *([Span(None, total - end)] if total > end else []))
+
+    return tuple(
+        Layer(
+            layer.name,
+            layer.kind,
+            find(layer, 0, layer.rows),
+            find(layer, 1, layer.columns),
+            layer.area,
+            layer.vectors,
+            layer.positions,
+        )
+        for layer in layers
+    )
+
+
+def _list_spans(channels: np.ndarray, width: int, group: int) -> Iterator[tuple[int, Span]]:
+    """The spans of a dimension that hold all channels of a group, one after another, and where each starts.
+
+    Raises:
+        ValueError: if the channels are there in another order.
+    """
+    entry = 0
+    while entry < len(channels):
+        if channels[entry] < 0:
+            entry += 1
+            continue
+        same = channels[entry:] == channels[entry]
+        repeats = len(same) if same.all() else int(np.argmin(same))
+        span = channels[entry : entry + repeats * width]
+        if not np.array_equal(span, np.repeat(np.arange(width), repeats)):
+            raise ValueError("in another order")
+        yield entry, Span(group, repeats * width)
+        entry += repeats * width
