@@ -97,9 +97,8 @@ def _measure_memory(folder: Path, test: tuple[Tensor, Tensor], device: torch.dev
         tested = replace(tested, host_peak_bytes=host_memory.peak_bytes, host_mean_bytes=host_memory.mean_bytes)
     batches = []
     for size in BATCH_SIZES:
-        sampled, passes = _sample_memory(
-            _create_pass(network, _draw_images(folder, device, size)), device, baseline, PROBE_SECONDS
-        )
+        run = _create_pass(network, _draw_images(folder, device, size))
+        sampled, passes = _sample_memory(run, device, baseline, PROBE_SECONDS)
         batches.append(BatchMemory(batch_size=size, passes=passes, **asdict(sampled)))
     return NetworkMeasurement(
         size_bytes=(folder / WEIGHTS_NAME).stat().st_size,
@@ -142,7 +141,7 @@ def _input_dtype(device: torch.device) -> torch.dtype:
 def _count_macs(network: nn.Module, images: Tensor) -> int:
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(images)
-    return counter.get_total_flops() // 2 // len(images)
+    return int(counter.get_total_flops()) // 2 // len(images)
 
 
 def _create_pass(network: nn.Module, images: Tensor) -> Callable[[], None]:

@@ -85,7 +85,7 @@ class Architecture:
         return self.create(seed=0) if lost else network
 
     def create(self, seed: int) -> nn.Module:
-        """An untrained network on the CPU, whose weights depend on `seed` alone; the global generator stays as it is."""
+        """An untrained network on the CPU, with weights of `seed` alone; the global generator stays as it is."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return place_on(self.build(), torch.device("cpu"))

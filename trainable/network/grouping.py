@@ -279,8 +279,8 @@ def _is_exact(network: nn.Module, images: Tensor, layers: Sequence[Layer], candi
                 mask = layout.mask_axis(layer.rows, masks)
                 if layer.kind == "normalisation" and mask is not None:
                     norm = cast(nn.BatchNorm2d, gated.get_submodule(layer.name))
-                    norm.weight *= mask
-                    norm.bias *= mask
+                    norm.weight.mul_(mask)
+                    norm.bias.mul_(mask)
             pruned = replace_tensors(network, layout.select(network.state_dict(), masks))
             expected, got = gated(images), pruned(images)
     except Exception:  # sizes that no longer fit

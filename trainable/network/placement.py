@@ -18,7 +18,7 @@ class SubsampledConv2d(nn.Conv2d):
     few channels, the process dies.
     """
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002
         down, right = (int(stride) for stride in self.stride)
         return functional.conv2d(input[:, :, ::down, ::right], weight, bias, groups=self.groups)
 

@@ -9,7 +9,7 @@ shows why the place matters.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ class GatedConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         gate = self.kept + (1 - self.kept) * self._alpha[0]
         bias = self.bias if self.bias is None else self.bias * gate
-        return self._conv[0]._conv_forward(x, self.weight * gate.view(-1, 1, 1, 1), bias)
+        return cast(Tensor, self._conv[0]._conv_forward(x, self.weight * gate.view(-1, 1, 1, 1), bias))
 
 
 class GatedNetwork(nn.Module):
