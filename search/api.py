@@ -68,7 +68,7 @@ def run(
         storage: the folder that holds the experiments.
         trials: number of trials, besides the controls.
         data: digits, cifar10, or a folder in the Parquet or the ImageFolder layout.
-        width: of the dense network, as a multiple of the published VGG16's.
+        width: of the dense network, as a multiple of the published one's.
         concurrency: maximum number of concurrent trials; None for as many as fit.
         gpus_per_trial: may be a fraction.
         address: of a running Ray cluster; None to start one on this machine.

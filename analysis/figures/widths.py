@@ -1,4 +1,7 @@
-"""How many channels were cut from each layer of the dense network."""
+"""How many channels were cut from each layer of the dense network.
+
+Layers whose channels are only removed together, such as those of a residual stream, count as one: the first of them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +17,12 @@ from analysis.text import format_count, format_percent
 
 @dataclass(frozen=True)
 class WidthsInfo(FigureInfo):
-    """dense: output channels of each convolution, starting at the input; empty where not known. trials: likewise."""
+    """dense: output channels of each layer, starting at the input; empty where not known. trials: likewise. names: of
+    the layers in the network; empty in records of earlier versions."""
 
     dense: tuple[int, ...] = ()
     trials: tuple[tuple[TrialLabel, tuple[int, ...]], ...] = ()
+    names: tuple[str, ...] = ()
 
 
 def widths_info(experiment: Experiment, numbers: Sequence[int] | None = None) -> WidthsInfo:
@@ -30,8 +35,10 @@ def widths_info(experiment: Experiment, numbers: Sequence[int] | None = None) ->
     trials = tuple((trial, widths) for trial in chosen if (widths := _cut_widths(experiment, trial)))
     if not trials:
         return WidthsInfo("No channels have been removed yet, so there are no widths to show.")
-    dense = experiment.dense.widths if experiment.dense else ()
-    return WidthsInfo(_write_title(dense, *trials[0]), "", dense, trials)
+    if experiment.dense is None:
+        return WidthsInfo(_write_title((), *trials[0]), "", (), trials)
+    dense, names = experiment.dense.widths, experiment.dense.groups
+    return WidthsInfo(_write_title(dense, *trials[0]), _list_whole(experiment.dense.whole), dense, trials, names)
 
 
 def widths(experiment: Experiment, numbers: Sequence[int] | None = None) -> go.Figure:
@@ -40,13 +47,18 @@ def widths(experiment: Experiment, numbers: Sequence[int] | None = None) -> go.F
     if not info.trials:
         return sentence_figure(info.title)
     drawn = blank_figure(info.title)
+    layers = max(len(kept) for kept in (info.dense, *(kept for _, kept in info.trials)))
+    named = len(info.names) == layers
+    layer = "layer %{x}, %{customdata}" if named else "layer %{x}"
+    names = [literal_text(name) for name in info.names] if named else None
     if info.dense:
         drawn.add_bar(
             x=list(range(1, len(info.dense) + 1)),
             y=info.dense,
             name="dense network",
             marker={"color": BARS},
-            hovertemplate="dense network<br>layer %{x}: %{y} channels<extra></extra>",
+            customdata=names,
+            hovertemplate=f"dense network<br>{layer}: %{{y}} channels<extra></extra>",
         )
     colours = trial_colours([trial for trial, _ in info.trials])
     for index, (trial, kept) in enumerate(info.trials):
@@ -59,14 +71,21 @@ def widths(experiment: Experiment, numbers: Sequence[int] | None = None) -> go.F
             marker={"size": 5 + 9 * (len(info.trials) - 1 - index) / max(1, len(info.trials) - 1)},
             name=literal_text(trial.text),
             meta=trial.number,
-            hovertemplate="%{fullData.name}<br>layer %{x}: %{y} channels<extra></extra>",
+            customdata=names,
+            hovertemplate=f"%{{fullData.name}}<br>{layer}: %{{y}} channels<extra></extra>",
         )
-    layers = max(len(kept) for kept in (info.dense, *(kept for _, kept in info.trials)))
     drawn.update_xaxes(
-        title_text="convolutional layer, starting at the input", range=[0.3, layers + 0.7], dtick=1, showgrid=False
+        title_text="convolutional layer, starting at the input",
+        range=[0.3, layers + 0.7],
+        dtick=1 + layers // 30,
+        showgrid=False,
     )
     drawn.update_yaxes(title_text="output channels", rangemode="tozero")
     return drawn
+
+
+def _list_whole(whole: tuple[str, ...]) -> str:
+    return f"Never cut: {'; '.join(whole)}." if whole else ""
 
 
 def _cut_widths(experiment: Experiment, trial: TrialLabel) -> tuple[int, ...]:

@@ -10,14 +10,20 @@ from records.driver import format_command
 from records.experiment import DataRecord, ExperimentFolder
 
 _DATA = {"digits": "scikit-learn's handwritten digits", "cifar10": "CIFAR-10"}
+_NETWORKS = {
+    **{f"vgg{depth}": f"VGG{depth}" for depth in (11, 13, 16, 19)},
+    **{f"resnet{depth}": f"ResNet-{depth}" for depth in (18, 20, 32, 34, 50, 56)},
+    "mobilenet_v2": "MobileNetV2",
+    "densenet121": "DenseNet-121",
+}
 _BUDGETS = {"macs": "multiply-accumulate operations (MACs)"}
 
 
 def tell_story(experiment: Experiment) -> str:
     """One paragraph: the data, the network, what each trial does, what was tried, when and on what."""
     sentences = [
-        "Here a trained VGG16 image classifier is made smaller and cheaper by removing some of its channels, and many "
-        "ways of doing so are tried.",
+        f"Here a trained {_name_network(experiment)} image classifier is made smaller and cheaper by removing some of its "
+        "channels, and many ways of doing so are tried.",
         _tell_images(experiment.record.data),
         _tell_dense(experiment),
         _tell_cut(experiment),
@@ -31,7 +37,8 @@ def tell_subject(experiment: Experiment) -> str:
     """The network, the images, how many trials, on one line."""
     data = experiment.record.data
     width = number_of(experiment.settings.get("dense"), "width")
-    network = f"VGG16 at {format_share(width)} width" if width > 0 and width != 1 else "VGG16"
+    network = _name_network(experiment)
+    network += f" at {format_share(width)} width" if width > 0 and width != 1 else ""
     parts = [f"{network} on {_name_data(data)}", format_count(len(experiment.trials), "trial")]
     if len(started := experiment.trials["started"].dropna()):
         parts.append(f"{started.max():%-d %B %Y}")
@@ -65,6 +72,13 @@ def tell_seeds(experiment: Experiment) -> str:
         "One seed: every trial ran once, so small differences between them may be luck. "
         f"`{command}` repeats the best trials and the controls with other seeds, and runs the best without a fade."
     )
+
+
+def _name_network(experiment: Experiment) -> str:
+    """As it is written; earlier versions had only one."""
+    settings = experiment.settings.get("network")
+    name = settings.get("name") if isinstance(settings, dict) else "vgg16"
+    return _NETWORKS.get(name, shorten_text(name)) if isinstance(name, str) else "an unknown network"
 
 
 def _name_data(data: DataRecord) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="alphaprune",
-    help="Searches for the best way to prune a VGG16 by fading channels out with a scalar alpha.",
+    help="Searches for the best way to prune a convolutional network by fading channels out with a scalar alpha.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

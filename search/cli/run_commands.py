@@ -61,7 +61,7 @@ def run(
         str | None, typer.Option(metavar="DATA", help="digits, cifar10, or a folder (Parquet or ImageFolder layout).")
     ] = None,
     width: Annotated[
-        float | None, typer.Option(metavar="FACTOR", help="Width of the dense network; 1 is the published VGG16.")
+        float | None, typer.Option(metavar="FACTOR", help="Width of the dense network; 1 is as published.")
     ] = None,
     concurrency: Concurrency = None,
     gpus_per_trial: GpusPerTrial = None,
