@@ -31,10 +31,10 @@ class DenseEpochRow:
 class DenseRecord:
     """dense.json, written last: if it exists, the network is complete.
 
-    hash: of the data, the network and the recipe; the network is found again by it. Losses and accuracies (fractions in
-    [0, 1]): of the last epoch. groups, widths: names and channels of the groups, which are removed together. whole: the
-    groups that are never cut, each with the reason. channels, parameters, macs: of the network. seconds: of training.
-    created: UTC, ISO 8601.
+    hash: of the data, the network and the recipe; the network is found again by it. epochs: 0 if its weights were
+    given. Losses and accuracies (fractions in [0, 1]): of the last epoch, or of the given weights. groups, widths:
+    names and channels of the groups, which are removed together. whole: the groups that are never cut, each with the
+    reason. channels, parameters, macs: of the network. seconds: of training. created: UTC, ISO 8601.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")

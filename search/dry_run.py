@@ -14,13 +14,19 @@ from search.experiment import change_settings
 from search.settings import Settings
 from search.setup.dense_source import find_dense_source
 from search.setup.plan import log_plan
-from search.setup.validation import check_settings, read_data, read_recorded_data, recorded_settings
+from search.setup.validation import (
+    check_settings,
+    check_weights,
+    locate_files,
+    read_data,
+    read_recorded_data,
+    recorded_settings,
+)
 from search.setup.workload import create_workload
 from search.snapshot import Snapshot
 from trainable.config import DataConfig
 from trainable.data.builtin import CIFAR10_IMAGES, has_cifar10
 from trainable.data.dataset import Data
-from trainable.data.sources import locate_source
 from trainable.function_import import user_folder_importable
 
 log = logging.getLogger("alphaprune")
@@ -40,7 +46,7 @@ def show_run(settings: Settings, folder: ExperimentFolder, backend: Backend) -> 
     Raises:
         ValueError: if `run` would refuse it.
     """
-    settings = replace(settings, data=replace(settings.data, source=locate_source(settings.data.source)))
+    settings = locate_files(settings)
     with user_folder_importable(), quiet_optuna():
         _show_plan(settings, folder, backend, Snapshot((), frozenset()), _read_at_hand(settings.data))
 
@@ -81,6 +87,7 @@ def _show_plan(
     data: Data | DataSize,
 ) -> None:
     space = check_settings(settings)
+    check_weights(settings, data.classes)
     train_images = data.train_images if isinstance(data, DataSize) else len(data.train.labels)
     with backend.connect():
         resources = backend.trial_resources(settings.resources)
@@ -88,7 +95,7 @@ def _show_plan(
             settings, space, backend, resources, folder.path.parent, classes=data.classes, train_images=train_images
         )
         dense = None if isinstance(data, DataSize) else find_dense_source(settings, folder, snapshot, data)
-        dense_epochs = settings.dense.epochs if dense is None else 0
+        dense_epochs = settings.dense.training_epochs if dense is None else 0
         log_plan(settings, folder, backend, data.classes, resources, snapshot, workload, dense_epochs)
     log.info("nothing has been started (--dry-run)")
 

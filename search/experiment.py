@@ -28,11 +28,17 @@ from search.setup.creation import NewTrial, add_trials, create_experiment
 from search.setup.dense_source import take_dense
 from search.setup.driver_lock import Driver, create_takeover, drive
 from search.setup.plan import announce_plan
-from search.setup.validation import check_settings, read_data, read_recorded_data, recorded_settings
+from search.setup.validation import (
+    check_settings,
+    check_weights,
+    locate_files,
+    read_data,
+    read_recorded_data,
+    recorded_settings,
+)
 from search.setup.workload import add_to_workload, create_workload
 from search.snapshot import Snapshot
 from trainable.data.dataset import Data
-from trainable.data.sources import locate_source
 from trainable.errors import TrialError
 from trainable.function_import import user_folder_importable
 from trainable.measurement.machine_lock import wait_at_most
@@ -70,10 +76,11 @@ def run(
         SpaceError: if the space cannot be sampled any more.
         Interruption: if it has to stop early; `resume` continues it.
     """
-    settings = replace(settings, data=replace(settings.data, source=locate_source(settings.data.source)))
+    settings = locate_files(settings)
     with user_folder_importable(), wait_at_most(settings.resources.longest_wait_seconds), ExitStack() as stack:
         space = check_settings(settings)
         data = read_data(settings.data)
+        check_weights(settings, data.classes)
         with backend.connect():
             resources = backend.trial_resources(settings.resources)
             snapshot = Snapshot((), frozenset())
@@ -239,7 +246,7 @@ class _Search:
         observer = Observers([OptunaJournal(folder, settings.search.objectives), *self.observers])
         source = TrialSource(folder, settings, self.space, snapshot, observer)
         dense = take_dense(settings, folder, snapshot, data)
-        dense_epochs = 0 if dense else settings.dense.epochs
+        dense_epochs = 0 if dense else settings.dense.training_epochs
         workload = add_to_workload(self._workload, snapshot)
         try:
             with _report_defects(folder), last_words(lambda interruption: observer.search_ended()):

@@ -182,6 +182,14 @@ class DenseConfig:
     """SGD with Nesterov momentum, in the dense phase."""
     seed: Seed = 0
     """Seeds the initial weights, the order of the images and their augmentation."""
+    weights: str | None = None
+    """A file with trained weights of the network, safetensors or a state dict that torch.save wrote; then nothing is
+    trained, and of the settings here only `width` counts (none: the network is trained)."""
+
+    @property
+    def training_epochs(self) -> int:
+        """The epochs that it takes; 0 if the weights are given."""
+        return 0 if self.weights else self.epochs
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import nn
 
@@ -34,6 +35,7 @@ from trainable.errors import DivergedError
 from trainable.graphed_step import create_step
 from trainable.measurement.machine_lock import training_allowed
 from trainable.network.architecture import Architecture
+from trainable.network.given_weights import hash_weights, load_given_weights
 from trainable.network.grouping import find_layout
 from trainable.network.layout import FILE_NAME as LAYOUT_NAME
 from trainable.network.layout import Layout, read_layout, write_layout
@@ -41,7 +43,7 @@ from trainable.network.placement import place_on
 from trainable.network.weights import load_network, read_architecture, save_network
 from trainable.schedules.lr_policies import OneCycle
 from trainable.schedules.lr_schedulers import LRDriver
-from trainable.training import create_sgd, evaluate, train_batches
+from trainable.training import EvaluationResult, create_sgd, evaluate, train_batches
 
 VGG16 = NetworkConfig()
 
@@ -57,8 +59,14 @@ class DenseNetwork:
 
 
 def dense_hash(config: DenseConfig, fingerprint: str, network: NetworkConfig = VGG16) -> str:
-    """The hash by which a dense network is found again: 16 hex digits of data, network and recipe."""
-    recipe = [as_json(config), fingerprint]
+    """The hash by which a dense network is found again: 16 hex digits of data, network and recipe.
+
+    Raises:
+        ValueError: if its weights are given, and their file cannot be read.
+    """
+    values = as_json(config)
+    given = values.pop("weights")
+    recipe = [{"width": config.width, "weights": hash_weights(given)} if given else values, fingerprint]
     if network != VGG16:  # so that those of earlier versions, which had only one, are still found
         recipe.append(as_json(network))
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
@@ -73,7 +81,7 @@ def train_dense(
     network: NetworkConfig = VGG16,
     on_epoch: Callable[[DenseEpochRow], None] = lambda row: None,
 ) -> None:
-    """Trains the dense network with one-cycle SGD and writes it to `folder`, dense.json last.
+    """Trains the dense network with one-cycle SGD, or takes given weights, and writes it to `folder`, dense.json last.
 
     Continues from the folder's checkpoint, if there is an intact one, to the same network (bit for bit on the CPU). If
     another process is already training it in the folder, waits for that; then nothing is left to do.
@@ -89,16 +97,31 @@ def train_dense(
 
     Raises:
         DivergedError: if the loss is no longer finite, with the epoch, the loss and the learning rate.
+        ValueError: if given weights are not the network's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     architecture = Architecture.of(network, width=config.width, classes=data.classes)
     wanted = dense_hash(config, data.fingerprint, network)
     with hold_lock(folder):
         if _read_hash(folder) != wanted:
-            # Nothing is written any more when the lock is released.
-            with CheckpointWriter(beside_training=default_device().type == "cuda") as writer:
-                _train_epochs(architecture, config, wanted, data, folder, threads, writer, on_epoch)
+            if config.weights:
+                result = _take_weights(architecture, config.weights, data, folder, threads)
+            else:
+                # Nothing is written any more when the lock is released.
+                with CheckpointWriter(beside_training=default_device().type == "cuda") as writer:
+                    result = _train_epochs(architecture, config, wanted, data, folder, threads, writer, on_epoch)
+            _write_dense(result, architecture, wanted, data, folder, threads)
         remove_file(folder / CHECKPOINT_NAME)
+
+
+class _Result(NamedTuple):
+    """A dense network on whatever device, and what its record says of it."""
+
+    network: nn.Module
+    epochs: int
+    seconds: float
+    trained: EvaluationResult
+    validated: EvaluationResult
 
 
 def _train_epochs(
@@ -110,11 +133,10 @@ def _train_epochs(
     threads: int,
     writer: CheckpointWriter,
     on_epoch: Callable[[DenseEpochRow], None],
-) -> None:
+) -> _Result:
     device = default_device()
     prepare_device(device, threads)
     train, validation = DeviceSplit(data.train, data, device), DeviceSplit(data.validation, data, device)
-    layout = find_layout(architecture)
     network = place_on(architecture.create(config.seed), device)
     optimizer = create_sgd(network, config.optimizer, config.peak)
     steps = train.count_steps(config.optimizer.batch_size)
@@ -161,24 +183,44 @@ def _train_epochs(
         writer.write(state, partial(write_checkpoint, checkpoint))
         on_epoch(row)
     writer.wait()
+    last, seconds = rows[-1], sum(row.epoch_seconds for row in rows)
+    at_end = EvaluationResult(last.train_loss, last.train_accuracy)
+    return _Result(network, len(rows), seconds, at_end, EvaluationResult(last.val_loss, last.val_accuracy))
+
+
+def _take_weights(architecture: Architecture, weights: str, data: Data, folder: Path, threads: int) -> _Result:
+    device = default_device()
+    prepare_device(device, threads)
+    network = place_on(load_given_weights(architecture, weights), device)
+    trained, validated = (
+        evaluate(network, DeviceSplit(split, data, device)) for split in (data.train, data.validation)
+    )
+    replace_json_lines(folder / ROWS_NAME, [])
+    return _Result(network, 0, 0.0, trained, validated)
+
+
+def _write_dense(
+    result: _Result, architecture: Architecture, wanted: str, data: Data, folder: Path, threads: int
+) -> None:
+    layout = find_layout(architecture)
+    widths = layout.widths
     write_layout(folder, layout)
-    last, widths = rows[-1], layout.widths
-    save_network(network, folder, architecture, widths, mean=data.mean, std=data.std)
+    save_network(result.network, folder, architecture, widths, mean=data.mean, std=data.std)
     record = DenseRecord(
         hash=wanted,
-        epochs=config.epochs,
-        train_loss=last.train_loss,
-        train_accuracy=last.train_accuracy,
-        val_loss=last.val_loss,
-        val_accuracy=last.val_accuracy,
+        epochs=result.epochs,
+        train_loss=result.trained.loss,
+        train_accuracy=result.trained.accuracy,
+        val_loss=result.validated.loss,
+        val_accuracy=result.validated.accuracy,
         groups=tuple(group.name for group in layout.groups),
         widths=widths,
         whole=layout.whole,
         channels=layout.count("channels", widths),
         parameters=layout.count("parameters", widths),
         macs=layout.count("macs", widths),
-        seconds=sum(row.epoch_seconds for row in rows),
-        device=device_name(device),
+        seconds=result.seconds,
+        device=device_name(default_device()),
         threads=threads,
     )
     write_dense_record(folder, record)

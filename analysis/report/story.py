@@ -22,8 +22,8 @@ _BUDGETS = {"macs": "multiply-accumulate operations (MACs)"}
 def tell_story(experiment: Experiment) -> str:
     """One paragraph: the data, the network, what each trial does, what was tried, when and on what."""
     sentences = [
-        f"Here a trained {_name_network(experiment)} image classifier is made smaller and cheaper by removing some of its "
-        "channels, and many ways of doing so are tried.",
+        f"Here a trained {_name_network(experiment)} image classifier is made smaller and cheaper by removing some of "
+        "its channels, and many ways of doing so are tried.",
         _tell_images(experiment.record.data),
         _tell_dense(experiment),
         _tell_cut(experiment),
@@ -107,9 +107,10 @@ def _tell_dense(experiment: Experiment) -> str:
     width = number_of(experiment.settings.get("dense"), "width")
     facts = [f"{format_share(width)} of the published width"] if width > 0 and width != 1 else []
     facts += [f"{_format_millions(dense.parameters)} parameters", f"{_format_millions(dense.macs)} MACs per image"]
+    how = f"was trained for {format_count(dense.epochs, 'epoch')} to" if dense.epochs else "was given, with"
     return (
-        f"The dense (unpruned) network ({', '.join(facts)}) was trained for {format_count(dense.epochs, 'epoch')} to a "
-        f"validation accuracy of {format_percent(dense.val_accuracy)}."
+        f"The dense (unpruned) network ({', '.join(facts)}) {how} a validation accuracy of "
+        f"{format_percent(dense.val_accuracy)}."
     )
 
 

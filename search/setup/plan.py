@@ -145,7 +145,7 @@ def announce_plan(
     Args:
         snapshot: of the trials as they will be when the search starts.
     """
-    dense_epochs = settings.dense.epochs if find_dense_source(settings, folder, snapshot, data) is None else 0
+    dense_epochs = settings.dense.training_epochs if find_dense_source(settings, folder, snapshot, data) is None else 0
     log_plan(settings, folder, backend, data.classes, resources, snapshot, workload, dense_epochs)
     backend.check_storage(folder.path.parent)
 

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 import torch
@@ -14,8 +15,10 @@ from search.settings import SAMPLERS, Settings, resolve_settings
 from spaces.space import load_space
 from trainable.config import DataConfig, TrialConfig
 from trainable.data.dataset import Data, load_data
+from trainable.data.sources import locate_source
 from trainable.function_import import announce_import
 from trainable.network.architecture import NETWORKS, Architecture
+from trainable.network.given_weights import load_given_weights
 from trainable.network.grouping import find_layout
 from trainable.network.layout import Layout
 from trainable.pruning.masks import choose_masks
@@ -46,6 +49,20 @@ def check_settings(settings: Settings) -> SpaceFunction:
     for config in (*(config for _, config in control_configs(settings)), *samples):
         check_amount(config, layout)
     return space
+
+
+def locate_files(settings: Settings) -> Settings:
+    """The settings as an experiment records them: with absolute paths of the data and the weights."""
+    data = replace(settings.data, source=locate_source(settings.data.source))
+    weights = settings.dense.weights and str(Path(settings.dense.weights).resolve())
+    return replace(settings, data=data, dense=replace(settings.dense, weights=weights))
+
+
+def check_weights(settings: Settings, classes: int) -> None:
+    """Raises ValueError if weights are given for the dense network that are not its own."""
+    if settings.dense.weights:
+        architecture = Architecture.of(settings.network, width=settings.dense.width, classes=classes)
+        load_given_weights(architecture, settings.dense.weights)
 
 
 def find_dense_layout(settings: Settings, classes: int) -> Layout:
