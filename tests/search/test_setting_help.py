@@ -133,7 +133,7 @@ def test_json_is_for_programs() -> None:
         "value": 0.25,
         "differs": True,
         "only_with": None,
-        "help": "Channels of each layer as a multiple of the published VGG16's.",
+        "help": "Channels of each layer as a multiple of the published network's.",
     }
     assert by_name["trial.lr.rise"]["only_with"] == {"trial.lr.policy": "one_cycle"}
 
