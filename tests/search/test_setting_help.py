@@ -31,7 +31,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """The leaves of a JSON object, by dotted name."""
     leaves = {}
     for key, value in values.items():
-        table = isinstance(value, dict) and prefix + key != "space.options"
+        table = isinstance(value, dict) and prefix + key not in ("space.options", "network.arguments")
         leaves.update(flat(value, f"{prefix}{key}.") if table else {prefix + key: value})
     return leaves
 
