@@ -1,4 +1,4 @@
-"""Small networks for the tests: VGG16 at any widths, its layers, and networks with what pruning has to cope with."""
+"""Small networks for the tests: VGG16 at any widths, its layers, and networks of the blocks that others are made of."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from records.dense import DenseRecord
@@ -131,3 +132,110 @@ def draw_masks(widths: Sequence[int], share: float) -> list[Tensor]:
 def same_weights(one: nn.Module, other: nn.Module) -> bool:
     """Whether two networks have the same tensors, to the bit."""
     return all(torch.equal(*pair) for pair in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution that keeps the size of its maps, and a batch normalisation."""
+
+    def __init__(self, inputs: int, outputs: int, size: int = 3, *, stride: int = 1, groups: int = 1) -> None:
+        conv = nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
+        super().__init__(conv, nn.BatchNorm2d(outputs))
+
+
+ACTIVATIONS = {
+    "relu": functional.relu,
+    "relu6": functional.relu6,
+    "silu": functional.silu,
+    "gelu": functional.gelu,
+    "hardswish": functional.hardswish,
+    "leaky_relu": functional.leaky_relu,
+}
+
+
+class MixedBlock(nn.Module):
+    """One of the blocks that networks are made of; `outputs` is how many channels it has in the end.
+
+    kind: plain: a layer. residual: two layers, added to the input. project: as residual, of half the size and other
+    channels. add, concatenate: two layers beside each other, whose outputs are added or concatenated. append: the
+    output of a layer is concatenated to the input. inverted: as in MobileNet, with a depthwise convolution. squeeze: a
+    layer with squeeze-and-excitation. pool: a maximum.
+    """
+
+    def __init__(self, kind: str, inputs: int, width: int, activation: str) -> None:
+        super().__init__()
+        self.kind, self.activate = kind, ACTIVATIONS[activation]
+        self.outputs = {"residual": inputs, "pool": inputs, "concatenate": 2 * width + 1, "append": inputs + width}.get(
+            kind, width
+        )
+        match kind:
+            case "plain":
+                self.first = ConvNorm(inputs, width)
+            case "residual":
+                self.first, self.second = ConvNorm(inputs, width), ConvNorm(width, inputs)
+            case "project":
+                self.first, self.second = ConvNorm(inputs, width, stride=2), ConvNorm(width, width)
+                self.shortcut = ConvNorm(inputs, width, 1, stride=2)
+            case "add":
+                self.first, self.second = ConvNorm(inputs, width), ConvNorm(inputs, width, 1)
+            case "concatenate":
+                self.first, self.second = ConvNorm(inputs, width), ConvNorm(inputs, width + 1, 1)
+            case "append":
+                self.first = ConvNorm(inputs, width)
+            case "inverted":
+                self.first, self.depthwise = ConvNorm(inputs, 2 * width, 1), ConvNorm(2 * width, 2 * width, groups=2 * width)
+                self.second = ConvNorm(2 * width, width, 1)
+            case "squeeze":
+                self.first = ConvNorm(inputs, width)
+                self.reduce, self.expand = nn.Conv2d(width, 2, 1), nn.Conv2d(2, width, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        act = self.activate
+        match self.kind:
+            case "plain":
+                return act(self.first(maps))
+            case "residual":
+                return act(maps + self.second(act(self.first(maps))))
+            case "project":
+                return act(self.shortcut(maps) + self.second(act(self.first(maps))))
+            case "add":
+                return act(self.first(maps) + self.second(maps))
+            case "concatenate":
+                return act(torch.cat([self.first(maps), self.second(maps)], 1))
+            case "append":
+                return torch.cat([maps, act(self.first(maps))], 1)
+            case "inverted":
+                return self.second(act(self.depthwise(act(self.first(maps)))))  # type: ignore[no-any-return]
+            case "squeeze":
+                inner = act(self.first(maps))
+                squeezed = self.expand(torch.relu(self.reduce(inner.mean((2, 3), keepdim=True))))
+                return inner * torch.sigmoid(squeezed)
+            case _:
+                return functional.max_pool2d(maps, 2)
+
+
+class Mixed(nn.Module):
+    """A layer, blocks, and a classifier of the flattened maps or of their means."""
+
+    def __init__(
+        self, classes: int, blocks: Sequence[Sequence[Any]], *, width: int, flattens: bool, image_size: int
+    ) -> None:
+        super().__init__()
+        self.stem, self.flattens = ConvNorm(3, width), flattens
+        layers = list[MixedBlock]()
+        inputs, size = width, image_size
+        for kind, channels, activation in blocks:
+            layers.append(MixedBlock(kind, inputs, channels, activation))
+            inputs, size = layers[-1].outputs, size // 2 if kind in ("pool", "project") else size
+        self.blocks = nn.Sequential(*layers)
+        self.classifier = nn.Linear(inputs * size**2 if flattens else inputs, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.blocks(torch.relu(self.stem(images)))
+        return self.classifier(maps.flatten(1) if self.flattens else maps.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def build_mixed(
+    classes: int, image_size: int, blocks: Sequence[Sequence[Any]], channels: int = 4, flattens: bool = False
+) -> Mixed:
+    """A network of `blocks`, each a kind, a width and the name of an activation."""
+    return Mixed(classes, blocks, width=channels, flattens=flattens, image_size=image_size)
