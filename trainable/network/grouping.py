@@ -236,7 +236,7 @@ def _try_cuts(
     network: nn.Module, images: Tensor, layers: Sequence[Layer], candidates: Sequence[_Candidate]
 ) -> tuple[list[_Candidate], list[str]]:
     """The candidates that can be cut without a change of the output, and for the others their names and the reasons."""
-    refused = {each.name: each.refusal or _refuse_members(each) for each in candidates}
+    refused = {each.name: each.refusal or _refuse_members(network, each) for each in candidates}
 
     def list_accepted() -> list[_Candidate]:
         return [each for each in candidates if not refused[each.name]]
@@ -244,12 +244,7 @@ def _try_cuts(
     if list_accepted() and not _is_exact(network, images, layers, list_accepted()):
         for each in list_accepted():
             if not _is_exact(network, images, layers, [each]):
-                has_norm = any(isinstance(network.get_submodule(name), nn.BatchNorm2d) for name, _ in each.members)
-                refused[each.name] = (
-                    "what reads it still gets something where its batch normalisation is 0"
-                    if has_norm
-                    else "no batch normalisation comes after it"
-                )
+                refused[each.name] = "what reads it still gets something where its batch normalisation is 0"
         # Groups that can be cut one by one, but not together: none is known, so none is looked for.
         if list_accepted() and not _is_exact(network, images, layers, list_accepted()):
             for each in list_accepted():
@@ -257,7 +252,11 @@ def _try_cuts(
     return list_accepted(), [f"{name}: {reason}" for name, reason in refused.items() if reason]
 
 
-def _refuse_members(candidate: _Candidate) -> str:
+def _refuse_members(network: nn.Module, candidate: _Candidate) -> str:
+    """Why a candidate cannot be a group, as far as its members tell; empty if they do not."""
+    # Not left to the trial cut, to which a ReLU looks like a gate if it happens to give 0 for all images.
+    if not any(isinstance(network.get_submodule(name), nn.BatchNorm2d) for name, _ in candidate.members):
+        return "no batch normalisation comes after it"
     for (name, _), channels in candidate.members.items():
         try:
             list(_list_spans(channels, candidate.width, 0))
