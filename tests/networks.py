@@ -114,11 +114,12 @@ def draw_norms(network: nn.Module, seed: int) -> None:
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 for tensor in (module.weight, module.bias, module.running_mean):
-                    assert tensor is not None
-                    tensor.normal_(generator=generator)
-                assert module.running_var is not None
-                module.running_var.uniform_(0.5, 2, generator=generator)
-                module.weight.mul_(torch.rand(module.num_features, generator=generator) < 0.9)
+                    if tensor is not None:
+                        tensor.normal_(generator=generator)
+                if module.running_var is not None:
+                    module.running_var.uniform_(0.5, 2, generator=generator)
+                if module.weight is not None:
+                    module.weight.mul_(torch.rand(module.num_features, generator=generator) < 0.9)
 
 
 def draw_masks(widths: Sequence[int], share: float) -> list[Tensor]:
@@ -182,7 +183,10 @@ class MixedBlock(nn.Module):
             case "append":
                 self.first = ConvNorm(inputs, width)
             case "inverted":
-                self.first, self.depthwise = ConvNorm(inputs, 2 * width, 1), ConvNorm(2 * width, 2 * width, groups=2 * width)
+                self.first, self.depthwise = (
+                    ConvNorm(inputs, 2 * width, 1),
+                    ConvNorm(2 * width, 2 * width, groups=2 * width),
+                )
                 self.second = ConvNorm(2 * width, width, 1)
             case "squeeze":
                 self.first = ConvNorm(inputs, width)

@@ -1,4 +1,4 @@
-"""The groups that are found can be cut exactly, and cost what is counted; what cannot be is left whole, with a reason."""
+"""Groups that are found can be cut exactly, and cost what is counted; what cannot be is left whole, with a reason."""
 
 import re
 from collections.abc import Callable
@@ -19,19 +19,19 @@ from trainable.pruning.masks import widths_of
 from trainable.pruning.removal import relative_difference, remove_channels
 
 KINDS = ("plain", "residual", "project", "add", "concatenate", "append", "inverted", "squeeze", "pool")
-BLOCK = st.tuples(st.sampled_from(KINDS), st.integers(1, 6), st.sampled_from(sorted(ACTIVATIONS)))
 
 
 @st.composite
-def mixed_networks(draw: st.DrawFn) -> Architecture:
-    blocks = draw(st.lists(BLOCK, min_size=1, max_size=5))
+def mixed_networks(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS) -> Architecture:
+    block = st.tuples(st.sampled_from(kinds), st.integers(1, 6), st.sampled_from(sorted(ACTIVATIONS)))
+    blocks = [list(each) for each in draw(st.lists(block, min_size=1, max_size=5))]
     size = draw(st.sampled_from([8, 16]))
     while sum(kind in ("pool", "project") for kind, *_ in blocks) > size.bit_length() - 2:
         blocks.pop()
-    arguments = {"blocks": [list(each) for each in blocks], "channels": draw(st.integers(2, 5))}
-    return Architecture(
-        "networks:build_mixed", draw(st.integers(2, 5)), 1.0, size, arguments | {"flattens": draw(st.booleans())}
-    )
+    # The dependency graph loses its way where a concatenation is flattened.
+    flattens = draw(st.booleans()) and not {kind for kind, *_ in blocks} & {"concatenate", "append"}
+    arguments = {"blocks": blocks, "channels": draw(st.integers(2, 5)), "flattens": flattens}
+    return Architecture("networks:build_mixed", draw(st.integers(2, 5)), 1.0, size, arguments)
 
 
 def check_cut(architecture: Architecture, *, seed: int = 0, share: float = 0.5) -> Layout:
@@ -60,8 +60,14 @@ def test_what_is_removed_was_0_and_what_is_left_costs_what_is_counted(
     check_cut(architecture, seed=seed, share=share)
 
 
-# Of the blocks above, only the first layer of squeeze-and-excitation cannot be cut: it has no batch normalisation.
-@given(mixed_networks())
+# What is added to a concatenation makes one group of all its channels, which have no order then; it is left whole.
+SUMS, CONCATENATIONS = (
+    tuple(kind for kind in KINDS if kind not in others) for others in (("concatenate", "append"), ("residual",))
+)
+
+
+# Of these, only the first layer of squeeze-and-excitation cannot be cut: it has no batch normalisation.
+@given(mixed_networks(SUMS) | mixed_networks(CONCATENATIONS))
 @settings(max_examples=15, deadline=None)
 def test_all_that_has_a_norm_is_cut(architecture: Architecture) -> None:
     layout = find_layout(architecture)
@@ -86,12 +92,9 @@ def test_a_relu_that_happens_to_give_0_is_no_gate() -> None:
 
 SMALLEST = {"vgg11": 1 / 32, "vgg13": 1 / 32, "vgg16": 1 / 32, "vgg19": 1 / 32}
 SMALLEST |= {"resnet20": 0.25, "resnet32": 0.25, "resnet56": 0.125, "mobilenet_v2": 0.1}
-SLOW = ("resnet18", "resnet34", "resnet50", "densenet121", "mobilenet_v2", "resnet56")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in NETWORKS]
-)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_each_network_that_has_a_name_can_be_cut(name: str) -> None:
     layout = check_cut(Architecture(name, 3, SMALLEST.get(name, 1.0), 32 if "vgg" in name else 16))
     assert layout.whole == ()
@@ -106,8 +109,8 @@ def test_a_residual_stream_is_one_group() -> None:
         layer.name for group, layer, _ in layout.list_members("normalisation") if layout.groups[group].name == "conv"
     }
     assert members == {"norm", "blocks.0.norm2", "blocks.1.norm2", "blocks.2.norm2"}
-    # He et al. 2016: 0.27 million parameters, 41 million MACs; the shortcuts are 1x1 convolutions here.
-    assert layout.count("parameters", layout.widths) == 272_474 + 2 * (16 * 32 + 32 * 64) // 2 + 2 * (32 + 64)
+    # He et al. 2016: 0.27 million parameters, 41 million MACs.
+    assert layout.count("parameters", layout.widths) == 272_474
     assert 40_000_000 < layout.count("macs", layout.widths) < 42_000_000
 
 
@@ -123,7 +126,7 @@ def test_the_layout_has_nothing_of_the_generator() -> None:
 
 
 def test_a_layout_comes_back_from_its_file(tmp_path: Any) -> None:
-    layout = find_layout(Architecture("densenet121" if False else "resnet20", 10, 0.25))
+    layout = find_layout(Architecture("resnet20", 10, 0.25))
     write_layout(tmp_path, layout)
     assert read_layout(tmp_path) == layout
     text = (tmp_path / "layout.json").read_text()
@@ -279,34 +282,76 @@ class Scale(nn.Module):
     check_cut(architecture)
 
 
-def test_a_concatenation_that_is_flattened(write: Callable[[str], Architecture]) -> None:
-    """Each channel has the entries of its pixels in the classifier, one group's after the other's."""
+def test_a_concatenation_that_is_flattened_is_left_whole(write: Callable[[str], Architecture]) -> None:
+    """The dependency graph gives wrong entries for it; that it is not cut wrongly is what matters."""
     architecture = write(
         """
 class Branches(nn.Module):
     def __init__(self, classes):
         super().__init__()
-        self.one = nn.Sequential(nn.Conv2d(3, 3, 3, 2, 1), nn.BatchNorm2d(3), nn.ReLU())
-        self.other = nn.Sequential(nn.Conv2d(3, 4, 1, 2), nn.BatchNorm2d(4), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(3, 5, 3, 1, 1), nn.BatchNorm2d(5), nn.ReLU())
+        self.one = nn.Sequential(nn.Conv2d(5, 3, 3, 2, 1), nn.BatchNorm2d(3), nn.ReLU())
+        self.other = nn.Sequential(nn.Conv2d(5, 4, 1, 2), nn.BatchNorm2d(4), nn.ReLU())
         self.classifier = nn.Linear(7 * 16, classes)
 
     def forward(self, images):
-        return self.classifier(torch.cat([self.one(images), self.other(images)], 1).flatten(1))
+        maps = self.stem(images)
+        return self.classifier(torch.cat([self.one(maps), self.other(maps)], 1).flatten(1))
 
 
 def build(classes):
     return Branches(classes)
 """
     )
-    check_cut(architecture)
+    layout = check_cut(architecture)
+    assert [group.name for group in layout.groups] == ["stem.0"]
+    assert [reason.partition(":")[0] for reason in layout.whole] == ["one.0"]
+
+
+def test_layers_after_one_that_is_left_whole_are_cut(write: Callable[[str], Architecture]) -> None:
+    """The group of a layer that is not supported once had the name of what reads it, which was then left whole, too."""
+    layout = check_cut(write(plain("nn.Conv2d(6, 12, 3, padding=1, groups=6), 12")))
+    assert [group.name for group in layout.groups] == ["last.0"]
+    assert layout.whole == tuple(f"{name}: inner is a convolution in 6 groups" for name in ("first.0", "inner"))
+
+
+def test_a_norm_that_comes_before_its_layers_in_the_module(write: Callable[[str], Architecture]) -> None:
+    """As in networks that normalise what they concatenate: the norm has the channels of two groups, of either name."""
+    architecture = write(
+        """
+class Branches(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(7)
+        self.one, self.other = nn.Conv2d(3, 3, 3, 1, 1), nn.Conv2d(3, 4, 1)
+        self.classifier = nn.Linear(7, classes)
+
+    def forward(self, images):
+        maps = torch.cat([self.one(images), self.other(images)], 1)
+        return self.classifier(torch.relu(self.norm(maps)).mean((2, 3)))
+
+
+def build(classes):
+    return Branches(classes)
+"""
+    )
+    layout = check_cut(architecture)
+    assert [group.name for group in layout.groups] == ["one", "other"]
+    assert layout.whole == ()
 
 
 def test_a_network_with_nothing_to_cut_is_refused(write: Callable[[str], Architecture]) -> None:
-    body = "def build(classes):\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, classes))"
+    body = (
+        "def build(classes):\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, classes))"
+    )
     with pytest.raises(
         ValueError, match=r"network 'own_network:build' has no channels that can be cut: 0: no batch norm"
     ):
         find_layout(write(body))
+
+
+def test_a_network_without_convolutions_is_refused(write: Callable[[str], Architecture]) -> None:
     body = "def build(classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(192, classes))"
     with pytest.raises(ValueError, match=r"has no channels that can be cut: no convolutions$"):
         find_layout(write(body))
@@ -362,7 +407,6 @@ def test_what_cannot_be_pruned_at_all_is_refused_in_one_line(
 
 
 def test_a_width_needs_a_network_that_has_one() -> None:
-    with pytest.raises(
-        ValueError, match="dense.width must be 1 for network 'resnet18', which takes no `width`, but got 0.5"
-    ):
+    message = r"dense\.width must be 1 for network 'resnet18', which takes no `width`, but got 0\.5"
+    with pytest.raises(ValueError, match=message):
         find_layout(Architecture("resnet18", 3, 0.5))
