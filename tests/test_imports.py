@@ -13,7 +13,10 @@ OURS = {"records", "trainable", "spaces", "search", "analysis"}
 MAY = {
     "records": {"records"},
     "trainable": {"trainable", "records"},
-    "spaces": {"spaces", "trainable.config", "trainable.schedules.alpha", "trainable.schedules.lr_policies"},
+    "spaces": {
+        *("spaces", "trainable.config", "trainable.function_import"),
+        *("trainable.schedules.alpha", "trainable.schedules.lr_policies"),
+    },
     "analysis": {"analysis", "records"},
     "search": OURS,
 }

@@ -6,6 +6,7 @@ as JSON, the trainable takes one. This module imports no torch, so that spaces a
 The string under a field is its help: `alphaprune settings` prints it and docs/settings.md is made from it.
 """
 
+import json
 import math
 from dataclasses import field
 from itertools import takewhile
@@ -166,6 +167,14 @@ class NetworkConfig:
     takes `classes` and returns the network (docs/networks.md)."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Other keyword arguments of the function."""
+
+    def __post_init__(self) -> None:
+        try:
+            json.dumps(self.arguments, allow_nan=False)
+        except (TypeError, ValueError) as error:  # TOML has dates and infinities, which arch.json could not hold
+            raise ValueError(
+                f"`arguments` must be text, finite numbers, booleans and lists or tables of them: {error}"
+            ) from error
 
 
 @dataclass(frozen=True, config=STRICT)

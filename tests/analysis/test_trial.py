@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 from experiments import ExperimentBuilder, make_measurement, write_measurement
-from trainable.network.vgg16 import create_initialised
+from networks import create_vgg16
 
 import analysis
 from analysis import Experiment
 from analysis.trial import ExperimentTrial
 from trainable.config import TrialConfig, trial_config
+from trainable.network.architecture import Architecture
 from trainable.network.weights import save_network
 
 
@@ -41,7 +42,8 @@ def test_a_trial_that_is_not_there_is_refused(builder: ExperimentBuilder) -> Non
 
 def test_its_network_is_that_of_its_folder(builder: ExperimentBuilder) -> None:
     files = builder.add_trial(0)
-    save_network(create_initialised((4,) * 13, 10, 0), files.model_path, mean=(0.5,) * 3, std=(0.2,) * 3)
+    network, architecture = create_vgg16((4,) * 13, 10, 0), Architecture("vgg16", 10)
+    save_network(network, files.model_path, architecture, (4,) * 13, mean=(0.5,) * 3, std=(0.2,) * 3)
     assert builder.load().trial(0).network().widths == (4,) * 13
     builder.add_trial(1, state="running", accuracies=(0.5,))
     with pytest.raises(ValueError, match="only complete trials have a network, and trial 1 is running"):

@@ -10,7 +10,9 @@ import pytest
 
 from records.network import FILE_NAME, NetworkRecord, read_network_record, write_network_record
 
-RECORD = NetworkRecord(widths=(4,) * 13, classes=10, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25), sha256="ab" * 32)
+RECORD = NetworkRecord(
+    network="vgg16", widths=(4,) * 13, classes=10, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25), sha256="ab" * 32
+)
 
 
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -36,11 +38,18 @@ NONSENSE: list[dict[str, Any]] = [
     {"mean": None},
     {"widths": [4.0] * 13},
     {"widths": [0] * 13},
-    {"widths": [4] * 12},
+    {"widths": 4},
     {"widths": [10**9] * 13},
     {"classes": 0},
     {"classes": "10"},
-    {"network": "resnet"},
+    {"network": 16},
+    {"network": None},
+    {"arguments": []},
+    {"width": 0},
+    {"width": math.nan},
+    {"image_size": 0},
+    {"image_size": 32.5},
+    {"image_size": 10**9},
 ]
 
 

@@ -11,8 +11,9 @@ from typer.testing import Result
 
 from records.experiment import ExperimentFolder
 from records.files import read_json
+from records.network import read_network_record
 from trainable.dense import copy_dense
-from trainable.network.weights import load_network, save_network
+from trainable.network.weights import load_network, read_architecture, save_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -144,9 +145,9 @@ def test_a_diverging_trial_fails_and_the_search_continues(
     """The dense network is found by its hash, so a search can be given one that no trial survives."""
     dense = tmp_path / "sick" / "dense"
     copy_dense(storage / "tune" / "dense", dense)
-    network = load_network(dense)
+    network, record = load_network(dense), read_network_record(dense)
     torch.nn.init.constant_(network.classifier.weight, torch.inf)
-    save_network(network, dense, mean=(0.5,) * 3, std=(0.5,) * 3)
+    save_network(network, dense, read_architecture(record), record.widths, mean=(0.5,) * 3, std=(0.5,) * 3)
     result = alphaprune("run", settings, "--storage", tmp_path, "--name", "run", "--trials", 1, *how)
     records = [trial.read_record() for trial in ExperimentFolder(tmp_path / "run").trial_folders()]
     # Trials that do not start from the dense network are unharmed.

@@ -31,7 +31,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """The leaves of a JSON object, by dotted name."""
     leaves = {}
     for key, value in values.items():
-        table = isinstance(value, dict) and prefix + key != "space.options"
+        table = isinstance(value, dict) and prefix + key not in ("space.options", "network.arguments")
         leaves.update(flat(value, f"{prefix}{key}.") if table else {prefix + key: value})
     return leaves
 
@@ -133,7 +133,7 @@ def test_json_is_for_programs() -> None:
         "value": 0.25,
         "differs": True,
         "only_with": None,
-        "help": "Channels of each layer as a multiple of the published VGG16's.",
+        "help": "Channels of each layer as a multiple of the published network's.",
     }
     assert by_name["trial.lr.rise"]["only_with"] == {"trial.lr.policy": "one_cycle"}
 

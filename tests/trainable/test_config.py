@@ -1,6 +1,7 @@
 """The configuration tree: what it refuses, what it computes, and that a record restores it."""
 
 import dataclasses
+import datetime
 import json
 import math
 import subprocess
@@ -12,7 +13,16 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from trainable.config import DataConfig, DenseConfig, OptimizerConfig, PruningConfig, TrialConfig, as_json, trial_config
+from trainable.config import (
+    DataConfig,
+    DenseConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    PruningConfig,
+    TrialConfig,
+    as_json,
+    trial_config,
+)
 from trainable.schedules.alpha import (
     AlphaSchedule,
     Cosine,
@@ -212,6 +222,12 @@ def test_configs_are_frozen_and_hashable(config: Any) -> None:
 def test_replace_validates() -> None:
     with pytest.raises(ValueError, match="epochs"):
         dataclasses.replace(TrialConfig(), epochs=0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, datetime.date(1979, 5, 27), {1, 2}, [math.nan]])
+def test_arguments_of_a_network_that_no_record_can_hold_are_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="`arguments` must be text, finite numbers, booleans and lists or tables"):
+        NetworkConfig("networks:build", {"value": value})
 
 
 def test_importing_it_imports_nothing_heavy() -> None:

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import torch
+from networks import build_vgg16, create_vgg16, find_vgg16_layout, list_layers, list_widths, scale_widths
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
-from trainable.network.vgg16 import VGG16, create_initialised, dense_widths, place_on
 
 from records.trial import TrialFolder, TrialRecord
 from trainable import training
@@ -31,8 +31,10 @@ from trainable.errors import DivergedError
 from trainable.graphed_step import CUDAGraphs, GraphedStep
 from trainable.measurement.job import as_autocast_computes
 from trainable.measurement.memory import ENVIRONMENT
+from trainable.network.architecture import Architecture
+from trainable.network.placement import place_on
 from trainable.network.weights import save_network
-from trainable.pruning.gates import GatedVGG16
+from trainable.pruning.gates import GatedNetwork
 from trainable.pruning.removal import relative_difference, remove_channels
 from trainable.recorded_trial import RecordedTrial
 from trainable.schedules.lr_policies import (
@@ -61,13 +63,14 @@ needs_cuda = pytest.mark.skipif(not is_available(), reason="needs a CUDA GPU")
 Drawn = TypeVar("Drawn")  # a batch, or the draw of one
 
 
-def half_doomed(network: VGG16) -> GatedVGG16:
-    masks = [torch.arange(width) % 2 == 0 for width in network.widths]
-    return GatedVGG16(network, masks, "bn_output")
+def half_doomed(network: nn.Module) -> GatedNetwork:
+    widths, classes = list_widths(network), len(network.get_parameter("classifier.bias"))
+    masks = [torch.arange(width) % 2 == 0 for width in widths]
+    return GatedNetwork(network, find_vgg16_layout(widths, classes), masks, "bn_output")
 
 
 def train(
-    network: VGG16,
+    network: nn.Module,
     images: DeviceSplit,
     watch: Callable[[Iterator[Draw]], Iterator[Draw]],
     *,
@@ -114,7 +117,7 @@ def test_training_asks_the_device_for_nothing_before_its_end(
     images = DeviceSplit(data.train, data, CPU)
     waits = Waits()
     with waits:
-        if isinstance(network, GatedVGG16):
+        if isinstance(network, GatedNetwork):
             network.set_alpha(0.3)
         train(network, images, waits.watching, policy=policy)
     assert waits.within == []
@@ -167,7 +170,7 @@ def test_a_trial_in_bfloat16_runs_through(
     config = small()
     trial = Trial(small(pruning=type(config.pruning)(0.5, round_to=1, gate=gate)), data, dense)
     seen: set[torch.dtype] = set()
-    trial.network.classifier.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    trial._inner_network.classifier.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
     while not trial.is_finished:
         row = trial.run_epoch()
         assert math.isfinite(row.train_loss + row.val_loss)
@@ -198,13 +201,13 @@ def in_tf32(x: Tensor) -> Tensor:
     return ((x.contiguous().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
 
 
-def trained_like(seed: int) -> tuple[GatedVGG16, Tensor]:
+def trained_like(seed: int) -> tuple[GatedNetwork, Tensor]:
     """A gated network of a quarter of the width whose norms are no longer as they were initialised, and images."""
-    network = create_initialised(dense_widths(0.25), 10, seed)
+    network = create_vgg16(scale_widths(0.25), 10, seed)
     torch.manual_seed(seed)
     images = torch.randn(16, 3, 32, 32)
     with torch.no_grad():
-        for _, norm in network.layers():
+        for _, norm in list_layers(network):
             nn.init.uniform_(norm.weight, 0.3, 1.5)
             nn.init.normal_(norm.bias, 0, 0.3)
         for _ in range(2):
@@ -223,7 +226,7 @@ def test_a_trial_runs_on_cuda(data: Data, dense: DenseNetwork, small: Callable[.
     trial = Trial(small(), data, dense)
     assert trial.device.type == "cuda"
     seen: set[torch.dtype] = set()
-    trial.network.classifier.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    trial._inner_network.classifier.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
     while not trial.is_finished:
         row = trial.run_epoch()
         assert math.isfinite(row.train_loss + row.val_loss)
@@ -238,7 +241,7 @@ def test_a_trial_runs_on_cuda(data: Data, dense: DenseNetwork, small: Callable[.
 @pytest.mark.usefixtures("gpu")
 def test_the_smaller_network_gives_the_same_output_on_cuda() -> None:
     gated, images = trained_like(0)
-    on_cuda = GatedVGG16(place_on(VGG16(gated.widths, gated.classes), CUDA), gated.masks, "bn_output")
+    on_cuda = GatedNetwork(place_on(build_vgg16(list_widths(gated), 10), CUDA), gated.layout, gated.masks, "bn_output")
     on_cuda.load_state_dict(gated.state_dict())
     pruned, images = remove_channels(on_cuda), images.cuda()
     assert relative_difference(on_cuda, pruned, images) < REMOVAL_TOLERANCE
@@ -303,7 +306,7 @@ def train_twice(policy: LRPolicy | None, gated: bool, data: Data, dense: DenseNe
     """Six epochs of the same training, eager and graphed, with an evaluation after each."""
     results = []
     for kind in ("eager", "graphed"):
-        network: VGG16 = place_on(copy.deepcopy(dense.network), CUDA)
+        network: nn.Module = place_on(copy.deepcopy(dense.network), CUDA)
         if gated:
             network = half_doomed(network)
         images = DeviceSplit(data.train, data, CUDA)
@@ -316,7 +319,7 @@ def train_twice(policy: LRPolicy | None, gated: bool, data: Data, dense: DenseNe
         )
         epochs = []
         for epoch in range(1, 7):
-            if isinstance(network, GatedVGG16):
+            if isinstance(network, GatedNetwork):
                 network.set_alpha(1 / epoch)
             epochs.append(train_batches(step, learning_rate, images.draw_batches(6, seed=0, epoch=epoch)).average())
             validated = training.evaluate(network, images)
@@ -500,7 +503,7 @@ def test_a_graphed_loss_that_is_not_finite_is_noticed(
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("gated", [True, False])
 def test_replays_never_wait(gated: bool, uneven: Data, dense: DenseNetwork) -> None:
-    network: VGG16 = place_on(copy.deepcopy(dense.network), CUDA)
+    network: nn.Module = place_on(copy.deepcopy(dense.network), CUDA)
     if gated:
         network = half_doomed(network)
     images = DeviceSplit(uneven.train, uneven, CUDA)
@@ -513,7 +516,7 @@ def test_replays_never_wait(gated: bool, uneven: Data, dense: DenseNetwork) -> N
     torch.cuda.set_sync_debug_mode("error")
     try:
         for draw in draws:
-            if isinstance(network, GatedVGG16):
+            if isinstance(network, GatedNetwork):
                 network.set_alpha(0.5)
             step.train_batch(draw)
             learning_rate.after_batch()
@@ -526,8 +529,9 @@ def test_replays_never_wait(gated: bool, uneven: Data, dense: DenseNetwork) -> N
 @pytest.mark.usefixtures("gpu")
 def test_the_memory_of_a_gpu_is_the_networks_own(data: Data, tmp_path: Path) -> None:
     """Weights, and a batch with the first layer's feature maps; not what libraries keep."""
-    network = VGG16(dense_widths(0.5), data.classes)
-    save_network(network, tmp_path / "network", mean=data.mean, std=data.std)
+    network = build_vgg16(scale_widths(0.5), data.classes)
+    architecture = Architecture("vgg16", data.classes)
+    save_network(network, tmp_path / "network", architecture, scale_widths(0.5), mean=data.mean, std=data.std)
     images, labels = (np.tile(each, (30, *[1] * (each.ndim - 1))) for each in (data.test.images, data.test.labels))
     assert len(labels) == 600  # two batches, and one that is smaller
     np.savez(tmp_path / "test.npz", images=images, labels=labels)

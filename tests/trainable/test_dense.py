@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 import torch
-from trainable.network.vgg16 import count_channels, count_macs, count_parameters, dense_widths
+from networks import count_macs, count_parameters, list_widths, scale_widths
 
 from records.dense import DenseEpochRow, read_dense_rows
 from records.files import read_json_lines
@@ -25,7 +25,7 @@ from trainable.dense import DenseNetwork, copy_dense, dense_hash, find_dense, lo
 from trainable.errors import DivergedError
 from trainable.training import evaluate
 
-FILES = {"epochs.jsonl", "arch.json", "model.safetensors", "dense.json"}
+FILES = {"epochs.jsonl", "layout.json", "arch.json", "model.safetensors", "dense.json"}
 ROW = {"epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "epoch_seconds"}
 
 
@@ -38,12 +38,14 @@ def test_what_is_written_is_what_the_network_is(dense_folder: Path, dense_config
     assert all(set(row) == ROW for row in read_json_lines(dense_folder / "epochs.jsonl"))
     dense, rows = load_dense(dense_folder), read_dense_rows(dense_folder)
     assert [row.epoch for row in rows] == list(range(1, 7))
-    widths, record = dense_widths(1 / 16), dense.record
-    assert dense.network.widths == widths == record.widths
+    widths, record = scale_widths(1 / 16), dense.record
+    assert list_widths(dense.network) == dense.layout.widths == widths == record.widths
+    assert record.groups == tuple(group.name for group in dense.layout.groups)
+    assert record.whole == ()
     assert (record.channels, record.parameters, record.macs) == (
-        count_channels(widths, 4),
-        count_parameters(widths, 4),
-        count_macs(widths, 4),
+        sum(widths),
+        count_parameters(dense.network),
+        count_macs(dense.network),
     )
     assert record.hash == dense_hash(dense_config, data.fingerprint)
     assert record.epochs == 6

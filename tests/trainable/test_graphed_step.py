@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from trainable.network.vgg16 import VGG16
 
 from records.epoch import EpochRow
 from trainable import dense as dense_module
@@ -139,7 +138,7 @@ def use_graphs(monkeypatch: pytest.MonkeyPatch, create: Callable[[], Any]) -> No
     """Steps are graphed from here on, each with the graphs that `create` gives."""
 
     def create_step(
-        network: VGG16, optimizer: torch.optim.Optimizer, images: DeviceSplit, *, label_smoothing: float
+        network: nn.Module, optimizer: torch.optim.Optimizer, images: DeviceSplit, *, label_smoothing: float
     ) -> GraphedStep:
         return GraphedStep(network, optimizer, images, label_smoothing=label_smoothing, graphs=create())
 
@@ -284,7 +283,7 @@ def test_a_loss_that_is_not_finite_is_noticed(
     run(trial, 1)
     assert graphs.replays
     with torch.no_grad():
-        trial.network.classifier.weight.fill_(float("nan"))
+        trial._inner_network.classifier.weight.fill_(float("nan"))
     with pytest.raises(DivergedError, match=r"epoch 2: the training loss is nan at learning rate 0\.01"):
         trial.run_epoch()
 

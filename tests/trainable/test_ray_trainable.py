@@ -282,7 +282,7 @@ def test_a_folder_whose_trial_fails_says_so_and_frees_the_actor(
     if reason == "diverged":
         trainable.train()
         assert trainable._recorded is not None
-        torch.nn.init.constant_(trainable._recorded.trial.network.classifier.weight, float("nan"))
+        torch.nn.init.constant_(trainable._recorded.trial._inner_network.classifier.weight, float("nan"))
     told = trainable.train()
     assert (told["state"], told["done"]) == ("failed", True)
     expected = {"refused": "pruning.amount must be at most", "diverged": "epoch 2: the training loss is nan"}[reason]

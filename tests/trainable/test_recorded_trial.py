@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import torch
 from examples import make_row
+from networks import same_weights
 from torch import nn
-from trainable.network.vgg16 import VGG16
 
 from records.epoch import EpochRow
 from records.files import is_full_disk
@@ -156,10 +156,6 @@ def test_without_a_checkpoint_a_trial_starts_again(
     start(folder, 4, checkpoint_seconds=1e9)
     assert names(folder) == []
     ends_the_same(folder)
-
-
-def same_weights(one: VGG16, other: VGG16) -> bool:
-    return all(torch.equal(*pair) for pair in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
 
 
 def names(folder: TrialFolder) -> list[str]:
@@ -377,7 +373,7 @@ def test_a_loss_that_is_not_finite_is_recorded_as_failed(
     folder: TrialFolder, start: Callable[..., RecordedTrial]
 ) -> None:
     trial = start(folder, 1)
-    nn.init.constant_(trial.trial.network.classifier.weight, float("nan"))
+    nn.init.constant_(trial.trial._inner_network.classifier.weight, float("nan"))
     with pytest.raises(DivergedError):
         trial.run_epoch()
     record = folder.read_record()

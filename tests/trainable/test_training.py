@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from networks import create_vgg16, list_layers, scale_widths
 from torch import Tensor, nn
 from torch.nn import functional
-from trainable.network.vgg16 import VGG16, create_initialised, dense_widths
 
 from trainable.config import OptimizerConfig
 from trainable.data.batches import EVALUATION_BATCH, DeviceSplit
@@ -15,6 +15,7 @@ from trainable.data.dataset import Data, Split
 from trainable.dense import DenseNetwork
 from trainable.device import prepare_device
 from trainable.errors import DivergedError
+from trainable.network.vgg import VGG
 from trainable.schedules.lr_policies import CosineAnnealing
 from trainable.schedules.lr_schedulers import LRDriver
 from trainable.training import (
@@ -31,7 +32,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def network(dense: DenseNetwork) -> VGG16:
+def network(dense: DenseNetwork) -> VGG:
     return copy.deepcopy(dense.network)
 
 
@@ -42,7 +43,7 @@ def images(make_data: Callable[..., Data]) -> DeviceSplit:
 
 
 def train(
-    network: VGG16,
+    network: VGG,
     images: DeviceSplit,
     *,
     lr: float,
@@ -57,13 +58,13 @@ def train(
 
 
 def test_training_lowers_the_loss(images: DeviceSplit) -> None:
-    network = create_initialised(dense_widths(1 / 16), 4, seed=0)
+    network = create_vgg16(scale_widths(1 / 16), 4, seed=0)
     losses = [train(network, images, lr=0.02, epoch=epoch).loss for epoch in range(1, 9)]
     assert losses[-1] < 0.7 * losses[0]
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_what_an_epoch_returns_are_means_over_its_images(network: VGG16, images: DeviceSplit, smoothing: float) -> None:
+def test_what_an_epoch_returns_are_means_over_its_images(network: VGG, images: DeviceSplit, smoothing: float) -> None:
     """At a learning rate of 0 the network does not change, so that a plain loop sees the same one."""
     copied = copy.deepcopy(network).train()
     losses, right = [], 0
@@ -77,7 +78,7 @@ def test_what_an_epoch_returns_are_means_over_its_images(network: VGG16, images:
     assert 0.25 < trained.accuracy <= 1
 
 
-def test_the_learning_rate_of_an_epoch_is_the_mean_of_its_batches(network: VGG16, images: DeviceSplit) -> None:
+def test_the_learning_rate_of_an_epoch_is_the_mean_of_its_batches(network: VGG, images: DeviceSplit) -> None:
     optimizer = create_sgd(network, OptimizerConfig(), 0.5)
     learning_rate = LRDriver(optimizer, CosineAnnealing(peak=0.01, warmup_epochs=0), total=3, steps=3)
     step = TrainingStep(network, optimizer, images, label_smoothing=0)
@@ -86,7 +87,7 @@ def test_the_learning_rate_of_an_epoch_is_the_mean_of_its_batches(network: VGG16
     assert learning_rate.current_lr == pytest.approx(0, abs=1e-9)
 
 
-def test_weight_decay_is_on_filters_and_matrices_alone(network: VGG16) -> None:
+def test_weight_decay_is_on_filters_and_matrices_alone(network: VGG) -> None:
     before = {name: parameter.clone() for name, parameter in network.named_parameters()}
     optimizer = create_sgd(network, OptimizerConfig(weight_decay=0.1, momentum=0.5), lr=0.1)
     for parameter in network.parameters():
@@ -110,26 +111,26 @@ def test_momentum_is_nesterovs() -> None:
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 def test_a_training_loss_that_is_not_finite_says_the_learning_rate(
-    value: float, network: VGG16, images: DeviceSplit
+    value: float, network: VGG, images: DeviceSplit
 ) -> None:
     nn.init.constant_(network.classifier.weight, value)
     with pytest.raises(DivergedError, match=r"^the training loss is (nan|inf) at learning rate 0\.0123$"):
         train(network, images, lr=0.0123)
 
 
-def test_too_large_a_learning_rate_is_noticed(network: VGG16, images: DeviceSplit) -> None:
+def test_too_large_a_learning_rate_is_noticed(network: VGG, images: DeviceSplit) -> None:
     with pytest.raises(DivergedError, match=r"the training loss is (nan|inf) at learning rate 1e\+30"):
         train(network, images, lr=1e30)
 
 
-def test_a_validation_loss_that_is_not_finite_is_noticed(network: VGG16, images: DeviceSplit) -> None:
+def test_a_validation_loss_that_is_not_finite_is_noticed(network: VGG, images: DeviceSplit) -> None:
     nn.init.constant_(network.classifier.bias, float("nan"))
     with pytest.raises(DivergedError, match=r"^the validation loss is nan$"):
         evaluate(network, images)
 
 
 @pytest.mark.parametrize("count", [1, EVALUATION_BATCH, EVALUATION_BATCH + 9])
-def test_evaluation_is_a_plain_loop(count: int, network: VGG16, make_data: Callable[..., Data]) -> None:
+def test_evaluation_is_a_plain_loop(count: int, network: VGG, make_data: Callable[..., Data]) -> None:
     """Even if the last batch is small, or the only one."""
     data = make_data(train=count, validation=1)
     images = DeviceSplit(data.train, data, CPU)
@@ -150,20 +151,20 @@ def test_evaluation_is_a_plain_loop(count: int, network: VGG16, make_data: Calla
 
 @pytest.mark.parametrize("batch_size", [2, 16, 59, 60])
 def test_recalibration_is_the_average_of_the_batches_by_their_sizes(
-    batch_size: int, network: VGG16, images: DeviceSplit
+    batch_size: int, network: VGG, images: DeviceSplit
 ) -> None:
     """60 images are 30, 4, 2 or 1 batches, of which the first RECALIBRATION_BATCHES are used."""
-    for _, norm in network.layers():
+    for _, norm in list_layers(network):
         norm.momentum = 0.07
         norm.running_mean.fill_(1e3)
         norm.running_var.fill_(1e3)
     parameters = [parameter.clone() for parameter in network.parameters()]
     seen: list[list[Tensor]] = []
-    for _, norm in network.layers():
+    for _, norm in list_layers(network):
         seen.append([])
         norm.register_forward_pre_hook(lambda module, inputs, seen=seen[-1]: seen.append(inputs[0].clone()))
     recalibrate_norms(network, images, batch_size)
-    for (_, norm), batches in zip(network.layers(), seen, strict=True):
+    for (_, norm), batches in zip(list_layers(network), seen, strict=True):
         assert len(batches) == min(RECALIBRATION_BATCHES, -(-60 // batch_size))
         weights = torch.tensor([len(batch) for batch in batches]) / sum(map(len, batches))
         mean = weights @ torch.stack([batch.mean((0, 2, 3)) for batch in batches])
@@ -177,7 +178,7 @@ def test_recalibration_is_the_average_of_the_batches_by_their_sizes(
 
 def test_a_last_batch_of_one_image_changes_next_to_nothing(make_data: Callable[..., Data]) -> None:
     data = make_data(train=65, validation=200)
-    network = create_initialised(dense_widths(1 / 16), 4, seed=0)
+    network = create_vgg16(scale_widths(1 / 16), 4, seed=0)
     for epoch in range(1, 9):
         train(network, DeviceSplit(data.train, data, CPU), lr=0.02, epoch=epoch)
     validation, losses = DeviceSplit(data.validation, data, CPU), []
@@ -188,21 +189,21 @@ def test_a_last_batch_of_one_image_changes_next_to_nothing(make_data: Callable[.
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
-def test_batches_of_equal_size_are_averaged_as_before(network: VGG16, images: DeviceSplit) -> None:
+def test_batches_of_equal_size_are_averaged_as_before(network: VGG, images: DeviceSplit) -> None:
     """To the bit: the same configuration gives the same numbers in every version."""
     plain = copy.deepcopy(network).train()
     recalibrate_norms(network, images, 12)
     with torch.no_grad():
         for number, (inputs, _) in enumerate(images.plain_batches(12), start=1):
-            for _, norm in plain.layers():
+            for _, norm in list_layers(plain):
                 norm.momentum = 1 / number
             plain(inputs)
-    for (_, norm), (_, expected) in zip(network.layers(), plain.layers(), strict=True):
+    for (_, norm), (_, expected) in zip(list_layers(network), list_layers(plain), strict=True):
         assert torch.equal(norm.running_mean, expected.running_mean)
         assert torch.equal(norm.running_var, expected.running_var)
 
 
-def test_recalibration_sees_the_first_images_as_they_are(network: VGG16, images: DeviceSplit) -> None:
+def test_recalibration_sees_the_first_images_as_they_are(network: VGG, images: DeviceSplit) -> None:
     seen: list[Tensor] = []
     network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
     recalibrate_norms(network, images, 4)

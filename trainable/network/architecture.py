@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from trainable.config import NetworkConfig
-from trainable.function_import import describe_error, import_function
+from trainable.function_import import describe_error, describe_nearest, import_function, is_function_name
 from trainable.network.placement import place_on
 
 # The networks that have a name, and the functions that build them.
@@ -46,6 +46,11 @@ class Architecture:
         Raises:
             ValueError: if there is no such function, it cannot be called with the arguments, or returns no network.
         """
+        if self.name not in NETWORKS and not is_function_name(self.name):
+            raise ValueError(
+                f"network.name must be one of {', '.join(NETWORKS)}, or package.module:function, but got "
+                f"{self.name!r}; {describe_nearest(self.name, list(NETWORKS), 'there is none')}"
+            )
         function = import_function("network", NETWORKS.get(self.name, self.name))
         parameters = inspect.signature(function).parameters
         given = dict(self.arguments)

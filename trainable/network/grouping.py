@@ -3,7 +3,7 @@
 import copy
 import json
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import NamedTuple, cast
@@ -25,11 +25,13 @@ _IMAGES = 2
 
 class _Candidate(NamedTuple):
     """What the dependency graph takes for a group. members: of each module and dimension (0 or 1), whose entry is
-    which channel: an array, -1 where it is none. refusal: why it cannot be one; empty if nothing is known."""
+    which channel: an array, -1 where it is none. is_read: whether a layer reads its channels. refusal: why it cannot be
+    a group; empty if nothing is known."""
 
     name: str
     width: int
     members: dict[tuple[str, int], np.ndarray]
+    is_read: bool
     refusal: str
 
 
@@ -164,8 +166,7 @@ def _list_candidates(name: str, network: nn.Module, images: Tensor) -> list[_Can
         raise ValueError(f"network {name!r} could not be traced: {describe_error(error)}") from error
     found = [_read_group(group, modules, order) for group in groups]
     # What nothing reads is the output.
-    read = [each for each in found if any(dimension == 1 for _, dimension in each.members)]
-    return sorted(read, key=lambda each: order[each.name])
+    return sorted((each for each in found if each.is_read), key=lambda each: order[each.name])
 
 
 @contextmanager
@@ -179,7 +180,7 @@ def _quiet() -> Iterator[None]:
 def _read_group(group: Sequence, modules: Mapping[nn.Module, str], order: Mapping[str, int]) -> _Candidate:  # type: ignore[type-arg]
     """A group as the dependency graph gives it: which entries of which modules are which of its channels."""
     members: dict[tuple[str, int], np.ndarray] = {}
-    refusals = []
+    writers, is_read, refusals = [], False, []
     for item in group:
         module, handler = item.dep.target.module, item.dep.handler.__name__
         if module not in modules:
@@ -187,8 +188,12 @@ def _read_group(group: Sequence, modules: Mapping[nn.Module, str], order: Mappin
                 refusals.append(f"a parameter of its own, {item.dep.target.name}, has the same channels")
             continue  # an operation
         name, entries = modules[module], np.array(item.idxs)
+        is_column = "in_channels" in handler and not _is_depthwise(module)
+        is_read |= is_column
+        if not is_column:
+            # Layers that compute channels come before those that follow them, which more than one group may share.
+            writers.append((_is_depthwise(module) or not isinstance(module, nn.Conv2d | nn.Linear), order[name], name))
         if not (refusal := _refuse_module(name, module)):
-            is_column = "in_channels" in handler and not _is_depthwise(module)
             length = _count_entries(module, int(is_column))
             if len(entries) and entries.max() < length:
                 channels = members.setdefault((name, int(is_column)), np.full(length, -1))
@@ -196,10 +201,8 @@ def _read_group(group: Sequence, modules: Mapping[nn.Module, str], order: Mappin
                 continue
             refusal = f"the dependency graph gives {name} more channels than it has"
         refusals.append(refusal)
-    rows = [name for name, dimension in members if dimension == 0]
-    first = min(rows or [name for name, _ in members] or [modules[group[0].dep.target.module]], key=order.__getitem__)
     width = 1 + max(group[0].root_idxs)
-    return _Candidate(first, width, members, refusals[0] if refusals else "")
+    return _Candidate(min(writers)[2], width, members, is_read, refusals[0] if refusals else "")
 
 
 def _is_depthwise(module: nn.Module) -> bool:
@@ -236,8 +239,7 @@ def _try_cuts(
     network: nn.Module, images: Tensor, layers: Sequence[Layer], candidates: Sequence[_Candidate]
 ) -> tuple[list[_Candidate], list[str]]:
     """The candidates that can be cut without a change of the output, and for the others their names and the reasons."""
-    norms = {layer.name for layer in layers if layer.kind == "normalisation"}
-    refused = {each.name: each.refusal or _refuse_members(each, norms) for each in candidates}
+    refused = {each.name: each.refusal or _refuse_members(network, each) for each in candidates}
 
     def list_accepted() -> list[_Candidate]:
         return [each for each in candidates if not refused[each.name]]
@@ -253,8 +255,10 @@ def _try_cuts(
     return list_accepted(), [f"{name}: {reason}" for name, reason in refused.items() if reason]
 
 
-def _refuse_members(candidate: _Candidate, norms: Collection[str]) -> str:
-    if not any(name in norms for name, _ in candidate.members):
+def _refuse_members(network: nn.Module, candidate: _Candidate) -> str:
+    """Why a candidate cannot be a group, as far as its members tell; empty if they do not."""
+    # Not left to the trial cut, to which a ReLU looks like a gate if it happens to give 0 for all images.
+    if not any(isinstance(network.get_submodule(name), nn.BatchNorm2d) for name, _ in candidate.members):
         return "no batch normalisation comes after it"
     for (name, _), channels in candidate.members.items():
         try:

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from trainable.network.vgg16 import VGG16, count_macs, count_parameters, dense_widths
+from networks import build_vgg16, count_macs, count_parameters, list_layers, list_widths, scale_widths
 
 from records.measurement import NetworkMeasurement
 from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
 from trainable.measurement.job import as_autocast_computes, perform_job
 from trainable.measurement.memory import ENVIRONMENT
+from trainable.network.architecture import Architecture
 from trainable.network.weights import load_network, save_network
 from trainable.training import evaluate
 
@@ -34,7 +35,9 @@ def networks(data: Data, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folders = []
     for name, width in (("dense", 0.25), ("pruned", 0.0625)):
         folder = tmp_path_factory.mktemp(name)
-        save_network(VGG16(dense_widths(width), data.classes), folder, mean=data.mean, std=data.std)
+        widths, architecture = scale_widths(width), Architecture("vgg16", data.classes)
+        network = build_vgg16(widths, data.classes)
+        save_network(network, folder, architecture, widths, mean=data.mean, std=data.std)
         folders.append(str(folder))
     return folders
 
@@ -66,15 +69,15 @@ def test_memory(networks: list[str], test_split: str) -> None:
     for found, folder in ((dense, networks[0]), (pruned, networks[1])):
         network = load_network(Path(folder))
         assert found["size_bytes"] == (Path(folder) / "model.safetensors").stat().st_size
-        assert found["macs"] == count_macs(network.widths, network.classes)
-        assert found["parameters"] == count_parameters(network.widths, network.classes)
+        assert found["macs"] == count_macs(network)
+        assert found["parameters"] == count_parameters(network)
         memory = found["memory"]
         # Weights, and the running statistics, which are not parameters; the file is a little larger for its header.
         assert memory["weights_bytes"] <= found["size_bytes"] <= memory["weights_bytes"] + 20_000
         assert [batch["batch_size"] for batch in memory["batches"]] == [1, 32, 256]
         peaks = [batch["peak_bytes"] for batch in memory["batches"]]
         # The first feature maps of a batch of 256 alone are 256 x 32 x 32 floats a channel.
-        assert peaks[2] > 256 * 32 * 32 * 4 * network.widths[0]
+        assert peaks[2] > 256 * 32 * 32 * 4 * list_widths(network)[0]
         assert peaks[2] > peaks[0]
         assert all(0 < batch["mean_bytes"] <= batch["peak_bytes"] for batch in memory["batches"])
         assert memory["activation_bytes"] == peaks[2] - memory["weights_bytes"]
@@ -104,7 +107,7 @@ def test_the_peak_is_what_the_network_needs(networks: list[str], test_split: str
     """A batch and the first layer's feature maps, before and after its normalisation: nothing freed earlier, nothing of
     the libraries' own. In a process started without ENVIRONMENT it is two to three times as much."""
     found = in_a_process({"kind": "memory", "networks": networks[:1], "test": test_split, "threads": 1})
-    channels = load_network(Path(networks[0])).widths[0]
+    channels = list_widths(load_network(Path(networks[0])))[0]
     images, maps = 256 * 3 * 32 * 32 * 4, 256 * channels * 32 * 32 * 4
     assert images + 2 * maps < found["memory"]["activation_bytes"] + 2**20
     assert found["memory"]["activation_bytes"] < 1.1 * (images + 2 * maps)
@@ -126,11 +129,11 @@ def test_the_test_set_is_seen_as_in_training(networks: list[str], test_split: st
 def test_a_gpus_network_is_the_one_that_autocast_computes(seed: int) -> None:
     """So that what is measured is what was trained; on the CPU here, where the same types are available."""
     torch.manual_seed(seed)
-    network = VGG16(dense_widths(0.125), 10)
-    for _, norm in network.layers():
+    network = build_vgg16(scale_widths(0.125), 10)
+    for _, norm in list_layers(network):
         torch.nn.init.uniform_(norm.weight, 0.3, 1.5)
         torch.nn.init.normal_(norm.bias, 0, 0.3)
-        norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr, operator]
+        norm.running_var.uniform_(0.5, 2)
     images = torch.randn(8, 3, 32, 32)
     with torch.inference_mode():
         with torch.autocast("cpu", torch.bfloat16):

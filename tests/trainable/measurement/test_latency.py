@@ -10,14 +10,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from trainable.network.vgg16 import VGG16, dense_widths
+from networks import build_vgg16, scale_widths
+from torch import nn
 
 from records.measurement import Quartiles
 from trainable.measurement.latency import ENVIRONMENT, LEAST_PAIRS, compare_latencies, compute_quartiles
 
+IMAGES = torch.randn(32, 3, 32, 32)
 
-def network(width: float) -> VGG16:
-    return VGG16(dense_widths(width), 10).eval()
+
+def network(width: float) -> nn.Module:
+    return build_vgg16(scale_widths(width), 10).eval()
 
 
 def median(quartiles: Quartiles) -> float:
@@ -27,12 +30,12 @@ def median(quartiles: Quartiles) -> float:
 
 def test_the_larger_network_is_the_slower_one() -> None:
     """Sixteen times the MACs: no machine's noise turns that around."""
-    found = compare_latencies(network(0.5), network(0.125), 32, seconds=0.1)
+    found = compare_latencies(network(0.5), network(0.125), IMAGES, seconds=0.1)
     assert found.batch_size == 32
     assert (found.pairs or 0) >= LEAST_PAIRS
     assert median(found.dense_ms) > median(found.pruned_ms) > 0
     assert median(found.speedup) > 1
-    swapped = compare_latencies(network(0.125), network(0.5), 32, seconds=0.1)
+    swapped = compare_latencies(network(0.125), network(0.5), IMAGES, seconds=0.1)
     assert median(swapped.speedup) < 1
 
 
@@ -42,13 +45,13 @@ def test_both_networks_run_equally_often_and_take_turns_going_first() -> None:
     class Noted(torch.nn.Module):
         def __init__(self, name: str) -> None:
             super().__init__()
-            self.name, self.classifier = name, torch.nn.Linear(1, 1)
+            self.name = name
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             calls.append(self.name)
             return images
 
-    found = compare_latencies(Noted("dense"), Noted("pruned"), 2, seconds=0.0)  # type: ignore[arg-type]
+    found = compare_latencies(Noted("dense"), Noted("pruned"), IMAGES[:2], seconds=0.0)
     assert found.pairs is not None
     measured = calls[-2 * found.pairs :]
     assert measured[:6] == ["dense", "pruned", "pruned", "dense", "dense", "pruned"]
@@ -60,8 +63,8 @@ def test_no_pass_waits_for_memory_from_the_system() -> None:
     """Each page that a pass has to fetch costs a fault: 4,096 for the 16 MB of the largest feature map alone."""
     code = """
 import resource, torch
-from trainable.network.vgg16 import VGG16, dense_widths
-network, images = VGG16(dense_widths(0.25), 10).eval(), torch.zeros(256, 3, 32, 32)
+from trainable.network.vgg import vgg16
+network, images = vgg16(10, width=0.25).eval(), torch.zeros(256, 3, 32, 32)
 with torch.inference_mode():
     for _ in range(8):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from trainable.network.vgg16 import VGG16
+from networks import build_vgg16
 
+from trainable.network.architecture import Architecture
 from trainable.network.export import TOLERANCE, export_network
 from trainable.network.weights import PrunedNetwork, load_network, load_pruned, save_network
 
@@ -23,11 +24,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pruned network of odd widths whose batch normalisations have seen images."""
     folder = tmp_path_factory.mktemp("trial") / "model"
     torch.manual_seed(0)
-    network = VGG16(WIDTHS, 4)
+    network = build_vgg16(WIDTHS, 4)
     with torch.no_grad():
         for _ in range(3):
             network(torch.randn(16, 3, 32, 32))
-    save_network(network, folder, mean=MEAN, std=STD)
+    save_network(network, folder, Architecture("vgg16", 4), WIDTHS, mean=MEAN, std=STD)
     return folder
 
 

@@ -8,51 +8,55 @@ from pathlib import Path
 
 import pytest
 import torch
+from networks import create_vgg16
 from safetensors.torch import load_file
-from trainable.network.vgg16 import VGG16, create_initialised
+from torch import nn
 
 import alphaprune
+from trainable.network.architecture import Architecture
 from trainable.network.weights import load_pruned, save_network
 
 WIDTHS = (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9)
+VGG16 = Architecture("vgg16", 7)
 
 
 @pytest.fixture
-def network() -> VGG16:
-    network = create_initialised(WIDTHS, 7, seed=0)
+def network() -> nn.Module:
+    network = create_vgg16(WIDTHS, 7, seed=0)
     with torch.no_grad():
         network(torch.randn(4, 3, 32, 32))  # so that the statistics are not the defaults
     return network
 
 
 @pytest.fixture
-def folder(network: VGG16, tmp_path: Path) -> Path:
+def folder(network: nn.Module, tmp_path: Path) -> Path:
     folder = tmp_path / "new" / "model"
-    save_network(network, folder, mean=(0.1, 0.2, 0.3), std=(1.0, 0.5, 1 / 3))
+    save_network(network, folder, VGG16, WIDTHS, mean=(0.1, 0.2, 0.3), std=(1.0, 0.5, 1 / 3))
     return folder
 
 
-def test_what_comes_back_is_the_same_to_the_bit(network: VGG16, folder: Path) -> None:
+def test_what_comes_back_is_the_same_to_the_bit(network: nn.Module, folder: Path) -> None:
     loaded = alphaprune.load_pruned(str(folder))
     assert not loaded.training
-    assert (loaded.widths, loaded.classes) == (WIDTHS, 7)
-    assert loaded.state_dict().keys() == network.state_dict().keys()
+    assert (loaded.widths, loaded.classes, loaded.image_size) == (WIDTHS, 7, 32)
+    assert loaded.network.state_dict().keys() == network.state_dict().keys()
     for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, loaded.state_dict()[name]), name
+        assert torch.equal(tensor, loaded.network.state_dict()[name]), name
 
 
-def test_the_files_are_for_anybody_to_read(network: VGG16, folder: Path) -> None:
+def test_the_files_are_for_anybody_to_read(network: nn.Module, folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"arch.json", "model.safetensors"}
     arch = json.loads((folder / "arch.json").read_text())
     assert arch["widths"] == list(WIDTHS)
-    assert (arch["network"], arch["classes"]) == ("vgg16_bn", 7)
+    assert (arch["network"], arch["classes"]) == ("vgg16", 7)
+    assert (arch["arguments"], arch["width"], arch["image_size"]) == ({}, 1.0, 32)
     assert (arch["mean"], arch["std"]) == ([0.1, 0.2, 0.3], [1.0, 0.5, 1 / 3])
     assert load_file(folder / "model.safetensors").keys() == network.state_dict().keys()
 
 
 def test_saving_again_replaces(folder: Path) -> None:
-    other = create_initialised((2,) * 13, 3, seed=1)
-    save_network(other, folder, mean=(0, 0, 0), std=(1, 1, 1))
+    other = create_vgg16((2,) * 13, 3, seed=1)
+    save_network(other, folder, Architecture("vgg16", 3), (2,) * 13, mean=(0, 0, 0), std=(1, 1, 1))
     assert load_pruned(folder).widths == (2,) * 13
 
 

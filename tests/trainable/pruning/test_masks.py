@@ -9,10 +9,11 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from networks import find_vgg16_layout, scale_widths
 from torch import Tensor
-from trainable.network.vgg16 import COSTS, dense_widths
 
 from trainable.config import PruningConfig
+from trainable.network.layout import Layout
 from trainable.pruning.masks import choose_masks, widths_of
 
 CLASSES = 10
@@ -33,21 +34,25 @@ def score_lists(draw: st.DrawFn) -> list[Tensor]:
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     levels = draw(st.sampled_from([1, 3, 10**6]))
     sizes = draw(st.lists(st.sampled_from([1e-6, 1.0, 1e3]), min_size=13, max_size=13))
-    widths = dense_widths(draw(WIDTH))
+    widths = scale_widths(draw(WIDTH))
     return [
         torch.randint(levels, (width,), generator=generator) * size for width, size in zip(widths, sizes, strict=True)
     ]
 
 
+def layout_of(scores: list[Tensor]) -> Layout:
+    return find_vgg16_layout([len(layer) for layer in scores], CLASSES)
+
+
 def fraction_cut(widths: tuple[int, ...] | list[int], scores: list[Tensor], pruning: PruningConfig) -> float:
-    cost = COSTS[pruning.of]
-    return 1 - cost(widths, CLASSES) / cost([len(layer) for layer in scores], CLASSES)
+    layout = layout_of(scores)
+    return 1 - layout.count(pruning.of, widths) / layout.count(pruning.of, layout.widths)
 
 
 def chosen(scores: list[Tensor], pruning: PruningConfig) -> list[Tensor]:
     """The masks, if the amount can be reached."""
     try:
-        return choose_masks(scores, pruning, CLASSES)
+        return choose_masks(scores, pruning, layout_of(scores))
     except ValueError:
         assume(False)
         raise
@@ -79,7 +84,7 @@ def test_the_least_important_of_a_layer_go_first(scores: list[Tensor], pruning: 
 @settings(max_examples=100, deadline=None)
 def test_no_wider_choice_reaches_the_amount(scores: list[Tensor], pruning: PruningConfig) -> None:
     """Of all widths that the scope and round_to allow, listed slowly, the widest that reach the amount are chosen."""
-    dense = [len(layer) for layer in scores]
+    dense, layout = [len(layer) for layer in scores], layout_of(scores)
     kept = list(dense)
     candidates = [tuple(dense)]
     if pruning.scope == "uniform":
@@ -96,10 +101,10 @@ def test_no_wider_choice_reaches_the_amount(scores: list[Tensor], pruning: Pruni
         tuple(min(w, ceil(k / least) * least) for k, w in zip(widths, dense, strict=True)) for widths in candidates
     ]
     assert all(a >= b for wide, narrow in pairwise(rounded) for a, b in zip(wide, narrow, strict=True))
-    allowed = (1 - pruning.amount) * COSTS[pruning.of](dense, CLASSES) * (1 + 1e-12)
-    reaching = [widths for widths in rounded if COSTS[pruning.of](widths, CLASSES) <= allowed]
+    allowed = (1 - pruning.amount) * layout.count(pruning.of, dense) * (1 + 1e-12)
+    reaching = [widths for widths in rounded if layout.count(pruning.of, widths) <= allowed]
     assume(reaching)
-    assert widths_of(choose_masks(scores, pruning, CLASSES)) == reaching[0]
+    assert widths_of(choose_masks(scores, pruning, layout_of(scores))) == reaching[0]
 
 
 @given(score_lists(), PRUNING)
@@ -109,11 +114,11 @@ def test_what_cannot_be_reached_is_refused_and_what_the_message_offers_can(
 ) -> None:
     greedy = replace(pruning, amount=0.9999999)
     with pytest.raises(ValueError, match=r"pruning\.amount") as caught:
-        choose_masks(scores, greedy, CLASSES)
+        choose_masks(scores, greedy, layout_of(scores))
     offered = float(re.findall(r"at most ([\d.]+)", str(caught.value))[0])
     assume(offered > 0)
     offer = replace(pruning, amount=offered)
-    widths = widths_of(choose_masks(scores, offer, CLASSES))
+    widths = widths_of(choose_masks(scores, offer, layout_of(scores)))
     # And it is the greatest: the next amount that the message could offer cannot be reached.
     assert fraction_cut(widths, scores, pruning) - offered < 1e-4
 
@@ -121,8 +126,9 @@ def test_what_cannot_be_reached_is_refused_and_what_the_message_offers_can(
 def test_global_ranks_over_layers_and_uniform_does_not() -> None:
     scores = [torch.linspace(0.9, 1.1, 32) for _ in range(13)]
     scores[6] = torch.cat([torch.full((24,), 1e-3), torch.full((8,), 4.0)])
-    uniform = widths_of(choose_masks(scores, PruningConfig(0.05, "channels", scope="uniform", round_to=1), CLASSES))
-    ranked = widths_of(choose_masks(scores, PruningConfig(0.05, "channels", round_to=1), CLASSES))
+    layout = layout_of(scores)
+    uniform = widths_of(choose_masks(scores, PruningConfig(0.05, "channels", scope="uniform", round_to=1), layout))
+    ranked = widths_of(choose_masks(scores, PruningConfig(0.05, "channels", round_to=1), layout))
     assert uniform == (30,) * 13
     assert ranked == (32,) * 6 + (11,) + (32,) * 6
 
@@ -131,7 +137,7 @@ def test_scores_of_unequal_size_do_not_make_one_layer_pay_for_all() -> None:
     generator = torch.Generator().manual_seed(0)
     scores = [torch.rand(32, generator=generator) + 0.5 for _ in range(13)]
     scaled = [layer * 10.0**exponent for exponent, layer in enumerate(scores, start=-6)]
-    masks, same = (choose_masks(each, PruningConfig(0.5, round_to=1), CLASSES) for each in (scores, scaled))
+    masks, same = (choose_masks(each, PruningConfig(0.5, round_to=1), layout_of(each)) for each in (scores, scaled))
     assert widths_of(masks) == widths_of(same)
 
 
@@ -139,7 +145,7 @@ def test_scores_of_unequal_size_do_not_make_one_layer_pay_for_all() -> None:
 def test_exactly_the_amount_is_enough(amount: float, width: int) -> None:
     """Where rounding makes (1 - amount) * channels a little less than the channels that are left."""
     scores = [torch.ones(40) for _ in range(13)]
-    masks = choose_masks(scores, PruningConfig(amount, "channels", scope="uniform", round_to=1), CLASSES)
+    masks = choose_masks(scores, PruningConfig(amount, "channels", scope="uniform", round_to=1), layout_of(scores))
     assert widths_of(masks) == (width,) * 13
 
 
@@ -147,5 +153,5 @@ def test_a_layer_keeps_a_tenth_and_others_pay_for_the_rest() -> None:
     scores = [torch.linspace(1, 2, 40) for _ in range(13)]
     # Relative to its layer's mean all but one channel of this layer are close to nothing.
     scores[3] = torch.cat([torch.full((39,), 1e-6), torch.ones(1)])
-    widths = widths_of(choose_masks(scores, PruningConfig(37 / (13 * 40), "channels", round_to=1), CLASSES))
+    widths = widths_of(choose_masks(scores, PruningConfig(37 / (13 * 40), "channels", round_to=1), layout_of(scores)))
     assert widths == (39, 40, 40, 4) + (40,) * 9

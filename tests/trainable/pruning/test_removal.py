@@ -9,43 +9,47 @@ import torch
 import torch_pruning
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import (
+    build_vgg16,
+    count_parameters,
+    draw_masks,
+    draw_norms,
+    find_vgg16_layout,
+    list_layers,
+    list_widths,
+)
 from torch import Tensor, nn
-from trainable.network.vgg16 import VGG16, count_parameters, place_on
 
 from trainable.dense import DenseNetwork
-from trainable.pruning.gates import GatedVGG16
+from trainable.network.placement import place_on
+from trainable.network.vgg import VGG
+from trainable.pruning.gates import GatedNetwork
 from trainable.pruning.masks import widths_of
 from trainable.pruning.removal import relative_difference, remove_channels
 
 CLASSES = 4
 
 
-def random_network(widths: Sequence[int], seed: int) -> VGG16:
+def random_network(widths: Sequence[int], seed: int) -> VGG:
     """Nothing in it is as initialised: scales are negative and 0, too, and shifts, means and variances are random."""
     torch.manual_seed(seed)
-    network = VGG16(widths, CLASSES)
-    for conv, norm in network.layers():
-        for tensor in (conv.bias, norm.weight, norm.bias, norm.running_mean):
-            nn.init.normal_(tensor)
-        nn.init.uniform_(norm.running_var, 0.5, 2)
-        with torch.no_grad():
-            norm.weight.mul_(torch.rand(len(norm.weight)) < 0.9)
-            norm.num_batches_tracked.fill_(seed)
+    network = build_vgg16(widths, CLASSES)
+    draw_norms(network, seed)
+    for conv, norm in list_layers(network):
+        nn.init.normal_(conv.bias)
+        norm.num_batches_tracked.fill_(seed)
     return place_on(network, torch.device("cpu"))
 
 
-def random_masks(widths: Sequence[int], share: float) -> list[Tensor]:
-    masks = [torch.rand(width) < share for width in widths]
-    for mask in masks:
-        mask[torch.randint(len(mask), ())] = True
-    return masks
+def gate_network(dense: nn.Module, masks: Sequence[Tensor], gate: Literal["bn_output", "conv_weight"]) -> GatedNetwork:
+    return GatedNetwork(dense, find_vgg16_layout(list_widths(dense), CLASSES), masks, gate)
 
 
 @st.composite
-def gated_networks(draw: st.DrawFn, gate: Literal["bn_output", "conv_weight"] = "bn_output") -> GatedVGG16:
+def gated_networks(draw: st.DrawFn, gate: Literal["bn_output", "conv_weight"] = "bn_output") -> GatedNetwork:
     widths = draw(st.lists(st.integers(1, 12), min_size=13, max_size=13))
     dense = random_network(widths, draw(st.integers(0, 2**31)))
-    gated = GatedVGG16(dense, random_masks(widths, draw(st.sampled_from([0.0, 0.2, 0.5, 0.9]))), gate)
+    gated = gate_network(dense, draw_masks(widths, draw(st.sampled_from([0.0, 0.2, 0.5, 0.9]))), gate)
     gated.set_alpha(draw(st.sampled_from([1.0, 0.3, 0.0])))
     return gated
 
@@ -56,22 +60,24 @@ def images(count: int = 8) -> Tensor:
 
 @given(gated_networks())
 @settings(max_examples=40, deadline=None)
-def test_the_smaller_network_gives_the_same_output(gated: GatedVGG16) -> None:
+def test_the_smaller_network_gives_the_same_output(gated: GatedNetwork) -> None:
     pruned = remove_channels(gated)
-    assert pruned.widths == widths_of(gated.masks)
-    assert sum(p.numel() for p in pruned.parameters()) == count_parameters(pruned.widths, CLASSES)
+    assert list_widths(pruned) == widths_of(gated.masks)
+    assert count_parameters(pruned) == gated.layout.count("parameters", list_widths(pruned))
     assert relative_difference(gated, pruned, images()) < 1e-5
 
 
 @given(gated_networks(), st.booleans())
 @settings(max_examples=25, deadline=None)
-def test_every_layer_gives_the_kept_channels_and_the_doomed_are_0(gated: GatedVGG16, training: bool) -> None:
+def test_every_layer_gives_the_kept_channels_and_the_doomed_are_0(gated: GatedNetwork, training: bool) -> None:
     """Also with the batch's own statistics, which training uses."""
     gated.set_alpha(0)
     pruned = remove_channels(gated.train(training))
     assert all(module.training is training for module in pruned.modules())
     read = torch.ones(3, dtype=torch.bool)
-    for (conv, norm), (small_conv, small_norm), kept in zip(gated.layers(), pruned.layers(), gated.masks, strict=True):
+    for (conv, norm), (small_conv, small_norm), kept in zip(
+        list_layers(gated), list_layers(pruned), gated.masks, strict=True
+    ):
         x = torch.randn(4, len(read), 6, 6)
         x[:, ~read] = 0
         with torch.no_grad():
@@ -84,10 +90,10 @@ def test_every_layer_gives_the_kept_channels_and_the_doomed_are_0(gated: GatedVG
 
 @given(gated_networks())
 @settings(max_examples=10, deadline=None)
-def test_nothing_is_shared_and_the_gated_network_stays_as_it_is(gated: GatedVGG16) -> None:
+def test_nothing_is_shared_and_the_gated_network_stays_as_it_is(gated: GatedNetwork) -> None:
     before = {name: tensor.clone() for name, tensor in gated.state_dict().items()}
     pruned = remove_channels(gated)
-    assert type(pruned) is VGG16
+    assert type(pruned) is VGG
     theirs = {tensor.data_ptr() for tensor in gated.state_dict().values()}
     for tensor in pruned.state_dict().values():
         assert tensor.data_ptr() not in theirs
@@ -99,7 +105,7 @@ def test_nothing_is_shared_and_the_gated_network_stays_as_it_is(gated: GatedVGG1
 @pytest.mark.parametrize("training", [(True, True), (True, False), (False, True), (False, False)])
 def test_measuring_the_difference_leaves_both_as_they_were(training: tuple[bool, bool]) -> None:
     dense = random_network((4,) * 13, 0)
-    gated = GatedVGG16(dense, random_masks(dense.widths, 0.5), "bn_output")
+    gated = gate_network(dense, draw_masks(list_widths(dense), 0.5), "bn_output")
     pruned = remove_channels(gated)
     gated.train(training[0]).set_alpha(0.3)
     pruned.train(training[1])
@@ -112,7 +118,7 @@ def test_measuring_the_difference_leaves_both_as_they_were(training: tuple[bool,
 
 def test_the_difference_is_the_greatest_relative_to_the_greatest_logit() -> None:
     dense = random_network((4,) * 13, 0)
-    gated = GatedVGG16(dense, random_masks(dense.widths, 0.5), "bn_output")
+    gated = gate_network(dense, draw_masks(list_widths(dense), 0.5), "bn_output")
     pruned, x = remove_channels(gated), images()
     with torch.no_grad():
         pruned.classifier.bias[2] += 5
@@ -123,25 +129,25 @@ def test_the_difference_is_the_greatest_relative_to_the_greatest_logit() -> None
 def test_torch_pruning_makes_the_same_network(dense: DenseNetwork) -> None:
     """Another library removes the doomed channels from the network whose gamma and beta are folded to 0."""
     torch.manual_seed(0)
-    masks = random_masks(dense.network.widths, 0.5)
+    masks = draw_masks(dense.layout.widths, 0.5)
     folded = folded_at_0(dense.network, masks, ("weight", "bias"))
     graph = torch_pruning.DependencyGraph().build_dependency(folded, example_inputs=images(1))
-    for (conv, _), mask in zip(list(folded.layers()), masks, strict=True):
+    for (conv, _), mask in zip(list_layers(folded), masks, strict=True):
         doomed = (~mask).nonzero().flatten().tolist()
         if doomed:
             graph.get_pruning_group(conv, torch_pruning.prune_conv_out_channels, idxs=doomed).prune()
-    ours = remove_channels(GatedVGG16(dense.network, masks, "bn_output"))
-    assert folded.widths == ours.widths == widths_of(masks)
+    ours = remove_channels(gate_network(dense.network, masks, "bn_output"))
+    assert list_widths(folded) == list_widths(ours) == widths_of(masks)
     x = images()
     with torch.no_grad():
         torch.testing.assert_close(ours.eval()(x), folded.eval()(x), rtol=1e-5, atol=1e-5)
 
 
-def folded_at_0(network: VGG16, masks: Sequence[Tensor], scaled: Sequence[str]) -> VGG16:
+def folded_at_0(network: nn.Module, masks: Sequence[Tensor], scaled: Sequence[str]) -> nn.Module:
     """The whole network with the parameters `scaled` of the doomed channels' norms set to 0."""
     folded = copy.deepcopy(network).eval()
     with torch.no_grad():
-        for (_, norm), mask in zip(folded.layers(), masks, strict=True):
+        for (_, norm), mask in zip(list_layers(folded), masks, strict=True):
             for name in scaled:
                 norm.get_parameter(name).mul_(mask)
     return folded
@@ -150,8 +156,8 @@ def folded_at_0(network: VGG16, masks: Sequence[Tensor], scaled: Sequence[str]) 
 @pytest.mark.parametrize(("scaled", "same"), [(("weight", "bias"), True), (("weight",), False), (("bias",), False)])
 def test_gamma_and_beta_have_to_go_together(scaled: tuple[str, ...], same: bool) -> None:
     network = random_network((12,) * 13, 0).eval()
-    masks = random_masks(network.widths, 0.5)
-    pruned, x = remove_channels(GatedVGG16(network, masks, "bn_output").eval()), images()
+    masks = draw_masks(list_widths(network), 0.5)
+    pruned, x = remove_channels(gate_network(network, masks, "bn_output").eval()), images()
     with torch.no_grad():
         expected = folded_at_0(network, masks, scaled)(x)
         difference = (pruned(x) - expected).abs().max() / expected.abs().max()
@@ -160,20 +166,20 @@ def test_gamma_and_beta_have_to_go_together(scaled: tuple[str, ...], same: bool)
 
 @given(gated_networks("conv_weight"))
 @settings(max_examples=10, deadline=None)
-def test_with_conv_weight_the_kept_weights_are_still_copied(gated: GatedVGG16) -> None:
+def test_with_conv_weight_the_kept_weights_are_still_copied(gated: GatedNetwork) -> None:
     pruned = remove_channels(gated)
     inputs = torch.ones(3, dtype=torch.bool)
-    for (old, _), (new, _), kept in zip(gated.layers(), pruned.layers(), gated.masks, strict=True):
+    for (old, _), (new, _), kept in zip(list_layers(gated), list_layers(pruned), gated.masks, strict=True):
         assert torch.equal(new.weight, old.weight[kept][:, inputs])
         inputs = kept
-    assert torch.equal(pruned.classifier.weight, gated.classifier.weight[:, inputs])
+    assert torch.equal(pruned.classifier.weight, gated.network.classifier.weight[:, inputs])
 
 
 def test_a_gate_before_the_norm_is_not_the_smaller_network(dense: DenseNetwork) -> None:
-    masks = random_masks(dense.network.widths, 0.5)
+    masks = draw_masks(dense.layout.widths, 0.5)
     differences: dict[str, Any] = {}
     for gate in ("bn_output", "conv_weight"):
-        gated = GatedVGG16(dense.network, masks, gate)
+        gated = gate_network(dense.network, masks, gate)
         differences[gate] = relative_difference(gated, remove_channels(gated), images(32))
     assert differences["bn_output"] < 1e-5
     assert differences["conv_weight"] > 1e-2
