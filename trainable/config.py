@@ -189,7 +189,10 @@ class DataConfig:
     """A data set as trials see it."""
 
     source: str = "digits"
-    """`digits`, `cifar10`, or a folder in the Parquet or the ImageFolder layout."""
+    """`digits`, `cifar10`, `cifar100`, or a folder in the Parquet or the ImageFolder layout."""
+    image_size: Annotated[int, Field(ge=32, le=224)] = 32
+    """Height and width that all images are resized to, in pixels, whatever their proportions; memory and time grow with
+    its square."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Fraction of the training images that is held out for validation."""
     split_seed: Seed = 0

@@ -91,7 +91,7 @@ def train_dense(
         DivergedError: if the loss is no longer finite, with the epoch, the loss and the learning rate.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    architecture = Architecture.of(network, width=config.width, classes=data.classes)
+    architecture = Architecture.of(network, width=config.width, classes=data.classes, image_size=data.image_size)
     wanted = dense_hash(config, data.fingerprint, network)
     with hold_lock(folder):
         if _read_hash(folder) != wanted:
