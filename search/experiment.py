@@ -73,7 +73,7 @@ def run(
     settings = replace(settings, data=replace(settings.data, source=locate_source(settings.data.source)))
     with user_folder_importable(), wait_at_most(settings.resources.longest_wait_seconds), ExitStack() as stack:
         space = check_settings(settings)
-        data = read_data(settings.data)
+        data = read_data(settings.data, copies=backend.image_copies)
         with backend.connect():
             resources = backend.trial_resources(settings.resources)
             snapshot = Snapshot((), frozenset())
@@ -118,7 +118,7 @@ def resume(
     settings = change_settings(before, folder.path.name, trials, resources)
     with user_folder_importable(), wait_at_most(settings.resources.longest_wait_seconds):
         space = check_settings(settings)
-        loaded = read_recorded_data(folder, record, settings, data)
+        loaded = read_recorded_data(folder, record, settings, data, copies=backend.image_copies)
         with drive(folder, "resume", options) as driver:
             with backend.connect():
                 each = backend.trial_resources(settings.resources)

@@ -50,7 +50,10 @@ def check_settings(settings: Settings) -> SpaceFunction:
 
 def find_dense_layout(settings: Settings, classes: int) -> Layout:
     """The layout of the dense network; raises ValueError if it cannot be built or pruned."""
-    return find_layout(Architecture.of(settings.network, width=settings.dense.width, classes=classes))
+    architecture = Architecture.of(
+        settings.network, width=settings.dense.width, classes=classes, image_size=settings.data.image_size
+    )
+    return find_layout(architecture)
 
 
 def check_amount(config: TrialConfig, layout: Layout) -> None:
@@ -78,13 +81,17 @@ def recorded_settings(folder: ExperimentFolder, record: ExperimentRecord) -> Set
 
 
 def read_recorded_data(
-    folder: ExperimentFolder, record: ExperimentRecord, settings: Settings, moved_to: str | None
+    folder: ExperimentFolder, record: ExperimentRecord, settings: Settings, moved_to: str | None, *, copies: int = 1
 ) -> Data:
-    """The data that the experiment was started on, from `moved_to` if given; raises ValueError if the data differs."""
+    """The data that the experiment was started on, from `moved_to` if given.
+
+    copies: how many copies of the images this machine is going to hold.
+    Raises ValueError if the data differs, cannot be read, or does not fit into memory.
+    """
     if not record.data.fingerprint:
         raise ValueError(f"{folder.record_path} is damaged: data.fingerprint is missing")
     source = replace(settings.data, source=moved_to) if moved_to else settings.data
-    data = read_data(source)
+    data = read_data(source, copies=copies)
     if data.fingerprint != record.data.fingerprint:
         raise ValueError(
             f"--data must be what {folder.path.name!r} was started on, but {source.source!r} has different images "
@@ -93,7 +100,7 @@ def read_recorded_data(
     return data
 
 
-def read_data(config: DataConfig) -> Data:
-    """The data; raises ValueError if it cannot be read."""
+def read_data(config: DataConfig, *, copies: int = 1) -> Data:
+    """The data; raises ValueError if it cannot be read, or if so many copies of the images do not fit into memory."""
     log.info("reading %s", config.source)  # logged first, since reading takes a while
-    return load_data(config)
+    return load_data(config, copies=copies)
