@@ -125,7 +125,9 @@ def _index_by_config(experiment: "Experiment", ignored: Collection[str]) -> dict
 
 
 def _recorded_versions(experiment: "Experiment") -> dict[str, Any]:
-    return {"data": asdict(experiment.record.data), "versions": experiment.record.versions}
+    data = asdict(experiment.record.data)
+    del data["class_names"]  # a hundred of them, and earlier records have none of the same data
+    return {"data": data, "versions": experiment.record.versions}
 
 
 def _differing_leaves(names: tuple[str, str], a: dict[str, Any], b: dict[str, Any]) -> pd.DataFrame:

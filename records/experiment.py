@@ -15,8 +15,8 @@ from records.numbers import Count
 from records.trial import TrialFolder
 
 # Rises whenever an older version could no longer read, or would misread, what this one writes.
-# 2: digests. 3: twins, and what the learning rate spans.
-FORMAT = 3
+# 2: digests. 3: twins, and what the learning rate spans. 4: other networks, sizes of images, and names of classes.
+FORMAT = 4
 # The format of records from before the number existed.
 FIRST_FORMAT = 1
 
@@ -27,6 +27,7 @@ _STRICT = ConfigDict(extra="forbid")
 class DataRecord:
     """The data that an experiment was started on; fingerprint: of its images and labels (data.dataset.Data).
 
+    class_names: by label, for people only; the source may not name them.
     What is not recorded is empty or 0: the experiment can be looked at, but not continued.
     """
 
@@ -38,6 +39,7 @@ class DataRecord:
     train_images: Count = 0
     validation_images: Count = 0
     test_images: Count = 0
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,7 +67,7 @@ def run(
         name: of the experiment; None for that of the preset (`search` for Settings), with a number if it is taken.
         storage: the folder that holds the experiments.
         trials: number of trials, besides the controls.
-        data: digits, cifar10, or a folder in the Parquet or the ImageFolder layout.
+        data: digits, cifar10, cifar100, or a folder in the Parquet or the ImageFolder layout.
         width: of the dense network, as a multiple of the published one's.
         concurrency: maximum number of concurrent trials; None for as many as fit.
         gpus_per_trial: may be a fraction.
@@ -297,7 +297,7 @@ def run_trial(
 
     Args:
         config: of the trial, such as what a space returns.
-        data: digits, cifar10, a folder, a DataConfig, or what load_data returned.
+        data: digits, cifar10, cifar100, a folder, a DataConfig, or what load_data returned.
         dense: the folder of a dense network (`dense/` of an experiment) of the same data, or how one is trained first.
             The default, of quarter width and a few epochs, is meant for tests and looks, not for results.
         threads: CPU threads of the trial.

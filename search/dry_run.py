@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -25,19 +25,12 @@ from search.setup.validation import (
 from search.setup.workload import create_workload
 from search.snapshot import Snapshot
 from trainable.config import DataConfig
-from trainable.data.builtin import CIFAR10_IMAGES, has_cifar10
+from trainable.data.builtin import DOWNLOADS, has_download
 from trainable.data.dataset import Data
+from trainable.data.size import DataSize, check_memory, count_images
 from trainable.function_import import user_folder_importable
 
 log = logging.getLogger("alphaprune")
-
-
-@dataclass(frozen=True)
-class DataSize:
-    """What a plan has to know of data that is not here yet."""
-
-    classes: int
-    train_images: int
 
 
 def show_run(settings: Settings, folder: ExperimentFolder, backend: Backend) -> None:
@@ -48,7 +41,7 @@ def show_run(settings: Settings, folder: ExperimentFolder, backend: Backend) -> 
     """
     settings = locate_files(settings)
     with user_folder_importable(), quiet_optuna():
-        _show_plan(settings, folder, backend, Snapshot((), frozenset()), _read_at_hand(settings.data))
+        _show_plan(settings, folder, backend, Snapshot((), frozenset()), _read_at_hand(settings.data, backend))
 
 
 def show_resume(
@@ -72,7 +65,7 @@ def show_resume(
     before = recorded_settings(folder, record)
     settings = change_settings(before, folder.path.name, trials, resources)
     with user_folder_importable(), quiet_optuna():
-        loaded = read_recorded_data(folder, record, settings, data)
+        loaded = read_recorded_data(folder, record, settings, data, copies=backend.image_copies)
         snapshot = Snapshot.read(folder)
         failed = [trial for trial in snapshot.trials if trial.record.state == "failed"] if retry_failed else []
         reopened = [replace(trial, record=replace(trial.record, state="running")) for trial in failed]
@@ -87,23 +80,25 @@ def _show_plan(
     data: Data | DataSize,
 ) -> None:
     space = check_settings(settings)
-    check_weights(settings, data.classes)
-    train_images = data.train_images if isinstance(data, DataSize) else len(data.train.labels)
+    size = data if isinstance(data, DataSize) else data.size
+    check_weights(settings, size.classes)
     with backend.connect():
         resources = backend.trial_resources(settings.resources)
         workload = create_workload(
-            settings, space, backend, resources, folder.path.parent, classes=data.classes, train_images=train_images
+            settings, space, backend, resources, folder.path.parent, classes=size.classes, train_images=size.train
         )
         dense = None if isinstance(data, DataSize) else find_dense_source(settings, folder, snapshot, data)
         dense_epochs = settings.dense.training_epochs if dense is None else 0
-        log_plan(settings, folder, backend, data.classes, resources, snapshot, workload, dense_epochs)
+        log_plan(settings, folder, backend, size, resources, snapshot, workload, dense_epochs)
     log.info("nothing has been started (--dry-run)")
 
 
-def _read_at_hand(config: DataConfig) -> Data | DataSize:
+def _read_at_hand(config: DataConfig, backend: Backend) -> Data | DataSize:
     """The data, or the size of data that `run` would download first."""
-    if config.source != "cifar10" or has_cifar10():
-        return read_data(config)
-    log.info("CIFAR-10 is not here yet; the search begins by downloading it (170 MB)")
-    images = min(config.images or CIFAR10_IMAGES, CIFAR10_IMAGES)
-    return DataSize(classes=10, train_images=images - round(config.validation_fraction * images))
+    known = DOWNLOADS.get(config.source)
+    if known is None or has_download(config.source):
+        return read_data(config, copies=backend.image_copies)
+    log.info("%s is not here yet; the search begins by downloading it (%d MB)", known.title, known.megabytes)
+    size = count_images(config, classes=known.classes, training=known.train_images, test=known.test_images)
+    check_memory(size, backend.image_copies)
+    return size

@@ -79,7 +79,7 @@ def run(
     settings = locate_files(settings)
     with user_folder_importable(), wait_at_most(settings.resources.longest_wait_seconds), ExitStack() as stack:
         space = check_settings(settings)
-        data = read_data(settings.data)
+        data = read_data(settings.data, copies=backend.image_copies)
         check_weights(settings, data.classes)
         with backend.connect():
             resources = backend.trial_resources(settings.resources)
@@ -125,7 +125,7 @@ def resume(
     settings = change_settings(before, folder.path.name, trials, resources)
     with user_folder_importable(), wait_at_most(settings.resources.longest_wait_seconds):
         space = check_settings(settings)
-        loaded = read_recorded_data(folder, record, settings, data)
+        loaded = read_recorded_data(folder, record, settings, data, copies=backend.image_copies)
         with drive(folder, "resume", options) as driver:
             with backend.connect():
                 each = backend.trial_resources(settings.resources)

@@ -224,6 +224,10 @@ def explain_invalid(error: ValidationError) -> str:
         return f"{path}.{tag} must be one of {', '.join(_union_tags(path))}, but got {got}"
     rule = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
     rule = rule[:1].lower() + rule[1:]
+    if first["type"] == "too_short":
+        rule = f"must have at least {first['ctx']['min_length']} values"
+    if first["type"] == "too_long":
+        rule = f"must have at most {first['ctx']['max_length']} values"
     got = "" if first["type"] == "value_error" else f", but got {first['input']!r}"
     return f"{path} {rule}{got}" if path else f"{rule}{got}"
 

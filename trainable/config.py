@@ -206,7 +206,10 @@ class DataConfig:
     """A data set as trials see it."""
 
     source: str = "digits"
-    """`digits`, `cifar10`, or a folder in the Parquet or the ImageFolder layout."""
+    """`digits`, `cifar10`, `cifar100`, or a folder in the Parquet or the ImageFolder layout."""
+    image_size: Annotated[int, Field(ge=32, le=224)] = 32
+    """Height and width that all images are resized to, in pixels, whatever their proportions; memory and time grow with
+    its square."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Fraction of the training images that is held out for validation."""
     split_seed: Seed = 0
@@ -217,6 +220,11 @@ class DataConfig:
     """Training images are shifted at random by up to this many pixels in each direction, with reflected borders."""
     flip: bool | None = None
     """Whether training images are mirrored at random (none: yes, except for digits)."""
+    mean: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=3, max_length=3)] | None = None
+    """Of red, green and blue in [0, 1], which images are normalised by; for weights of your own, what they were trained
+    with (none: of the training images)."""
+    std: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=3, max_length=3)] | None = None
+    """Standard deviations, as `mean`."""
 
     def __post_init__(self) -> None:
         try:

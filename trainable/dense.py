@@ -100,7 +100,7 @@ def train_dense(
         ValueError: if given weights are not the network's.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    architecture = Architecture.of(network, width=config.width, classes=data.classes)
+    architecture = Architecture.of(network, width=config.width, classes=data.classes, image_size=data.image_size)
     wanted = dense_hash(config, data.fingerprint, network)
     with hold_lock(folder):
         if _read_hash(folder) != wanted:

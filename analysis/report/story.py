@@ -1,5 +1,7 @@
 """What was searched, on what, and how it stands, in sentences of what the records say."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from analysis.columns import iterate_rows, number_of
@@ -9,7 +11,9 @@ from analysis.text import format_count, format_percent, format_share, join_words
 from records.driver import format_command
 from records.experiment import DataRecord, ExperimentFolder
 
-_DATA = {"digits": "scikit-learn's handwritten digits", "cifar10": "CIFAR-10"}
+_DATA = {"digits": "scikit-learn's handwritten digits", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+# Classes that are all named; of more, only so many of the first.
+_MOST_NAMED, _FIRST_NAMED = 10, 5
 _NETWORKS = {
     **{f"vgg{depth}": f"VGG{depth}" for depth in (11, 13, 16, 19)},
     **{f"resnet{depth}": f"ResNet-{depth}" for depth in (18, 20, 32, 34, 50, 56)},
@@ -87,7 +91,7 @@ def _name_data(data: DataRecord) -> str:
 
 def _tell_images(data: DataRecord) -> str:
     text = _name_data(data)
-    text += f" ({format_count(data.classes, 'class')})" if data.classes else ""
+    text += f" ({format_count(data.classes, 'class')}{_list_classes(data.class_names)})" if data.classes else ""
     parts = [
         f"{format_count(images, 'image')} {purpose}"
         for images, purpose in (
@@ -98,6 +102,13 @@ def _tell_images(data: DataRecord) -> str:
         if images
     ]
     return f"The data: {text}" + (f", {join_words(parts)}." if parts else ".")
+
+
+def _list_classes(names: Sequence[str]) -> str:
+    shown = [shorten_text(name, 30) for name in names]
+    if len(shown) > _MOST_NAMED:
+        shown = [*shown[:_FIRST_NAMED], "…"]
+    return f": {', '.join(shown)}" if shown else ""
 
 
 def _tell_dense(experiment: Experiment) -> str:

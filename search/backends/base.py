@@ -57,6 +57,10 @@ class Backend(Protocol):
     def address(self) -> str | None:
         """Of a cluster that outlives the search, for the command that resumes it; None for any other backend."""
 
+    @property
+    def image_copies(self) -> int:
+        """How many copies of the images this machine holds in its memory."""
+
     def connect(self) -> AbstractContextManager[None]:
         """Context for the methods below except open_measurement; raises ValueError if the connection fails."""
 

@@ -26,6 +26,7 @@ class LocalBackend:
     """Runs everything in this process, on all CPUs available to it."""
 
     address = None
+    image_copies = 1
 
     def connect(self) -> nullcontext[None]:
         return nullcontext()

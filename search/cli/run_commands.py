@@ -58,7 +58,8 @@ def run(
         int | None, typer.Option(metavar="NUMBER", help="Number of trials, besides the controls.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="DATA", help="digits, cifar10, or a folder (Parquet or ImageFolder layout).")
+        str | None,
+        typer.Option(metavar="DATA", help="digits, cifar10, cifar100, or a folder (Parquet or ImageFolder)."),
     ] = None,
     width: Annotated[
         float | None, typer.Option(metavar="FACTOR", help="Width of the dense network; 1 is as published.")

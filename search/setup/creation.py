@@ -95,7 +95,7 @@ def create_experiment(folder: ExperimentFolder, settings: Settings, data: Data, 
     """
     record = ExperimentRecord(
         name=folder.path.name,
-        preset=preset.encode(errors="backslashreplace").decode(),  # JSON has no names that are not Unicode
+        preset=_as_unicode(preset),
         settings=as_settings_json(settings),
         data=DataRecord(
             name=data.name,
@@ -104,6 +104,7 @@ def create_experiment(folder: ExperimentFolder, settings: Settings, data: Data, 
             train_images=len(data.train.labels),
             validation_images=len(data.validation.labels),
             test_images=len(data.test.labels),
+            class_names=tuple(map(_as_unicode, data.class_names)),
         ),
         versions=read_versions(),
         format=FORMAT,
@@ -118,6 +119,11 @@ def create_experiment(folder: ExperimentFolder, settings: Settings, data: Data, 
         if not folder.path.exists():
             raise
         raise ValueError(f"--name must be new, but {str(folder.path)!r} was just created; choose another") from error
+
+
+def _as_unicode(name: str) -> str:
+    """JSON has no names that are not Unicode, but files and folders may have them."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def add_trials(folder: ExperimentFolder, new: Sequence[NewTrial]) -> list[TrialSnapshot]:

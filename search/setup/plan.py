@@ -17,6 +17,7 @@ from search.setup.validation import find_dense_layout
 from search.setup.workload import add_to_workload, count_left, describe_time
 from search.snapshot import Snapshot
 from trainable.data.dataset import Data
+from trainable.data.size import DataSize
 from trainable.recorded_trial import KEPT_CHECKPOINTS
 
 log = logging.getLogger("alphaprune")
@@ -32,12 +33,13 @@ CHECKPOINTS_AT_ONCE = KEPT_CHECKPOINTS + 1
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What a search is about to do; as `str`, three lines for the user, or more.
+    """What a search is about to do; as `str`, four lines for the user, or more.
 
     nodes, cpus, gpus: of the cluster. concurrency: trials at once, each with cpus_per_trial and gpus_per_trial.
     trials, trial_epochs: left to run, controls included; the epochs are a maximum, since trials may be stopped early.
-    dense_epochs: left to train the dense network. disk_bytes: approximate space that the storage needs. whole: groups
-    of channels that are never cut, each with the reason.
+    dense_epochs: left to train the dense network. memory_bytes: that the images take on this machine. gpu_bytes: that
+    they take on a GPU, for each trial on it. disk_bytes: approximate space that the storage needs. whole: groups of
+    channels that are never cut, each with the reason.
     """
 
     nodes: int
@@ -49,6 +51,8 @@ class SearchPlan:
     trials: int
     trial_epochs: int
     dense_epochs: int
+    memory_bytes: int
+    gpu_bytes: int
     disk_bytes: int
     whole: tuple[str, ...] = ()
 
@@ -57,12 +61,14 @@ class SearchPlan:
         each = format_resources(self.cpus_per_trial, self.gpus_per_trial)
         trials, epochs = _format_count(self.trials, "trial"), _format_count(self.trial_epochs, "epoch")
         dense = _format_count(self.dense_epochs, "epoch")
+        on_gpu = f", and {_format_size(self.gpu_bytes)} of a GPU's for each trial" if self.gpu_bytes else ""
         after = f", after {dense} for the dense network" if self.dense_epochs else ""
         return "\n".join(
             (
                 f"{_format_count(self.nodes, 'node')} with {there}: "
                 f"{_format_count(self.concurrency, 'trial')} at once, each on {each}",
                 f"{trials}, at most {epochs} in total{after}",
+                f"about {_format_size(self.memory_bytes)} of memory for the images{on_gpu}",
                 f"about {_format_size(self.disk_bytes)} of disk space",
                 *_list_whole(self.whole),
             )
@@ -74,7 +80,8 @@ def plan_search(
     share: TrialResources,
     settings: Settings,
     *,
-    classes: int,
+    size: DataSize,
+    image_copies: int,
     dense_epochs: int,
     trials_left: int,
     trial_epochs: int,
@@ -85,13 +92,14 @@ def plan_search(
         nodes: of the cluster.
         share: what each trial gets.
         settings: of the experiment.
-        classes: of the data.
+        size: of the data.
+        image_copies: copies of the images that this machine holds.
         dense_epochs: left to train the dense network.
         trials_left: number of trials that have not ended, controls included.
         trial_epochs: those of all of them.
     """
     running = min(share.concurrency, trials_left)
-    layout = find_dense_layout(settings, classes)
+    layout = find_dense_layout(settings, size.classes)
     dense_bytes = FLOAT32_BYTES * layout.count("parameters", layout.widths)
     # Takes the amount for a share of the parameters; cutting by MACs gives the same share within a few hundredths.
     model_bytes = (1 - _least_amount(settings)) * dense_bytes
@@ -107,6 +115,8 @@ def plan_search(
         trials=trials_left,
         trial_epochs=trial_epochs,
         dense_epochs=dense_epochs,
+        memory_bytes=image_copies * size.bytes,
+        gpu_bytes=size.trained_bytes if share.gpus else 0,
         disk_bytes=round(disk_bytes),
         whole=layout.whole,
     )
@@ -146,7 +156,7 @@ def announce_plan(
         snapshot: of the trials as they will be when the search starts.
     """
     dense_epochs = settings.dense.training_epochs if find_dense_source(settings, folder, snapshot, data) is None else 0
-    log_plan(settings, folder, backend, data.classes, resources, snapshot, workload, dense_epochs)
+    log_plan(settings, folder, backend, data.size, resources, snapshot, workload, dense_epochs)
     backend.check_storage(folder.path.parent)
 
 
@@ -154,7 +164,7 @@ def log_plan(
     settings: Settings,
     folder: ExperimentFolder,
     backend: Backend,
-    classes: int,
+    size: DataSize,
     resources: TrialResources,
     snapshot: Snapshot,
     workload: Workload,
@@ -169,7 +179,8 @@ def log_plan(
         backend.list_nodes(),
         resources,
         settings,
-        classes=classes,
+        size=size,
+        image_copies=backend.image_copies,
         dense_epochs=dense_epochs,
         trials_left=trials_left,
         trial_epochs=sum(begun) + max(0, trials_left - len(begun)) * settings.trial.epochs,

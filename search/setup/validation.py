@@ -61,13 +61,17 @@ def locate_files(settings: Settings) -> Settings:
 def check_weights(settings: Settings, classes: int) -> None:
     """Raises ValueError if weights are given for the dense network that are not its own."""
     if settings.dense.weights:
-        architecture = Architecture.of(settings.network, width=settings.dense.width, classes=classes)
-        load_given_weights(architecture, settings.dense.weights)
+        load_given_weights(_dense_architecture(settings, classes), settings.dense.weights)
 
 
 def find_dense_layout(settings: Settings, classes: int) -> Layout:
     """The layout of the dense network; raises ValueError if it cannot be built or pruned."""
-    return find_layout(Architecture.of(settings.network, width=settings.dense.width, classes=classes))
+    return find_layout(_dense_architecture(settings, classes))
+
+
+def _dense_architecture(settings: Settings, classes: int) -> Architecture:
+    width, image_size = settings.dense.width, settings.data.image_size
+    return Architecture.of(settings.network, width=width, classes=classes, image_size=image_size)
 
 
 def check_amount(config: TrialConfig, layout: Layout) -> None:
@@ -95,13 +99,17 @@ def recorded_settings(folder: ExperimentFolder, record: ExperimentRecord) -> Set
 
 
 def read_recorded_data(
-    folder: ExperimentFolder, record: ExperimentRecord, settings: Settings, moved_to: str | None
+    folder: ExperimentFolder, record: ExperimentRecord, settings: Settings, moved_to: str | None, *, copies: int = 1
 ) -> Data:
-    """The data that the experiment was started on, from `moved_to` if given; raises ValueError if the data differs."""
+    """The data that the experiment was started on, from `moved_to` if given.
+
+    copies: how many copies of the images this machine is going to hold.
+    Raises ValueError if the data differs, cannot be read, or does not fit into memory.
+    """
     if not record.data.fingerprint:
         raise ValueError(f"{folder.record_path} is damaged: data.fingerprint is missing")
     source = replace(settings.data, source=moved_to) if moved_to else settings.data
-    data = read_data(source)
+    data = read_data(source, copies=copies)
     if data.fingerprint != record.data.fingerprint:
         raise ValueError(
             f"--data must be what {folder.path.name!r} was started on, but {source.source!r} has different images "
@@ -110,7 +118,7 @@ def read_recorded_data(
     return data
 
 
-def read_data(config: DataConfig) -> Data:
-    """The data; raises ValueError if it cannot be read."""
+def read_data(config: DataConfig, *, copies: int = 1) -> Data:
+    """The data; raises ValueError if it cannot be read, or if so many copies of the images do not fit into memory."""
     log.info("reading %s", config.source)  # logged first, since reading takes a while
-    return load_data(config)
+    return load_data(config, copies=copies)

@@ -16,7 +16,13 @@ RECORD = ExperimentRecord(
     name="search",
     settings={"search": {"trials": 3}},
     data=DataRecord(
-        name="digits", fingerprint="0123", classes=10, train_images=150, validation_images=50, test_images=100
+        name="digits",
+        fingerprint="0123",
+        classes=10,
+        train_images=150,
+        validation_images=50,
+        test_images=100,
+        class_names=tuple("0123456789"),
     ),
     preset="quickstart",
     versions={"python": "3.11.7"},
@@ -59,6 +65,13 @@ def test_a_record_from_before_a_field_was_added_is_read(folder: ExperimentFolder
     defaults = {"data": DataRecord(), "preset": "", "versions": {}, "created": found.created, "format": FIRST_FORMAT}
     default: Any = defaults.get(missing)
     assert found == replace(RECORD, **{missing: default})
+
+
+def test_data_from_before_its_classes_were_named_is_read(folder: ExperimentFolder) -> None:
+    data = asdict(RECORD.data)
+    del data["class_names"]
+    rewrite(folder, data=data, format=3)
+    assert folder.read_record() == replace(RECORD, data=replace(RECORD.data, class_names=()), format=3)
 
 
 def test_a_record_without_a_format_has_the_first(folder: ExperimentFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ def test_the_plan_of_a_run_is_shown_and_nothing_is_left(settings: Path, how: lis
     for words in (
         f"experiment: {tmp_path / 'r' / 'tiny'}",
         "6 trials, at most 18 epochs in total, after 2 epochs for the dense network",
+        f"about {'1.7' if how else '3.4'} MB of memory for the images",
         "MB of disk space",
         "how long it takes will be estimated after the first epoch of the dense network",
         "nothing has been started",
@@ -56,10 +57,18 @@ def test_no_cluster_is_started(settings: Path, tmp_path: Path) -> None:
     assert done.stdout == "False\n"
 
 
-def test_data_that_would_be_downloaded_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"), [("cifar10", "CIFAR-10 is not here yet"), ("cifar100", "CIFAR-100 is not here yet")]
+)
+def test_data_that_would_be_downloaded_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    shown = alphaprune("run", "cifar10", "--storage", tmp_path / "r", "--dry-run", "--set", "data.images=1000")
+    arguments = ("run", "cifar10", "--data", name, "--storage", tmp_path / "r", "--dry-run", "--local")
+    shown = alphaprune(*arguments, "--set", "data.images=1000")
+    assert said in shown.stderr
     assert "begins by downloading it" in shown.stderr
+    assert "about 33.8 MB of memory for the images" in shown.stderr
     assert "215 trials, at most 12,900 epochs" in shown.stderr
     assert list(tmp_path.iterdir()) == []
 

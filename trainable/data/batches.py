@@ -15,6 +15,7 @@ from torch import Tensor
 
 from trainable.data.dataset import Data, Split
 
+# At 32x32; fewer where images are larger, so that the activations of a batch take as much memory.
 EVALUATION_BATCH = 500
 
 
@@ -57,7 +58,7 @@ class DeviceSplit:
         return ceil(len(self) / batch_size)
 
     def augmented_batches(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images once, shuffled, in batches of about equal size: ([n, 3, 32, 32] channels-last, [n])."""
+        """All images once, shuffled, in batches of about equal size: ([n, 3, size, size] channels-last, [n])."""
         return map(self.augment_images, self.draw_batches(batch_size, seed=seed, epoch=epoch))
 
     def draw_batches(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[Draw]:
@@ -77,7 +78,7 @@ class DeviceSplit:
         )
 
     def augment_images(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        """The batch that was drawn: images [n, 3, 32, 32], normalised and channels-last, and labels [n]."""
+        """The batch that was drawn: images [n, 3, size, size], normalised and channels-last, and labels [n]."""
         chosen, shifts, mirrored = draw
         size = self.pixels.shape[1]
         rows = _reflect_index(self._across + shifts[0, :, None], size)
@@ -87,9 +88,11 @@ class DeviceSplit:
         return self._normalise_pixels(crop), self.labels[chosen]
 
     def plain_batches(
-        self, batch_size: int = EVALUATION_BATCH, *, most: int | None = None
+        self, batch_size: int | None = None, *, most: int | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """The images unchanged and in order, only the first `most` if given; the last batch may be small."""
+        if batch_size is None:
+            batch_size = max(1, EVALUATION_BATCH * 32**2 // self.pixels.shape[1] ** 2)
         end = len(self) if most is None else min(most, len(self))
         for start in range(0, end, batch_size):
             chosen = slice(start, min(start + batch_size, end))

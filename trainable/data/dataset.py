@@ -1,4 +1,4 @@
-"""A data set as a trial sees it: three splits of 32x32 RGB images in memory, wherever they come from.
+"""A data set as a trial sees it: three splits of square RGB images in memory, wherever they come from.
 
 numpy arrays, because they go through Ray's object store without a copy: decoded once per node, shared by its trials.
 """
@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from trainable.config import DataConfig
-from trainable.data.images import ImageArray, LabelArray
-from trainable.data.sources import read_source
+from trainable.data.images import ImageArray, LabelArray, decode_images
+from trainable.data.size import DataSize, check_memory, count_images
+from trainable.data.sources import open_source
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """images: uint8 [N, 32, 32, 3], RGB, C-contiguous. labels: int64 [N], 0 to classes - 1. Both are read-only."""
+    """images: uint8 [N, size, size, 3], RGB, C-contiguous. labels: int64 [N], 0 to classes - 1. Both are read-only."""
 
     images: ImageArray
     labels: LabelArray
@@ -28,9 +29,11 @@ class Data:
     """The splits and how they are augmented and normalized. name: the source, as given.
 
     pad, flip: pixels of the reflect-padded random crop; whether images are mirrored at random.
-    mean, std: of the red, green and blue pixels of the training split, in [0, 1]; the std of a constant colour is
-        set to 1, so that it can always be divided by.
-    fingerprint: sha256 (hex) of the splits' images and labels, pad and flip; the same wherever the files are.
+    mean, std: of the red, green and blue pixels of the training split, in [0, 1], if no others were asked for; the std
+        of a constant colour is set to 1, so that it can always be divided by.
+    fingerprint: sha256 (hex) of the splits' images and labels, pad and flip, and of what else was asked for; the same
+        wherever the files are.
+    class_names: by label; none if the source does not name them.
     """
 
     name: str
@@ -43,50 +46,66 @@ class Data:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     fingerprint: str
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images, in pixels."""
+        return int(self.train.images.shape[1])
+
+    @property
+    def size(self) -> DataSize:
+        train, validation, test = (len(split.labels) for split in (self.train, self.validation, self.test))
+        return DataSize(self.classes, train, validation, test, self.image_size)
 
 
-def load_data(config: DataConfig, *, cache: Path | None = None) -> Data:
+def load_data(config: DataConfig, *, cache: Path | None = None, copies: int = 1) -> Data:
     """Reads the source and splits it; train and validation are in random order.
 
-    A source other than `digits` and `cifar10` is a folder with either Parquet files or train/<class>/* and
+    A source other than `digits`, `cifar10` and `cifar100` is a folder with either Parquet files or train/<class>/* and
     test/<class>/*, where labels number the classes in the order of their names. The Parquet files are train.parquet and
     test.parquet or parts such as train-00000-of-00002.parquet, in the folder or one of its sub-folders, with a column
     `img` or `image` (the encoded image, or a struct with it as `bytes`) and `label`, `labels` or `fine_label` (integers
-    or text). Images that are not 32x32 RGB are converted to RGB (an alpha channel is dropped) and resized bilinearly by
-    Pillow.
+    or text). A validation split in the folder is not used. Images of another size or mode are converted to RGB (an
+    alpha channel is dropped) and resized bilinearly by Pillow to a square of `image_size`, whatever their proportions.
 
-    cache: the folder in which cifar10 is kept, by default alphaprune in $XDG_CACHE_HOME or ~/.cache.
-    Raises ValueError, in one line, for anything wrong with the source (all of its images are read, even if only some
-    are used), and if more images are asked for than there are, or so few that a split would be empty.
+    Args:
+        config: of the data.
+        cache: the folder in which downloads are kept, by default alphaprune in $XDG_CACHE_HOME or ~/.cache.
+        copies: how many copies of the images this machine is going to hold.
+
+    Raises:
+        ValueError: in one line, for anything wrong with the source (all of its images are read, even if only some are
+            used), if more images are asked for than there are, or so few that a split would be empty, and, before any
+            is decoded, if the images do not fit into memory.
     """
-    training, test = read_source(config.source, cache)
-    classes = _count_classes(config.source, training[1], test[1])
-    validation, train = (
-        _create_split(training[0][rows], training[1][rows]) for rows in _draw_rows(config, len(training[1]))
+    source = open_source(config.source, cache)
+    training, test = source.train.labels, source.test.labels
+    size = count_images(
+        config, classes=_count_classes(config.source, training, test), training=len(training), test=len(test)
     )
-    splits = train, validation, _create_split(*test)
-    flip = config.source != "digits" if config.flip is None else config.flip
-    mean, std = _mean_and_std(train.images)
-    fingerprint = _compute_fingerprint(splits, f"pad={config.pad} flip={flip}")
-    return Data(config.source, classes, *splits, config.pad, flip, mean, std, fingerprint)
-
-
-def _draw_rows(config: DataConfig, total: int) -> tuple[LabelArray, LabelArray]:
-    """The rows of the validation and of the training images among the `total` there are."""
-    images = total if config.images is None else config.images
-    if images > total:
-        raise ValueError(
-            f"`images <= {total}` must hold, the number of training images of {config.source!r}, but got {images}"
-        )
-    held_out = round(config.validation_fraction * images)
-    if not 0 < held_out < images:
-        raise ValueError(
-            f"train and validation must both get images, but validation_fraction={config.validation_fraction} gives "
-            f"{held_out} of {images} images to validation; change the fraction or use more images"
-        )
+    check_memory(size, copies)
     # Left shuffled: folders are read class by class, and the first training batches are used to recalibrate BN.
-    order = np.random.default_rng(config.split_seed).permutation(total)[:images]
-    return order[:held_out], order[held_out:]
+    order = np.random.default_rng(config.split_seed).permutation(len(training))[: size.validation + size.train]
+    rows = np.full(len(training), -1)
+    rows[order] = np.arange(len(order))
+    images = decode_images(source.train.read_blocks(), rows, config.image_size)
+    splits = (
+        _create_split(images[size.validation :], training[order[size.validation :]]),
+        _create_split(images[: size.validation], training[order[: size.validation]]),
+        _create_split(decode_images(source.test.read_blocks(), np.arange(len(test)), config.image_size), test),
+    )
+    flip = config.source != "digits" if config.flip is None else config.flip
+    own_mean, own_std = _mean_and_std(splits[0].images)
+    mean, std = _as_colours(config.mean or own_mean), _as_colours(config.std or own_std)
+    settings = f"pad={config.pad} flip={flip}"
+    if config.image_size != 32:  # what was the only size when the first experiments were recorded
+        settings += f" image_size={config.image_size}"
+    if config.mean or config.std:
+        settings += f" mean={mean} std={std}"
+    fingerprint = _compute_fingerprint(splits, settings)
+    names = source.class_names[: size.classes]  # the last ones may have no image
+    return Data(config.source, size.classes, *splits, config.pad, flip, mean, std, fingerprint, names)
 
 
 def _create_split(images: ImageArray, labels: LabelArray) -> Split:
@@ -118,6 +137,11 @@ def _count_classes(source: str, training: LabelArray, test: LabelArray) -> int:
             f"label={test.max()} in row {test.argmax()} (from 0); remove that class or add training images of it"
         )
     return classes
+
+
+def _as_colours(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue
 
 
 def _mean_and_std(images: ImageArray) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

@@ -8,12 +8,15 @@ from typing import NoReturn
 
 import numpy as np
 
-from trainable.data.images import LabelledImages, decode_images
+from trainable.data.images import Block, LabelledImages, Source
+from trainable.data.validation_split import report_unused, suggest_use
 
 log = logging.getLogger("alphaprune")
 
 # torchvision's, whose import takes seconds.
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+# Class folders that a message names.
+MOST_NAMES = 10
 
 
 def find_split_folders(folder: Path) -> tuple[Path, Path] | None:
@@ -25,38 +28,46 @@ def find_split_folders(folder: Path) -> tuple[Path, Path] | None:
     train, test = folder / "train", folder / "test"
     missing = [path.name for path in (train, test) if not path.is_dir()]
     if len(missing) == 1:
-        raise ValueError(f"{str(folder)!r} must hold both train and test, but {missing[0]} is missing")
-    return None if missing else (train, test)
+        hint = suggest_use(folder) if missing == ["test"] else ""
+        raise ValueError(f"{str(folder)!r} must hold both train and test, but {missing[0]} is missing{hint}")
+    if missing:
+        return None
+    report_unused(folder)
+    return train, test
 
 
-def read_image_folder(train: Path, test: Path) -> tuple[LabelledImages, LabelledImages]:
-    """The images of both folders; labels number the class folders in the order of their names.
+def list_image_folder(train: Path, test: Path) -> Source:
+    """The images of both folders; labels number the class folders, which name the classes, in the order of their names.
 
     As with torchvision, files with other endings than IMAGE_ENDINGS are skipped, and folders within a class folder
     are searched, links to folders included. Hidden files and folders are skipped, too.
 
     Raises:
-        ValueError: in one line, if the class folders differ, one of them has no images, or a file is no image.
+        ValueError: in one line, if the class folders differ, or one of them has no images.
     """
     classes, others = _list_classes(train), _list_classes(test)
     if classes != others:
-        raise ValueError(
-            f"train and test of {str(train.parent)!r} must hold the same class folders, but only one of them holds "
-            f"{', '.join(sorted(set(classes) ^ set(others)))}"
-        )
+        sides = (train.name, set(classes) - set(others)), (test.name, set(others) - set(classes))
+        alone = " and ".join(f"only {name} holds {_name_some(sorted(more))}" for name, more in sides if more)
+        raise ValueError(f"train and test of {str(train.parent)!r} must hold the same class folders, but {alone}")
     skipped: Counter[str] = Counter()
-    images = _read_split(train, classes, skipped), _read_split(test, classes, skipped)
+    images = _list_split(train, classes, skipped), _list_split(test, classes, skipped)
     if skipped:
         endings = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in sorted(skipped.items()))
         log.info("skipped files in %s that are not named like images: %s", train.parent, endings)
-    return images
+    return Source(*images, tuple(classes))
 
 
 def _list_classes(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _read_split(folder: Path, classes: list[str], skipped: Counter[str]) -> LabelledImages:
+def _name_some(classes: list[str]) -> str:
+    more = len(classes) - MOST_NAMES
+    return ", ".join(classes[:MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _list_split(folder: Path, classes: list[str], skipped: Counter[str]) -> LabelledImages:
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -68,7 +79,7 @@ def _read_split(folder: Path, classes: list[str], skipped: Counter[str]) -> Labe
             )
         paths += files
         labels += [label] * len(files)
-    return decode_images(paths, lambda row: str(paths[row])), np.array(labels, np.int64)
+    return LabelledImages(np.array(labels, np.int64), lambda: [Block(paths, lambda row: str(paths[row]))])
 
 
 def _list_images(folder: Path, skipped: Counter[str]) -> list[Path]:

@@ -2,7 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainable.data.images import ImageArray, LabelArray, LabelledImages, decode_images, describe_error
+from trainable.data.images import Block, LabelArray, LabelledImages, Source, describe_error
+from trainable.data.validation_split import report_unused, suggest_use
 
 SPLITS = ("train", "test")
 # The names that a column may have, the preferred one first. `img.bytes` is a column of that name, without a struct.
@@ -22,13 +25,15 @@ LABEL_COLUMNS = ("label", "labels", "fine_label")
 _SPLIT_FILE = re.compile(r"(train|test)(-.*)?\.parquet")
 _FILE_IN_SPLIT = re.compile(r".*\d.*\.parquet")
 _PART = re.compile(r".*-(\d+)-of-(\d+)\b.*")
+# Rows that are read at a time: the encoded images of a whole file may take as much memory as the decoded ones.
+_BATCH_ROWS = 1024
 
 
 class _Part(NamedTuple):
-    """What one file holds. labels: integers or text. names: of the classes, if the file has them."""
+    """A file. image: its column of encoded images. labels: integers or text. names: of the classes, if it has them."""
 
     path: Path
-    images: ImageArray
+    image: str
     labels: pa.ChunkedArray
     names: tuple[str, ...] | None
 
@@ -52,26 +57,29 @@ def find_parquet_files(folder: Path) -> tuple[list[Path], list[Path]] | None:
             if not (train and test):
                 raise ValueError(
                     f"{str(place)!r} must hold both train.parquet and test.parquet (or their parts), but "
-                    f"{'test' if train else 'train'}.parquet is missing"
+                    f"{'test' if train else 'train'}.parquet is missing{suggest_use(place) if train else ''}"
                 )
             _check_parts(place, train)
             _check_parts(place, test)
+            report_unused(place)
             return train, test
     return None
 
 
-def read_parquet_files(train: Sequence[Path], test: Sequence[Path]) -> tuple[LabelledImages, LabelledImages]:
-    """The images and labels of both splits.
+def list_parquet_files(train: Sequence[Path], test: Sequence[Path]) -> Source:
+    """The images of both splits, of which only the labels are read.
 
     Labels that are text number the classes in the sorted order of the training labels.
 
     Raises:
         ValueError: in one line that names the file and the column, about the first thing that is wrong.
     """
-    parts = [[_read_part(path) for path in paths] for paths in (train, test)]
-    numbered = _number_labels(*parts)
-    images = [_join([part.images for part in split]) for split in parts]
-    return (images[0], numbered[0]), (images[1], numbered[1])
+    splits = [[_list_part(path) for path in paths] for paths in (train, test)]
+    labels, names = _number_labels(*splits)
+    first, second = (
+        LabelledImages(numbers, partial(_read_images, parts)) for numbers, parts in zip(labels, splits, strict=True)
+    )
+    return Source(first, second, names)
 
 
 def _list_files(place: Path, split: str) -> list[Path]:
@@ -98,28 +106,55 @@ def _check_parts(place: Path, files: Sequence[Path]) -> None:
         raise ValueError(f"{str(place)!r} must hold each part of one set of files exactly once, but holds {names}")
 
 
-def _read_part(path: Path) -> _Part:
+@contextmanager
+def _open_file(path: Path) -> Iterator[pq.ParquetFile]:
+    """The file; what goes wrong while it is read raises a ValueError that names it."""
     unreadable = f"{path} must be a Parquet file, but cannot be read as one: "
     if not path.is_file():  # opening a FIFO would wait for ever
         raise ValueError(f"{unreadable}it is not a regular file")
     try:
         with pq.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            image, label = _find_image_column(path, schema), _find_label_column(path, schema)
-            table = file.read(columns=[image, label])
+            yield file
     except (pa.ArrowException, OSError) as error:
         raise ValueError(unreadable + describe_error(error)) from error
-    encoded = table[image] if image in table.column_names else pc.struct_field(table[image.partition(".")[0]], "bytes")
-    columns = {image: _as_plain(encoded), label: _as_plain(table[label])}
-    for name, column in columns.items():
-        if column.null_count:
-            row = pc.index(pc.is_null(column), True)
-            raise ValueError(f"{path} must have no null values, but {name} is null in row {row} (from 0)")
-    images = decode_images(columns[image].to_pylist(), lambda row: f"row {row} (from 0) of {path}")
-    return _Part(path, images, columns[label], _read_class_names(schema, label))
 
 
-def _as_plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _list_part(path: Path) -> _Part:
+    with _open_file(path) as file:
+        schema = file.schema_arrow
+        image, label = _find_image_column(path, schema), _find_label_column(path, schema)
+        labels = _as_plain(file.read(columns=[label])[label])
+    _check_nulls(path, label, labels, 0)
+    return _Part(path, image, labels, _read_class_names(schema, label))
+
+
+def _read_images(parts: Sequence[_Part]) -> Iterator[Block]:
+    """The encoded images of all parts."""
+    for path, column, _, _ in parts:
+        start = 0
+        with _open_file(path) as file:
+            for batch in file.iter_batches(_BATCH_ROWS, columns=[column]):
+                is_flat = column in batch.schema.names
+                images = batch[column] if is_flat else pc.struct_field(batch[column.partition(".")[0]], "bytes")
+                encoded = _as_plain(images)
+                _check_nulls(path, column, encoded, start)
+                yield Block(encoded.to_pylist(), partial(_name_row, path, start))
+                start += len(encoded)
+
+
+def _name_row(path: Path, start: int, row: int) -> str:
+    return f"row {start + row} (from 0) of {path}"
+
+
+def _check_nulls(path: Path, name: str, column: pa.Array | pa.ChunkedArray, start: int) -> None:
+    """start: the row of the file that the column begins with."""
+    if column.null_count:
+        row = start + pc.index(pc.is_null(column), True).as_py()
+        raise ValueError(f"{path} must have no null values, but {name} is null in row {row} (from 0)")
+
+
+def _as_plain(column: Any) -> Any:
+    """An array, or chunks of one, without a dictionary."""
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
@@ -168,29 +203,32 @@ def _has_type(kind: pa.DataType, names: Iterable[str]) -> bool:
 def _read_class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
     """The names of the classes that Hugging Face's library writes into a file's metadata."""
     try:
-        return tuple(json.loads(schema.metadata[b"huggingface"])["info"]["features"][label]["names"])
+        names = json.loads(schema.metadata[b"huggingface"])["info"]["features"][label]["names"]
     except (KeyError, TypeError, ValueError, RecursionError):
         return None
+    is_valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if is_valid else None
 
 
-def _number_labels(train: list[_Part], test: list[_Part]) -> tuple[LabelArray, LabelArray]:
-    """The labels of both splits as numbers with the same meaning in all files."""
-    first = train[0]
+def _number_labels(train: list[_Part], test: list[_Part]) -> tuple[list[LabelArray], tuple[str, ...]]:
+    """The labels of both splits as numbers with the same meaning in all files, and the names of the classes."""
+    first, named = train[0], next((part for part in (*train, *test) if part.names is not None), None)
     for part in (*train, *test):
         if pa.types.is_integer(part.labels.type) != pa.types.is_integer(first.labels.type):
             raise ValueError(
                 f"all files must have labels of one kind, but they are {first.labels.type} in {first.path} and "
                 f"{part.labels.type} in {part.path}"
             )
-        if part.names != first.names and None not in (part.names, first.names):
+        if named is not None and part.names not in (named.names, None):
             raise ValueError(
-                f"all files must name the same classes, but {first.path} and {part.path} name different ones"
+                f"all files must name the same classes, but {named.path} and {part.path} name different ones"
             )
     if pa.types.is_integer(first.labels.type):
-        return _join([_as_numbers(part) for part in train]), _join([_as_numbers(part) for part in test])
+        numbers = [_join([_as_numbers(part) for part in split]) for split in (train, test)]
+        return numbers, (named.names if named is not None else None) or ()
     classes = sorted(set().union(*(part.labels.to_pylist() for part in train)))
     number = {name: row for row, name in enumerate(classes)}
-    return _join([_look_up(part, number) for part in train]), _join([_look_up(part, number) for part in test])
+    return [_join([_look_up(part, number) for part in split]) for split in (train, test)], tuple(classes)
 
 
 def _as_numbers(part: _Part) -> LabelArray:

@@ -4,50 +4,54 @@ Each source gives its training and its test images. Whatever a user can get wron
 rule, what was found, and how to fix it.
 """
 
+import logging
 import os
 from pathlib import Path
 
-from trainable.data.builtin import read_cifar10, read_digits
-from trainable.data.image_folder import find_split_folders, read_image_folder
-from trainable.data.images import LabelledImages
-from trainable.data.parquet import find_parquet_files, read_parquet_files
+from trainable.data.builtin import DOWNLOADS, read_digits, read_download
+from trainable.data.image_folder import find_split_folders, list_image_folder
+from trainable.data.images import Source
+from trainable.data.parquet import find_parquet_files, list_parquet_files
 
-BUILT_IN = ("digits", "cifar10")
+log = logging.getLogger("alphaprune")
+
+BUILT_IN = ("digits", *DOWNLOADS)
 
 
 def locate_source(source: str) -> str:
     """The source as an experiment records it: a folder by its absolute path, so that it is found from anywhere.
 
-    `digits` and `cifar10` always are the built-in data; a folder of that name is `./digits`.
+    The names in BUILT_IN always are the built-in data; a folder called `digits` is `./digits`.
     """
     is_folder = source not in BUILT_IN and os.path.isdir(source)  # noqa: PTH112  Path("") would be the current folder
     return str(Path(source).resolve()) if is_folder else source
 
 
-def read_source(source: str, cache: Path | None) -> tuple[LabelledImages, LabelledImages]:
-    """The training and the test images of `source`.
+def open_source(source: str, cache: Path | None) -> Source:
+    """The training and the test images of `source`; those of folders are listed, but not read.
 
     Args:
         source: a name in BUILT_IN or a folder.
-        cache: the folder in which cifar10 is kept; None for the default.
+        cache: the folder in which data is kept that has to be downloaded; None for the default.
     """
     if source == "digits":
         return read_digits()
-    if source == "cifar10":
-        return read_cifar10(cache)
+    if source in DOWNLOADS:
+        return read_download(source, cache)
     if not os.path.isdir(source):  # noqa: PTH112  as above; and a name too long for a file is no folder
-        raise ValueError(f"data must be 'digits', 'cifar10' or a folder, but {source!r} is none of them")
+        names = ", ".join(map(repr, BUILT_IN))
+        raise ValueError(f"data must be {names} or a folder, but {source!r} is none of them")
     try:
-        return _read_folder(Path(source))
+        return _open_folder(Path(source))
     except OSError as error:
         raise ValueError(f"data must be readable, but {source!r} is not: {error}") from error
 
 
-def _read_folder(folder: Path) -> tuple[LabelledImages, LabelledImages]:
+def _open_folder(folder: Path) -> Source:
     if (files := find_parquet_files(folder)) is not None:
-        return read_parquet_files(*files)
+        return list_parquet_files(*files)
     if (folders := find_split_folders(folder)) is not None:
-        return read_image_folder(*folders)
+        return list_image_folder(*folders)
     raise ValueError(
         f"{str(folder)!r} must hold train.parquet and test.parquet, or train/<class>/* and test/<class>/*, "
         "but holds neither"

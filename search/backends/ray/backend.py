@@ -23,6 +23,9 @@ from trainable.measurement.protocol import measure_network
 class RayBackend:
     """The cluster at `address`, or one that is started on this machine for the search and shut down afterwards."""
 
+    # The driver's own, and the one in the object store, which the workers share.
+    image_copies = 2
+
     def __init__(self, address: str | None = None) -> None:
         self.address = address
 

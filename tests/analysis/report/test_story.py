@@ -93,6 +93,23 @@ def test_how_it_stands(untrained: ExperimentBuilder, planned: int, states: list[
     assert tell_standing(untrained.load()) == text
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ((), "CIFAR-10 (10 classes), 45,000"),
+        (tuple("abcdefghij"), "CIFAR-10 (10 classes: a, b, c, d, e, f, g, h, i, j), 45,000"),
+        (tuple("abcdefghijk"), "CIFAR-10 (10 classes: a, b, c, d, e, …), 45,000"),
+        (("x" * 50, "y\n"), f"CIFAR-10 (10 classes: {'x' * 29}…, y"),
+    ],
+)
+def test_classes_are_named_unless_there_are_many(
+    untrained: ExperimentBuilder, names: tuple[str, ...], said: str
+) -> None:
+    record = untrained.folder.read_record()
+    untrained.folder.write_record(replace(record, data=replace(record.data, class_names=names)))
+    assert said in tell_story(untrained.load())
+
+
 def test_data_out_of_a_folder_are_called_by_its_name(untrained: ExperimentBuilder) -> None:
     record = untrained.folder.read_record()
     data = replace(record.data, name="a/b/", classes=1, train_images=7, validation_images=0, test_images=1)

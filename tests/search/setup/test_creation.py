@@ -1,5 +1,6 @@
 """New experiments and new trials: complete or not at all, and never in place of others."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +159,14 @@ def test_a_preset_whose_name_is_not_unicode_leaves_a_readable_record(tmp_path: P
     folder = ExperimentFolder(tmp_path / "search")
     create_experiment(folder, resolve_settings({}), data, "gr\udcf6sse.toml")
     assert folder.read_record().preset == r"gr\udcf6sse.toml"
+
+
+def test_the_names_of_the_classes_are_recorded_even_if_they_are_not_unicode(tmp_path: Path, data: Data) -> None:
+    for name, names, kept in (
+        ("digits", data.class_names, tuple("0123456789")),
+        ("none", (), ()),
+        ("bytes", ("k\udce4fer", "bee"), (r"k\udce4fer", "bee")),
+    ):
+        folder = ExperimentFolder(tmp_path / name)
+        create_experiment(folder, resolve_settings({}), replace(data, class_names=names), "mine")
+        assert folder.read_record().data.class_names == kept

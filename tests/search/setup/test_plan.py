@@ -13,16 +13,19 @@ from records.experiment import ExperimentFolder
 from search.backends.base import Node, TrialResources
 from search.settings import Settings, resolve_settings
 from search.setup.plan import SearchPlan, check_disk, count_used_bytes, plan_search
+from trainable.data.size import DataSize
 
 # VGG16-BN on ten classes: 14,710,464 weights and 4,224 biases of convolutions, 8,448 of batch norm, 5,130 of the
 # classifier; float32.
 DENSE_BYTES = 14_728_266 * 4
+# CIFAR-10: 60,000 images of 3,072 bytes.
+SIZE = DataSize(classes=10, train=45_000, validation=5_000, test=10_000)
 NODES = [Node(4.0, 0.0), Node(16.0, 2.0)]
 EACH = TrialResources(1, 0.25, 8)
 
 
 def planned(settings: Settings, **changed: Any) -> SearchPlan:
-    arguments: dict[str, Any] = {"classes": 10, "dense_epochs": 70, "trials_left": 100, **changed}
+    arguments: dict[str, Any] = {"size": SIZE, "image_copies": 1, "dense_epochs": 70, "trials_left": 100, **changed}
     arguments.setdefault("trial_epochs", arguments["trials_left"] * settings.trial.epochs)
     return plan_search(NODES, EACH, settings, **arguments)
 
@@ -84,17 +87,26 @@ def test_a_narrow_network_needs_less() -> None:
     assert planned(narrow).disk_bytes < planned(wide).disk_bytes / 12
 
 
+@pytest.mark.parametrize(("image_size", "copies"), [(32, 1), (32, 2), (224, 2)])
+def test_memory_is_for_the_images_in_all_their_copies(image_size: int, copies: int) -> None:
+    got = planned(settings(), size=replace(SIZE, image_size=image_size), image_copies=copies)
+    assert got.memory_bytes == copies * 60_000 * 3 * image_size**2
+    assert got.gpu_bytes == 50_000 * 3 * image_size**2
+
+
 def test_the_lines_for_the_user() -> None:
     assert str(planned(settings(), trials_left=212)).splitlines() == [
         "2 nodes with 20 CPUs and 2 GPUs: 8 trials at once, each on 1 CPU and 0.25 GPUs",
         "212 trials, at most 12,720 epochs in total, after 70 epochs for the dense network",
+        "about 184.3 MB of memory for the images, and 153.6 MB of a GPU's for each trial",
         "about 7.9 GB of disk space",
     ]
     alone = plan_search(
         [Node(2.0, 0.0)],
         TrialResources(2, 0, 1),
         settings(),
-        classes=10,
+        size=SIZE,
+        image_copies=2,
         dense_epochs=0,
         trials_left=1,
         trial_epochs=60,
@@ -102,6 +114,7 @@ def test_the_lines_for_the_user() -> None:
     assert str(alone).splitlines() == [
         "1 node with 2 CPUs: 1 trial at once, each on 2 CPUs",
         "1 trial, at most 60 epochs in total",
+        "about 368.6 MB of memory for the images",
         "about 436.0 MB of disk space",
     ]
 

@@ -15,8 +15,15 @@ from records.experiment import ExperimentFolder
 from search.settings import Settings, as_settings_json, resolve_settings
 from search.setup import validation
 from search.setup.creation import create_experiment
-from search.setup.validation import check_settings, read_data, read_recorded_data, recorded_settings
+from search.setup.validation import (
+    check_settings,
+    find_dense_layout,
+    read_data,
+    read_recorded_data,
+    recorded_settings,
+)
 from trainable.config import TrialConfig
+from trainable.cpus import memory_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 SETTINGS = resolve_settings({"data": {"images": 40}, "dense": {"width": 0.0625}, "trial": {"pruning": {"round_to": 1}}})
@@ -125,3 +132,21 @@ def test_different_data_is_refused_wherever_it_is(folder: ExperimentFolder) -> N
 def test_reading_the_data_is_announced_first(logged: Callable[[], list[str]]) -> None:
     read_data(SETTINGS.data)
     assert logged() == ["reading digits"]
+
+
+def test_the_network_is_planned_for_the_size_of_the_images() -> None:
+    large = replace(SETTINGS, data=replace(SETTINGS.data, image_size=64))
+    small_layout, large_layout = (find_dense_layout(each, classes=10) for each in (SETTINGS, large))
+    assert small_layout.widths == large_layout.widths
+    small, much = (layout.count("macs", layout.widths) for layout in (small_layout, large_layout))
+    assert much == pytest.approx(4 * small, rel=0.01)
+
+
+def test_images_that_do_not_fit_in_all_their_copies_are_refused(folder: ExperimentFolder) -> None:
+    copies = memory_bytes() // read_data(SETTINGS.data).size.bytes
+    with pytest.raises(
+        ValueError, match=r"^the images must fit into 80% of the .* in \d+ copies; lower data.image_size"
+    ):
+        read_data(SETTINGS.data, copies=copies)
+    with pytest.raises(ValueError, match=r"^the images must fit into 80%"):
+        read_recorded_data(folder, folder.read_record(), SETTINGS, None, copies=copies)

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainable.data.batches import DeviceSplit
-from trainable.data.dataset import Data
+from trainable.config import DataConfig
+from trainable.data.batches import EVALUATION_BATCH, DeviceSplit
+from trainable.data.dataset import Data, load_data
 
 CPU = torch.device("cpu")
 
@@ -134,6 +135,16 @@ def test_batches_are_channels_last_floats(data: Data) -> None:
             assert batch.shape[1:] == (3, 32, 32)
             assert (batch.dtype, labels.dtype) == (torch.float32, torch.int64)
             assert batch.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("image_size", "largest"), [(32, EVALUATION_BATCH), (64, EVALUATION_BATCH // 4), (224, 10)])
+def test_larger_images_are_evaluated_in_smaller_batches(image_size: int, largest: int) -> None:
+    data = load_data(DataConfig(image_size=image_size, images=700))
+    images = DeviceSplit(data.train, data, CPU)
+    sizes = [len(labels) for _, labels in images.plain_batches()]
+    assert sizes == [*[largest] * (630 // largest), *filter(None, [630 % largest])]
+    batch, _ = next(images.augmented_batches(4, seed=0, epoch=1))
+    assert batch.shape[1:] == (3, image_size, image_size)
 
 
 def test_arrays_from_rays_object_store_are_shared_and_not_written(data: Data) -> None:

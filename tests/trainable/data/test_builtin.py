@@ -1,4 +1,4 @@
-"""Digits and CIFAR-10, which is downloaded once; no test needs a network."""
+"""Digits, and CIFAR-10 and CIFAR-100, which are downloaded once; no test needs a network."""
 
 import hashlib
 import io
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from image_data import keys, load, pixels, refused
+from PIL import Image
 
 from trainable.config import DataConfig
 from trainable.data import builtin
@@ -32,89 +33,130 @@ def test_digits() -> None:
     assert np.array_equal(data.train.images[..., 0], data.train.images[..., 2])
     assert not keys(data.test) & (keys(data.train) | keys(data.validation))
     assert data.mean == pytest.approx((0.305,) * 3, abs=0.005)
-    assert load("digits").fingerprint == data.fingerprint
+    assert data.class_names == tuple("0123456789")
+    # Of the first version: the experiments of all later ones have to find their data again.
+    assert data.fingerprint == "ab9ec044635fde9c302844e6d5cf71fcc36041910f77e5367005d9b0e3651675"
     assert load("digits", flip=True).flip
 
 
+def test_larger_digits() -> None:
+    data = load("digits", image_size=64)
+    assert data.test.images.shape == (360, 64, 64, 3)
+    assert data.fingerprint != load("digits").fingerprint
+    small = load("digits").test.images[:20]
+    assert np.abs(data.test.images[:20, ::2, ::2].astype(int) - small).mean() < 8  # of the same originals
+
+
+TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+
+
+@pytest.fixture(params=["cifar10", "cifar100"])
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def cifar10(monkeypatch: pytest.MonkeyPatch) -> Any:
+def dataset(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """torchvision's class, whose download goes to a closed port. Importing it takes seconds: its tests are slow."""
-    from torchvision.datasets import CIFAR10
+    import torchvision.datasets
 
-    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
+    dataset = getattr(torchvision.datasets, name.upper())
+    monkeypatch.setattr(dataset, "url", f"http://127.0.0.1:9/{dataset.filename}")
     monkeypatch.setattr(builtin, "DOWNLOAD_TIMEOUT_SECONDS", 0.2)
-    return CIFAR10
+    return dataset
 
 
-def refused_cifar10(cache: Path) -> str:
-    with pytest.raises(ValueError, match="CIFAR-10 could not be downloaded") as caught:
-        load_data(DataConfig(source="cifar10"), cache=cache)
+def refused_download(name: str, cache: Path) -> str:
+    with pytest.raises(ValueError, match=f"{TITLES[name]} could not be downloaded") as caught:
+        load_data(DataConfig(source=name), cache=cache)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 @pytest.mark.slow
-def test_cifar10_without_a_network(tmp_path: Path, cifar10: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_without_a_network(tmp_path: Path, name: str, dataset: Any, capfd: pytest.CaptureFixture[str]) -> None:
     cache = tmp_path / "cache"
-    message = refused_cifar10(cache)
-    assert message.startswith(f"CIFAR-10 could not be downloaded into {str(cache)!r}: <urlopen error ")
+    message = refused_download(name, cache)
+    assert message.startswith(f"{TITLES[name]} could not be downloaded into {str(cache)!r}: <urlopen error ")
+    archive = {"cifar10": "cifar-10-python.tar.gz", "cifar100": "cifar-100-python.tar.gz"}[name]
     assert message.endswith(
-        "; put the official cifar-10-python.tar.gz there, or pass `--data FOLDER` with train.parquet and test.parquet"
+        f"; put the official {archive} there, or pass `--data FOLDER` with train.parquet and test.parquet"
     )
+    assert not builtin.has_download(name, cache)
     cache.mkdir(exist_ok=True)
-    (cache / "cifar-10-python.tar.gz").write_bytes(b"half")
-    assert "there (the one there is incomplete or not the official one), or" in refused_cifar10(cache)
+    (cache / archive).write_bytes(b"half")
+    assert "there (the one there is incomplete or not the official one), or" in refused_download(name, cache)
     assert not capfd.readouterr().out
     assert socket.getdefaulttimeout() is None
 
 
 @pytest.mark.slow
-def test_cifar10_from_a_silent_server(tmp_path: Path, cifar10: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server(tmp_path: Path, name: str, dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setattr(cifar10, "url", f"http://127.0.0.1:{server.getsockname()[1]}/")
-        assert "timed out" in refused_cifar10(tmp_path)
+        monkeypatch.setattr(dataset, "url", f"http://127.0.0.1:{server.getsockname()[1]}/")
+        assert "timed out" in refused_download(name, tmp_path)
 
 
 @pytest.mark.slow
-def test_cifar10_is_cached_in_the_home_folder(tmp_path: Path, cifar10: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloads_are_kept_in_the_home_folder(
+    tmp_path: Path, name: str, dataset: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert str(tmp_path / ".cache" / "alphaprune") in refused("cifar10")
+    assert str(tmp_path / ".cache" / "alphaprune") in refused(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert str(tmp_path / "xdg" / "alphaprune") in refused("cifar10")
+    assert str(tmp_path / "xdg" / "alphaprune") in refused(name)
+
+
+CLASS_NAMES = [f"class {number}" for number in range(10)]
+
+
+def pack_files(name: str, dataset: Any) -> dict[str, bytes]:
+    """The files of the archive: 50 images of ten classes to train on and 10 to test with, as the originals are kept."""
+    images = pixels(60).transpose(0, 3, 1, 2).reshape(60, -1)
+    if name == "cifar10":
+        key, meta, names = "labels", {"label_names": CLASS_NAMES}, [*dataset.train_list, *dataset.test_list]
+        parts = {file: range(10 * part, 10 * part + 10) for part, (file, _) in enumerate(names)}
+    else:
+        key, meta = "fine_labels", {"fine_label_names": CLASS_NAMES, "coarse_label_names": ["all"]}
+        parts = {"train": range(50), "test": range(50, 60)}
+    files = {
+        file: pickle.dumps(
+            {"data": images[rows.start : rows.stop], key: [row % 10 for row in rows], "coarse_labels": 0}
+        )
+        for file, rows in parts.items()
+    }
+    return {**files, dataset.meta["filename"]: pickle.dumps(meta)}
 
 
 @pytest.mark.slow
-def test_cifar10(
-    tmp_path: Path, cifar10: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_a_download(
+    tmp_path: Path, name: str, dataset: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    images = pixels(60)
-
-    def batch(first: int) -> bytes:
-        data = images[first : first + 10].transpose(0, 3, 1, 2).reshape(10, -1)
-        return pickle.dumps({"data": data, "labels": [*range(10)]})
-
-    names = [name for name, _ in (*cifar10.train_list, *cifar10.test_list)]
-    files = {name: batch(10 * number) for number, name in enumerate(names)}
-    files["batches.meta"] = pickle.dumps({"label_names": [*"abcdefghij"]})
-    archive = tmp_path / "cifar-10-python.tar.gz"
+    files = pack_files(name, dataset)
+    archive = tmp_path / dataset.filename
     with tarfile.open(archive, "w:gz") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+        for file, content in files.items():
+            member = tarfile.TarInfo(f"{dataset.base_folder}/{file}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     # The official checksums, replaced by those of the files above.
-    md5 = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
-    monkeypatch.setattr(cifar10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
-    monkeypatch.setattr(cifar10, "train_list", [[name, md5[name]] for name in names[:5]])
-    monkeypatch.setattr(cifar10, "test_list", [[name, md5[name]] for name in names[5:]])
-    monkeypatch.setattr(cifar10, "meta", {**cifar10.meta, "md5": md5["batches.meta"]})
+    md5 = {file: hashlib.md5(content).hexdigest() for file, content in files.items()}
+    monkeypatch.setattr(dataset, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    for split in ("train_list", "test_list"):
+        monkeypatch.setattr(dataset, split, [[file, md5[file]] for file, _ in getattr(dataset, split)])
+    monkeypatch.setattr(dataset, "meta", {**dataset.meta, "md5": md5[dataset.meta["filename"]]})
 
-    data = load_data(DataConfig(source="cifar10"), cache=tmp_path)  # put there by hand
-    assert (data.name, data.classes, data.flip) == ("cifar10", 10, True)
-    assert np.array_equal(data.test.images, images[50:])
+    assert builtin.has_download(name, tmp_path)
+    data = load_data(DataConfig(source=name), cache=tmp_path)  # put there by hand
+    assert (data.name, data.classes, data.flip) == (name, 10, True)
+    assert data.class_names == tuple(CLASS_NAMES)
+    assert np.array_equal(data.test.images, pixels(60)[50:])
+    assert data.test.labels.tolist() == [*range(10)]
     assert data.train.images.flags.c_contiguous
     assert len(keys(data.train) | keys(data.validation)) == 50
+    large = load_data(DataConfig(source=name, image_size=48), cache=tmp_path).test.images
+    assert np.array_equal(large[3], np.asarray(Image.fromarray(pixels(60)[53]).resize((48, 48), 2)))
 
     cache = tmp_path / "cache"
     cache.mkdir()
@@ -122,12 +164,22 @@ def test_cifar10(
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(cifar10, "url", f"http://127.0.0.1:{server.server_port}/{archive.name}")
-        assert load_data(DataConfig(source="cifar10"), cache=cache).fingerprint == data.fingerprint
+        monkeypatch.setattr(dataset, "url", f"http://127.0.0.1:{server.server_port}/{archive.name}")
+        assert load_data(DataConfig(source=name), cache=cache).fingerprint == data.fingerprint
         server.shutdown()
-    (cache / "cifar-10-batches-py" / "test_batch").write_bytes(b"half extracted")
-    assert load_data(DataConfig(source="cifar10"), cache=cache).fingerprint == data.fingerprint
+    (cache / dataset.base_folder / dataset.test_list[0][0]).write_bytes(b"half extracted")
+    assert load_data(DataConfig(source=name), cache=cache).fingerprint == data.fingerprint
     assert not capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_what_is_known_before_the_download(name: str) -> None:
+    import torchvision.datasets
+
+    known = builtin.DOWNLOADS[name]
+    assert known.title == TITLES[name]
+    assert known.classes == int(known.title.rpartition("-")[2])
+    assert issubclass(getattr(torchvision.datasets, known.dataset), torchvision.datasets.CIFAR10)
 
 
 @pytest.mark.slow

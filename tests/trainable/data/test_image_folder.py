@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_data import encode, load, pixels, refused
+from PIL import Image
 
 from trainable.data.image_folder import IMAGE_ENDINGS
 
@@ -21,6 +22,7 @@ def test_image_folder(tmp_path: Path) -> None:
     (tmp_path / "train" / "README").write_text("no class")
     data = load(tmp_path, validation_fraction=0.25)
     assert (data.classes, len(data.train.labels), len(data.validation.labels)) == (3, 9, 3)
+    assert data.class_names == ("C", "a", "b")
     assert data.test.labels.tolist() == [0, 0, 1, 1, 2, 2]  # C, a, b
     assert np.array_equal(data.test.images, pixels(18)[[16, 17, 14, 15, 12, 13]])
 
@@ -31,7 +33,7 @@ def test_image_folder(tmp_path: Path) -> None:
     (broken.parent / "0.png").unlink()
     assert refused(tmp_path).startswith(f"every class folder must hold images, but {broken.parent} holds none (")
     broken.parent.rename(tmp_path / "test" / "d")
-    assert "must hold the same class folders, but only one of them holds b, d" in refused(tmp_path)
+    assert "must hold the same class folders, but only train holds b and only test holds d" in refused(tmp_path)
 
 
 def write_classes(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), count: int = 4) -> None:
@@ -138,3 +140,60 @@ def test_a_class_without_images_is_refused(tmp_path: Path) -> None:
     text = refused(tmp_path)
     assert text.startswith(f"every class folder must hold images, but {tmp_path / 'train' / 'emu'} holds none (")
     assert ".jpg, " in text
+
+
+def test_classes_that_only_one_split_has_are_named(tmp_path: Path) -> None:
+    write_classes(tmp_path)
+    for number in range(12):
+        (tmp_path / "train" / f"more{number:02}").mkdir()
+    few = ", ".join(f"more{number:02}" for number in range(10))
+    rule = f"train and test of {str(tmp_path)!r} must hold the same class folders, but "
+    assert refused(tmp_path) == f"{rule}only train holds {few} and 2 more"
+    for number in range(12):
+        (tmp_path / "train" / f"more{number:02}").rmdir()
+    (tmp_path / "test" / "emu").mkdir()
+    assert refused(tmp_path) == f"{rule}only test holds emu"
+
+
+def test_folders_may_be_links(tmp_path: Path) -> None:
+    write_classes(tmp_path / "real")
+    before = load(tmp_path / "real", validation_fraction=0.25)
+    (tmp_path / "linked" / "train").mkdir(parents=True)
+    (tmp_path / "linked" / "test").symlink_to(tmp_path / "real" / "test")
+    for name in ("cat", "dog"):
+        (tmp_path / "linked" / "train" / name).symlink_to(tmp_path / "real" / "train" / name)
+    (tmp_path / "link").symlink_to(tmp_path / "linked")
+    found = load(tmp_path / "link", validation_fraction=0.25)
+    assert (found.fingerprint, found.class_names) == (before.fingerprint, ("cat", "dog"))
+
+
+def test_larger_images(tmp_path: Path) -> None:
+    write_classes(tmp_path)
+    photo = Image.fromarray(pixels(1, size=300)[0]).resize((300, 200))
+    photo.save(tmp_path / "test" / "cat" / "photo.JPG", "PNG")
+    data = load(tmp_path, validation_fraction=0.25, image_size=64)
+    assert data.image_size == 64
+    assert data.test.images.shape == (9, 64, 64, 3)
+    assert data.test.images.flags.c_contiguous
+    assert np.array_equal(data.test.images[4], np.asarray(photo.resize((64, 64), Image.Resampling.BILINEAR)))
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_a_validation_split_is_not_used_and_that_is_said_once(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "alphaprune")
+    write_classes(tmp_path)
+    before = load(tmp_path, validation_fraction=0.25).fingerprint
+    assert not caplog.messages
+    (tmp_path / "test").rename(tmp_path / name)
+    assert refused(tmp_path) == (
+        f"{str(tmp_path)!r} must hold both train and test, but test is missing; rename {name} if it is to be the test "
+        "split: validation images are held out from train (data.validation_fraction)"
+    )
+    (tmp_path / name).rename(tmp_path / "test")
+    (tmp_path / name / "cat").mkdir(parents=True)
+    assert load(tmp_path, validation_fraction=0.25).fingerprint == before
+    assert caplog.messages == [
+        f"{tmp_path} does not use {name}: validation images are held out from train (data.validation_fraction)"
+    ]

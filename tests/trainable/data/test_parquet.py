@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from image_data import IMG, encode, load, pixels, refused, write_parquet
 
+from trainable.data import parquet
+
 
 @pytest.mark.parametrize("damage", ["nonsense", "empty", "cut", "page", "folder"])
 def test_damaged_parquet(folder: Path, damage: str) -> None:
@@ -194,6 +196,7 @@ def test_labels_that_are_text_number_the_classes_by_name(folder: Path, kind: Any
     write("train", 40, 0, [names[number % 4] for number in range(40)])
     write("test", 10, 1, [names[number % 4] for number in range(10)])
     assert load(folder).fingerprint == before
+    assert load(folder).class_names == tuple(names)
     write("test", 2, 1, ["dog", "cat"])
     assert load(folder).test.labels.tolist() == [3, 2]  # as in train, although it has no others
     write("test", 3, 1, ["dog", "cat", "emu"])
@@ -210,17 +213,22 @@ def test_a_column_that_is_there_twice_is_refused(folder: Path) -> None:
     assert refused(folder) == f"{path} must have one column img, but has 2"
 
 
-def with_names(table: Any, names: list[str]) -> Any:
-    features = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+def with_names(table: Any, names: list[str], label: str = "label") -> Any:
+    features = {"info": {"features": {label: {"names": names, "_type": "ClassLabel"}}}}
     return table.replace_schema_metadata({"huggingface": json.dumps(features)})
 
 
 def test_the_class_names_of_all_files_must_agree(folder: Path) -> None:
     before = load(folder).fingerprint
+    assert load(folder).class_names == ()
     tables = {split: pq.read_table(folder / f"{split}.parquet") for split in ("train", "test")}
     names = ["ant", "bee", "cat", "dog"]
     pq.write_table(with_names(tables["train"], names), folder / "train.parquet")
     assert load(folder).fingerprint == before  # test has no names
+    assert load(folder).class_names == ("ant", "bee", "cat", "dog")
+    pq.write_table(with_names(tables["train"], [*names, "emu"]), folder / "train.parquet")
+    assert (load(folder).classes, load(folder).class_names) == (4, ("ant", "bee", "cat", "dog"))  # there is no emu
+    pq.write_table(with_names(tables["train"], names), folder / "train.parquet")
     pq.write_table(with_names(tables["test"], names), folder / "test.parquet")
     assert load(folder).fingerprint == before
     pq.write_table(with_names(tables["test"], names[::-1]), folder / "test.parquet")
@@ -232,7 +240,16 @@ def test_the_class_names_of_all_files_must_agree(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "metadata", ["", "[]", "[" * 100_000, '{"info": null}', '{"info": {"features": {"label": {"names": 4}}}}']
+    "metadata",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        '{"info": null}',
+        '{"info": {"features": {"label": {"names": 4}}}}',
+        '{"info": {"features": {"label": {"names": "abcd"}}}}',
+        '{"info": {"features": {"label": {"names": [1, 2, 3, 4]}}}}',
+    ],
 )
 def test_metadata_without_class_names_is_ignored(folder: Path, metadata: str) -> None:
     before = load(folder).fingerprint
@@ -267,3 +284,45 @@ def test_files_may_be_links(folder: Path) -> None:
         (folder / f"{split}.parquet").rename(blobs / split)
         (folder / f"{split}.parquet").symlink_to(blobs / split)
     assert load(folder).fingerprint == before
+
+
+def test_a_copy_of_a_hubs_cifar100(tmp_path: Path, folder: Path) -> None:
+    """Its folder, its columns, its names of classes, and more parts than one."""
+    before = load(folder).fingerprint
+    for split, count in (("train", 3), ("test", 1)):
+        rows = pq.read_table(folder / f"{split}.parquet")
+        coarse = pa.array([0] * len(rows))
+        table = pa.table({"img": rows["img"], "fine_label": rows["label"], "coarse_label": coarse})
+        table = with_names(table, ["apple", "aquarium_fish", "baby", "bear"], "fine_label")
+        for part in range(count):
+            path = tmp_path / "cifar100" / f"{split}-{part:05}-of-{count:05}.parquet"
+            path.parent.mkdir(exist_ok=True)
+            start, end = len(rows) * part // count, len(rows) * (part + 1) // count
+            pq.write_table(table.slice(start, end - start), path)
+    data = load(tmp_path / "cifar100")
+    assert (data.fingerprint, data.class_names) == (before, ("apple", "aquarium_fish", "baby", "bear"))
+
+
+def test_rows_are_counted_through_the_whole_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are read at a time."""
+    before, path = load(folder).fingerprint, folder / "test.parquet"
+    monkeypatch.setattr(parquet, "_BATCH_ROWS", 4)
+    assert load(folder).fingerprint == before
+    write_parquet(path, [*IMAGES[:9], None], LABELS)
+    assert refused(folder) == f"{path} must have no null values, but img.bytes is null in row 9 (from 0)"
+    write_parquet(path, [*IMAGES[:9], b"GIF"], LABELS)
+    assert refused(folder).startswith(f"row 9 (from 0) of {path} must be an image, but cannot be read: ")
+
+
+@pytest.mark.parametrize("name", ["val.parquet", "validation-00000-of-00001.parquet", "validation"])
+def test_a_validation_split_is_not_used_and_that_is_said_once(
+    folder: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "alphaprune")
+    before = load(folder).fingerprint
+    (folder / name).mkdir()
+    assert load(folder).fingerprint == before
+    rule = "validation images are held out from train (data.validation_fraction)"
+    assert caplog.messages == [f"{folder} does not use {name}: {rule}"]
+    (folder / "test.parquet").unlink()
+    assert refused(folder).endswith(f"test.parquet is missing; rename {name} if it is to be the test split: {rule}")

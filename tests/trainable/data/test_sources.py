@@ -9,7 +9,7 @@ from trainable.data.sources import BUILT_IN, locate_source
 
 
 def test_unknown_sources(tmp_path: Path, folder: Path) -> None:
-    rule = "data must be 'digits', 'cifar10' or a folder, but "
+    rule = "data must be 'digits', 'cifar10', 'cifar100' or a folder, but "
     assert refused("mnist") == rule + "'mnist' is none of them"
     assert refused(tmp_path / "none") == rule + f"{str(tmp_path / 'none')!r} is none of them"
     assert rule in refused(folder / "train.parquet")
@@ -31,10 +31,11 @@ def test_unknown_sources(tmp_path: Path, folder: Path) -> None:
 def test_a_folder_named_like_built_in_data_is_given_by_its_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
     folder.rename("digits")
-    Path("cifar10").mkdir()
+    for name in ("cifar10", "cifar100"):
+        Path(name).mkdir()
     assert load("digits").classes == 10
     assert load("./digits").classes == 4
-    assert [locate_source(name) for name in BUILT_IN] == ["digits", "cifar10"]
+    assert [locate_source(name) for name in BUILT_IN] == ["digits", "cifar10", "cifar100"]
     assert locate_source("./digits") == str(folder.parent / "digits")
 
 
