@@ -1,7 +1,6 @@
 """Small networks for the tests: VGG16 at any widths, its layers, and networks of the blocks that others are made of."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +13,7 @@ from records.dense import DenseRecord
 from trainable.dense import DenseNetwork
 from trainable.network.architecture import Architecture
 from trainable.network.grouping import find_layout
-from trainable.network.layout import Group, Layout, Span
+from trainable.network.layout import Layout
 from trainable.network.placement import place_on
 from trainable.network.vgg import VGG
 from trainable.pruning.gates import GatedNetwork
@@ -43,23 +42,7 @@ def create_vgg16(widths: Sequence[int], classes: int, seed: int) -> VGG:
 
 
 def find_vgg16_layout(widths: Sequence[int], classes: int) -> Layout:
-    return resize_layout(find_layout(Architecture("vgg16", classes, width=1 / 16)), widths)
-
-
-def resize_layout(layout: Layout, widths: Sequence[int]) -> Layout:
-    """The layout of the same network at other widths of its groups."""
-
-    def resize(axis: Sequence[Span]) -> tuple[Span, ...]:
-        return tuple(
-            span
-            if span.group is None
-            else Span(span.group, span.entries // layout.widths[span.group] * widths[span.group])
-            for span in axis
-        )
-
-    groups = tuple(Group(group.name, width) for group, width in zip(layout.groups, widths, strict=True))
-    layers = tuple(replace(each, rows=resize(each.rows), columns=resize(each.columns)) for each in layout.layers)
-    return replace(layout, groups=groups, layers=layers)
+    return find_layout(Architecture("vgg16", classes, width=1 / 16)).resize(widths)
 
 
 def create_dense(network: nn.Module, layout: Layout, architecture: Architecture) -> DenseNetwork:
@@ -153,6 +136,11 @@ ACTIVATIONS = {
 }
 
 
+def _add_1(maps: Tensor) -> Tensor:
+    """No activation: it does not keep 0 at 0."""
+    return maps + 1
+
+
 class MixedBlock(nn.Module):
     """One of the blocks that networks are made of; `outputs` is how many channels it has in the end.
 
@@ -164,7 +152,7 @@ class MixedBlock(nn.Module):
 
     def __init__(self, kind: str, inputs: int, width: int, activation: str) -> None:
         super().__init__()
-        self.kind, self.activate = kind, ACTIVATIONS[activation]
+        self.kind, self.activate = kind, {**ACTIVATIONS, "plus_1": _add_1}[activation]
         self.outputs = {"residual": inputs, "pool": inputs, "concatenate": 2 * width + 1, "append": inputs + width}.get(
             kind, width
         )

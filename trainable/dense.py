@@ -264,5 +264,6 @@ def load_dense(folder: Path) -> DenseNetwork:
     architecture = read_architecture(read_network_record(folder))
     is_kept = os.path.lexists(folder / LAYOUT_NAME)  # not by earlier versions
     network, record = load_network(folder), read_dense_record(folder)
-    layout = read_layout(folder) if is_kept else find_layout(architecture)
+    # Nor did they say in arch.json how wide the network is.
+    layout = read_layout(folder) if is_kept else find_layout(architecture).resize(record.widths)
     return DenseNetwork(network, architecture, layout, record)

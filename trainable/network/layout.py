@@ -1,7 +1,7 @@
 """Which channels of a network belong together, which tensors they are in, and what the network costs at any widths."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -104,6 +104,18 @@ class Layout:
             span.entries if span.group is None else span.entries // self.groups[span.group].width * widths[span.group]
             for span in axis
         )
+
+    def resize(self, widths: Sequence[int]) -> "Layout":
+        """The layout of the same network at other widths, one for each group."""
+
+        def resize_axis(axis: Sequence[Span]) -> tuple[Span, ...]:
+            return tuple(Span(span.group, self._count_entries([span], widths)) for span in axis)
+
+        groups = tuple(Group(group.name, width) for group, width in zip(self.groups, widths, strict=True))
+        layers = tuple(
+            replace(layer, rows=resize_axis(layer.rows), columns=resize_axis(layer.columns)) for layer in self.layers
+        )
+        return replace(self, groups=groups, layers=layers)
 
     def compute_sparsities(self, widths: Sequence[int]) -> dict[str, float]:
         """The fractions in [0, 1) of the dense network that are lacking at these widths."""

@@ -11,6 +11,7 @@ their gradients, before they are squared.
 
 from collections.abc import Callable, Iterable
 from functools import reduce
+from itertools import chain
 from operator import add
 from typing import Literal, cast
 
@@ -47,7 +48,8 @@ def score_channels(
         return [torch.rand(width, generator=generator) for width in layout.widths]
     found: list[list[Tensor]] = [[] for _ in layout.groups]
     combine: Callable[[Tensor, Tensor], Tensor] = torch.hypot if criterion == "l2" else add
-    for group, layer, rows in layout.list_members("normalisation" if criterion == "bn_scale" else "convolution"):
+    kinds = ("normalisation",) if criterion == "bn_scale" else ("convolution", "linear")
+    for group, layer, rows in chain.from_iterable(map(layout.list_members, kinds)):
         weight = cast(Tensor, network.get_submodule(layer.name).weight).detach()[rows]
         if criterion == "bn_scale":
             found[group].append(weight.abs().cpu())

@@ -119,6 +119,30 @@ def test_the_lines_for_the_user() -> None:
     ]
 
 
+@pytest.mark.parametrize(("count", "lines"), [(0, 0), (1, 1), (5, 5), (6, 6), (12, 6)])
+def test_what_is_never_cut_is_listed(count: int, lines: int) -> None:
+    """At most five reasons, and how many more there are."""
+    whole = tuple(f"layer{number}: no batch normalisation comes after it" for number in range(count))
+    listed = str(replace(planned(settings()), whole=whole)).splitlines()[3:]
+    assert len(listed) == lines
+    assert listed[:5] == [f"never cut: {each}" for each in whole[:5]]
+    assert listed[5:] == ([f"never cut: {count - 5} more"] if count > 5 else [])
+
+
+def test_what_is_never_cut_is_that_of_the_network() -> None:
+    blocks = [["squeeze", 4, "relu"], ["plain", 4, "relu"]]
+    network = {"name": "networks:build_mixed", "arguments": {"blocks": blocks}}
+    assert planned(resolve_settings({"network": network})).whole == (
+        "blocks.0.reduce: no batch normalisation comes after it",
+    )
+    assert planned(settings()).whole == ()
+
+
+def test_disk_space_is_that_of_the_network() -> None:
+    small = planned(resolve_settings({"network": {"name": "resnet20"}}), trials_left=0, dense_epochs=1)
+    assert small.disk_bytes == 272_474 * 4
+
+
 def test_a_disk_that_is_too_small_is_refused(tmp_path: Path) -> None:
     fits = replace(planned(settings()), disk_bytes=1)
     check_disk(fits, tmp_path)

@@ -3,18 +3,25 @@
 import json
 import re
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from networks import create_vgg16
+from networks import create_vgg16, draw_masks, find_vgg16_layout, list_widths, same_weights, scale_widths
 from safetensors.torch import load_file
 from torch import nn
 
 import alphaprune
+from records.network import read_network_record
+from trainable.dense import load_dense
 from trainable.network.architecture import Architecture
-from trainable.network.weights import load_pruned, save_network
+from trainable.network.grouping import find_layout
+from trainable.network.weights import load_pruned, read_architecture, save_network
+from trainable.pruning.gates import GatedNetwork
+from trainable.pruning.masks import widths_of
+from trainable.pruning.removal import remove_channels
 
 WIDTHS = (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9)
 VGG16 = Architecture("vgg16", 7)
@@ -101,3 +108,75 @@ def test_a_damaged_network_is_refused_by_name(damage: Callable[[Path], object], 
     damage(folder)
     with pytest.raises(ValueError, match=re.escape(str(folder))):
         load_pruned(folder)
+
+
+def write_as_earlier(folder: Path) -> None:
+    """arch.json as versions wrote it that had no network but VGG16."""
+    arch = json.loads((folder / "arch.json").read_text())
+    kept = {name: arch[name] for name in ("classes", "widths", "mean", "std", "sha256")}
+    (folder / "arch.json").write_text(json.dumps({"network": "vgg16_bn", **kept}))
+
+
+def test_a_network_of_an_earlier_version_is_loaded(network: nn.Module, folder: Path) -> None:
+    write_as_earlier(folder)
+    loaded = load_pruned(folder)
+    assert (loaded.widths, loaded.classes, loaded.image_size) == (WIDTHS, 7, 32)
+    assert same_weights(loaded.network, network)
+    assert read_architecture(read_network_record(folder)) == VGG16
+
+
+def test_the_networks_of_an_experiment_of_an_earlier_version_are_loaded(tmp_path: Path) -> None:
+    """Its dense network has no layout, which is found again."""
+    with tarfile.open(Path(__file__).parents[2] / "fixtures" / "experiment-0.1.0.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    experiment = tmp_path / "recorded"
+    assert not (experiment / "dense" / "layout.json").exists()
+    dense = load_dense(experiment / "dense")
+    assert dense.architecture.name == "vgg16"
+    assert dense.layout.widths == dense.record.widths == scale_widths(1 / 16)
+    assert dense.layout == find_vgg16_layout(scale_widths(1 / 16), dense.architecture.classes)
+    assert dense.layout.count("macs", dense.layout.widths) == dense.record.macs
+    pruned = load_pruned(experiment / "trials" / "00000" / "model")
+    assert list_widths(pruned.network) == pruned.widths
+    with torch.inference_mode():
+        assert pruned(torch.rand(2, 3, 32, 32)).isfinite().all()
+
+
+def test_architecture_and_arguments_survive(tmp_path: Path) -> None:
+    blocks = [["plain", 3, "relu"], ["inverted", 4, "relu6"]]
+    architecture = Architecture("networks:build_mixed", 5, 1.0, 16, {"blocks": blocks, "flattens": True})
+    network = architecture.create(0).eval()
+    save_network(network, tmp_path, architecture, find_layout(architecture).widths, mean=(0, 0, 0), std=(1, 1, 1))
+    assert read_architecture(read_network_record(tmp_path)) == architecture
+    loaded = load_pruned(tmp_path)
+    assert (loaded.image_size, loaded.classes) == (16, 5)
+    images = torch.rand(2, 3, 16, 16)
+    with torch.inference_mode():
+        assert torch.equal(loaded(images), network(images))
+
+
+@pytest.mark.parametrize("name", ["resnet20", "vgg11", "mobilenet_v2"])
+def test_a_pruned_network_of_another_name_comes_back(name: str, tmp_path: Path) -> None:
+    architecture = Architecture(name, 5, 0.25)
+    layout, network = find_layout(architecture), architecture.create(0)
+    torch.manual_seed(0)
+    gated = GatedNetwork(network, layout, draw_masks(layout.widths, 0.5), "bn_output")
+    pruned, widths = remove_channels(gated), widths_of(gated.masks)
+    save_network(pruned, tmp_path, architecture, widths, mean=(0, 0, 0), std=(1, 1, 1))
+    loaded = load_pruned(tmp_path)
+    assert loaded.widths == widths
+    assert same_weights(loaded.network, pruned)
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(loaded(images), pruned.eval()(images))
+
+
+@pytest.mark.parametrize("name", ["resnet20", "vgg11"])
+def test_weights_of_another_network_are_refused(name: str, folder: Path, network: nn.Module) -> None:
+    save_network(network, folder, Architecture(name, 7), WIDTHS, mean=(0, 0, 0), std=(1, 1, 1))
+    message = (
+        rf"{folder / 'model.safetensors'} does not hold the network that arch.json describes: .* is in only one of"
+    )
+    with pytest.raises(ValueError, match=message) as refused:
+        load_pruned(folder)
+    assert "\n" not in str(refused.value)

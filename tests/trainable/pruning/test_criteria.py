@@ -13,6 +13,8 @@ from torch.nn import functional
 from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork
+from trainable.network.architecture import Architecture
+from trainable.network.grouping import find_layout
 from trainable.pruning.criteria import Criterion, score_channels
 
 
@@ -31,6 +33,35 @@ def test_norms_and_scales_by_hand() -> None:
     criteria: list[Criterion] = ["l1", "l2", "bn_scale"]
     first = {each: score_channels(network, layout, each, batches=(), seed=0)[0].tolist() for each in criteria}
     assert first == {"l1": [7, 6], "l2": [5, 6], "bn_scale": [0.5, 0.25]}
+
+
+LINEAR = """
+from torch import nn
+
+
+class Pixel(nn.Module):
+    def forward(self, features):
+        return features[:, :, None, None]
+
+
+def build(classes):
+    first = [nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    second = [nn.Linear(6, 5), Pixel(), nn.BatchNorm2d(5), nn.ReLU(), nn.Flatten()]
+    return nn.Sequential(*first, *second, nn.Linear(5, classes))
+"""
+
+
+def test_a_linear_layer_has_filters_as_well(write_module: Callable[[str, str], None]) -> None:
+    write_module("linear_network", LINEAR)
+    architecture = Architecture("linear_network:build", 3, image_size=8)
+    layout, network = find_layout(architecture), architecture.create(0)
+    assert [group.name for group in layout.groups] == ["0", "5"]
+    weight = network.get_parameter("5.weight").detach()
+    criteria: list[Criterion] = ["l1", "l2", "bn_scale"]
+    scores = {each: score_channels(network, layout, each, batches=(), seed=0)[1] for each in criteria}
+    torch.testing.assert_close(scores["l1"], weight.abs().sum(1))
+    torch.testing.assert_close(scores["l2"], weight.norm(dim=1))
+    assert torch.equal(scores["bn_scale"], torch.ones(5))
 
 
 def gate_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> list[Tensor]:

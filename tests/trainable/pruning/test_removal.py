@@ -21,6 +21,8 @@ from networks import (
 from torch import Tensor, nn
 
 from trainable.dense import DenseNetwork
+from trainable.network.architecture import NETWORKS, Architecture
+from trainable.network.grouping import find_layout
 from trainable.network.placement import place_on
 from trainable.network.vgg import VGG
 from trainable.pruning.gates import GatedNetwork
@@ -183,3 +185,44 @@ def test_a_gate_before_the_norm_is_not_the_smaller_network(dense: DenseNetwork) 
         differences[gate] = relative_difference(gated, remove_channels(gated), images(32))
     assert differences["bn_output"] < 1e-5
     assert differences["conv_weight"] > 1e-2
+
+
+# At a small width, where they have one.
+SMALL = dict.fromkeys(("vgg11", "vgg13", "vgg16", "vgg19"), 1 / 32) | {"mobilenet_v2": 0.1}
+SMALL |= dict.fromkeys(("resnet20", "resnet32", "resnet56"), 0.25)
+
+
+SLOW = ("densenet121", "resnet50", "resnet34")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in NETWORKS]
+)
+def test_torch_pruning_makes_the_same_of_every_network(name: str) -> None:
+    """The same tensors, and the same output as the whole network in which the doomed channels' norms are 0."""
+    architecture = Architecture(name, CLASSES, SMALL.get(name, 1.0), 32)
+    layout = find_layout(architecture)
+    network = architecture.create(0).eval()
+    draw_norms(network, 0)
+    torch.manual_seed(0)
+    masks = draw_masks(layout.widths, 0.5)
+    ours = remove_channels(GatedNetwork(network, layout, masks, "bn_output").eval())
+    theirs = copy.deepcopy(network)
+    for group, layer, rows in layout.list_members("normalisation"):
+        norm = theirs.get_submodule(layer.name)
+        with torch.no_grad():
+            for parameter in (norm.get_parameter("weight"), norm.get_parameter("bias")):
+                parameter[rows] *= masks[group]
+    graph = torch_pruning.DependencyGraph().build_dependency(theirs, example_inputs=images(1))
+    for group, mask in zip(layout.groups, masks, strict=True):
+        doomed = (~mask).nonzero().flatten().tolist()
+        if doomed:
+            conv = theirs.get_submodule(group.name)
+            graph.get_pruning_group(conv, torch_pruning.prune_conv_out_channels, idxs=doomed).prune()
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    for each, tensor in ours.state_dict().items():
+        assert torch.equal(tensor, theirs.state_dict()[each]), each
+    x = images()
+    with torch.no_grad():
+        expected, got = theirs(x), ours(x)
+    assert (got - expected).abs().max() <= 1e-6 * expected.abs().max()
