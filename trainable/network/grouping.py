@@ -163,8 +163,8 @@ def _list_candidates(name: str, network: nn.Module, images: Tensor) -> list[_Can
     except Exception as error:
         raise ValueError(f"network {name!r} could not be traced: {describe_error(error)}") from error
     found = [_read_group(group, modules, order) for group in groups]
-    # What nothing reads is the output.
-    read = [each for each in found if any(dimension == 1 for _, dimension in each.members)]
+    # What nothing reads is the output; where a module was refused, it may be that which reads.
+    read = [each for each in found if each.refusal or any(dimension == 1 for _, dimension in each.members)]
     return sorted(read, key=lambda each: order[each.name])
 
 
