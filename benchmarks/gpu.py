@@ -35,8 +35,9 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
-from trainable.network.vgg16 import VGG16, create_initialised, dense_widths, place_on
-from training import CLASSES, make_data, quartiles_of_ratios, synchronise, time_in_turn
+from torch import nn
+from training import make_data, quartiles_of_ratios, synchronise, time_in_turn
+from vgg16 import create_dense, remove_doomed
 
 from records.dense import DenseEpochRow
 from trainable.config import DataConfig, DenseConfig, OptimizerConfig, PruningConfig
@@ -46,9 +47,10 @@ from trainable.dense import train_dense
 from trainable.device import default_device, device_name, prepare_device
 from trainable.errors import DivergedError
 from trainable.graphed_step import GraphedStep, create_step
+from trainable.network.placement import place_on
 from trainable.pruning.criteria import score_channels
-from trainable.pruning.gates import GatedVGG16
-from trainable.pruning.masks import choose_masks, widths_of
+from trainable.pruning.gates import GatedNetwork
+from trainable.pruning.masks import choose_masks
 from trainable.schedules.lr_schedulers import LRDriver
 from trainable.training import TrainingStep, create_sgd, train_batches
 
@@ -84,16 +86,16 @@ class Sizes:
 SMOKE = Sizes(1 / 16, images=250, batches=(8, 16), rounds=2, trials=(1, 2), seconds=0.5, epochs=2)
 
 
-def create_network(kind: str, width: float, device: torch.device) -> VGG16:
+def create_network(kind: str, width: float, device: torch.device) -> nn.Module:
     """One of NETWORKS; no time depends on its weights, which are random."""
-    network = create_initialised(dense_widths(width), CLASSES, seed=0)
+    dense = create_dense(width)
     if kind == "dense":
-        return place_on(network, device)
-    scores = score_channels(network, "l1", batches=(), seed=0)
-    masks = choose_masks(scores, PruningConfig(AMOUNT, round_to=8 if width == 1 else 1), CLASSES)
+        return place_on(dense.network, device)
+    scores = score_channels(dense.network, dense.layout, "l1", batches=(), seed=0)
+    masks = choose_masks(scores, PruningConfig(AMOUNT, round_to=8 if width == 1 else 1), dense.layout)
     if kind == "pruned":
-        return place_on(create_initialised(widths_of(masks), CLASSES, seed=0), device)
-    gated = GatedVGG16(place_on(network, device), masks, "bn_output")
+        return place_on(remove_doomed(dense, masks), device)
+    gated = GatedNetwork(place_on(dense.network, device), dense.layout, masks, "bn_output")
     gated.set_alpha(0.5)
     return gated
 

@@ -10,10 +10,9 @@ import tempfile
 from pathlib import Path
 
 import torch
-from measurement import CLASSES, saved
 from rich.console import Console
 from rich.table import Table
-from trainable.network.vgg16 import count_macs, create_initialised, dense_widths
+from vgg16 import create_dense, save
 
 from records.measurement import BATCH_SIZES, Measurement
 from trainable.config import PruningConfig
@@ -29,16 +28,16 @@ def main() -> None:
     parser.add_argument("--widths", type=float, nargs="+", default=[0.25, 1.0])
     console = Console(width=100)
     for width in parser.parse_args().widths:
-        network = create_initialised(dense_widths(width), CLASSES, seed=0)
-        scores = score_channels(network, "l1", batches=(), seed=0)
+        dense = create_dense(width)
+        scores = score_channels(dense.network, dense.layout, "l1", batches=(), seed=0)
         found: dict[float, tuple[float, Measurement]] = {}
         with tempfile.TemporaryDirectory() as folder:
-            dense = saved(Path(folder) / "dense", network.widths)
+            whole = save(dense, Path(folder) / "dense")
             for amount in AMOUNTS:
-                widths = widths_of(choose_masks(scores, PruningConfig(amount), CLASSES))
-                pruned = saved(Path(folder) / f"{amount}", widths)
-                cut = 1 - count_macs(widths, CLASSES) / count_macs(network.widths, CLASSES)
-                found[amount] = cut, run_job("latency", dense, pruned, result=Measurement)
+                masks = choose_masks(scores, PruningConfig(amount), dense.layout)
+                pruned = save(dense, Path(folder) / f"{amount}", masks)
+                cut = dense.layout.compute_sparsities(widths_of(masks))["mac_sparsity"]
+                found[amount] = cut, run_job("latency", whole, pruned, result=Measurement)
         where = found[AMOUNTS[0]][1]
         table = Table(
             "MACs cut",

@@ -20,41 +20,34 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from trainable.network.vgg16 import IMAGE_SIZE, VGG16, count_macs, dense_widths
+from torch import Tensor
+from vgg16 import CLASSES, IMAGE_SIZE, create_dense, save
 
 from records.measurement import Measurement, NetworkMeasurement, Quartiles
 from trainable.config import PruningConfig
 from trainable.measurement.protocol import run_job
-from trainable.network.weights import save_network
+from trainable.network.layout import Layout
 from trainable.pruning.masks import choose_masks, widths_of
 
 REPEATS = 4
-CLASSES = 10
 TEST_IMAGES = 1000
 # Trains during the measurement, with one thread as trials do, but without the lock that keeps the two apart.
 TRAINS = """
 import torch
-from trainable.network.vgg16 import VGG16, dense_widths
+from trainable.network.vgg import vgg16
 torch.set_num_threads(1)
-network = VGG16(dense_widths({width}), 10)
+network = vgg16(10, {width})
 print("there", flush=True)
 while True:
     network(torch.randn(128, 3, 32, 32)).sum().backward()
 """
 
 
-def saved(folder: Path, widths: tuple[int, ...]) -> Path:
-    """A network with random weights: how long it takes depends only on its widths."""
+def draw_masks(layout: Layout, round_to: int) -> list[Tensor]:
+    """Those that cut three quarters of the MACs, with channels ranked at random."""
     torch.manual_seed(0)
-    save_network(VGG16(widths, CLASSES), folder, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-    return folder
-
-
-def pruned_widths(width: float, round_to: int) -> tuple[int, ...]:
-    """The widths left after cutting three quarters of the MACs, with channels ranked at random."""
-    torch.manual_seed(0)
-    scores = [torch.rand(each) for each in dense_widths(width)]
-    return widths_of(choose_masks(scores, PruningConfig(amount=0.75, round_to=round_to), classes=CLASSES))
+    scores = [torch.rand(width) for width in layout.widths]
+    return choose_masks(scores, PruningConfig(amount=0.75, round_to=round_to), layout)
 
 
 def ratios(dense: Path, pruned: Path) -> dict[int, Quartiles]:
@@ -102,8 +95,10 @@ def main() -> None:
     width = parser.parse_args().width
     console = Console(width=110)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as trainers:
-        dense = saved(Path(folder) / "dense", dense_widths(width))
-        by_rounding = {each: saved(Path(folder) / f"r{each}", pruned_widths(width, each)) for each in (1, 8, 16)}
+        network = create_dense(width)
+        masks = {each: draw_masks(network.layout, each) for each in (1, 8, 16)}
+        dense = save(network, Path(folder) / "dense")
+        by_rounding = {each: save(network, Path(folder) / f"r{each}", masks[each]) for each in masks}
         pruned, test = by_rounding[8], Path(folder) / "test.npz"
         images = np.random.default_rng(0).integers(0, 256, (TEST_IMAGES, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
         np.savez(test, images=images, labels=np.arange(TEST_IMAGES) % CLASSES)
@@ -112,7 +107,7 @@ def main() -> None:
         console.print(of_memory({"dense": dense, "pruned": pruned}, test))
         table = Table("round_to", "MACs cut", "batch 1", "batch 32", "batch 256", title="widths rounded up")
         for each, path in by_rounding.items():
-            cut = 1 - count_macs(pruned_widths(width, each), CLASSES) / count_macs(dense_widths(width), CLASSES)
+            cut = network.layout.compute_sparsities(widths_of(masks[each]))["mac_sparsity"]
             table.add_row(str(each), f"{cut:.1%}", *(f"{found.median:.2f}" for found in ratios(dense, path).values()))
         console.print(table)
         for _ in range(2):

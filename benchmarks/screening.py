@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -34,16 +35,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
-from trainable.network.vgg16 import (
-    VGG16,
-    count_macs,
-    count_parameters,
-    create_initialised,
-    dense_widths,
-    place_on,
-)
 
 from analysis.rank.intervals import mean_margin
 from records.dense import CHECKPOINT_NAME, DenseEpochRow
@@ -54,11 +47,15 @@ from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data, load_data
 from trainable.dense import train_dense
 from trainable.device import prepare_device
+from trainable.network.architecture import Architecture
+from trainable.network.grouping import find_layout
+from trainable.network.layout import Layout, Span
+from trainable.network.placement import place_on
 from trainable.network.weights import load_network, save_network
 from trainable.pruning.criteria import score_channels
-from trainable.pruning.gates import GatedVGG16
+from trainable.pruning.gates import GatedNetwork
 from trainable.pruning.masks import choose_masks, mask_highest, widths_of
-from trainable.pruning.removal import remove_channels, select_channels
+from trainable.pruning.removal import remove_channels
 from trainable.schedules.alpha import AlphaSchedule, Exponential, Polynomial
 from trainable.schedules.lr_policies import CosineAnnealing
 from trainable.schedules.lr_schedulers import LRDriver
@@ -230,9 +227,10 @@ def prepare_dense(work: Path, source: str, width: float, recipe: Recipe) -> None
     try:
         train_dense(config, data, folder, threads=1, on_epoch=show)
     except CutOff:
-        network = create_initialised(dense_widths(width), data.classes, config.seed)
+        architecture = Architecture("vgg16", data.classes, width)
+        network = architecture.create(config.seed)
         network.load_state_dict(read_checkpoint(folder / CHECKPOINT_NAME, CPU)["network"])
-        save_network(network, folder, mean=data.mean, std=data.std)
+        save_network(network, folder, architecture, find_layout(architecture).widths, mean=data.mean, std=data.std)
 
 
 class CutOff(Exception):  # noqa: N818
@@ -248,10 +246,13 @@ def run_recipe(work: Path, recipe: str, amount: float, seed: int, width: float) 
     began = time.perf_counter()
     config = RECIPES[recipe]
     dense = load_network(dense_folder(work, width, config))
-    training = Training(config, amount, seed, work, dense, DATA)
+    layout = find_layout(Architecture("vgg16", DATA.classes, width))
+    training = Training(config, amount, seed, work, dense, layout, DATA)
     training.run()
     network = training.final_network()
     validation, test = (evaluate(network, DeviceSplit(split, DATA, CPU)) for split in (DATA.validation, DATA.test))
+    widths = training.layout.widths
+    sparsities = layout.compute_sparsities(widths)
     return {
         "recipe": recipe,
         "amount": amount,
@@ -262,30 +263,36 @@ def run_recipe(work: Path, recipe: str, amount: float, seed: int, width: float) 
         "val_accuracy": validation.accuracy,
         "test_accuracy": test.accuracy,
         "test_loss": test.loss,
-        "mac_sparsity": 1 - count_macs(network.widths, 10) / count_macs(dense.widths, 10),
-        "parameter_sparsity": 1 - count_parameters(network.widths, 10) / count_parameters(dense.widths, 10),
-        "widths": list(network.widths),
+        "mac_sparsity": sparsities["mac_sparsity"],
+        "parameter_sparsity": sparsities["parameter_sparsity"],
+        "widths": list(widths),
         "seconds": time.perf_counter() - began,
         "torch": torch.__version__,
     }
 
 
 class Training:
-    """One trial of a recipe, batch by batch."""
+    """One trial of a recipe, batch by batch.
 
-    def __init__(self, recipe: Recipe, amount: float, seed: int, work: Path, dense: VGG16, data: Data) -> None:
+    Attributes:
+        layout: of `network`, without the channels that have been removed.
+    """
+
+    def __init__(
+        self, recipe: Recipe, amount: float, seed: int, work: Path, dense: nn.Module, layout: Layout, data: Data
+    ) -> None:
         self.recipe, self.amount, self.seed, self.work = recipe, amount, seed, work
-        self.classes, self.train = data.classes, DeviceSplit(data.train, data, CPU)
+        self.train = DeviceSplit(data.train, data, CPU)
         self.steps = self.train.count_steps(BATCH)
         self.teacher = copy.deepcopy(dense).eval()
-        self.network = place_on(copy.deepcopy(dense), CPU)
-        self.dense_widths = dense.widths
-        self.dense_macs = count_macs(dense.widths, self.classes)
+        self.network: nn.Module = place_on(copy.deepcopy(dense), CPU)
+        self.layout = layout
+        self.width, self.dense_macs = layout.widths[0] / 64, layout.count("macs", layout.widths)
         self.optimizer_config = OptimizerConfig(weight_decay=recipe.weight_decay)
         self.compute = 0.0
         # The budget is that of the base's masks; those of other criteria differ by the rounding of the widths.
-        base = choose_masks(self.score(self.network, "l1"), PruningConfig(amount, round_to=4), self.classes)
-        self.kept_macs = count_macs(widths_of(base), self.classes) / self.dense_macs
+        base = choose_masks(self.score("l1"), PruningConfig(amount, round_to=4), layout)
+        self.kept_macs = layout.count("macs", widths_of(base)) / self.dense_macs
         self.epochs = self.plan_epochs()
         self.optimizer = create_sgd(self.network, self.optimizer_config, 0.01)
         self.learning_rate = self.start_curve(self.epochs) if recipe.one_curve else self.keep_rate()
@@ -316,9 +323,9 @@ class Training:
         for _ in range(round(recipe.wait * self.steps)):
             self.train_batch(*next(batches))
         for wave in range(recipe.waves):
-            masks = self.choose(self.network, wave)
-            gated = GatedVGG16(self.network, masks, "bn_output")
-            self.adopt(gated, self.network)
+            masks = self.choose(wave)
+            gated = GatedNetwork(self.network, self.layout, masks, "bn_output")
+            self.adopt(gated)
             fade = round(recipe.fade * self.steps)
             for step in range(fade):
                 gated.set_alpha(self.alpha(step, fade))
@@ -326,7 +333,7 @@ class Training:
             gated.set_alpha(0)
             pruned = remove_channels(gated)
             recalibrate_norms(pruned, self.train, BATCH)
-            self.adopt(pruned, gated, masks)
+            self.adopt(pruned, masks)
         if not recipe.one_curve:
             self.optimizer = create_sgd(self.network, self.optimizer_config, 0.01)
             self.learning_rate = self.start_curve(self.epochs - round(recipe.fade))
@@ -335,9 +342,8 @@ class Training:
             if recipe.average:
                 self.update_average()
 
-    def final_network(self) -> VGG16:
+    def final_network(self) -> nn.Module:
         network = copy.deepcopy(self.network)
-        assert isinstance(network, VGG16)
         if self.average:
             with torch.no_grad():
                 for parameter, average in zip(network.parameters(), self.average, strict=True):
@@ -363,7 +369,7 @@ class Training:
 
     def teacher_outputs(self, epoch: int) -> "npt.NDArray[np.float16]":
         """The dense network's logits [images, classes] of an epoch's views, in their order."""
-        folder = dense_folder(self.work, self.dense_widths[0] / 64, self.recipe)
+        folder = dense_folder(self.work, self.width, self.recipe)
         path = self.work / "teacher" / f"{folder.name}-{self.seed}-{epoch}.npy"
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
@@ -402,16 +408,26 @@ class Training:
             self.add_penalty(doomed, recipe.penalty * progress)
         self.optimizer.step()
         self.learning_rate.after_batch()
-        self.compute += count_macs(network.widths, self.classes) / self.dense_macs * len(labels) / len(self.train)
+        self.compute += self.remaining_macs * len(labels) / len(self.train)
+
+    @property
+    def remaining_macs(self) -> float:
+        """As a fraction of the dense network's."""
+        return self.layout.count("macs", self.layout.widths) / self.dense_macs
 
     def add_penalty(self, masks: Sequence[Tensor], strength: float) -> None:
-        with torch.no_grad():
-            before = torch.zeros(3, dtype=torch.bool)
-            for (conv, _), mask in zip(self.network.layers(), masks, strict=True):
-                touched = (~mask)[:, None, None, None] | before[None, :, None, None]
-                decay(conv.weight, touched, strength)
-                before = ~mask
-            decay(self.network.classifier.weight, before[None], strength)
+        weights = dict(inner(self.network).named_parameters())
+        for layer in self.layout.layers:
+            if layer.kind != "normalisation":
+                weight = weights[f"{layer.name}.weight"]
+                touched = torch.zeros(weight.shape[:2], dtype=torch.bool)
+                if (rows := self.layout.mask_axis(layer.rows, masks)) is not None:
+                    touched |= ~rows[:, None]
+                if (columns := self.layout.mask_axis(layer.columns, masks)) is not None:
+                    touched |= ~columns
+                assert weight.grad is not None
+                filters = touched.reshape(touched.shape + (1,) * (weight.ndim - 2))
+                weight.grad.add_(weight.detach() * filters, alpha=strength)
 
     def update_average(self) -> None:
         current = [parameter.detach() for parameter in self.network.parameters()]
@@ -420,33 +436,51 @@ class Training:
         for average, each in zip(self.average, current, strict=True):
             average.lerp_(each, 1 - self.recipe.average)
 
-    def adopt(self, network: VGG16, old: VGG16, masks: Sequence[Tensor] | None = None) -> None:
-        """Trains `network` from now on, with what remains of the momentum of `old`."""
-        replace_network(
-            self.optimizer, old, network, lambda each: each if masks is None else select_channels(each, masks)
-        )
+    def adopt(self, network: nn.Module, masks: Sequence[Tensor] | None = None) -> None:
+        """Trains `network` from now on, with what remains of the momentum; masks: of the channels that it lacks."""
+        select = dict if masks is None else partial(self.layout.select, masks=masks)
+        replace_network(self.optimizer, inner(self.network), inner(network), select)
         self.network = network
+        if masks is not None:
+            self.layout = narrow_layout(self.layout, widths_of(masks))
 
-    def score(self, network: VGG16, criterion: str) -> list[Tensor]:
+    def score(self, criterion: str) -> list[Tensor]:
+        network, layout = self.network, self.layout
         if criterion == "fpgm":
-            return [fpgm(conv.weight.detach()) for conv, _ in network.layers()]
+            convolutions = [network.get_submodule(layer.name) for _, layer, _ in layout.list_members("convolution")]
+            return [fpgm(convolution.weight.detach()) for convolution in convolutions]
         batches = self.train.plain_batches(BATCH, most=10 * BATCH)
-        return score_channels(network, criterion, batches=batches, seed=self.seed)  # type: ignore[arg-type]
+        return score_channels(network, layout, criterion, batches=batches, seed=self.seed)  # type: ignore[arg-type]
 
-    def choose(self, network: VGG16, wave: int) -> list[Tensor]:
+    def choose(self, wave: int) -> list[Tensor]:
         recipe, waves = self.recipe, self.recipe.waves
-        scores = self.score(network, recipe.criterion)
+        scores = self.score(recipe.criterion)
         if recipe.multipliers:
-            return choose_by_blocks(scores, recipe.multipliers, self.amount)
+            return choose_by_blocks(scores, recipe.multipliers, self.amount, self.layout)
         # Each wave keeps the same fraction of what the one before it left.
-        now = count_macs(network.widths, self.classes) / self.dense_macs
-        amount = 1 - (1 - self.amount) ** ((wave + 1) / waves) / now
-        return choose_masks(scores, PruningConfig(amount, scope=recipe.scope, round_to=4), self.classes)  # type: ignore[arg-type]
+        amount = 1 - (1 - self.amount) ** ((wave + 1) / waves) / self.remaining_macs
+        return choose_masks(scores, PruningConfig(amount, scope=recipe.scope, round_to=4), self.layout)  # type: ignore[arg-type]
 
 
-def decay(weight: Tensor, touched: Tensor, strength: float) -> None:
-    assert weight.grad is not None
-    weight.grad.add_(weight * touched, alpha=strength)
+def inner(network: nn.Module) -> nn.Module:
+    """The network whose parameters have the names of the dense network's."""
+    return network.network if isinstance(network, GatedNetwork) else network
+
+
+def narrow_layout(layout: Layout, widths: Sequence[int]) -> Layout:
+    """The layout of the network that is left with these widths."""
+
+    def narrow(axis: Sequence[Span]) -> tuple[Span, ...]:
+        return tuple(
+            span
+            if span.group is None
+            else span._replace(entries=span.entries // layout.widths[span.group] * widths[span.group])
+            for span in axis
+        )
+
+    groups = tuple(replace(group, width=width) for group, width in zip(layout.groups, widths, strict=True))
+    layers = tuple(replace(each, rows=narrow(each.rows), columns=narrow(each.columns)) for each in layout.layers)
+    return replace(layout, groups=groups, layers=layers)
 
 
 def fpgm(filters: Tensor) -> Tensor:
@@ -455,9 +489,11 @@ def fpgm(filters: Tensor) -> Tensor:
     return torch.cdist(flat, flat).sum(1)
 
 
-def choose_by_blocks(scores: Sequence[Tensor], multipliers: Sequence[float], amount: float) -> list[Tensor]:
+def choose_by_blocks(
+    scores: Sequence[Tensor], multipliers: Sequence[float], amount: float, layout: Layout
+) -> list[Tensor]:
     """Masks of widths in the proportion of the blocks' multipliers, the widest that cut `amount` of the MACs."""
-    dense = [len(layer) for layer in scores]
+    dense = layout.widths
     of_layer = [multiplier for multiplier, count in zip(multipliers, BLOCKS, strict=True) for _ in range(count)]
 
     def widths(scale: float) -> list[int]:
@@ -469,7 +505,7 @@ def choose_by_blocks(scores: Sequence[Tensor], multipliers: Sequence[float], amo
     scale = next(
         scale
         for scale in np.linspace(1 / min(multipliers), 0, 2000)
-        if count_macs(widths(scale), 10) <= (1 - amount) * count_macs(dense, 10)
+        if layout.count("macs", widths(scale)) <= (1 - amount) * layout.count("macs", dense)
     )
     return [mask_highest(layer, kept) for layer, kept in zip(scores, widths(scale), strict=True)]
 

@@ -30,7 +30,6 @@ import optuna
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
-from trainable.network.vgg16 import count_channels, count_macs, count_parameters
 
 import alphaprune
 from records.trial import Cut
@@ -38,7 +37,7 @@ from search.preset_files import read_preset
 from search.settings import Settings, resolve_settings
 from trainable.config import trial_config
 from trainable.cpus import count_cpus
-from trainable.pruning.gates import GatedVGG16
+from trainable.pruning.gates import GatedNetwork
 from trainable.pruning.masks import widths_of
 from trainable.ray_trainable import AlphaPruning
 from trainable.training import recalibrate_norms
@@ -55,16 +54,16 @@ class MaskedTrial(Trial):
     """A trial that leaves the doomed channels in the network, multiplied by 0."""
 
     def _make_cut(self) -> None:
-        assert isinstance(self.network, GatedVGG16)
+        assert isinstance(self.network, GatedNetwork)
         self.network.set_alpha(0)
         recalibrate_norms(self.network, self.train_images, self.config.optimizer.batch_size)
-        widths, classes = widths_of(self.masks), self.network.classes
+        widths = widths_of(self.masks)
         self.cut = Cut(
             epoch=self.epoch,
             widths=widths,
-            channels=count_channels(widths, classes),
-            parameters=count_parameters(widths, classes),
-            macs=count_macs(widths, classes),
+            channels=self.layout.count("channels", widths),
+            parameters=self.layout.count("parameters", widths),
+            macs=self.layout.count("macs", widths),
         )
         if self.config.lr_span == "trial":
             self._learning_rate.after_cut()

@@ -27,32 +27,21 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
-from trainable.network.vgg16 import (
-    IMAGE_SIZE,
-    VGG16,
-    count_channels,
-    count_macs,
-    count_parameters,
-    create_initialised,
-    dense_widths,
-    place_on,
-)
+from vgg16 import CLASSES, IMAGE_SIZE, create_dense
 
-from records.dense import DenseRecord
 from trainable.config import OptimizerConfig, PruningConfig, TrialConfig
 from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data, Split
-from trainable.dense import DenseNetwork
 from trainable.device import default_device, device_name, prepare_device
 from trainable.graphed_step import create_step
 from trainable.measurement.latency import compute_quartiles
+from trainable.network.placement import place_on
 from trainable.schedules.alpha import OneShot
 from trainable.schedules.lr_schedulers import LRDriver
 from trainable.training import autocast_on, create_sgd, train_batches
 from trainable.trial import Trial
 
 BATCH = 128
-CLASSES = 10
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 # Batches of an epoch in the first table, and in the second; a search validates on a quarter as many images as it
 # trains on.
@@ -71,26 +60,6 @@ def make_data(images: int) -> Data:
 
     splits = split(images), split(images // 4), split(1)
     return Data("random", CLASSES, *splits, pad=4, flip=True, mean=MEAN, std=STD, fingerprint="")
-
-
-def make_dense(width: float) -> DenseNetwork:
-    widths = dense_widths(width)
-    record = DenseRecord(
-        hash="",
-        epochs=0,
-        train_loss=0.0,
-        train_accuracy=0.0,
-        val_loss=0.0,
-        val_accuracy=0.0,
-        widths=widths,
-        channels=count_channels(widths, CLASSES),
-        parameters=count_parameters(widths, CLASSES),
-        macs=count_macs(widths, CLASSES),
-        seconds=0.0,
-        device="cpu",
-        threads=1,
-    )
-    return DenseNetwork(create_initialised(widths, CLASSES, seed=0), record)
 
 
 class PILImages(Dataset[tuple[Tensor, int]]):
@@ -119,7 +88,7 @@ class Trained:
 
     def __init__(self, width: float, device: torch.device) -> None:
         self.device = device
-        self.network: VGG16 = place_on(create_initialised(dense_widths(width), CLASSES, seed=0), device)
+        self.network = place_on(create_dense(width).network, device)
         self.optimizer = create_sgd(self.network, OPTIMIZER, 0.01)
 
     def step(self, inputs: Tensor, labels: Tensor) -> None:
@@ -156,7 +125,7 @@ def epochs_of(width: float, data: Data, device: torch.device) -> Mapping[str, Ca
 
 def phases_of(width: float, amount: float, data: Data) -> Mapping[str, Callable[[], object]]:
     """An epoch of the alpha phase and one of the retrain phase, each of a trial that has nothing else."""
-    pruning, dense, endless = PruningConfig(amount, round_to=4), make_dense(width), 10_000
+    pruning, dense, endless = PruningConfig(amount, round_to=4), create_dense(width), 10_000
     fading = TrialConfig(epochs=endless, alpha_fraction=0.5, pruning=pruning, optimizer=OPTIMIZER)
     cut = TrialConfig(epochs=endless, alpha=OneShot(), pruning=pruning, optimizer=OPTIMIZER)
     alpha, retrain = Trial(fading, data, dense), Trial(cut, data, dense)

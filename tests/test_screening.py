@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from trainable.network.vgg16 import count_channels, count_macs, count_parameters, create_initialised, dense_widths
 
-from records.dense import DenseRecord
 from trainable.config import DataConfig, OptimizerConfig, PruningConfig, TrialConfig
 from trainable.data.dataset import Data, load_data
 from trainable.dense import DenseNetwork
@@ -19,6 +17,7 @@ from trainable.trial import Trial
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import screening
+import vgg16
 
 
 @pytest.fixture(scope="module")
@@ -28,22 +27,8 @@ def data() -> Data:
 
 
 @pytest.fixture(scope="module")
-def dense(data: Data) -> DenseNetwork:
-    widths = dense_widths(1 / 16)
-    values: dict[str, Any] = {"train_loss": 1, "train_accuracy": 0, "val_loss": 1, "val_accuracy": 0}
-    counts = {"channels": count_channels(widths, 10), "parameters": count_parameters(widths, 10)}
-    record = DenseRecord(
-        hash="",
-        epochs=0,
-        widths=widths,
-        macs=count_macs(widths, 10),
-        seconds=0,
-        device="cpu",
-        threads=1,
-        **values,
-        **counts,
-    )
-    return DenseNetwork(create_initialised(widths, 10, seed=0), record)
+def dense() -> DenseNetwork:
+    return vgg16.create_dense(1 / 16)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +46,7 @@ def test_a_recipe_and_a_trial_give_the_same_network(
 ) -> None:
     prepare_device(screening.CPU, 1)  # as a worker does, and a trial
     chosen = screening.RECIPES[recipe]
-    training = screening.Training(chosen, 0.5, 3, tmp_path, dense.network, data)
+    training = screening.Training(chosen, 0.5, 3, tmp_path, dense.network, dense.layout, data)
     training.run()
     if chosen.by_step:
         # So that rounding leaves the number of batches that the recipe fades for.

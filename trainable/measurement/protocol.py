@@ -20,6 +20,7 @@ from records.measurement import Measurement, NetworkMeasurement
 from trainable.cpus import count_cpus, cpus
 from trainable.data.dataset import Split
 from trainable.errors import TrialError
+from trainable.function_import import FOLDER_VARIABLE, user_folder
 from trainable.measurement import latency, memory
 from trainable.measurement.machine_lock import measuring_alone
 
@@ -104,7 +105,11 @@ def run_job(kind: str, *networks: Path, test: Path | None = None, result: type[T
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=Path(__file__).parents[2],  # where `trainable` is, even if it is not installed
-        env={**os.environ, **(memory.ENVIRONMENT if kind == "memory" else latency.ENVIRONMENT)},
+        env={
+            **os.environ,
+            FOLDER_VARIABLE: str(user_folder()),  # for a function that builds the network
+            **(memory.ENVIRONMENT if kind == "memory" else latency.ENVIRONMENT),
+        },
         text=True,
     ) as process:
         try:

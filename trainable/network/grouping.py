@@ -165,8 +165,9 @@ def _list_candidates(name: str, network: nn.Module, images: Tensor) -> list[_Can
     except Exception as error:
         raise ValueError(f"network {name!r} could not be traced: {describe_error(error)}") from error
     found = [_read_group(group, modules, order) for group in groups]
-    # What nothing reads is the output.
-    return sorted((each for each in found if each.is_read), key=lambda each: order[each.name])
+    # What nothing reads is the output; where a module was refused, it may be that which reads.
+    read = [each for each in found if each.is_read or each.refusal]
+    return sorted(read, key=lambda each: order[each.name])
 
 
 @contextmanager
