@@ -24,6 +24,8 @@ RECORD = DenseRecord(
     seconds=12.5,
     device="cpu",
     threads=2,
+    groups=("conv1", "conv2"),
+    whole=("conv3: no batch normalisation comes after it",),
     created="2025-01-01T00:00:00.000+00:00",
 )
 ROWS = [
@@ -52,7 +54,16 @@ def test_a_record_may_lack_its_time_and_have_what_a_newer_version_adds(tmp_path:
     assert replace(found, created=RECORD.created) == RECORD
 
 
-@pytest.mark.parametrize("missing", [name for name in asdict(RECORD) if name != "created"])
+def test_a_record_of_a_version_that_knew_no_groups_is_read(tmp_path: Path) -> None:
+    values = {name: value for name, value in asdict(RECORD).items() if name not in ("groups", "whole")}
+    write_json(tmp_path / FILE_NAME, values)
+    assert read_dense_record(tmp_path) == replace(RECORD, groups=(), whole=())
+
+
+OPTIONAL = ("created", "groups", "whole")
+
+
+@pytest.mark.parametrize("missing", [name for name in asdict(RECORD) if name not in OPTIONAL])
 def test_a_record_without_a_required_field_is_damaged(tmp_path: Path, missing: str) -> None:
     write_json(tmp_path / FILE_NAME, {name: value for name, value in asdict(RECORD).items() if name != missing})
     with pytest.raises(ValueError, match=rf"^{tmp_path / FILE_NAME} is damaged: {missing}: "):

@@ -23,10 +23,10 @@ from search.experiment import HopelessError, measure, resume, run
 from search.followups.measure import TrialSelection
 from search.interruption import Interruption
 from search.observers.observer import SearchObserver, SearchStart
-from search.settings import as_settings_json, resolve_settings
+from search.settings import Settings, as_settings_json, resolve_settings
 from search.setup.creation import NewTrial, create_experiment
 from search.setup.driver_lock import hold_driver_lock
-from trainable.config import DenseConfig, TrialConfig, as_json
+from trainable.config import TrialConfig, as_json
 from trainable.data.dataset import Data, load_data
 from trainable.dense import train_dense
 from trainable.measurement.machine_lock import longest_wait_seconds
@@ -60,7 +60,7 @@ class IdleBackend(LocalBackend):
         self.dense: list[Path] = []
 
     def train_dense(
-        self, config: DenseConfig, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
+        self, settings: Settings, data: Data, folder: Path, on_epoch: Callable[[DenseEpochRow], None]
     ) -> None:
         self.dense.append(folder)
 
