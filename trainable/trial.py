@@ -83,6 +83,7 @@ class Trial:
         self.rows: list[EpochRow] = []
         self.cut: Cut | None = None
         self._dense, self.layout = place_on(copy.deepcopy(dense.network), self.device), dense.layout
+        self._architecture = dense.architecture
         pruning, batch_size = config.pruning, config.optimizer.batch_size
         scores = score_channels(
             self._dense,
@@ -191,7 +192,9 @@ class Trial:
         at_cut: EvaluationResult | None = None
         difference: float | None = None
         if self.config.initial == "random":
-            self.network = place_on(initialise_weights(remove_channels(gated), self.config.seed), self.device)
+            self.network = place_on(
+                initialise_weights(remove_channels(gated), self._architecture, self.config.seed), self.device
+            )
         else:
             sample, _ = next(self.validation_images.plain_batches(32))
             difference = relative_difference(gated, remove_channels(gated), sample)

@@ -96,17 +96,23 @@ class Architecture:
             return place_on(self.build(), torch.device("cpu"))
 
 
-def initialise_weights(network: nn.Module, seed: int) -> nn.Module:
-    """`network` on the CPU with new random weights, as torchvision's VGG and ResNet draw theirs.
+def initialise_weights(network: nn.Module, architecture: Architecture, seed: int) -> nn.Module:
+    """A pruned `network` on the CPU with new random weights, as torchvision's VGG and ResNet draw theirs.
 
-    What builds a network knows only its dense sizes, so a pruned one that is trained from scratch needs this.
+    What builds a network knows only its dense sizes, so a pruned one that is trained from scratch needs this. What the
+    user's own modules hold, which is never cut, is as `architecture` builds it.
     """
     network = network.to(device="cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    fresh = architecture.create(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for module in network.modules():
+        for name, module in network.named_modules():
             if callable(reset := getattr(module, "reset_parameters", None)):
                 reset()
+                continue
+            own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+            for key, tensor in own:
+                tensor.data.copy_(getattr(fresh.get_submodule(name), key))
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

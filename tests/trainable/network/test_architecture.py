@@ -7,13 +7,33 @@ from typing import Any
 
 import pytest
 import torch
-from networks import create_vgg16, same_weights
+from networks import same_weights
 from torch import nn
 
 from trainable.config import NetworkConfig
 from trainable.function_import import import_function
 from trainable.network.architecture import NETWORKS, Architecture, initialise_weights
 from trainable.network.placement import SubsampledConv2d
+
+SCALED = """
+import torch
+from torch import nn
+
+
+class Scale(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, x):
+        return self.scale * x
+
+
+def build(classes):
+    pool = nn.AdaptiveAvgPool2d(1)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), Scale(), nn.BatchNorm2d(4), pool, nn.Flatten(), nn.Linear(4, classes))
+"""
 
 Write = Callable[[str], None]
 
@@ -183,26 +203,32 @@ def test_small_images_get_a_first_layer_for_them() -> None:
 
 def test_weights_are_drawn_again_as_they_were_drawn() -> None:
     """A VGG16 that is initialised in place has the weights of one that is built."""
-    built = create_vgg16((4,) * 13, 4, seed=5)
-    drawn = initialise_weights(create_vgg16((4,) * 13, 4, seed=6), seed=5)
-    assert not same_weights(drawn, create_vgg16((4,) * 13, 4, seed=6))
-    stds = {
-        name: (tensor.std().item(), built.state_dict()[name].std().item())
-        for name, tensor in drawn.state_dict().items()
-        if tensor.ndim == 4
-    }
-    assert all(one == pytest.approx(other, rel=0.2) for one, other in stds.values())
-    assert same_weights(drawn, initialise_weights(create_vgg16((4,) * 13, 4, seed=7), seed=5))
+    vgg16 = Architecture("vgg16", 4, 0.1)
+    network = vgg16.create(seed=6)
+    assert not same_weights(network, vgg16.create(seed=5))
+    assert same_weights(initialise_weights(network, vgg16, seed=5), vgg16.create(seed=5))
 
 
 def test_weights_are_drawn_again_for_strided_shortcuts_as_well() -> None:
-    network = Architecture("resnet20", 4, 0.25).create(0)
+    resnet = Architecture("resnet20", 4, 0.25)
+    network = resnet.create(0)
     kinds = {type(each) for each in network.modules()}
     assert SubsampledConv2d in kinds
-    assert same_weights(
-        initialise_weights(network, 3), initialise_weights(Architecture("resnet20", 4, 0.25).create(1), 3)
-    )
+    assert same_weights(initialise_weights(network, resnet, 3), initialise_weights(resnet.create(1), resnet, 3))
     assert {type(each) for each in network.modules()} == kinds
+
+
+def test_nothing_trained_is_left_in_modules_of_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "scaled_network.py").write_text(SCALED)
+    monkeypatch.chdir(tmp_path)
+    own = Architecture("scaled_network:build", 3)
+    network = own.create(0)
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            tensor.fill_(7)
+    drawn = initialise_weights(network, own, seed=1)
+    assert not any((tensor == 7).all() for tensor in drawn.state_dict().values())
+    assert drawn.get_parameter("1.scale").item() == 1
 
 
 @pytest.mark.usefixtures("own")
