@@ -123,7 +123,7 @@ def test_the_lines_for_the_user() -> None:
 def test_what_is_never_cut_is_listed(count: int, lines: int) -> None:
     """At most five reasons, and how many more there are."""
     whole = tuple(f"layer{number}: no batch normalisation comes after it" for number in range(count))
-    listed = str(replace(planned(settings()), whole=whole)).splitlines()[3:]
+    listed = str(replace(planned(settings()), whole=whole)).splitlines()[4:]
     assert len(listed) == lines
     assert listed[:5] == [f"never cut: {each}" for each in whole[:5]]
     assert listed[5:] == ([f"never cut: {count - 5} more"] if count > 5 else [])
