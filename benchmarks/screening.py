@@ -49,7 +49,7 @@ from trainable.dense import train_dense
 from trainable.device import prepare_device
 from trainable.network.architecture import Architecture
 from trainable.network.grouping import find_layout
-from trainable.network.layout import Layout, Span
+from trainable.network.layout import Layout
 from trainable.network.placement import place_on
 from trainable.network.weights import load_network, save_network
 from trainable.pruning.criteria import score_channels
@@ -442,7 +442,7 @@ class Training:
         replace_network(self.optimizer, inner(self.network), inner(network), select)
         self.network = network
         if masks is not None:
-            self.layout = narrow_layout(self.layout, widths_of(masks))
+            self.layout = self.layout.resize(widths_of(masks))
 
     def score(self, criterion: str) -> list[Tensor]:
         network, layout = self.network, self.layout
@@ -465,22 +465,6 @@ class Training:
 def inner(network: nn.Module) -> nn.Module:
     """The network whose parameters have the names of the dense network's."""
     return network.network if isinstance(network, GatedNetwork) else network
-
-
-def narrow_layout(layout: Layout, widths: Sequence[int]) -> Layout:
-    """The layout of the network that is left with these widths."""
-
-    def narrow(axis: Sequence[Span]) -> tuple[Span, ...]:
-        return tuple(
-            span
-            if span.group is None
-            else span._replace(entries=span.entries // layout.widths[span.group] * widths[span.group])
-            for span in axis
-        )
-
-    groups = tuple(replace(group, width=width) for group, width in zip(layout.groups, widths, strict=True))
-    layers = tuple(replace(each, rows=narrow(each.rows), columns=narrow(each.columns)) for each in layout.layers)
-    return replace(layout, groups=groups, layers=layers)
 
 
 def fpgm(filters: Tensor) -> Tensor:
