@@ -119,7 +119,10 @@ class OptunaWithPruner:
     def __init__(self, task: Task, seed: int, create_pruner: Callable[[Task], optuna.pruners.BasePruner]) -> None:
         self._task = task
         sampler = optuna.samplers.TPESampler(seed=seed)
-        self._study = optuna.create_study(direction="maximize", sampler=sampler, pruner=create_pruner(task))
+        # HyperbandPruner chooses a trial's bracket by the name of the study, which is random if none is given.
+        self._study = optuna.create_study(
+            study_name=f"seed {seed}", direction="maximize", sampler=sampler, pruner=create_pruner(task)
+        )
         self._trials: dict[int, optuna.Trial] = {}
 
     def suggest(self, number: int) -> Mapping[str, Any]:
