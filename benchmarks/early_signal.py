@@ -1,20 +1,19 @@
 """How well the first epochs of a trial tell how accurate it will be.
 
-    python benchmarks/early_signal.py [--repeats EXPERIMENT]
+    python benchmarks/early_signal.py
 
 Kendall's tau between what a trial shows once it has spent a share of its training compute and its accuracy at the end,
-over the trials of benchmarks/trials.parquet (trial_table.py) that cut as much, with 95% intervals by bootstrap. With
-`--repeats`, an experiment with the first of the same trials but another `trial.seed`, also the tau between a trial's
-accuracy and that of its repeat: no signal can be expected to do better.
+over the trials of benchmarks/trials.parquet (trial_table.py) that cut as much, with 95% intervals by bootstrap. Below
+it the tau between the accuracy of some of the trials and that of their repeats with another seed (repeat_trials.py),
+and the standard deviation of a trial's accuracy over seeds: no signal can be expected to do better.
 """
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from repeat_trials import REPEATS
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
@@ -52,8 +51,7 @@ def describe_tau(first: Sequence[float], second: Sequence[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=Path, help="the experiment of the repeats", metavar="EXPERIMENT")
-    options = parser.parse_args()
+    parser.parse_args()
     table, console = TrialTable.read(), Console(width=120)
     for amount in table.amounts:
         trials = [trial for trial in table.trials if trial.amount == amount]
@@ -63,18 +61,18 @@ def main() -> None:
             cells = ([signal(show_at(trial, share)) for trial in trials] for share in SHARES)
             page.add_row(name, *(describe_tau(cell, accuracies) for cell in cells))
         console.print(page)
-    if options.repeats:
-        again = {
-            json.dumps(trial.params): trial.accuracy for trial in TrialTable.read_experiment(options.repeats).trials
-        }
-        for amount in table.amounts:
-            pairs = [
-                (trial.accuracy, again[json.dumps(trial.params)])
-                for trial in table.trials
-                if trial.amount == amount and json.dumps(trial.params) in again
-            ]
-            tau = describe_tau([first for first, _ in pairs], [second for _, second in pairs])
-            console.print(f"{amount:.0%} cut, {len(pairs)} trials and their repeats: {tau}")
+    again = {(each.experiment, each.number): each.accuracy for each in TrialTable.read(REPEATS).trials}
+    for amount in table.amounts:
+        pairs = [
+            (trial.accuracy, again[trial.experiment, trial.number])
+            for trial in table.trials
+            if trial.amount == amount and (trial.experiment, trial.number) in again
+        ]
+        tau = describe_tau([first for first, _ in pairs], [second for _, second in pairs])
+        apart = np.std([first - second for first, second in pairs], ddof=1) / np.sqrt(2) * 100
+        console.print(
+            f"{amount:.0%} cut, {len(pairs)} trials and their repeats: {tau}; seeds differ by {apart:.1f} points"
+        )
 
 
 if __name__ == "__main__":
