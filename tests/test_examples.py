@@ -79,7 +79,7 @@ def own_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_ones_own_network_is_searched_measured_exported_and_loaded(own_network: Path) -> None:
     less = ("--trials", "2", "--set", "dense.epochs=3", "--set", "trial.epochs=3", "--set", "controls.amounts=[0.5]")
     planned = run_command("run", "search.toml", "--name", "mine", *less, folder=own_network)
