@@ -53,7 +53,7 @@ def main() -> None:
     data = load_data(replace(table.settings.data, source=options.data))
     with tempfile.TemporaryDirectory() as folder:
         dense = Path(folder)
-        train_dense(table.settings.dense, data, dense, threads=count_cpus())
+        train_dense(table.settings.dense, data, dense, threads=1)  # which other programs disturb less
         with ProcessPoolExecutor(count_cpus(), multiprocessing.get_context("spawn")) as pool:
             for running in as_completed([pool.submit(repeat_trial, each, table, data, dense) for each in wanted]):
                 done.append(running.result())

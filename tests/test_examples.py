@@ -112,7 +112,7 @@ def test_what_cannot_be_cut_is_explained(own_network: Path) -> None:
         options = "--local", "--dry-run", "--set", f"network.name='unsupported:{function}'"
         return run_command("run", "search.toml", *options, folder=own_network, code=code)
 
-    reason = "first.0: first.1 is a GroupNorm, which is not supported"
+    reason = "first.0: first.1 is of the class GroupNorm, which is not supported"
     assert f"never cut: {reason}" in plan("one_group_norm", 0)
     assert f"has no channels that can be cut: {reason}; second.0" in plan("only_group_norm", 2)
 

@@ -17,7 +17,7 @@ from trainable.config import DataConfig, TrialConfig
 from trainable.data.dataset import Data, load_data
 from trainable.data.sources import locate_source
 from trainable.function_import import announce_import
-from trainable.network.architecture import NETWORKS, Architecture
+from trainable.network.architecture import Architecture
 from trainable.network.given_weights import load_given_weights
 from trainable.network.grouping import find_layout
 from trainable.network.layout import Layout
@@ -43,8 +43,6 @@ def check_settings(settings: Settings) -> SpaceFunction:
     create_sampler(sampler, seed=settings.search.seed)
     space = load_space(settings.space.function, settings.space.options)
     samples = sample_space(space, settings.trial, SAMPLES if settings.search.trials else 0)
-    if settings.network.name not in NETWORKS:
-        announce_import("network", settings.network.name)
     layout = find_dense_layout(settings, classes=10)  # the data has not been read yet
     for config in (*(config for _, config in control_configs(settings)), *samples):
         check_amount(config, layout)

@@ -3,13 +3,20 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
 
 from trainable.config import NetworkConfig
-from trainable.function_import import describe_error, describe_nearest, import_function, is_function_name
+from trainable.function_import import (
+    announce_import,
+    describe_error,
+    describe_nearest,
+    import_function,
+    is_function_name,
+)
 from trainable.network.placement import place_on
 
 # The networks that have a name, and the functions that build them.
@@ -51,6 +58,8 @@ class Architecture:
                 f"network.name must be one of {', '.join(NETWORKS)}, or package.module:function, but got "
                 f"{self.name!r}; {describe_nearest(self.name, list(NETWORKS), 'there is none')}"
             )
+        if self.name not in NETWORKS:
+            _announce_once(self.name)
         function = import_function("network", NETWORKS.get(self.name, self.name))
         parameters = inspect.signature(function).parameters
         given = dict(self.arguments)
@@ -94,6 +103,11 @@ class Architecture:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return place_on(self.build(), torch.device("cpu"))
+
+
+@cache
+def _announce_once(name: str) -> None:
+    announce_import("network", name)
 
 
 def initialise_weights(network: nn.Module, architecture: Architecture, seed: int) -> nn.Module:

@@ -194,7 +194,9 @@ def _list_candidates(name: str, network: nn.Module, images: Tensor) -> list[_Can
             graph = torch_pruning.DependencyGraph().build_dependency(network, images)
             groups = [list(group) for group in graph.get_all_groups(root_module_types=roots)]
     except Exception as error:
-        raise ValueError(f"network {name!r} could not be traced: {describe_error(error)}") from error
+        raise ValueError(
+            f"network {name!r} could not be traced: torch_pruning's dependency graph raised {describe_error(error)}"
+        ) from error
     found = [_read_group(group, modules, order) for group in groups]
     # What nothing reads is the output; where a module was refused, it may be that which reads.
     read = [each for each in found if each.is_read or each.refusal]
@@ -251,19 +253,19 @@ def _refuse_module(name: str, module: nn.Module) -> str:
     match module:
         case nn.BatchNorm2d():
             if type(module) is not nn.BatchNorm2d or module.weight is None or module.bias is None:
-                return f"{name} is a {kind} of another kind, or without scale and shift"
+                return f"{name} is of the class {kind}, or without scale and shift, which is not supported"
             if module.running_mean is None or module.momentum is None:
                 return f"{name} keeps no moving averages"
         case nn.Conv2d():
             if module.groups > 1 and not _is_depthwise(module):
                 return f"{name} is a convolution in {module.groups} groups"
             if type(module).forward is not nn.Conv2d.forward:
-                return f"{name} is a {kind}, which is not supported"
+                return f"{name} is of the class {kind}, which is not supported"
         case nn.Linear():
             if type(module).forward is not nn.Linear.forward:
-                return f"{name} is a {kind}, which is not supported"
+                return f"{name} is of the class {kind}, which is not supported"
         case _:
-            return f"{name} is a {kind}, which is not supported"
+            return f"{name} is of the class {kind}, which is not supported"
     return ""
 
 

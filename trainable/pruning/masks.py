@@ -44,12 +44,16 @@ def choose_masks(scores: Sequence[Tensor], pruning: PruningConfig, layout: Layou
         raise ValueError(
             f"pruning.amount must be at most {most:.4f} of the {pruning.of} with scope={pruning.scope!r}, "
             f"least_kept={pruning.least_kept} and round_to={pruning.round_to} at this width, but got {pruning.amount}; "
-            "lower it, least_kept or round_to"
+            "lower it, least_kept or round_to" + _explain_whole(layout)
         )
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) else (middle + 1, high)
     return [mask_highest(group, kept) for group, kept in zip(scores, widths(low), strict=True)]
+
+
+def _explain_whole(layout: Layout) -> str:
+    return f" (never cut: {'; '.join(layout.whole)})" if layout.whole else ""
 
 
 def _uniform_widths(dense: Sequence[int]) -> Callable[[int], list[int]]:

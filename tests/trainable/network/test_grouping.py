@@ -187,13 +187,16 @@ INNER: dict[str, tuple[str, str]] = {
     "dropout": ("nn.Dropout(0.5)", ""),
     "average": ("nn.AvgPool2d(2)", ""),
     "tanh keeps 0": ("nn.Tanh()", ""),
-    "PReLU": ("nn.PReLU(6)", "inner is a PReLU, which is not supported"),
-    "GroupNorm": ("nn.GroupNorm(2, 6)", "inner is a GroupNorm, which is not supported"),
-    "GroupNorm of each": ("nn.GroupNorm(6, 6)", "inner is a GroupNorm, which is not supported"),
-    "LayerNorm": ("nn.LayerNorm([6, 8, 8])", "inner is a LayerNorm, which is not supported"),
-    "InstanceNorm": ("nn.InstanceNorm2d(6, affine=True)", "inner is a InstanceNorm2d, which is not supported"),
+    "PReLU": ("nn.PReLU(6)", "inner is of the class PReLU, which is not supported"),
+    "GroupNorm": ("nn.GroupNorm(2, 6)", "inner is of the class GroupNorm, which is not supported"),
+    "GroupNorm of each": ("nn.GroupNorm(6, 6)", "inner is of the class GroupNorm, which is not supported"),
+    "LayerNorm": ("nn.LayerNorm([6, 8, 8])", "inner is of the class LayerNorm, which is not supported"),
+    "InstanceNorm": (
+        "nn.InstanceNorm2d(6, affine=True)",
+        "inner is of the class InstanceNorm2d, which is not supported",
+    ),
     "grouped": ("nn.Conv2d(6, 6, 3, padding=1, groups=2)", "inner is a convolution in 2 groups"),
-    "transposed": ("nn.ConvTranspose2d(6, 6, 1)", "inner is a ConvTranspose2d, which is not supported"),
+    "transposed": ("nn.ConvTranspose2d(6, 6, 1)", "inner is of the class ConvTranspose2d, which is not supported"),
     "plus 1": ("Function(lambda maps: maps + 1)", MOVED),
     "sigmoid": ("nn.Sigmoid()", MOVED),
     "softmax over channels": ("nn.Softmax(1)", MOVED),
@@ -224,11 +227,11 @@ FIRST: dict[str, tuple[str, str]] = {
     "no norm but ReLU": ("nn.Sequential(nn.Conv2d(3, 6, 1), nn.ReLU())", "no batch normalisation comes after it"),
     "norm without scale": (
         "nn.Sequential(nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6, affine=False))",
-        "first.1 is a BatchNorm2d of another kind, or without scale and shift",
+        "first.1 is of the class BatchNorm2d, or without scale and shift, which is not supported",
     ),
     "norm of ones own": (
         "nn.Sequential(nn.Conv2d(3, 6, 1), Norm(6))",
-        "first.1 is a Norm of another kind, or without scale and shift",
+        "first.1 is of the class Norm, or without scale and shift, which is not supported",
     ),
     "norm without averages": (
         "nn.Sequential(nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6, track_running_stats=False))",
@@ -240,7 +243,7 @@ FIRST: dict[str, tuple[str, str]] = {
     ),
     "convolution of ones own": (
         "nn.Sequential(Conv(3, 6, 1), nn.BatchNorm2d(6))",
-        "first.0 is a Conv, which is not supported",
+        "first.0 is of the class Conv, which is not supported",
     ),
 }
 CLASSES = """
