@@ -179,7 +179,7 @@ def test_resume_survives_any_damage(interrupted: ExperimentFolder, tmp_path: Pat
         result = alphaprune("resume", "search", "--storage", folder.path.parent, "--local")
         assert_plain(result)
         if (
-            name.name in ("experiment.json", "dense.json", "model.safetensors", "arch.json")
+            name.name in ("experiment.json", "dense.json", "layout.json", "model.safetensors", "arch.json")
             and "trials" not in name.parts
         ):
             if result.exit_code:

@@ -11,12 +11,13 @@ from records.dense import DenseEpochRow, read_dense_rows
 from search.backends.ray import tasks
 from search.backends.ray.cluster import living_nodes
 from search.backends.ray.tasks import train_dense_remotely
+from search.settings import Settings
 from trainable.config import DataConfig, DenseConfig, OptimizerConfig
 from trainable.data.dataset import load_data
 from trainable.dense import load_dense
 
 pytestmark = [pytest.mark.filterwarnings("ignore")]
-TINY = DenseConfig(width=0.0625, epochs=40, optimizer=OptimizerConfig(batch_size=32))
+TINY = Settings(dense=DenseConfig(width=0.0625, epochs=40, optimizer=OptimizerConfig(batch_size=32)))
 
 
 @pytest.mark.parametrize(
