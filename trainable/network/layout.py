@@ -139,13 +139,16 @@ class Layout:
         kept = {}
         for name, tensor in tensors.items():
             rows, columns = self._axes.get(name, ((), ()))
-            # An index copies; where there is none, clone does.
+            # An index copies; where there is none, `copy_` or `clone` does.
             selected = tensor if (chosen := self.mask_axis(rows, masks)) is None else tensor[chosen.to(tensor.device)]
             if (chosen := self.mask_axis(columns, masks)) is not None:
                 selected = selected[:, chosen.to(tensor.device)]
             if selected.ndim == 4:
-                selected = selected.contiguous(memory_format=torch.channels_last)
-            kept[name] = selected.clone() if selected.data_ptr() == tensor.data_ptr() else selected
+                # Not `contiguous`, which leaves the strides of filters with one channel as they happen to be, and on
+                # which a convolution's last bits depend: a trial that is resumed would not be the same to the bit.
+                kept[name] = torch.empty_like(selected, memory_format=torch.channels_last).copy_(selected)
+            else:
+                kept[name] = selected.clone() if selected.data_ptr() == tensor.data_ptr() else selected
         return kept
 
     @cached_property
