@@ -127,7 +127,9 @@ class TrialTable:
 
     def write(self, path: Path = PATH) -> None:
         table = pa.Table.from_pylist([_as_row(trial) for trial in self.trials], _SCHEMA)
-        metadata = {"settings": json.dumps(as_settings_json(self.settings))}
+        # Without the path of the data, which is somebody's own.
+        settings = replace(self.settings, data=replace(self.settings.data, source="cifar10"))
+        metadata = {"settings": json.dumps(as_settings_json(settings))}
         parquet.write_table(table.replace_schema_metadata(metadata), path, compression="zstd")
 
     @property
