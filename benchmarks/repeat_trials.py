@@ -1,6 +1,6 @@
 """Repeats recorded trials with another seed: `python benchmarks/repeat_trials.py --data FOLDER [--count 6]`.
 
-The first trials of each amount in trials.parquet run once more, from a dense network that is trained anew by the same
+The first trials of each amount in trials.parquet run once more, from a dense network that is trained again by the same
 recipe, with the seed of the trial alone changed. The repeats are written to repeats.parquet after each one; trials that
 it has already are left out, so that this can be interrupted. early_signal.py compares them with the trials: no early
 signal can be expected to tell more of a trial than its own repeat does. Two to three minutes for two trials.

@@ -68,7 +68,7 @@ def user_folder() -> Path:
 def user_folder_importable() -> Iterator[None]:
     """Makes modules in the user's folder importable, as `python -m` does, so that functions can stand beside a preset.
 
-    That holds for the processes that are started meanwhile, too. The folder comes last in the search path, so that a
+    Processes that are started in this context can import them, too. The folder comes last in the search path, so that a
     file there hides nothing that is installed.
     """
     here, told = str(user_folder()), FOLDER_VARIABLE in os.environ

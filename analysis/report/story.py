@@ -12,7 +12,7 @@ from records.driver import format_command
 from records.experiment import DataRecord, ExperimentFolder
 
 _DATA = {"digits": "scikit-learn's handwritten digits", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-# Classes that are all named; of more, only so many of the first.
+# Up to this many classes are all named; of more, only the first few.
 _MOST_NAMED, _FIRST_NAMED = 10, 5
 _NETWORKS = {
     **{f"vgg{depth}": f"VGG{depth}" for depth in (11, 13, 16, 19)},

@@ -117,6 +117,6 @@ def read_recorded_data(
 
 
 def read_data(config: DataConfig, *, copies: int = 1) -> Data:
-    """The data; raises ValueError if it cannot be read, or if so many copies of the images do not fit into memory."""
+    """The data; raises ValueError if it cannot be read, or `copies` of the images do not fit into memory."""
     log.info("reading %s", config.source)  # logged first, since reading takes a while
     return load_data(config, copies=copies)

@@ -35,7 +35,7 @@ class DataSize:
 
 
 def count_images(config: DataConfig, *, classes: int, training: int, test: int) -> DataSize:
-    """The size of the data of `config`, whose source has so many training and test images.
+    """The size of the data of `config`, whose source has `training` and `test` images.
 
     Raises:
         ValueError: if more images are asked for than there are, or so few that a split would be empty.

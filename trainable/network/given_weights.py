@@ -1,6 +1,7 @@
 """The trained weights of one's own that `[dense] weights` names, in the place of training the dense network."""
 
 import hashlib
+import io
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -71,7 +72,7 @@ def _list_problems(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) ->
 def _read_state(path: str) -> dict[str, Tensor]:
     content = _read(path)
     try:
-        state = load(content) if path.endswith(".safetensors") else _unpickle(path)
+        state = load(content) if path.endswith(".safetensors") else _unpickle(content)
     except (safetensors.SafetensorError, UnpicklingError, RuntimeError, EOFError, KeyError) as error:
         reason = " ".join(str(error).split()).split(". ")[0]
         raise ValueError(
@@ -88,8 +89,8 @@ def _read_state(path: str) -> dict[str, Tensor]:
     return tensors
 
 
-def _unpickle(path: str) -> dict[str, Any]:
-    state = torch.load(path, map_location="cpu", weights_only=True)
+def _unpickle(content: bytes) -> dict[str, Any]:
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     if not isinstance(state, Mapping):
         raise UnpicklingError(f"it holds a {type(state).__name__}")
     return dict(state)

@@ -115,6 +115,11 @@ class GatedNetwork(nn.Module):
         """The network without gates, with the weights that it had before the alpha phase."""
         return self._dense[0]
 
+    def list_tensors(self) -> dict[str, Tensor]:
+        """The parameters and buffers as they are now, by name, without those that only the gates have."""
+        state = self.network.state_dict()
+        return {name: state[name] for name in self.dense.state_dict()}
+
     def set_alpha(self, alpha: float) -> None:
         """Sets the alpha of all gates, in [0, 1]; in place, so that the device need not wait for it."""
         self.alpha.fill_(alpha)

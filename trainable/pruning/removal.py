@@ -14,9 +14,7 @@ def remove_channels(network: GatedNetwork) -> nn.Module:
     batch normalisation, and so after ReLU and pooling, for whatever reads it. With `conv_weight` a doomed channel is
     left with the constant relu(beta), so the outputs differ.
     """
-    state = network.network.state_dict()
-    own = {name: state[name] for name in network.dense.state_dict()}  # without what the gates have besides
-    pruned = replace_tensors(network.dense, network.layout.select(own, network.masks))
+    pruned = replace_tensors(network.dense, network.layout.select(network.list_tensors(), network.masks))
     return pruned.to(device_of(network)).train(network.training)
 
 
@@ -42,9 +40,7 @@ def find_inexact_group(network: GatedNetwork, images: Tensor, tolerance: float) 
 
     network: its gates are at `bn_output`.
     """
-    state = network.network.state_dict()
-    own = {name: state[name] for name in network.dense.state_dict()}
-    trained = replace_tensors(network.dense, own)
+    trained = replace_tensors(network.dense, network.list_tensors())
     for group, mask in enumerate(network.masks):
         masks = [mask if other == group else torch.ones_like(each) for other, each in enumerate(network.masks)]
         gated = GatedNetwork(trained, network.layout, masks, "bn_output")
