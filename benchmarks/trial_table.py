@@ -2,12 +2,12 @@
 
     python benchmarks/trial_table.py EXPERIMENT ...
 
-writes the complete trials of experiments on the same data to benchmarks/trials.parquet: one row for each, with what the
-space suggested, what was cut and its curves. Trials that the space would no longer suggest are left out. The
-experiments must have drawn their trials at random and stopped none:
+adds the complete trials of experiments to benchmarks/trials.parquet: one row for each, with what the space suggested,
+what was cut and its curves. Trials that the space would no longer suggest are left out. The experiments must be on the
+same data and have drawn their trials at random, with a seed of their own, and stopped none:
 
-    alphaprune run cifar10-small --name table --trials 400 --data FOLDER --set search.sampler=random \
-        --set search.early_stopping.enabled=false --set 'controls.kinds=[]' \
+    alphaprune run cifar10-small --name NAME --trials 400 --data FOLDER --set search.seed=SEED \
+        --set search.sampler=random --set search.early_stopping.enabled=false --set 'controls.kinds=[]' \
         --set 'space.options.amounts=[0.75,0.9]' --set results.measure=false --set results.report=false
 """
 
@@ -100,19 +100,23 @@ class TrialTable:
         ]
         return cls(settings, tuple(trials))
 
-    @classmethod
-    def read_experiments(cls, folders: Sequence[Path]) -> Self:
-        """The trials of all of them that the space of the last one could suggest.
+    def add_experiments(self, folders: Sequence[Path]) -> Self:
+        """With the trials of these experiments, too, in the place of earlier ones with the same name and number.
 
         Raises:
-            ValueError: if they are not of the same data and dense network.
+            ValueError: if an experiment has other data or another recipe of the dense network than the table.
         """
-        tables = [cls.read_experiment(folder) for folder in folders]
-        settings = tables[-1].settings
-        for folder, table in zip(folders, tables, strict=True):
-            if (table.settings.data, table.settings.dense) != (settings.data, settings.dense):
-                raise ValueError(f"{folder} and {folders[-1]} must have the same [data] and [dense]")
-        return cls(settings, tuple(trial for table in tables for trial in table.trials)).keep_suggested()
+        trials = {(trial.experiment, trial.number): trial for trial in self.trials}
+        for folder in folders:
+            added = self.read_experiment(folder)
+            for section, mine, its in (
+                ("data", self.settings.data, replace(added.settings.data, source=self.settings.data.source)),
+                ("dense", self.settings.dense, added.settings.dense),
+            ):
+                if mine != its:
+                    raise ValueError(f"{folder} must have the [{section}] of the table: {mine}, not {its}")
+            trials |= {(trial.experiment, trial.number): trial for trial in added.trials}
+        return replace(self, trials=tuple(trials.values())).keep_suggested()
 
     def keep_suggested(self) -> Self:
         """The trials that the space could suggest."""
@@ -253,7 +257,7 @@ def _read_trial(row: Mapping[str, Any]) -> RecordedTrial:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiments", type=Path, nargs="+", help="their folders")
-    table = TrialTable.read_experiments(parser.parse_args().experiments)
+    table = TrialTable.read().add_experiments(parser.parse_args().experiments)
     table.write()
     print(f"{len(table.trials)} trials in {PATH.name}, {PATH.stat().st_size / 1e3:.0f} kB")
 

@@ -2,14 +2,18 @@
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import searchers
+from experiments import ExperimentBuilder
 from searchers import SEARCHERS, Found, Games, Random, Task, play, spend_until_best
 from trial_table import TrialTable, create_pools
+
+from search.settings import as_settings_json
 
 AMOUNT = 0.9
 
@@ -36,6 +40,29 @@ def test_the_table_comes_back_as_it_was_written(table: TrialTable, tmp_path: Pat
     assert [(trial.params, trial.rows) for trial in again.trials] == [
         (trial.params, trial.rows) for trial in table.trials
     ]
+
+
+def test_experiments_add_the_complete_trials_that_the_space_suggested(table: TrialTable, tmp_path: Path) -> None:
+    built = ExperimentBuilder(tmp_path / "more")
+    built.base = table.settings.trial
+    built.change_settings(
+        as_settings_json(replace(table.settings, data=replace(table.settings.data, source="elsewhere")))
+    )
+    for _ in range(2):
+        built.add_searched(0.7, amounts=table.amounts)
+    built.add_searched(0.7, amounts=table.amounts, state="failed", error="killed", epochs=3)
+    built.add_control("one_shot", 0.7)
+    added = table.add_experiments([built.path])
+    assert [(trial.experiment, trial.number) for trial in added.trials[len(table.trials) :]] == [("more", 0), ("more", 1)]
+    assert added.trials[: len(table.trials)] == table.trials
+    assert len(added.add_experiments([built.path]).trials) == len(added.trials)
+
+
+def test_experiments_on_other_data_are_refused(table: TrialTable, tmp_path: Path) -> None:
+    built = ExperimentBuilder(tmp_path / "more")
+    built.change_settings({"data": {"images": 500}})
+    with pytest.raises(ValueError, match=r"more must have the \[data\] of the table"):
+        table.add_experiments([built.path])
 
 
 def test_a_trial_is_nearest_to_its_own_parameters(table: TrialTable) -> None:
