@@ -132,7 +132,7 @@ TRIAL_COLUMNS = _table_of(
     Column("control", "text", "one_shot, random_channels or from_scratch; NaN for all but controls and their repeats"),
     Column("parent", "number", "the trial that a branch continues; NaN for all others"),
     Column("confirms", "number", "the trial that is repeated with another seed; NaN for all but repeats and twins"),
-    Column("twin", "text", "of a twin, what it has as much of as the trial it confirms: epochs, compute or both"),
+    Column("twin", "text", "of a twin, the budget in which it equals the trial it confirms: epochs, compute or both"),
     Column("state", "text", "running, complete, stopped or failed"),
     Column("alpha.family", "text", "how alpha falls", "alpha schedule"),
     Column("alpha.rate", "number", "how steeply; NaN where the family has none", "rate of the schedule"),
@@ -184,7 +184,7 @@ PAIR_COLUMNS = _table_of(
             Column(
                 f"twin_{budget}_difference",
                 "points",
-                f"accuracy less the twin's of equal {budget}, mean over the pairs; of test_accuracy if all have one",
+                f"accuracy minus the twin's at equal {budget}, mean over the pairs; of test_accuracy if all have one",
                 f"gain over the twin of equal {budget}",
                 better="high",
             ),

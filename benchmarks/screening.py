@@ -527,7 +527,7 @@ def format_group(group: pd.DataFrame) -> list[str]:
     """The lines of a Markdown table: a recipe per row, the best first."""
     accuracies = {str(name): 100 * rows.set_index("seed")["test_accuracy"] for name, rows in group.groupby("recipe")}
     lines = [
-        "| recipe | seeds | epochs | cost | test accuracy | less its twin | less `one_shot` | less old |",
+        "| recipe | seeds | epochs | cost | test accuracy | minus its twin | minus `one_shot` | minus old |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in sorted(accuracies, key=lambda each: -accuracies[each].mean()):

@@ -241,7 +241,7 @@ class _Search:
         stopping, to_stop = restore_early_stopping(settings, snapshot, retried)
         for trial in to_stop:
             stop_trial(trial.folder, settings.search.keep_at_alpha)
-            log.info("trial %d is stopped early, as was due when the search was interrupted", trial.number)
+            log.info("trial %d is stopped early: this had been decided when the search was interrupted", trial.number)
         snapshot = snapshot.updated(replace(trial, record=trial.folder.read_record()) for trial in to_stop)
         observer = Observers([OptunaJournal(folder, settings.search.objectives), *self.observers])
         source = TrialSource(folder, settings, self.space, snapshot, observer)
@@ -260,7 +260,7 @@ class _Search:
             observer.search_ended()
         if source.space_error is not None:
             raise SpaceError(
-                f"{source.space_error} (once it is mended, `alphaprune resume {folder.path.name}` continues the search)"
+                f"{source.space_error} (once it is fixed, `{format_command(folder, 'resume')}` continues the search)"
             )
         if source.exhausted:
             log.warning("the space has no untried configuration left; the search ends here")
@@ -295,4 +295,4 @@ def _report_defects(folder: ExperimentFolder) -> Iterator[None]:
     except FencedError as error:
         raise create_takeover(folder, "another process") from error
     except ValueError as error:
-        raise RuntimeError("the search ran into a defect") from error
+        raise RuntimeError("internal error in the search") from error

@@ -169,7 +169,7 @@ def announce_folder(folder: ExperimentFolder, wanted: str) -> None:
     log.info("experiment: %s", folder.path)
     if folder.path.name != wanted:
         resume = format_command(ExperimentFolder(folder.path.with_name(wanted)), "resume")
-        log.info("it is a new one, since %r exists; to continue that: %s", wanted, resume)
+        log.info("%r already exists, so this is a new experiment; to continue the existing one: %s", wanted, resume)
 
 
 def _write_report(folder: ExperimentFolder) -> Path | None:

@@ -30,8 +30,8 @@ class SpaceSettings:
     function: str = "spaces.alpha_pruning:alpha_pruning"
     """The function that makes a trial's configuration, as package.module:function."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Keyword arguments of the function; the shipped one takes the lists `amounts`, `families`, `policies`, `criteria`
-    and `scopes`, from which it draws."""
+    """Keyword arguments of the function; the shipped one takes the lists `amounts`, `families`, `policies`, `criteria`,
+    `scopes` and `lr_spans`, from which it draws."""
 
     def __post_init__(self) -> None:
         try:

@@ -39,12 +39,12 @@ class PruningConfig:
     """How layers share the cut: each loses the same fraction (`uniform`), or the channels of all layers are ranked
     together and each layer keeps at least `least_kept` of its own (`global`)."""
     round_to: Annotated[int, Field(ge=1, le=64)] = 8
-    """Widths are rounded up to a multiple of this many channels, as far as the dense layer is that wide."""
+    """Widths are rounded up to a multiple of this many channels, but never beyond the dense layer's own."""
     gate: Literal["bn_output", "conv_weight"] = "bn_output"
     """What alpha multiplies: a doomed channel's output after batch normalisation, or its filter before it (an ablation:
     the normalisation divides alpha out again)."""
     least_kept: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Fraction of its channels that each layer keeps at least where the scope is `global`; one is always kept."""
+    """Minimum fraction of its channels that each layer keeps where the scope is `global`; at least one is kept."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -221,10 +221,10 @@ class DataConfig:
     flip: bool | None = None
     """Whether training images are mirrored at random (none: yes, except for digits)."""
     mean: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=3, max_length=3)] | None = None
-    """Of red, green and blue in [0, 1], which images are normalised by; for weights of your own, what they were trained
-    with (none: of the training images)."""
+    """Means of red, green and blue in [0, 1], by which images are normalised; with weights of your own, those that they
+    were trained with (none: those of the training images)."""
     std: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=3, max_length=3)] | None = None
-    """Standard deviations, as `mean`."""
+    """Standard deviations of red, green and blue; see `mean`."""
 
     def __post_init__(self) -> None:
         try:

@@ -118,7 +118,7 @@ def twins(experiment: Experiment) -> go.Figure:
         ticktext=labels,
         **{"range": [-0.5, count - 0.5], "ticks": "", "showgrid": False},
     )
-    drawn.update_xaxes(title_text="accuracy with the fade less that without, points", zeroline=False)
+    drawn.update_xaxes(title_text="accuracy with the fade minus accuracy without it, points", zeroline=False)
     return drawn
 
 

@@ -30,7 +30,7 @@ def measurement_methods(experiment: Experiment) -> list[MeasurementMethod]:
         alone = [record.alone for record in records if record.alone is not None]
         separate = "from the training of this and other searches"
         if not all(alone):
-            separate = "not always: no lock was available, or something else did not wait any longer"
+            separate = "not always: no lock was available, or other work stopped waiting"
         facts = (
             *device_facts,
             ("pairs of runs timed", _format_pairs(records)),

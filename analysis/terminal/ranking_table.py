@@ -107,7 +107,7 @@ class _RankingTable:
             noise = "with one seed, how much of it is noise is unknown"
             if frame["pairs"].max() > 1:
                 seeds = _count_seeds(frame["pairs"])
-                noise = f"here ± is the 95% interval over {seeds}, and what is smaller is within noise"
+                noise = f"here ± is the 95% interval over {seeds}, and a smaller difference is within noise"
             lines.append(f"vs twin: points above the same trial without a fade, at {equal}; {noise}")
         if "training_cost" in shown:
             lines.append("train. cost: multiply-accumulates of the training, in epochs of the dense network")

@@ -99,7 +99,12 @@ def trial(
         ),
     ],
     number: Annotated[int | None, typer.Argument(metavar="NUMBER", help="Number of the trial to recompute.")] = None,
-    data: MovedData = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA", help="New location of the data, if it has moved; for CONFIG.toml, the data to use."
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="CONFIG.toml only: name of the new experiment.")
     ] = None,
@@ -245,7 +250,8 @@ def confirm(
         int | None,
         typer.Option(
             metavar="NUMBER",
-            help="Number of trials to repeat: the best at each amount cut, in turn. All controls are repeated, too.",
+            help="Number of trials to repeat, the best at each amount cut in turn (default: 3, or one per amount if there "
+            "are more amounts). All controls are repeated, too.",
             min=1,
         ),
     ] = None,
@@ -276,10 +282,10 @@ def confirm(
 @app.command()
 def check(
     preset: Annotated[str, typer.Argument(metavar="PRESET", help="Name of a shipped preset, or a TOML file.")],
-    samples: Annotated[int, typer.Option(metavar="NUMBER", help="How many trials are drawn at random.", min=1)] = 100,
+    samples: Annotated[int, typer.Option(metavar="NUMBER", help="Number of trials to draw at random.", min=1)] = 100,
     overrides: Set = [],  # noqa: B006
 ) -> None:
-    """Try the space of a preset out.
+    """Try out the space of a preset.
 
     Draws trials at random, checks each, and says how many are distinct and which choices were never drawn. Trains
     nothing; the first trial that is not valid is shown, with exit code 2.

@@ -92,12 +92,12 @@ def settings(
 @app.command()
 def status(
     name: Name,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, as long as it runs.")] = False,
-    every: Annotated[float, typer.Option(metavar="SECONDS", help="How often, with --watch.", min=0.2)] = 5.0,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep the display up to date while the experiment runs.")] = False,
+    every: Annotated[float, typer.Option(metavar="SECONDS", help="Time between updates, with --watch.", min=0.2)] = 5.0,
     form: Annotated[StatusFormat, typer.Option("--format", help="Output format.")] = StatusFormat.table,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """Show what is done, what is running, and what continues it."""
+    """Show what is done, what is running, and the command that continues it."""
     from analysis.status import to_json
     from analysis.terminal.status_view import status_view
 
@@ -230,7 +230,8 @@ def measure(
 ) -> None:
     """Measure speed, memory, size and test accuracy.
 
-    Measures the Pareto front and the controls by default, even if they have been measured before.
+    By default, measures the Pareto front, the controls and the trials that the report compares with them, even if they
+    have been measured before. Of repeats and twins, only the test accuracy is measured.
     """
     with refuse_invalid_requests():
         if top is not None and everything:

@@ -28,7 +28,7 @@ def compare(
     name: Name,
     other: Annotated[
         str,
-        typer.Argument(metavar="OTHER", help="Name of another one.", show_default=False, autocompletion=complete_names),
+        typer.Argument(metavar="OTHER", help="Name of the other experiment.", show_default=False, autocompletion=complete_names),
     ],
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -51,12 +51,12 @@ def compare(
 @app.command()
 def remove(
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Remove an experiment, after asking.
 
-    Nothing brings it back. An experiment that is being run is not removed.
+    This cannot be undone. An experiment that is running is not removed.
     """
     from search.setup.driver_lock import hold_driver_lock
 

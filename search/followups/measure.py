@@ -95,8 +95,8 @@ def measure_trials(
         log.info("trial %d measured: %s (%d of %d)", number, summarize_measurement(found), count, len(numbers))
         if found.alone is False:
             log.warning(
-                "no lock was available on the machine that measured trial %d, or something else there did not wait any "
-                "longer, so its latencies may be far off; `alphaprune measure` measures it again",
+                "trial %d may not have been measured alone: the machine offers no locks, or other work on it stopped "
+                "waiting; its latencies may be far off, and `alphaprune measure` measures it again",
                 number,
             )
         if found.busy is not None and found.busy > BUSY:

@@ -188,7 +188,7 @@ class TrialSource:
         finally:
             self.study.sampler = sampler
         if rejected == REPEATED_ASKS:
-            raise SpaceError(f"the space has rejected all of {rejected} suggestions")
+            raise SpaceError(f"the space has rejected all {rejected} suggestions")
         return None
 
     def _try_space(self, trial: SpaceTrial) -> Suggestion | None:

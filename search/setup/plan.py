@@ -61,7 +61,7 @@ class SearchPlan:
         each = format_resources(self.cpus_per_trial, self.gpus_per_trial)
         trials, epochs = _format_count(self.trials, "trial"), _format_count(self.trial_epochs, "epoch")
         dense = _format_count(self.dense_epochs, "epoch")
-        on_gpu = f", and {_format_size(self.gpu_bytes)} of a GPU's for each trial" if self.gpu_bytes else ""
+        on_gpu = f", and {_format_size(self.gpu_bytes)} of GPU memory for each trial" if self.gpu_bytes else ""
         after = f", after {dense} for the dense network" if self.dense_epochs else ""
         return "\n".join(
             (

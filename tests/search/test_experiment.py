@@ -161,7 +161,7 @@ def test_a_decision_lost_in_a_crash_is_recorded(folder: ExperimentFolder, logged
     assert [path.name for path in folder.trial_folder(3).list_checkpoints()] == [
         "checkpoint-00001.pt"
     ]  # to branch from
-    assert "trial 3 is stopped early, as was due when the search was interrupted" in logged()
+    assert "trial 3 is stopped early: this had been decided when the search was interrupted" in logged()
     # The other one continues, before any new trial.
     assert folder.trial_folder(4).read_record().state == "running"
     assert len(folder.trial_folder(4).list_checkpoints()) == 3

@@ -74,14 +74,14 @@ def test_choices_that_change_before_a_resume_leave_the_sampler_what_it_knows(
 
 
 def test_a_defect_that_few_trials_reach_ends_the_search_in_one_line(write_space: Callable[[str], None]) -> None:
-    """No traceback, no trial lost, and the search continues once the space is mended."""
+    """No traceback, no trial lost, and the search continues once the space is fixed."""
     write_space("    return {number: base for number in range(17)}[trial.number]\n")  # 16 are tried out first
     done = run("run", "mine.toml", "--local", "--name", "n", "--storage", ".", "--trials", 18)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     line = done.stderr.splitlines()[-1]
     assert line.startswith("alphaprune: the space failed with KeyError: 17 (")
-    assert line.endswith("(once it is mended, `alphaprune resume n` continues the search)")
+    assert line.endswith("(once it is fixed, `alphaprune resume n` continues the search)")
     write_space("    return base\n")
     more = run("resume", "n", "--local", "--storage", ".")
     assert more.returncode == 0, more.stderr

@@ -114,7 +114,7 @@ class LockFile:
             log.info("the wait is over after %.0f s", time.time() - since)
             return True
         who, seconds = describe_holders(holders), self._longest_wait_seconds
-        log.warning("the wait is over after %.0f s, although %s still has the machine", seconds, who)
+        log.warning("gave up waiting after %.0f s: %s still has the machine", seconds, who)
         return False
 
     def _take_in_background(self, operation: int) -> threading.Event:
@@ -174,6 +174,6 @@ def describe_wait(purpose: str, holders: Sequence[int], since: float, longest_wa
     """What waits, for whom, since when, and for how long at most, in one line."""
     began = datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")
     return (
-        f"{purpose}: {describe_holders(holders)} has had the machine since {began}, and is waited for "
-        f"{longest_wait_seconds:g} s at most"
+        f"{purpose}: {describe_holders(holders)} has had the machine since {began}; the wait ends after "
+        f"{longest_wait_seconds:g} s at the latest"
     )

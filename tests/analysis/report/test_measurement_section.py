@@ -54,7 +54,7 @@ def test_what_was_counted_and_whether_it_was_alone(untrained: ExperimentBuilder)
     assert facts["kept separate"] == "from the training of this and other searches"
     write_measurement(untrained.add_searched(0.9), replace(found, alone=False))
     alone = [dict(way.facts)["kept separate"] for way in measurement_methods(untrained.load())]
-    assert "not always: no lock was available, or something else did not wait any longer" in alone
+    assert "not always: no lock was available, or other work stopped waiting" in alone
 
 
 def test_nothing_measured(untrained: ExperimentBuilder) -> None:

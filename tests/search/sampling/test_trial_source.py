@@ -348,7 +348,7 @@ def failing(trial: optuna.Trial, base: TrialConfig) -> TrialConfig:
 
 @pytest.mark.parametrize(
     ("space", "says"),
-    [(breaking, "Optuna cannot suggest 'rate'"), (failing, "KeyError: 'b'"), (rejecting, "rejected all of 200")],
+    [(breaking, "Optuna cannot suggest 'rate'"), (failing, "KeyError: 'b'"), (rejecting, "rejected all 200")],
 )
 def test_an_error_that_is_no_rejection_ends_the_search_and_is_kept(
     folder: ExperimentFolder,

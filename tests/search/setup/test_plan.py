@@ -98,7 +98,7 @@ def test_the_lines_for_the_user() -> None:
     assert str(planned(settings(), trials_left=212)).splitlines() == [
         "2 nodes with 20 CPUs and 2 GPUs: 8 trials at once, each on 1 CPU and 0.25 GPUs",
         "212 trials, at most 12,720 epochs in total, after 70 epochs for the dense network",
-        "about 184.3 MB of memory for the images, and 153.6 MB of a GPU's for each trial",
+        "about 184.3 MB of memory for the images, and 153.6 MB of GPU memory for each trial",
         "about 7.9 GB of disk space",
     ]
     alone = plan_search(

@@ -226,7 +226,7 @@ def test_training_that_waits_says_for_whom(folder: Path, logged: Callable[[], li
     assert waiting.startswith(
         f"training is waiting for a measurement: {describe(measuring)} has had the machine since 2"
     )
-    assert waiting.endswith("is waited for 600 s at most")
+    assert waiting.endswith("the wait ends after 600 s at the latest")
     assert over.startswith("the wait is over after ")
 
 
@@ -236,7 +236,7 @@ def test_training_goes_on_after_the_longest_wait_and_the_measurement_notices(
 ) -> None:
     with process(folder, MEASURES) as measuring, machine_lock.wait_at_most(0.3):
         with machine_lock.training_allowed():
-            assert f"although {describe(measuring)} still has the machine" in logged()[-1]
+            assert f"gave up waiting after 0 s: {describe(measuring)} still has the machine" in logged()[-1]
             time.sleep(16 * machine_lock.LOOK_SECONDS if has_ended else 0)
             assert has_ended or not was_alone(measuring)
         assert not has_ended or not was_alone(measuring)
@@ -249,7 +249,7 @@ def test_a_measurement_goes_on_after_the_longest_wait_and_says_that_it_was_not_a
 ) -> None:
     with process(folder, HOLDS.format("training_allowed", 60)) as training, machine_lock.wait_at_most(0.3):
         assert not measure()
-        assert f"although {describe(training)} still has the machine" in logged()[-1]
+        assert f"gave up waiting after 0 s: {describe(training)} still has the machine" in logged()[-1]
 
 
 def test_two_measurements_at_once_both_say_so(folder: Path) -> None:
