@@ -231,3 +231,20 @@ def build_mixed(
 ) -> Mixed:
     """A network of `blocks`, each a kind, a width and the name of an activation."""
     return Mixed(classes, blocks, width=channels, flattens=flattens, image_size=image_size)
+
+
+class Dropping(nn.Module):
+    """A layer, Dropout of its maps, another layer and a classifier."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.first, self.second = ConvNorm(3, 8, stride=4), ConvNorm(8, 8)
+        self.dropout, self.classifier = nn.Dropout(0.3), nn.Linear(8, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = torch.relu(self.second(self.dropout(torch.relu(self.first(images)))))
+        return self.classifier(maps.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def build_dropping(classes: int) -> Dropping:
+    return Dropping(classes)

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from records.dense import (
@@ -30,8 +31,8 @@ from trainable.checkpoints import CheckpointWriter, read_checkpoint, write_check
 from trainable.config import DenseConfig, NetworkConfig, as_json
 from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
-from trainable.device import default_device, device_name, prepare_device
-from trainable.errors import DivergedError
+from trainable.device import default_device, device_name, prepare_device, seed_layers
+from trainable.errors import DivergedError, TrialError
 from trainable.graphed_step import create_step
 from trainable.measurement.machine_lock import training_allowed
 from trainable.network.architecture import Architecture
@@ -97,20 +98,21 @@ def train_dense(
 
     Raises:
         DivergedError: if the loss is no longer finite, with the epoch, the loss and the learning rate.
+        TrialError: if the GPU has too little memory.
         ValueError: if given weights are not the network's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     architecture = Architecture.of(network, width=config.width, classes=data.classes, image_size=data.image_size)
-    wanted = dense_hash(config, data.fingerprint, network)
+    task = _DenseTask(config, architecture, dense_hash(config, data.fingerprint, network), data, folder, threads)
     with hold_lock(folder):
-        if _read_hash(folder) != wanted:
-            if config.weights:
-                result = _take_weights(architecture, config.weights, data, folder, threads)
-            else:
-                # Nothing is written any more when the lock is released.
-                with CheckpointWriter(beside_training=default_device().type == "cuda") as writer:
-                    result = _train_epochs(architecture, config, wanted, data, folder, threads, writer, on_epoch)
-            _write_dense(result, architecture, wanted, data, folder, threads)
+        if _read_hash(folder) != task.hash:
+            try:
+                task.write(task.take_weights() if config.weights else task.train(on_epoch))
+            except torch.OutOfMemoryError as error:
+                raise TrialError(
+                    f"the dense network: out of GPU memory: {error}; "
+                    "a lower dense.optimizer.batch_size or dense.width needs less"
+                ) from error
         remove_file(folder / CHECKPOINT_NAME)
 
 
@@ -124,106 +126,114 @@ class _Result(NamedTuple):
     validated: EvaluationResult
 
 
-def _train_epochs(
-    architecture: Architecture,
-    config: DenseConfig,
-    wanted: str,
-    data: Data,
-    folder: Path,
-    threads: int,
-    writer: CheckpointWriter,
-    on_epoch: Callable[[DenseEpochRow], None],
-) -> _Result:
-    device = default_device()
-    prepare_device(device, threads)
-    train, validation = DeviceSplit(data.train, data, device), DeviceSplit(data.validation, data, device)
-    network = place_on(architecture.create(config.seed), device)
-    optimizer = create_sgd(network, config.optimizer, config.peak)
-    steps = train.count_steps(config.optimizer.batch_size)
-    learning_rate = LRDriver(optimizer, OneCycle(peak=config.peak), total=config.epochs * steps, steps=steps)
-    checkpoint = folder / CHECKPOINT_NAME
-    rows: list[DenseEpochRow] = []
-    with suppress(ValueError):  # none, or a damaged one: starting over gives the same network
-        state = read_checkpoint(checkpoint, device)
-        if state["hash"] == wanted:
-            network.load_state_dict(state["network"])
-            optimizer.load_state_dict(state["optimizer"])
-            learning_rate.load_state_dict(state["learning_rate"])
-            rows = [DenseEpochRow(**row) for row in state["rows"]]
-    replace_json_lines(folder / ROWS_NAME, [asdict(row) for row in rows])
-    step = create_step(network, optimizer, train, label_smoothing=config.optimizer.label_smoothing)
-    for epoch in range(len(rows) + 1, config.epochs + 1):
-        with training_allowed():
-            began = time.perf_counter()
-            draws = train.draw_batches(config.optimizer.batch_size, seed=config.seed, epoch=epoch)
-            try:
-                trained = train_batches(step, learning_rate, draws).average()
-                validated = evaluate(network, validation, lr=trained.lr)
-            except DivergedError as error:
-                raise DivergedError(f"the dense network, epoch {epoch}: {error}; lower dense.peak") from error
-            seconds = time.perf_counter() - began
-        row = DenseEpochRow(
-            epoch=epoch,
-            lr=trained.lr,
-            train_loss=trained.loss,
-            train_accuracy=trained.accuracy,
-            val_loss=validated.loss,
-            val_accuracy=validated.accuracy,
-            epoch_seconds=seconds,
+@dataclass(frozen=True)
+class _DenseTask:
+    """A dense network to be made: what it is, its hash, and the folder that it is written to."""
+
+    config: DenseConfig
+    architecture: Architecture
+    hash: str
+    data: Data
+    folder: Path
+    threads: int
+
+    def train(self, on_epoch: Callable[[DenseEpochRow], None]) -> _Result:
+        """Trains it, from the folder's checkpoint if there is an intact one."""
+        # Nothing is written any more when the lock is released.
+        with CheckpointWriter(beside_training=default_device().type == "cuda") as writer:
+            return self._train_epochs(writer, on_epoch)
+
+    def _train_epochs(self, writer: CheckpointWriter, on_epoch: Callable[[DenseEpochRow], None]) -> _Result:
+        config, data, folder = self.config, self.data, self.folder
+        device = default_device()
+        prepare_device(device, self.threads)
+        train, validation = DeviceSplit(data.train, data, device), DeviceSplit(data.validation, data, device)
+        network = place_on(self.architecture.create(config.seed), device)
+        optimizer = create_sgd(network, config.optimizer, config.peak)
+        steps = train.count_steps(config.optimizer.batch_size)
+        learning_rate = LRDriver(optimizer, OneCycle(peak=config.peak), total=config.epochs * steps, steps=steps)
+        checkpoint = folder / CHECKPOINT_NAME
+        rows: list[DenseEpochRow] = []
+        with suppress(ValueError):  # none, or a damaged one: starting over gives the same network
+            state = read_checkpoint(checkpoint, device)
+            if state["hash"] == self.hash:
+                network.load_state_dict(state["network"])
+                optimizer.load_state_dict(state["optimizer"])
+                learning_rate.load_state_dict(state["learning_rate"])
+                rows = [DenseEpochRow(**row) for row in state["rows"]]
+        replace_json_lines(folder / ROWS_NAME, [asdict(row) for row in rows])
+        step = create_step(network, optimizer, train, label_smoothing=config.optimizer.label_smoothing)
+        for epoch in range(len(rows) + 1, config.epochs + 1):
+            with training_allowed(), seed_layers(device, seed=config.seed, epoch=epoch):
+                began = time.perf_counter()
+                draws = train.draw_batches(config.optimizer.batch_size, seed=config.seed, epoch=epoch)
+                try:
+                    trained = train_batches(step, learning_rate, draws).average()
+                    validated = evaluate(network, validation, lr=trained.lr)
+                except DivergedError as error:
+                    raise DivergedError(f"the dense network, epoch {epoch}: {error}; lower dense.peak") from error
+                seconds = time.perf_counter() - began
+            row = DenseEpochRow(
+                epoch=epoch,
+                lr=trained.lr,
+                train_loss=trained.loss,
+                train_accuracy=trained.accuracy,
+                val_loss=validated.loss,
+                val_accuracy=validated.accuracy,
+                epoch_seconds=seconds,
+            )
+            rows.append(row)
+            append_json_line(folder / ROWS_NAME, asdict(row))
+            state = {
+                "hash": self.hash,
+                "rows": [asdict(row) for row in rows],
+                "network": network.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "learning_rate": learning_rate.state_dict(),
+            }
+            writer.write(state, partial(write_checkpoint, checkpoint))
+            on_epoch(row)
+        writer.wait()
+        last, seconds = rows[-1], sum(row.epoch_seconds for row in rows)
+        at_end = EvaluationResult(last.train_loss, last.train_accuracy)
+        return _Result(network, len(rows), seconds, at_end, EvaluationResult(last.val_loss, last.val_accuracy))
+
+    def take_weights(self) -> _Result:
+        """Gives it the weights of the file that the config names, and evaluates it."""
+        data, device = self.data, default_device()
+        prepare_device(device, self.threads)
+        assert self.config.weights is not None
+        network = place_on(load_given_weights(self.architecture, self.config.weights), device)
+        trained, validated = (
+            evaluate(network, DeviceSplit(split, data, device)) for split in (data.train, data.validation)
         )
-        rows.append(row)
-        append_json_line(folder / ROWS_NAME, asdict(row))
-        state = {
-            "hash": wanted,
-            "rows": [asdict(row) for row in rows],
-            "network": network.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "learning_rate": learning_rate.state_dict(),
-        }
-        writer.write(state, partial(write_checkpoint, checkpoint))
-        on_epoch(row)
-    writer.wait()
-    last, seconds = rows[-1], sum(row.epoch_seconds for row in rows)
-    at_end = EvaluationResult(last.train_loss, last.train_accuracy)
-    return _Result(network, len(rows), seconds, at_end, EvaluationResult(last.val_loss, last.val_accuracy))
+        replace_json_lines(self.folder / ROWS_NAME, [])
+        return _Result(network, 0, 0.0, trained, validated)
 
-
-def _take_weights(architecture: Architecture, weights: str, data: Data, folder: Path, threads: int) -> _Result:
-    device = default_device()
-    prepare_device(device, threads)
-    network = place_on(load_given_weights(architecture, weights), device)
-    trained, validated = (
-        evaluate(network, DeviceSplit(split, data, device)) for split in (data.train, data.validation)
-    )
-    replace_json_lines(folder / ROWS_NAME, [])
-    return _Result(network, 0, 0.0, trained, validated)
-
-
-def _write_dense(
-    result: _Result, architecture: Architecture, wanted: str, data: Data, folder: Path, threads: int
-) -> None:
-    layout = find_layout(architecture)
-    widths = layout.widths
-    write_layout(folder, layout)
-    save_network(result.network, folder, architecture, widths, mean=data.mean, std=data.std)
-    record = DenseRecord(
-        hash=wanted,
-        epochs=result.epochs,
-        train_loss=result.trained.loss,
-        train_accuracy=result.trained.accuracy,
-        val_loss=result.validated.loss,
-        val_accuracy=result.validated.accuracy,
-        groups=tuple(group.name for group in layout.groups),
-        widths=widths,
-        whole=layout.whole,
-        channels=layout.count("channels", widths),
-        parameters=layout.count("parameters", widths),
-        macs=layout.count("macs", widths),
-        seconds=result.seconds,
-        device=device_name(default_device()),
-        threads=threads,
-    )
-    write_dense_record(folder, record)
+    def write(self, result: _Result) -> None:
+        """Writes its layout, its weights and, last, its record."""
+        layout = find_layout(self.architecture)
+        widths = layout.widths
+        write_layout(self.folder, layout)
+        save_network(result.network, self.folder, self.architecture, widths, mean=self.data.mean, std=self.data.std)
+        record = DenseRecord(
+            hash=self.hash,
+            epochs=result.epochs,
+            train_loss=result.trained.loss,
+            train_accuracy=result.trained.accuracy,
+            val_loss=result.validated.loss,
+            val_accuracy=result.validated.accuracy,
+            groups=tuple(group.name for group in layout.groups),
+            widths=widths,
+            whole=layout.whole,
+            channels=layout.count("channels", widths),
+            parameters=layout.count("parameters", widths),
+            macs=layout.count("macs", widths),
+            seconds=result.seconds,
+            device=device_name(default_device()),
+            threads=self.threads,
+        )
+        write_dense_record(self.folder, record)
 
 
 def find_dense(storage: Path, wanted: str) -> Path | None:

@@ -16,7 +16,7 @@ from trainable.config import TrialConfig, as_json, trial_config
 from trainable.data.batches import DeviceSplit, Draw
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork
-from trainable.device import default_device, prepare_device
+from trainable.device import default_device, prepare_device, seed_layers
 from trainable.errors import DivergedError, InexactRemovalError
 from trainable.graphed_step import create_step
 from trainable.measurement.machine_lock import training_allowed
@@ -116,7 +116,7 @@ class Trial:
         """
         assert not self.is_finished, "the trial has run all its epochs"
         number = self.epoch + 1
-        with training_allowed():
+        with training_allowed(), seed_layers(self.device, seed=self.config.seed, epoch=number):
             began = time.perf_counter()
             try:
                 metrics = self._train_and_validate(number)
@@ -280,7 +280,7 @@ class Trial:
         self.epoch, cut = state["epoch"], state["cut"]
         self.rows = [EpochRow.from_values(row, epoch) for epoch, row in enumerate(state["rows"], start=1)]
         self.cut = None if cut is None else Cut(**{**cut, "widths": tuple(cut["widths"])})
-        self.masks = list(state["masks"])
+        self.masks = [mask.cpu() for mask in state["masks"]]  # as choose_masks makes them
         # Earlier versions kept alpha among the tensors of a gated network, which each batch sets anyway.
         tensors = {name: tensor.clone() for name, tensor in state["network"].items() if name != "alpha"}
         if self.cut is not None:

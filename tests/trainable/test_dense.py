@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from trainable.config import DenseConfig, OptimizerConfig
 from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
 from trainable.dense import DenseNetwork, copy_dense, dense_hash, find_dense, load_dense, train_dense
-from trainable.errors import DivergedError
+from trainable.errors import DivergedError, TrialError
 from trainable.training import evaluate
 
 FILES = {"epochs.jsonl", "layout.json", "arch.json", "model.safetensors", "dense.json"}
@@ -210,6 +211,19 @@ def test_a_copy_is_the_same(dense_folder: Path, tmp_path: Path) -> None:
     (target / "dense.json").write_text(json.dumps({"hash": "of another one"}))
     copy_dense(dense_folder, target)
     assert files(target) == files(dense_folder)
+
+
+def test_a_gpu_without_memory_for_it_is_no_defect(
+    dense_config: DenseConfig, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out(*arguments: Any, **keywords: Any) -> None:
+        raise torch.OutOfMemoryError("tried to allocate 9 GiB")
+
+    monkeypatch.setattr(dense_module, "train_batches", run_out)
+    message = r"the dense network: out of GPU memory: tried to allocate 9 GiB; a lower dense\.optimizer\.batch_size"
+    with pytest.raises(TrialError, match=message):
+        train_dense(dense_config, data, tmp_path, threads=1)
+    assert not (tmp_path / "dense.json").exists()
 
 
 def test_a_dense_network_that_diverges_says_where(dense_config: DenseConfig, data: Data, tmp_path: Path) -> None:
