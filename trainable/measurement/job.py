@@ -11,7 +11,8 @@ with trainable.measurement.latency.ENVIRONMENT.
 
 On the CPU the networks compute in float32. On CUDA the convolutions and the classifier have their weights and compute
 in bfloat16, and batch normalisation has its weights in float32: what autocast computes, which trials are trained and
-validated with, without its casts in each pass. Channels-last, eager, in inference mode.
+validated with, without its casts in each pass. A network with weights in other layers keeps all of them in float32 and
+runs under autocast. Channels-last, eager, in inference mode.
 """
 
 import json
@@ -62,7 +63,8 @@ def perform_job(job: dict[str, Any]) -> Measurement | NetworkMeasurement:
                 compare_latencies(dense, pruned, _draw_images(folders[0], device, size), seconds=job["seconds"])
                 for size in BATCH_SIZES
             )
-            return replace(_describe_machine(device, job["threads"]), latency=found)
+            casts = isinstance(dense, UnderAutocast)
+            return replace(_describe_machine(device, job["threads"], casts=casts), latency=found)
         case "memory":
             return _measure_memory(folders[0], _load_test_set(job["test"], device), device)
         case _:
@@ -160,11 +162,31 @@ def _load_network(folder: Path, device: torch.device) -> nn.Module:
 
 
 def as_autocast_computes(network: nn.Module) -> nn.Module:
-    """`network` itself, with the weights of convolutions and classifier in the type that autocast casts them to."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
+    """A network of bfloat16 images that computes what `network` does under autocast.
+
+    Returns:
+        `network` itself, with the weights of convolutions and classifier in the type that autocast casts them to, or,
+        if other layers than these and batch normalisation have weights, `network` under autocast.
+    """
+    owners = [module for module in network.modules() if next(module.parameters(recurse=False), None) is not None]
+    if not all(isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d) for module in owners):
+        return UnderAutocast(network)
+    for module in owners:
+        if not isinstance(module, nn.BatchNorm2d):
             module.to(torch.bfloat16)
     return network
+
+
+class UnderAutocast(nn.Module):
+    """A network whose passes run under autocast to bfloat16."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, torch.bfloat16):
+            return self.network(images)  # type: ignore[no-any-return]
 
 
 def _load_test_set(path: str, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -202,9 +224,10 @@ def _synchronise_device(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _describe_machine(device: torch.device, threads: int) -> Measurement:
-    """Where and how it is measured; figures from different machines are not comparable."""
+def _describe_machine(device: torch.device, threads: int, *, casts: bool) -> Measurement:
+    """Where and how it is measured; figures from different machines are not comparable. casts: under autocast."""
     on_gpu = device.type == "cuda"
+    in_bfloat16 = "bfloat16; all weights: float32" if casts else "bfloat16; batch normalisation's weights: float32"
     return Measurement(
         measured_on=device_name(device) if on_gpu else f"{_processor_name()}, {threads} thread{'s' * (threads != 1)}",
         host=platform.node(),
@@ -213,7 +236,7 @@ def _describe_machine(device: torch.device, threads: int) -> Measurement:
         torch=torch.__version__,
         cuda=torch.version.cuda if on_gpu else None,
         threads=threads,
-        dtype="bfloat16; batch normalisation's weights: float32" if on_gpu else "float32",
+        dtype=in_bfloat16 if on_gpu else "float32",
         memory_format="channels_last",
         compile="eager",
         allocator={name: value for name, value in os.environ.items() if name in latency.ENVIRONMENT},

@@ -141,3 +141,20 @@ def test_a_gpus_network_is_the_one_that_autocast_computes(seed: int) -> None:
         assert torch.equal(as_autocast_computes(network)(images.bfloat16()), wanted)
         rounded = network.bfloat16()(images.bfloat16())
     assert not torch.equal(rounded, wanted)  # with the normalisation in bfloat16, too, it would be another network
+
+
+def test_a_network_with_weights_in_other_layers_runs_under_autocast() -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3),
+        torch.nn.GroupNorm(2, 8),
+        torch.nn.PReLU(),
+        torch.nn.Flatten(),
+        torch.nn.Linear(32, 10),
+    )
+    images = torch.randn(4, 3, 4, 4)
+    with torch.inference_mode():
+        with torch.autocast("cpu", torch.bfloat16):
+            wanted = network(images)
+        assert torch.equal(as_autocast_computes(network)(images.bfloat16()), wanted)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
