@@ -45,7 +45,7 @@ from trainable.data.batches import DeviceSplit, Draw
 from trainable.data.dataset import Data, load_data
 from trainable.dense import train_dense
 from trainable.device import default_device, device_name, prepare_device
-from trainable.errors import DivergedError
+from trainable.errors import DivergedError, TrialError
 from trainable.graphed_step import GraphedStep, create_step
 from trainable.network.placement import place_on
 from trainable.pruning.criteria import score_channels
@@ -159,20 +159,23 @@ def is_graphed(step: TrainingStep) -> bool:
     return isinstance(step, GraphedStep) and bool(step.captured_sizes)
 
 
-def train_when_asked(pipe: Connection, sizes: Sizes) -> None:
+def train_when_asked(pipe: Connection, sizes: Sizes, device_type: str) -> None:
     """A process beside others: for each (network, seconds) that it is sent, it answers with images per second.
 
-    If it fails, it answers with the error's text.
+    Its first answer, once it is ready, is 1 if all steps are CUDA graphs, else 0. If it fails, it answers with the
+    error's text.
     """
     try:
         device = default_device()
+        if device.type != device_type:
+            raise RuntimeError(f"a process found no {device_type}")
         prepare_device(device, 1)
         data = make_data(sizes.images)
         images = DeviceSplit(data.train, data, device)
         trainings = {kind: Training(kind, sizes.width, images, BATCH, graphed=True) for kind in NETWORKS[1:]}
         for training in trainings.values():
             training.train_epoch()
-        pipe.send(0.0)
+        pipe.send(float(all(is_graphed(training.step) for training in trainings.values())))
         while (task := pipe.recv()) is not None:
             kind, seconds = task
             pipe.send(trainings[kind].measure_rate(seconds))
@@ -186,49 +189,67 @@ def time_trials_at_once(sizes: Sizes, console: Console) -> None:
         "network", "MPS", *(f"{trials} at once" for trials in sizes.trials), title=f"images/s together, batch {BATCH}"
     )
     for use in (False, True):
-        name = "yes" if use else "no"
+        name, problem = "yes" if use else "no", ""
+        rates: dict[str, list[Rate]] = {kind: [] for kind in NETWORKS[1:]}
         try:
             with set_up_mps(use=use):
                 # Half of the time each, so that there is some for MPS.
-                for kind, rates in measure_rates(sizes, until - (0 if use else sizes.part_seconds[1] / 2)).items():
-                    one = rates[0]
-                    table.add_row(kind, name, *(f"{rate:,.0f}  ({rate / one:.2f})" for rate in rates))
+                measure_rates(rates, sizes, until - (0 if use else sizes.part_seconds[1] / 2))
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-            table.add_row("", name, f"not measured: {error}")
+            problem = f"not all was measured: {error}"
+        for kind, found in rates.items():
+            if found:
+                table.add_row(kind, name, *(rate.describe(found[0]) for rate in found))
+        if problem:
+            table.add_row("", name, problem)
     console.print(table)
 
 
-def measure_rates(sizes: Sizes, until: float) -> dict[str, list[float]]:
-    """Images per second of each network, all processes together, for each of `sizes.trials` that there is time for.
+@dataclass(frozen=True)
+class Rate:
+    """Images per second of several processes together; graphed: whether all their steps are CUDA graphs."""
+
+    images_per_second: float
+    graphed: bool
+
+    def describe(self, one: "Rate") -> str:
+        """The rate, and in brackets how often that of one process it is."""
+        ratio = self.images_per_second / one.images_per_second
+        return f"{self.images_per_second:,.0f}  ({ratio:.2f})" + ("" if self.graphed else " not graphed")
+
+
+def measure_rates(rates: dict[str, list[Rate]], sizes: Sizes, until: float) -> None:
+    """Adds the rates of each network to `rates`, for each of `sizes.trials` that there is time for.
 
     Raises:
-        RuntimeError: if a process fails, does not answer in time, or there was no time for any.
+        RuntimeError: if a process fails, does not answer in time, or there is no time left.
     """
     spawn = multiprocessing.get_context("spawn")
-    rates: dict[str, list[float]] = {kind: [] for kind in NETWORKS[1:]}
     workers: list[tuple[BaseProcess, Connection]] = []
+    graphed = True
     try:
-        for _ in range(max(sizes.trials)):
-            ours, theirs = spawn.Pipe()
-            process = spawn.Process(target=train_when_asked, args=(theirs, sizes), daemon=True)
-            process.start()
-            theirs.close()
-            workers.append((process, ours))
-        pipes = [pipe for _, pipe in workers]
-        for pipe in pipes:
-            receive(pipe, until)
         for trials in sizes.trials:
+            added = []
+            while len(workers) < trials:
+                ours, theirs = spawn.Pipe()
+                process = spawn.Process(
+                    target=train_when_asked, args=(theirs, sizes, default_device().type), daemon=True
+                )
+                process.start()
+                theirs.close()
+                workers.append((process, ours))
+                added.append(ours)
+            for pipe in added:
+                graphed = bool(receive(pipe, until)) and graphed
+            pipes = [pipe for _, pipe in workers]
             for kind, found in rates.items():
                 if time.perf_counter() + sizes.seconds > until:
-                    break
-                for pipe in pipes[:trials]:
+                    raise RuntimeError("no time left")
+                for pipe in pipes:
                     pipe.send((kind, sizes.seconds))
-                found.append(sum(receive(pipe, until + 20) for pipe in pipes[:trials]))
+                found.append(Rate(sum(receive(pipe, until + 20) for pipe in pipes), graphed))
     finally:
         stop_workers(workers)
-    if not all(rates.values()):
-        raise RuntimeError("no time left")
-    return rates
 
 
 def stop_workers(workers: Sequence[tuple[BaseProcess, Connection]]) -> None:
@@ -329,6 +350,8 @@ def train_dense_until(batch: int, peak: float, data: Data, sizes: Sizes, until: 
         outcome = f"no time left after {len(rows)} epochs"
     except DivergedError:
         outcome = f"diverged in epoch {len(rows) + 1}"
+    except TrialError as error:
+        outcome = str(error)
     return outcome, [row.epoch_seconds for row in rows]
 
 

@@ -134,6 +134,8 @@ class GraphedStep(TrainingStep):
             raise  # whoever runs the trial frees memory and tries again
         except RuntimeError as error:
             self._can_capture = False
+            # A failed capture may have cleared memory of cuBLAS that earlier graphs on the same stream still use.
+            self._captured.clear()
             cause: BaseException = error
             while cause.__context__ is not None:  # ending an invalid capture raises, too, and says less
                 cause = cause.__context__

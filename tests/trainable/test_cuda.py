@@ -494,7 +494,7 @@ def test_a_graphed_loss_that_is_not_finite_is_noticed(
     trial.run_epoch()
     assert captured_sizes(trial) == {5, 6}
     with torch.no_grad():
-        trial.network.classifier.weight.fill_(float("nan"))
+        trial.network.get_submodule("network.classifier").weight.fill_(float("nan"))
     with pytest.raises(DivergedError, match="epoch 2: the training loss is nan"):
         trial.run_epoch()
 

@@ -313,6 +313,28 @@ def test_what_cannot_be_captured_is_trained_without_and_said_once(
     ]
 
 
+def test_after_a_failed_capture_earlier_graphs_are_not_replayed(
+    uneven: Data, dense: DenseNetwork, graphed: Callable[..., TrialConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second size cannot be captured; what the failure frees, the first graph might still use."""
+
+    class RefusingTheSecond(RecordedGraphs):
+        def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+            if self.captures:
+                raise RuntimeError("operation not permitted when stream is capturing")
+            return super().capture(work)
+
+    graphs = RefusingTheSecond()
+    use_graphs(monkeypatch, lambda: graphs)
+    trial = Trial(graphed(), uneven, dense)
+    run(trial, 1)
+    assert isinstance(trial._step, GraphedStep)
+    assert trial._step.captured_sizes == {6}
+    run(trial, 2)
+    assert graphs.captures == 1
+    assert not trial._step.captured_sizes
+
+
 def test_a_capture_out_of_memory_is_raised(
     uneven: Data, dense: DenseNetwork, graphed: Callable[..., TrialConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
