@@ -12,7 +12,7 @@ from records.experiment import ExperimentFolder
 from search.backends.base import Backend
 from search.experiment import change_settings
 from search.settings import Settings
-from search.setup.dense_source import find_dense_source
+from search.setup.dense_source import count_dense_epochs, find_dense_source
 from search.setup.plan import log_plan
 from search.setup.validation import (
     check_settings,
@@ -81,14 +81,15 @@ def _show_plan(
 ) -> None:
     space = check_settings(settings)
     size = data if isinstance(data, DataSize) else data.size
-    check_weights(settings, size.classes)
     with backend.connect():
         resources = backend.trial_resources(settings.resources)
         workload = create_workload(
             settings, space, backend, resources, folder.path.parent, classes=size.classes, train_images=size.train
         )
         dense = None if isinstance(data, DataSize) else find_dense_source(settings, folder, snapshot, data)
-        dense_epochs = settings.dense.training_epochs if dense is None else 0
+        if dense is None:
+            check_weights(settings, size.classes)
+        dense_epochs = count_dense_epochs(settings, folder, dense)
         log_plan(settings, folder, backend, size, resources, snapshot, workload, dense_epochs)
     log.info("nothing has been started (--dry-run)")
 

@@ -25,7 +25,7 @@ from search.sampling.trial_source import TrialSource
 from search.settings import Settings, as_settings_json
 from search.setup.cleanup import remove_leftovers
 from search.setup.creation import NewTrial, add_trials, create_experiment
-from search.setup.dense_source import take_dense
+from search.setup.dense_source import find_dense_source, take_dense
 from search.setup.driver_lock import Driver, create_takeover, drive
 from search.setup.plan import announce_plan
 from search.setup.validation import (
@@ -131,6 +131,8 @@ def resume(
                 each = backend.trial_resources(settings.resources)
                 search = _Search(settings, folder, backend, space, loaded, each, observers)
                 snapshot = Snapshot.read(folder)
+                if find_dense_source(settings, folder, snapshot, loaded) is None:
+                    check_weights(settings, loaded.classes)
                 failed = [trial for trial in snapshot.trials if trial.record.state == "failed"] if retry_failed else []
                 reopened = [replace(trial, record=replace(trial.record, state="running")) for trial in failed]
                 search.announce(snapshot.updated([*reopened, *(trial.preview(folder) for trial in new)]))

@@ -27,9 +27,9 @@ trial.pruning.amount=0.9` overrides it. `alphaprune settings PRESET` prints this
 of none cannot be written in TOML: leave the setting out.
 
 `extends = "quickstart"`, as the first line of a preset, takes what the preset does not set itself from another one: a
-shipped preset, or a TOML file, relative to the folder of the preset that extends it. Values are replaced key by key, in all
-tables; a table that selects another family of schedules or policy of learning rates replaces the whole table. What an
-experiment records are the resolved settings, so it does not depend on these files later.
+shipped preset, or a TOML file, relative to the folder of the preset that extends it. Values are replaced key by key, in
+all tables; a table that selects another family of schedules or policy of learning rates replaces the whole table. What
+an experiment records are the resolved settings, so it does not depend on these files later.
 
 Editors with Taplo (Even Better TOML in VS Code) check and complete presets: run `alphaprune settings --schema >
 settings.schema.json`, and put the line `#:schema settings.schema.json` at the top of the preset.

@@ -63,7 +63,9 @@ def sample_space(settings: Settings, samples: int = 100, seed: int = 0) -> Space
                 config = suggest_config(space, trial, settings.trial).config
                 check_amount(config, layout)
             except (ValueError, SpaceError) as error:
-                raise ValueError(f"sample {number} is not a valid trial: {error} (suggested: {trial.params})") from error
+                raise ValueError(
+                    f"sample {number} is not a valid trial: {error} (suggested: {trial.params})"
+                ) from error
             configs.append(config)
             for name, distribution in trial.distributions.items():
                 if isinstance(distribution, CategoricalDistribution):

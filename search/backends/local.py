@@ -23,7 +23,7 @@ log = logging.getLogger("alphaprune")
 
 
 class LocalBackend:
-    """Runs everything in this process, on all CPUs available to it."""
+    """Runs everything in this process: trials on the GPU if there is one, else on as many CPUs as each should have."""
 
     address = None
     image_copies = 1
@@ -35,6 +35,11 @@ class LocalBackend:
         return [Node(float(count_cpus()), float(torch.cuda.device_count()))]
 
     def trial_resources(self, wanted: ResourceSettings) -> TrialResources:
+        if wanted.gpus_per_trial == 0 and torch.cuda.is_available():
+            raise ValueError(
+                "gpus_per_trial must not be 0 with --local, where all trials run in one process that sees the GPU; "
+                "hide it with CUDA_VISIBLE_DEVICES="
+            )
         return TrialResources(wanted.cpus_per_trial, float(torch.cuda.is_available()), 1)
 
     def check_storage(self, storage: Path) -> None:
@@ -61,6 +66,7 @@ def run_trial(record: TrialRecord, run: SearchRun, dense: DenseNetwork) -> None:
     files, search = run.folder.trial_folder(record.number), run.settings.search
     keep, attempts = search.keep_at_alpha, search.max_failures + 1
     for attempt in range(1, attempts + 1):
+        trial = None  # what a crashed one holds is freed before it is built again
         try:
             trial = RecordedTrial(
                 files,

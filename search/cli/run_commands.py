@@ -127,7 +127,7 @@ def trial(
             again = recompute_trial(ExperimentFolder.find(storage, target), number, data=data)
         _print_recomputation(again)
         return
-    from search.settings import ControlSettings, SpaceSettings, resolve_settings
+    from search.settings import ConfirmationSettings, ControlSettings, SpaceSettings, resolve_settings
 
     with refuse_invalid_requests():
         if not target.endswith(".toml"):
@@ -137,6 +137,7 @@ def trial(
         settings,
         space=SpaceSettings("spaces.fixed:fixed"),
         controls=ControlSettings(kinds=()),
+        confirm=ConfirmationSettings(),
         search=replace(settings.search, trials=1),
     )
     run_search(alone, target, name, storage, SearchPlace(local=True))
@@ -250,8 +251,8 @@ def confirm(
         int | None,
         typer.Option(
             metavar="NUMBER",
-            help="Number of trials to repeat, the best at each amount cut in turn (default: 3, or one per amount if there "
-            "are more amounts). All controls are repeated, too.",
+            help="Number of trials to repeat, the best at each amount cut in turn (default: 3, or one per amount if "
+            "there are more amounts). All controls are repeated, too.",
             min=1,
         ),
     ] = None,

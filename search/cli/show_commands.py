@@ -92,12 +92,14 @@ def settings(
 @app.command()
 def status(
     name: Name,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep the display up to date while the experiment runs.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep the display up to date while the experiment runs.")
+    ] = False,
     every: Annotated[float, typer.Option(metavar="SECONDS", help="Time between updates, with --watch.", min=0.2)] = 5.0,
     form: Annotated[StatusFormat, typer.Option("--format", help="Output format.")] = StatusFormat.table,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """Show what is done, what is running, and the command that continues it."""
+    """Show what is done, what is running, and how to continue it."""
     from analysis.status import to_json
     from analysis.terminal.status_view import status_view
 

@@ -28,7 +28,9 @@ def compare(
     name: Name,
     other: Annotated[
         str,
-        typer.Argument(metavar="OTHER", help="Name of the other experiment.", show_default=False, autocompletion=complete_names),
+        typer.Argument(
+            metavar="OTHER", help="Name of the other experiment.", show_default=False, autocompletion=complete_names
+        ),
     ],
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -72,6 +74,7 @@ def remove(
         with hold_driver_lock(folder):
             aside = name_aside(folder.path)
             folder.path.rename(aside)  # so that nobody finds half an experiment
+            (aside / folder.record_path.name).unlink()  # nor when this is interrupted
             shutil.rmtree(aside)
     log.info("removed: %s", folder.path)
 

@@ -24,8 +24,8 @@ class SearchStart:
     """What a search starts with.
 
     study: of the recorded trials. snapshot: of the records. planned: total number of trials, including controls,
-    branches, repeats and twins. dense_epochs: left to train the dense network. folder: of the experiment. workload:
-    what there is to do, for estimates of the time; None where nobody needs them.
+    branches, repeats and twins. dense_epochs: of the whole training of the dense network, 0 if it has been trained.
+    folder: of the experiment. workload: what there is to do, for estimates of the time; None where nobody needs them.
     """
 
     study: optuna.Study

@@ -44,11 +44,13 @@ class ProgressDisplay(SearchObserver):
         self._epochs_each = settings.trial.epochs
         self._planned = self._dense_epochs = 0
         self._epochs = self._epochs_left = 0
+        self._reached: dict[int, int] = {}  # the newest epoch of the trials that have begun and not ended
         self._ended, self._best = 0, ""
         self._best_key: tuple[float, float, int] | None = None
         self._room: tuple[int, int] | None = None
         self._clock: SearchClock | None = None
         self._knows_time = False
+        self._wants_gpu = False  # whether trials are given GPUs, and all that have begun use theirs
         self._running = RunningTrials(self._epochs_each)
         self._bar: _SearchProgress | None = None
 
@@ -57,10 +59,12 @@ class ProgressDisplay(SearchObserver):
         self._planned, self._dense_epochs = start.planned, start.dense_epochs
         self._ended, self._best, self._best_key = 0, "", None
         self._epochs = self._epochs_left = start.planned * self._epochs_each
+        self._reached.clear()
         for trial in start.snapshot.trials:
             self._epochs += trial.own_epochs - self._epochs_each
             self._epochs_left += trial.own_epochs - self._epochs_each
             if trial.record.state == "running":
+                self._reached[trial.number] = len(trial.rows)
                 self._epochs_left -= trial.own_epochs_done
             else:
                 self._epochs_left -= trial.own_epochs
@@ -69,6 +73,7 @@ class ProgressDisplay(SearchObserver):
             planned, dense_epochs = start.planned, start.dense_epochs
             self._clock = SearchClock(start.workload, start.snapshot, planned=planned, dense_epochs=dense_epochs)
             self._knows_time = self._clock.estimate() is not None  # the plan has said it
+            self._wants_gpu = start.workload.hardware.device == "GPU"
         self._running.folder = start.folder
         if self._console.is_terminal:
             self._bar = _SearchProgress(self._console, self._running)
@@ -103,7 +108,12 @@ class ProgressDisplay(SearchObserver):
             self._log_time()
 
     def epoch_done(self, number: int, row: EpochRow) -> None:
-        self._epochs_left -= 1
+        if self._wants_gpu and number not in self._reached:
+            self._check_gpu(number)
+        # A trial that lost its process computes some epochs again.
+        before = self._reached.setdefault(number, row.epoch - 1)
+        self._reached[number] = max(before, row.epoch)
+        self._epochs_left -= self._reached[number] - before
         self._running.epoch_done(number, row)
         if self._clock is not None:
             self._clock.epoch_done(number, row)
@@ -111,13 +121,27 @@ class ProgressDisplay(SearchObserver):
             self._log_time()
         self._update_bar()
 
+    def _check_gpu(self, number: int) -> None:
+        """Warns once if the trial trains without the GPU that it was given, which takes many times as long."""
+        assert self._running.folder is not None
+        with suppress(ValueError, OSError):
+            record = self._running.folder.trial_folder(number).read_record()
+            if record.device == "cpu":
+                self._wants_gpu = False
+                log.warning(
+                    "trial %d was given a GPU, but trains on the CPU: torch finds no GPU that it can use on %s",
+                    number,
+                    record.host,
+                )
+
     def trial_ended(self, number: int, trial: TrialSnapshot | None, result: StudyResult | None) -> None:
         self._running.trial_ended(number)
+        reached = self._reached.pop(number, 0)
         if self._clock is not None:
             self._clock.trial_ended(number)
         if trial is None:
             return
-        self._epochs_left -= trial.own_epochs - trial.own_epochs_done
+        self._epochs_left -= trial.config.epochs - max(reached, len(trial.config.begun))
         self._count_end(trial)
         text = _end_line(trial)
         log.info("%s", text if self._bar is not None else f"{text} ({self._describe_state()})")

@@ -26,7 +26,7 @@ class SearchClock:
             workload: of the search.
             snapshot: of the records at its start.
             planned: total number of trials.
-            dense_epochs: left to train the dense network.
+            dense_epochs: of the whole training of the dense network, 0 if it has been trained.
             now: the clock, in seconds.
         """
         self._workload, self._now = workload, now

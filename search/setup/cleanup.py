@@ -9,10 +9,11 @@ from records.files import remove_file, remove_unfinished
 from records.network import FILE_NAME as ARCH_NAME
 from records.network import WEIGHTS_NAME
 from search.snapshot import Snapshot
+from trainable.network.layout import FILE_NAME as LAYOUT_NAME
 from trainable.recorded_trial import drop_checkpoints
 
 _EXPERIMENT_FILES = ("experiment.json", "driver.json", "report.html")
-_DENSE_FILES = (DENSE_NAME, ROWS_NAME, CHECKPOINT_NAME, ARCH_NAME, WEIGHTS_NAME)
+_DENSE_FILES = (DENSE_NAME, ROWS_NAME, CHECKPOINT_NAME, LAYOUT_NAME, ARCH_NAME, WEIGHTS_NAME)
 _TABLES = ("trials.parquet", "epochs.parquet")
 
 

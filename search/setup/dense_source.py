@@ -4,7 +4,7 @@ import logging
 import os
 from pathlib import Path
 
-from records.dense import FILE_NAME
+from records.dense import FILE_NAME, read_dense_rows
 from records.experiment import ExperimentFolder
 from search.settings import Settings
 from search.snapshot import Snapshot
@@ -26,6 +26,13 @@ def find_dense_source(settings: Settings, folder: ExperimentFolder, snapshot: Sn
         load_dense(folder.dense_path)
         return folder.dense_path
     return find_dense(folder.path.parent, dense_hash(settings.dense, data.fingerprint, settings.network))
+
+
+def count_dense_epochs(settings: Settings, folder: ExperimentFolder, source: Path | None) -> int:
+    """Epochs that the training of the dense network has left; source: from find_dense_source."""
+    if source is not None:
+        return 0
+    return max(0, settings.dense.training_epochs - len(read_dense_rows(folder.dense_path)))
 
 
 def take_dense(settings: Settings, folder: ExperimentFolder, snapshot: Snapshot, data: Data) -> Path | None:

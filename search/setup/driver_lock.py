@@ -89,8 +89,9 @@ def _already_driven(folder: ExperimentFolder, driver: DriverRecord | None) -> Va
 def drive(folder: ExperimentFolder, command: Command = "resume", options: Sequence[str] = ()) -> Iterator["Driver"]:
     """Holds the experiment's lock and keeps its driver.json, which says what this process does and how that ended.
 
-    If another driver takes over nevertheless, this one is interrupted. A request that is refused (ValueError) before
-    anything is done leaves the record as it was.
+    If another driver takes over nevertheless, a command is interrupted; in Python, the next write to a trial that the
+    other has started raises FencedError. A request that is refused (ValueError) before anything is done leaves the
+    record as it was.
 
     Args:
         folder: of the experiment.
@@ -107,16 +108,19 @@ def drive(folder: ExperimentFolder, command: Command = "resume", options: Sequen
             if is_full_disk(error):
                 raise
             raise ValueError(f"{folder.path / FILE_NAME} cannot be written: {error.strerror}; remove it") from error
-        with driver.beat(), last_words(lambda interruption: driver.end(str(interruption))):
-            try:
-                yield driver
-            except BaseException as error:
-                if isinstance(error, ValueError) and not driver.has_begun:
-                    driver.restore(before, beat)
-                else:
-                    driver.end(" ".join(str(error).split()) or type(error).__name__)
-                raise
-            driver.end()
+        try:
+            with driver.beat(), last_words(lambda interruption: driver.end(str(interruption))):
+                try:
+                    yield driver
+                except BaseException as error:
+                    if driver.has_begun or not isinstance(error, ValueError):
+                        driver.end(" ".join(str(error).split()) or type(error).__name__)
+                    raise
+                driver.end()
+        except ValueError:
+            if not driver.has_begun:
+                driver.restore(before, beat)  # when it no longer beats, which would look like another's record
+            raise
 
 
 class Driver:

@@ -12,7 +12,7 @@ from records.experiment import ExperimentFolder
 from search.backends.base import Backend, Node, TrialResources
 from search.estimate import Workload
 from search.settings import Settings
-from search.setup.dense_source import find_dense_source
+from search.setup.dense_source import count_dense_epochs, find_dense_source
 from search.setup.validation import find_dense_layout
 from search.setup.workload import add_to_workload, count_left, describe_time
 from search.snapshot import Snapshot
@@ -155,7 +155,7 @@ def announce_plan(
     Args:
         snapshot: of the trials as they will be when the search starts.
     """
-    dense_epochs = settings.dense.training_epochs if find_dense_source(settings, folder, snapshot, data) is None else 0
+    dense_epochs = count_dense_epochs(settings, folder, find_dense_source(settings, folder, snapshot, data))
     log_plan(settings, folder, backend, data.size, resources, snapshot, workload, dense_epochs)
     backend.check_storage(folder.path.parent)
 
@@ -174,7 +174,8 @@ def log_plan(
     begun = [trial.own_epochs for trial in snapshot.trials if trial.record.state == "running"]
     added = sum(trial.record.is_added for trial in snapshot.trials)
     controls = len(settings.controls.amounts) * len(settings.controls.kinds)
-    trials_left = controls + settings.search.trials + added - (len(snapshot.trials) - len(begun))
+    ended = len(snapshot.numbers) - len(begun)  # a damaged trial is not replaced
+    trials_left = controls + settings.search.trials + added - ended
     plan = plan_search(
         backend.list_nodes(),
         resources,

@@ -42,7 +42,7 @@ def check_settings(settings: Settings) -> SpaceFunction:
         announce_import("sampler", sampler)
     create_sampler(sampler, seed=settings.search.seed)
     space = load_space(settings.space.function, settings.space.options)
-    samples = sample_space(space, settings.trial, SAMPLES if settings.search.trials else 0)
+    samples = sample_configs(space, settings.trial, SAMPLES if settings.search.trials else 0)
     layout = find_dense_layout(settings, classes=10)  # the data has not been read yet
     for config in (*(config for _, config in control_configs(settings)), *samples):
         check_amount(config, layout)
@@ -77,7 +77,7 @@ def check_amount(config: TrialConfig, layout: Layout) -> None:
     choose_masks([torch.ones(width) for width in layout.widths], config.pruning, layout)
 
 
-def sample_space(space: SpaceFunction, base: TrialConfig, count: int) -> list[TrialConfig]:
+def sample_configs(space: SpaceFunction, base: TrialConfig, count: int) -> list[TrialConfig]:
     """The configurations of `count` random trials; raises ValueError if the space fails."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     try:

@@ -21,7 +21,7 @@ from search.sampling.controls import control_configs
 from search.sampling.early_stopping import SuccessiveHalving
 from search.sampling.suggestion import SpaceFunction
 from search.settings import Settings
-from search.setup.validation import SAMPLES, find_dense_layout, sample_space
+from search.setup.validation import SAMPLES, find_dense_layout, sample_configs
 from search.snapshot import Snapshot
 from trainable.device import default_device, device_name
 
@@ -49,7 +49,7 @@ def create_workload(
     search = settings.search
     rungs = SuccessiveHalving(search.early_stopping, objectives=search.objectives, epochs=settings.trial.epochs).rungs
     chances = list_chances(settings.trial.epochs, search.trials, rungs, search.early_stopping.reduction)
-    samples = sample_space(space, settings.trial, SAMPLES if search.trials else 0) or [settings.trial]
+    samples = sample_configs(space, settings.trial, SAMPLES if search.trials else 0) or [settings.trial]
     nodes = backend.list_nodes()
     hardware = describe_hardware(nodes, share)
     layout = find_dense_layout(settings, classes)

@@ -337,7 +337,7 @@ def test_the_first_line_names_the_experiment_and_why_it_is_a_new_one(tmp_path: P
     refused = alphaprune("run", "quickstart", "--storage", tmp_path, "--data", "nowhere")
     first, second, *_ = refused.stderr.splitlines()
     assert first == f"experiment: {tmp_path / 'quickstart-2'}"
-    assert "'quickstart' exists" in second
+    assert "'quickstart' already exists" in second
     assert second.endswith(f"alphaprune resume quickstart --storage {tmp_path}")
 
 

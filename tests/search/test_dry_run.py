@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from networks import create_vgg16, scale_widths
 from searches import TINY, alphaprune, write_experiment
 
 from records.experiment import DataRecord, ExperimentFolder, ExperimentRecord
@@ -96,3 +98,13 @@ def test_the_plan_of_a_resume_counts_what_is_left(tmp_path: Path) -> None:
     assert list_files(tmp_path) == before
     with hold_driver_lock(folder):
         assert "already being run" in alphaprune(*arguments, code=2).stderr
+
+
+def test_given_weights_are_not_needed_once_the_network_has_been_taken(settings: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pt"
+    torch.save(create_vgg16(scale_widths(1 / 16), 10, seed=0).state_dict(), weights)
+    where = ("--storage", tmp_path / "r", "--local")
+    alphaprune("run", settings, *where, "--trials", 0, "--set", f'dense.weights="{weights}"')
+    weights.unlink()
+    assert "1 trial, at most 3 epochs" in alphaprune("resume", "tiny", *where, "--trials", 1, "--dry-run").stderr
+    alphaprune("resume", "tiny", *where, "--trials", 1)

@@ -19,6 +19,7 @@ from records.measurement import Measurement
 from records.trial import Parent, TrialRecord
 from search.backends.base import MeasureNetwork, SearchRun
 from search.backends.local import LocalBackend
+from search.dry_run import show_resume
 from search.experiment import HopelessError, measure, resume, run
 from search.followups.measure import TrialSelection
 from search.interruption import Interruption
@@ -102,7 +103,7 @@ _reads: list[Counter[str]] = []
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
     if _reads and event == "open" and isinstance(arguments[0], str | bytes | Path):
         *_, trial, name = ("", *Path(str(arguments[0])).parts)
-        if name in ("trial.json", "epochs.jsonl"):
+        if trial.isdecimal() and name in ("trial.json", "epochs.jsonl"):
             _reads[0][f"{trial}/{name}"] += 1
 
 
@@ -174,6 +175,34 @@ def test_a_decision_lost_in_a_crash_is_recorded(folder: ExperimentFolder, logged
         TrialState.PRUNED,
         TrialState.RUNNING,
     ]
+
+
+def test_a_damaged_trial_is_not_planned_again(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> None:
+    for number in (1, 2, 3):
+        add(folder, number)
+    before = _plan(folder, logged)
+    add(folder, 4)
+    folder.trial_folder(4).record_path.write_text("{")
+    assert _plan(folder, logged) == before - 1
+
+
+def _plan(folder: ExperimentFolder, logged: Callable[[], list[str]]) -> int:
+    """How many trials the plan of a resume says are left."""
+    show_resume(folder, IdleBackend())
+    (plan,) = [line for line in logged() if " at most " in line]
+    return int(plan.split()[0])
+
+
+def test_the_plan_counts_the_epochs_that_the_dense_network_has_left(
+    folder: ExperimentFolder, logged: Callable[[], list[str]]
+) -> None:
+    def interrupt(row: DenseEpochRow) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_dense(SETTINGS.dense, load_data(SETTINGS.data), folder.dense_path, threads=1, on_epoch=interrupt)
+    resume(folder, IdleBackend())
+    assert any(line.endswith(", after 1 epoch for the dense network") for line in logged())
 
 
 def test_damage_is_reported_once(folder: ExperimentFolder, warned: Callable[[], list[str]]) -> None:

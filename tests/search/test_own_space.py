@@ -81,7 +81,7 @@ def test_a_defect_that_few_trials_reach_ends_the_search_in_one_line(write_space:
     assert "Traceback" not in done.stderr
     line = done.stderr.splitlines()[-1]
     assert line.startswith("alphaprune: the space failed with KeyError: 17 (")
-    assert line.endswith("(once it is fixed, `alphaprune resume n` continues the search)")
+    assert line.endswith("(once it is fixed, `alphaprune resume n --storage .` continues the search)")
     write_space("    return base\n")
     more = run("resume", "n", "--local", "--storage", ".")
     assert more.returncode == 0, more.stderr

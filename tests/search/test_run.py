@@ -113,7 +113,8 @@ def test_rank_and_status_read_both(storage: Path, local: object, name: str) -> N
 
 
 def test_a_trial_from_a_file_is_an_experiment_of_its_own(storage: Path, settings: Path, local: object) -> None:
-    alphaprune("trial", settings, "--storage", storage, "--name", "single")
+    confirm = ("--set=confirm.top=1", "--set=confirm.seeds=1")  # which is for searches
+    alphaprune("trial", settings, "--storage", storage, "--name", "single", *confirm)
     folder = ExperimentFolder(storage / "single")
     (record,) = [trial.read_record() for trial in folder.trial_folders()]
     assert record.control is None

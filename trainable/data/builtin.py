@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from trainable.data.images import Block, ImageArray, LabelArray, LabelledImages, Source, describe_error
+from trainable.data.images import Block, ImageArray, LabelArray, LabelledImages, Source, explain_unreadable
 
 DOWNLOAD_TIMEOUT_SECONDS = 10.0
 
@@ -69,8 +69,8 @@ def read_download(name: str, cache: Path | None) -> Source:
     except (OSError, HTTPException, RuntimeError, tarfile.TarError) as error:
         found = " (the one there is incomplete or not the official one)" if archive.exists() else ""
         raise ValueError(
-            f"{DOWNLOADS[name].title} could not be downloaded into {str(cache)!r}: {describe_error(error)}; put the "
-            f"official {archive.name} there{found}, or pass `--data FOLDER` with train.parquet and test.parquet"
+            f"{DOWNLOADS[name].title} could not be downloaded into {str(cache)!r}: {explain_unreadable(error)}; put "
+            f"the official {archive.name} there{found}, or pass `--data FOLDER` with train.parquet and test.parquet"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)

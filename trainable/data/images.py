@@ -76,7 +76,7 @@ def _decode_block(block: Block, rows: LabelArray, images: ImageArray) -> None:
                 pixels = _read_pixels(block.images[index], size)
             except Exception as error:  # each of Pillow's decoders fails in its own way
                 raise ValueError(
-                    f"{block.place(index)} must be an image, but cannot be read: {describe_error(error)}"
+                    f"{block.place(index)} must be an image, but cannot be read: {explain_unreadable(error)}"
                 ) from error
             if rows[index] >= 0:
                 images[rows[index]] = pixels
@@ -91,7 +91,7 @@ def _decode_block(block: Block, rows: LabelArray, images: ImageArray) -> None:
         list(pool.map(fill, range(0, len(rows), BLOCK)))
 
 
-def describe_error(error: Exception) -> str:
+def explain_unreadable(error: Exception) -> str:
     """The error's message in one line; for an unknown format Pillow's own would name an object in memory."""
     if isinstance(error, UnidentifiedImageError):
         return "it is damaged or of a format unknown to Pillow"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainable.data.images import Block, LabelArray, LabelledImages, Source, describe_error
+from trainable.data.images import Block, LabelArray, LabelledImages, Source, explain_unreadable
 from trainable.data.validation_split import report_unused, suggest_use
 
 SPLITS = ("train", "test")
@@ -116,7 +116,7 @@ def _open_file(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(unreadable + describe_error(error)) from error
+        raise ValueError(unreadable + explain_unreadable(error)) from error
 
 
 def _list_part(path: Path) -> _Part:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import torch
 from examples import make_row
 from searches import open_source
 
@@ -174,6 +175,14 @@ def test_searched_trials_are_stopped_but_controls_never(run: Callable[..., Any])
     folder, noting = run(*[0.1] * 3, *[0.5] * 3, 0.5, 0.4, settings=settings)
     assert states(folder) == ["complete", "complete", "stopped"]
     assert noting.epochs == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]
+
+
+def test_trials_in_this_process_cannot_be_kept_off_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert LocalBackend().trial_resources(ResourceSettings(gpus_per_trial=0)).gpus == 0
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert LocalBackend().trial_resources(ResourceSettings()).gpus == 1
+    with pytest.raises(ValueError, match="gpus_per_trial must not be 0 with --local"):
+        LocalBackend().trial_resources(ResourceSettings(gpus_per_trial=0))
 
 
 def test_the_local_backend_is_one_node_running_one_trial_at_a_time() -> None:

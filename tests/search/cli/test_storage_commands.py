@@ -1,5 +1,6 @@
 """The commands on experiments as wholes."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,18 @@ def test_an_experiment_is_removed_with_all_its_files(folder: ExperimentFolder) -
     shown = alphaprune("remove", "e", "--yes", "--storage", storage)
     assert f"removed: {folder.path}" in shown.stderr
     assert [path.name for path in storage.iterdir()] == ["other"]
+
+
+def test_a_removal_that_is_interrupted_leaves_no_experiment(
+    folder: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(path: Path) -> None:
+        raise OSError("interrupted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", interrupt)
+        alphaprune("remove", "e", "--yes", "--storage", folder.path.parent, code=1)
+    assert alphaprune("list", "--format", "json", "--storage", folder.path.parent).stdout.strip() == "[]"
 
 
 def test_nothing_is_removed_unasked(folder: ExperimentFolder) -> None:

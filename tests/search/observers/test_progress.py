@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,31 @@ def test_a_resumed_search_counts_from_its_records(
     progress.trial_ended(4, trial, None)
     (line,) = logged()
     assert "(2 of 5 trials, 21 of 44 epochs, best 0.7000 (trial 0), about " in line
+
+
+def test_epochs_that_are_computed_again_count_once(
+    progress: ProgressDisplay, folder: ExperimentFolder, logged: Callable[[], list[str]]
+) -> None:
+    """A trial that had five epochs continues from its checkpoint at 3, loses its process at 7 and continues from 4."""
+    start(progress, Snapshot((add(folder, 0, 5, "running"),), frozenset({0})), planned=2)
+    for epoch in (*range(4, 8), *range(5, 10)):
+        progress.epoch_done(0, make_row(epoch))
+    progress.trial_ended(0, add(folder, 1, 9), None)
+    assert "(1 of 2 trials, 9 of 18 epochs" in logged()[-1]
+
+
+def test_a_trial_that_was_given_a_gpu_and_trains_on_the_cpu_is_reported_once(
+    progress: ProgressDisplay, folder: ExperimentFolder, logged: Callable[[], list[str]]
+) -> None:
+    trials = [add(folder, number, 0, "running", device="cpu", host="n1:7", attempt=1) for number in range(2)]
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    workload = replace(WORKLOAD, hardware=Hardware("GPU", 1, 0.25, 4))
+    progress.search_started(SearchStart(study, Snapshot((), frozenset()), 2, 0, folder, workload))
+    for trial in trials:
+        for epoch in (1, 2):
+            progress.epoch_done(trial.number, make_row(epoch))
+    warnings = [line for line in logged() if "was given a GPU" in line]
+    assert warnings == ["trial 0 was given a GPU, but trains on the CPU: torch finds no GPU that it can use on n1:7"]
 
 
 def test_a_trial_with_a_damaged_record_is_not_reported(

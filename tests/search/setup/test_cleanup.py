@@ -68,6 +68,7 @@ def test_unfinished_files_are_removed_and_nothing_else(folder: ExperimentFolder)
     stay += [folder.path / "notes.0123abcd", trial.path / ".notes.mine"]
     go = [folder.path / ".experiment.json.0123abcd", trial.path / ".checkpoint-00005.pt.0123abcd"]
     go += [trial.model_path / ".arch.json.0123abcd", folder.dense_path / ".dense.json.0123abcd"]
+    go += [folder.dense_path / ".layout.json.0123abcd"]
     for path in (*stay, *go):
         path.write_bytes(b"")
     begun = folder.path / "trials" / ".00002.0123abcd"

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,6 +22,7 @@ from records.driver import FILE_NAME, LOCK_NAME, DriverRecord, name_user, read_d
 from records.experiment import ExperimentFolder
 from records.files import write_json
 from search.interruption import Interruption
+from search.setup import driver_lock
 from search.setup.driver_lock import drive, hold_driver_lock
 
 # Drives an experiment until it is interrupted, and touches its record often.
@@ -227,6 +229,25 @@ def test_a_refused_request_leaves_the_record_as_it_was(folder: ExperimentFolder)
         raise ValueError("refused")
     assert recorded(folder) == before
     assert records.driver.last_beat(folder) == 1
+
+
+def test_a_refused_driver_does_not_take_the_record_that_it_restores_for_a_successor(
+    folder: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Interruption] = []
+    monkeypatch.setattr(driver_lock, "interrupt", found.append)
+    monkeypatch.setattr(driver_lock, "BEAT_SECONDS", 0.001)
+    restore = driver_lock.Driver.restore
+
+    def restore_and_wait(driver: driver_lock.Driver, before: DriverRecord | None, beat: float | None) -> None:
+        restore(driver, before, beat)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(driver_lock.Driver, "restore", restore_and_wait)
+    write_json(folder.path / FILE_NAME, asdict(DriverRecord(host="h", pid=1, user="u", command="resume", ended="now")))
+    with pytest.raises(ValueError, match="refused"), drive(folder):
+        raise ValueError("refused")
+    assert found == []
 
 
 def test_a_refusal_after_the_search_is_recorded(folder: ExperimentFolder) -> None:
