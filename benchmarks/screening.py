@@ -93,7 +93,6 @@ class Recipe:
     """Share of the dense network's softened outputs (temperature 4) in the loss."""
     criterion: str = "l1"
     scope: str = "global"
-    round_to: int = 4
     multipliers: tuple[float, ...] = ()
     """Widths of the five blocks relative to each other, instead of a scope."""
     wait: float = 0.0
@@ -124,7 +123,6 @@ RECIPES = {
     "one_shot_decay_5": Recipe(weight_decay=5e-3),
     "one_shot_decay_10": Recipe(weight_decay=1e-2),
     "fade_1_decay_5": replace(SHORT, weight_decay=5e-3),
-    "fade_1_decay_5_round_8": replace(SHORT, weight_decay=5e-3, round_to=8),
     "one_shot_distillation": Recipe(distillation=0.9),
     "fade_1_distillation": replace(SHORT, distillation=0.9),
     "one_shot_average": Recipe(average=0.99),
@@ -461,7 +459,7 @@ class Training:
             return choose_by_blocks(scores, recipe.multipliers, self.amount, self.layout)
         # Each wave keeps the same fraction of what the one before it left.
         amount = 1 - (1 - self.amount) ** ((wave + 1) / waves) / self.remaining_macs
-        pruning = PruningConfig(amount, scope=recipe.scope, round_to=recipe.round_to)  # type: ignore[arg-type]
+        pruning = PruningConfig(amount, scope=recipe.scope, round_to=4)  # type: ignore[arg-type]
         return choose_masks(scores, pruning, self.layout)
 
 
