@@ -53,7 +53,10 @@ def test_experiments_add_the_complete_trials_that_the_space_suggested(table: Tri
     built.add_searched(0.7, amounts=table.amounts, state="failed", error="killed", epochs=3)
     built.add_control("one_shot", 0.7)
     added = table.add_experiments([built.path])
-    assert [(trial.experiment, trial.number) for trial in added.trials[len(table.trials) :]] == [("more", 0), ("more", 1)]
+    assert [(trial.experiment, trial.number) for trial in added.trials[len(table.trials) :]] == [
+        ("more", 0),
+        ("more", 1),
+    ]
     assert added.trials[: len(table.trials)] == table.trials
     assert len(added.add_experiments([built.path]).trials) == len(added.trials)
 
