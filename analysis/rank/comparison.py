@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.columns import iterate_rows
 from analysis.labels import label_row, select_kinds
-from analysis.rank.intervals import Outcome, judge_difference, student_quantile
+from analysis.rank.intervals import LEAST_SPREAD, Outcome, judge_difference, student_quantile
 from analysis.rank.ranking import rank, sort_best_first
 from records.experiment import DataRecord
 
@@ -178,15 +178,14 @@ def cut_tolerance(cut: float) -> float:
 def difference_margin(ours: Contender, theirs: Contender, images: int | None) -> tuple[float, Basis]:
     """Half the width of the 95% interval of the difference of two accuracies, and what it is from.
 
-    Over seeds, where both were repeated with two or more: t * sqrt(s1^2 / n1 + s2^2 / n2), t being Student's of the
-    Welch-Satterthwaite degrees of freedom. Otherwise from the images, as of two independent samples:
-    1.96 * sqrt(p1 (1 - p1) / n + p2 (1 - p2) / n); it leaves out what varies from seed to seed.
+    Over seeds, where both were repeated with two or more, and these are not all alike: t * sqrt(s1^2 / n1 + s2^2 / n2),
+    t being Student's of the Welch-Satterthwaite degrees of freedom. Otherwise from the images, as of two independent
+    samples: 1.96 * sqrt(p1 (1 - p1) / n + p2 (1 - p2) / n); it leaves out what varies from seed to seed.
     """
     spreads = [(one.std**2 / one.seeds, one.seeds) for one in (ours, theirs) if one.seeds >= 2 and one.std >= 0]
     variance = sum(spread for spread, _ in spreads)
-    if len(spreads) == 2 and variance > 0:
-        # Of shares, since the square of a spread can be too small for a float.
-        freedom = 1 / sum((spread / variance) ** 2 / (seeds - 1) for spread, seeds in spreads)
+    if len(spreads) == 2 and variance > LEAST_SPREAD**2:
+        freedom = variance**2 / sum(spread**2 / (seeds - 1) for spread, seeds in spreads)
         return student_quantile(freedom) * math.sqrt(variance), "seeds"
     if images:
         variance = sum(max(0.0, one.accuracy * (1 - one.accuracy)) / images for one in (ours, theirs))

@@ -3,7 +3,7 @@
 The terminal and the report lay out the same columns and rows; only headings and room differ.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -123,7 +123,7 @@ def display_ranking(
     """
     devices = tuple(sorted(ranked["measured_on"].dropna().unique())) if "measured_on" in ranked else ()
     columns = tuple(column for column in _COLUMNS if _is_shown(column, ranked))
-    values = _dense_values(dense, dense_measure, len(devices) > 1)
+    values = _dense_values(dense, dense_measure or {}, devices)
     cells = tuple(DisplayCell(_cell_text(column, values)) for column in columns)
     rows = [DisplayRow("dense", "dense network", 0, 0, False, cells)]
     for number, row in iterate_rows(ranked):
@@ -140,13 +140,18 @@ def _is_shown(column: DisplayColumn, ranked: pd.DataFrame) -> bool:
 
 
 def _dense_values(
-    dense: DenseRecord | None, dense_measure: Mapping[str, Any] | None, several_devices: bool
+    dense: DenseRecord | None, dense_measure: Mapping[str, Any], devices: Sequence[str]
 ) -> dict[str, Any]:
-    """The dense network in the shape of a trial's row; a median over several devices would be the figure of none."""
+    """The dense network in the shape of a trial's row; what depends on the device only where all are of one.
+
+    dense_measure is a median over all measurements, so where these are of several devices, or of another than the
+    trials shown, it would be the figure of none.
+    """
+    of_one = tuple(devices) == (dense_measure.get("measured_on"),)
     values: dict[str, Any] = {
         name: value
-        for name, value in (dense_measure or {}).items()
-        if name != "measured_on" and not (several_devices and COLUMNS[name].of_device)
+        for name, value in dense_measure.items()
+        if name != "measured_on" and (of_one or not COLUMNS[name].of_device)
     }
     values |= {f"batch{size}_speedup": 1.0 for size in BATCH_SIZES}
     values |= {"mac_sparsity": 0.0, "parameter_sparsity": 0.0, "channel_sparsity": 0.0}
@@ -164,7 +169,7 @@ def _cell_text(column: DisplayColumn, row: Mapping[str, Any]) -> str:
 
 
 def _cell_spread(column: DisplayColumn, row: Mapping[str, Any]) -> str:
-    """The standard deviation or margin; nothing for a single run."""
-    if column.spread is None or row["seeds"] == 0 or pd.isna(row.get(column.name)):
+    """The standard deviation or margin; nothing where there is none, as for a single run or a single repeat."""
+    if column.spread is None or row["seeds"] < 2 or pd.isna(row.get(column.name)):
         return ""
     return COLUMNS[column.spread].format_value(row[column.spread], column.digits)

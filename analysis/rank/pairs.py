@@ -19,7 +19,7 @@ class TwinComparison:
     on: the images that all accuracies are from: the test images where both of each pair have been tested. pairs: how
     many. accuracy, cost: means over the repeats; twin_accuracy, twin_cost: over the twins. Costs are training_cost, NaN
     where it is not known. difference: the mean of repeat less twin. margin: half the width of its 95% interval
-    (Student's t over the differences), NaN for one pair.
+    (Student's t over the differences), NaN where it cannot be told (mean_margin).
     """
 
     number: int
@@ -48,11 +48,12 @@ def compare_with_twins(trials: pd.DataFrame) -> list[TwinComparison]:
     if not {"twin", "seed"} <= set(trials.columns):
         return []
     complete = trials[(trials["state"] == "complete") & trials["pruned_val_accuracy"].notna() & trials["seed"].notna()]
-    complete = complete[complete["confirms"].notna()].drop_duplicates(["confirms", "twin", "seed"])
+    complete = complete[complete["confirms"] >= 0].drop_duplicates(["confirms", "twin", "seed"])  # -1: of a lost trial
     repeats, found = complete[complete["twin"].isna()], []
     for number in sorted(complete["confirms"].unique()):
         for budget in reversed(BUDGETS):
             twins = complete[complete["twin"].isin([budget, "both"]) & (complete["confirms"] == number)]
+            twins = twins.drop_duplicates("seed")  # earlier versions may have left one of both budgets beside it
             ours = repeats[(repeats["confirms"] == number) & repeats["seed"].isin(twins["seed"])].sort_values("seed")
             theirs = twins[twins["seed"].isin(ours["seed"])].sort_values("seed")
             if len(ours):

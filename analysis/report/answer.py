@@ -210,13 +210,19 @@ def _write_reached(best_first: pd.DataFrame, dense: DenseRecord | None) -> str:
 
 
 def _without_outcome(trials: pd.DataFrame) -> str:
+    """Why there is neither a trial with alpha nor a control to show."""
     states = trials["state"].value_counts()
     if trials.empty:
         return "There is no answer yet: no trial has been started."
     if states.get("failed", 0) == len(trials):
         return f"There is no answer: {'the only trial' if len(trials) == 1 else f'all {len(trials):,} trials'} failed."
     if states.get("complete", 0):
-        return "There is no answer: the accuracies of the complete trials are lost."
+        known = trials.loc[trials["state"] == "complete", "pruned_val_accuracy"].notna().any()
+        return (
+            "Whether alpha helps is not known: all complete trials cut at once, without alpha."
+            if known
+            else "There is no answer: the accuracies of the complete trials are lost."
+        )
     parts = [
         f"{states[state]:,} {one if states[state] == 1 else more}"
         for state, one, more in (

@@ -1,5 +1,6 @@
 """What fading itself does, in sentences: the pairs of a trial's repeats and its twins, at each amount cut."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ _CLAUSES: dict[Outcome, str] = {
     "worse": "fading costs accuracy",
     "better": "fading gains accuracy",
     "noise": "the difference is within noise",
-    "unknown": "a single pair cannot tell a gain from noise",
+    "unknown": "the pairs are too few to tell a gain from noise",
 }
 
 
@@ -97,14 +98,14 @@ def describe_fade(comparison: TwinComparison) -> str:
 
 def _write_size(one: TwinComparison) -> str:
     digits = 2 if one.margin < 0.001 else 1
-    margin = "" if one.pairs < 2 else f" ± {format_points(one.margin, digits)}"
+    margin = "" if math.isnan(one.margin) else f" ± {format_points(one.margin, digits)}"
     return f"{'gains' if one.difference >= 0 else 'loses'} {format_points(one.difference, digits)}{margin} points"
 
 
 def _write_noise(one: TwinComparison) -> str:
-    return {"noise": ": within noise", "unknown": ": with one pair, how much of it is noise is unknown"}.get(
-        one.outcome, ""
-    )
+    pairs = "one pair" if one.pairs == 1 else "pairs that all differ by as much"
+    unknown = f": with {pairs}, how much of it is noise is unknown"
+    return {"noise": ": within noise", "unknown": unknown}.get(one.outcome, "")
 
 
 def _write_evidence(finding: FadeFinding) -> str:

@@ -1,5 +1,6 @@
 """The page's table of confirmed trials and their twins: a row for each budget."""
 
+import math
 from dataclasses import dataclass
 
 from analysis.columns import COLUMNS
@@ -47,7 +48,7 @@ def list_twin_rows(experiment: Experiment) -> list[TwinRow]:
 def _write_cells(one: TwinComparison) -> tuple[str, ...]:
     accuracies, gain = COLUMNS["pruned_val_accuracy"], COLUMNS["twin_compute_difference"]
     difference = f"{'+' if one.difference > 0 else ''}{gain.format_value(one.difference)}"
-    margin = "" if one.pairs < 2 else f" ± {gain.format_value(one.margin)}"
+    margin = "" if math.isnan(one.margin) else f" ± {gain.format_value(one.margin)}"
     costs = [COLUMNS["training_cost"].format_value(cost, 1) for cost in (one.cost, one.twin_cost)]
     return (
         accuracies.format_value(one.accuracy),

@@ -90,7 +90,7 @@ def _list_configs(original: TrialSnapshot) -> Iterator[tuple[Twin | None, TrialC
     """The configurations to run with each seed: the trial's own, and those of its twins."""
     config = original.config
     yield None, config
-    if config.alpha_epochs > 0 and original.rows:
+    if config.alpha_epochs > 0 and original.rows and not original.is_result_lost:
         twin = replace(config, alpha=OneShot())
         epochs = count_twin_epochs(original.rows)
         if epochs == config.epochs:

@@ -49,7 +49,7 @@ def test_a_deviation_stands_beside_a_mean_only() -> None:
     repeats: list[list[float]] = [[0.9, 0.92], [], [0.7]]
     display = displayed(*({"accuracy": 0.8, "repeats": each} for each in repeats))
     spreads = [cells(display, f"{number} exponential")["pruned_val_accuracy"] for number in range(3)]
-    assert spreads == [("91.00", "1.41"), ("80.00", ""), ("70.00", "-")]
+    assert spreads == [("91.00", "1.41"), ("80.00", ""), ("70.00", "")]
 
 
 def test_a_gain_over_a_twin_has_its_sign_and_its_margin() -> None:
@@ -80,6 +80,10 @@ def test_what_is_of_several_devices_is_not_the_dense_networks() -> None:
     row = cells(display, "dense network")
     assert [row[name].value for name in ("peak_memory_bytes", "size_bytes", "measured_on")] == ["-", "8.00", "-"]
     assert cells(display, "1 exponential")["measured_on"].value == "NVIDIA H200"
+    # All that was measured is of two devices, and the trials shown of one.
+    of_none = displayed(measured, dense_measure={"peak_memory_bytes": 4e6, "size_bytes": 8e6})
+    row = cells(of_none, "dense network")
+    assert [row[name].value for name in ("peak_memory_bytes", "size_bytes")] == ["-", "8.00"]
 
 
 def test_the_gate_is_shown_where_it_differs() -> None:

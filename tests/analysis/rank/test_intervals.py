@@ -17,7 +17,8 @@ def test_the_quantile_is_students(freedom: float) -> None:
 def test_a_margin_by_hand() -> None:
     # Of 1, 2, 3: s = 1, and Student's t for two degrees of freedom is 4.303.
     assert mean_margin([1, 2, 3]) == pytest.approx(4.303 / math.sqrt(3), abs=1e-3)
-    assert mean_margin([0.1, 0.1, 0.1]) == 0
+    assert math.isnan(mean_margin([0.1, 0.1, 0.1]))
+    assert math.isnan(mean_margin([0.3 - 0.1, 0.2]))  # 0.19999999999999998
     assert math.isnan(mean_margin([0.1]))
     assert math.isnan(mean_margin([]))
 
@@ -37,8 +38,8 @@ def test_the_margin_is_that_of_a_one_sample_t_test(values: list[float]) -> None:
         (-0.02, 0.01, "worse"),
         (0.01, 0.01, "noise"),
         (-0.01, 0.02, "noise"),
-        (0.01, 0.0, "better"),
-        (0.0, 0.0, "noise"),
+        (0.01, 0.001, "better"),
+        (1e-17, math.nan, "noise"),
         (0.0, math.nan, "noise"),
         (0.01, math.nan, "unknown"),
     ],

@@ -10,7 +10,7 @@ from golden import assert_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.rank.intervals import mean_margin
+from analysis.rank.intervals import LEAST_SPREAD, mean_margin
 from analysis.rank.ranking import rank
 from analysis.report.answer import ReportAnswer, find_answer
 from records.dense import DenseRecord
@@ -201,6 +201,11 @@ def test_what_has_no_comparable_control_is_said() -> None:
     assert "dense network has" not in answered(ONE_SHOT, dense=None).findings[0]
 
 
+def test_of_one_shot_trials_alone_no_accuracy_is_said_to_be_lost() -> None:
+    found = answered({"accuracy": 0.9, "alpha.family": "one_shot"})
+    assert found.headline == "Whether alpha helps is not known: all complete trials cut at once, without alpha."
+
+
 @pytest.mark.parametrize(
     ("states", "headline"),
     [
@@ -313,9 +318,9 @@ def test_words_on_fading_agree_with_the_interval(compute: Any, epochs: Any) -> N
         differences = [ours - theirs for ours, theirs in zip(repeats, twins[budget], strict=False)]
         difference, margin = statistics.mean(differences), mean_margin(differences)
         assert ("gains" in text) == (difference >= 0)
-        assert ("within noise" in text) == (difference == 0 or abs(difference) <= margin)
-        assert ("is unknown" in text) == (len(differences) == 1 and difference != 0)
-        assert ("±" in text) == (len(differences) > 1)
+        assert ("within noise" in text) == (abs(difference) < LEAST_SPREAD or abs(difference) <= margin)
+        assert ("is unknown" in text) == (math.isnan(margin) and abs(difference) >= LEAST_SPREAD)
+        assert ("±" in text) == (not math.isnan(margin))
 
 
 def test_nothing_is_said_of_a_trial_without_a_cut() -> None:

@@ -180,6 +180,16 @@ def test_a_trial_whose_record_is_damaged_is_not_repeated(folder: ExperimentFolde
     assert [record.number for record in found] == [5, 6, 7, 8][: len(found)]
 
 
+def test_a_trial_whose_last_rows_are_lost_has_no_twin(folder: ExperimentFolder) -> None:
+    """What it cost, which a twin of equal compute may cost, is not known."""
+    whole = [record.twin for record in plan_confirmation(folder, top=9, seeds=1).records if record.confirms == 3]
+    assert whole == [None, "epochs", "compute"]
+    rows = folder.trial_folder(3).rows_path
+    rows.write_bytes(rows.read_bytes()[:-20])
+    lost = [record.twin for record in plan_confirmation(folder, top=9, seeds=1).records if record.confirms == 3]
+    assert lost in ([], [None])
+
+
 def test_the_number_of_a_control_still_to_come_is_not_taken(folder: ExperimentFolder) -> None:
     """The search gives it to the control when it continues."""
     settings = replace(SETTINGS, controls=replace(SETTINGS.controls, amounts=tuple(x / 10 for x in range(1, 9))))
