@@ -32,7 +32,7 @@ class ExperimentDiff:
     its dotted path, with a column for each experiment; None where one has no such leaf. versions includes the data.
     best: the first of each ranking. front: the Pareto front (accuracy, MACs) of both together, most accurate first.
     Both have `experiment` and `number` before the columns of rank.seeds. pairs: the complete trials that are the same
-    in both (kind, seed and configuration) apart from the settings that differ: a row for each, with the label in the
+    in both (kind and configuration) apart from the settings that differ: a row for each, with the label in the
     first experiment, number and accuracy in each, and the second's accuracy minus the first's. hypervolume: of each, by
     name, as a fraction of the box from accuracy 0 at the larger dense network's MACs to accuracy 1 at no MACs; NaN
     where neither has a complete trial.
@@ -47,7 +47,7 @@ class ExperimentDiff:
     hypervolume: dict[str, float]
 
     def __repr__(self) -> str:
-        other_data = any(path.startswith("data.") for path in self.versions.index)
+        other_data = "data.fingerprint" in self.versions.index
         sections = {
             "Settings that differ": _format_differences(self.settings),
             "Data and versions that differ": _format_differences(self.versions)
@@ -120,7 +120,7 @@ def _index_by_config(experiment: "Experiment", ignored: Collection[str]) -> dict
         except ValueError:
             continue  # damaged or lost since it was loaded
         leaves = [(path, value) for path, value in list_leaves(record.config) if path not in ignored]
-        found.setdefault(json.dumps([record.control, sorted(leaves)]), number)
+        found.setdefault(json.dumps([record.kind, record.control, sorted(leaves)]), number)
     return found
 
 
@@ -174,8 +174,8 @@ def _format_pairs(pairs: pd.DataFrame) -> str:
     more = f"\nand {len(pairs) - len(shown)} more" if len(pairs) > len(shown) else ""
     differences = 100 * pairs[difference]
     mean = f"\nmean difference: {differences.mean():+.2f} points over {format_count(len(pairs), 'pair')}"
-    if len(pairs) > 1:
-        mean += f", 95% interval ± {mean_margin(differences.tolist()):.2f}"
+    if not math.isnan(margin := mean_margin(differences.tolist())):
+        mean += f", 95% interval ± {margin:.2f}"
     return text + more + mean
 
 

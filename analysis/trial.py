@@ -95,7 +95,7 @@ class ExperimentTrial:
         return self.experiment.measurement(self.number)
 
     def network(self) -> Any:
-        """The pruned network, a torch.nn.Module for images [N, 3, 32, 32] in [0, 1].
+        """The pruned network, a torch.nn.Module for images [N, 3, H, W] in [0, 1].
 
         Raises ValueError, in one line, unless the trial is complete and its network is intact.
         """

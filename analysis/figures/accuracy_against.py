@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -157,9 +156,16 @@ def _thin_points(points: list[TrialPoint], front: tuple[int, ...]) -> list[Trial
 
 
 def _find_front(points: list[TrialPoint]) -> tuple[int, ...]:
-    """The points, the cheapest first and of those the most accurate, that are better than all before them."""
-    before = accumulate((point.accuracy for point in points), max, initial=-math.inf)
-    return tuple(point.trial.number for point, best in zip(points, before, strict=False) if point.accuracy > best)
+    """Of the points, the cheapest first and of those the most accurate, those that no other one is better than.
+
+    Points in the same place share the front, as in rank.ranking.
+    """
+    front = list[TrialPoint]()
+    for point in points:
+        last = front[-1] if front else None
+        if last is None or point.accuracy > last.accuracy or (point.accuracy, point.x) == (last.accuracy, last.x):
+            front.append(point)
+    return tuple(point.trial.number for point in front)
 
 
 def _format_cost(axis: Column, x: float) -> str:

@@ -1,5 +1,6 @@
 """The best trial of each alpha family, or of each learning-rate policy, side by side at each amount cut."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -35,17 +36,24 @@ _ROW_PIXELS, _GAP_PIXELS = 30, 74
 class GroupBest:
     """The best trial of a group by its own run, of `tried` trials that were complete or stopped early.
 
-    seeds: how many repeats the best of those with any has; mean: of their accuracies, margin: half the width of its 95%
-    interval, both None where there are too few. All accuracies are on the validation images, in [0, 1].
+    repeated: the best of those that were repeated, if any was. All accuracies are on the validation images, in [0, 1].
     """
 
     group: str
     tried: int
     best: TrialLabel
     accuracy: float
+    repeated: "RepeatedBest | None"
+
+
+@dataclass(frozen=True)
+class RepeatedBest:
+    """A trial and its repeats. seeds: how many. mean: of their accuracies. margin: of the mean (mean_margin)."""
+
+    trial: TrialLabel
     seeds: int
-    mean: float | None
-    margin: float | None
+    mean: float
+    margin: float
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,7 @@ def _build_info(experiment: Experiment, groups: "pd.Series[str]", what: str) -> 
     if not amounts:
         return BestOfEachInfo(f"No trial of the search is complete yet, so no {what} can be compared.")
     note = "Hollow: the best single run; in brackets how many trials were tried, as the best of more is luckier."
-    if any(one.seeds for _, bests in amounts for one in bests):
+    if any(one.repeated for _, bests in amounts for one in bests):
         note += " Filled: the mean over the seeds of the best that was repeated ± its 95% interval."
     if len(shown) > len(most):
         note += f" Shown are the {len(most)} amounts with the most trials."
@@ -114,17 +122,11 @@ def _find_best(group: str, trials: pd.DataFrame, repeats: pd.DataFrame) -> Group
         return None
     number, row = next(iterate_rows(best))
     repeats = repeats[(repeats["state"] == "complete") & repeats["pruned_val_accuracy"].notna()]
-    repeated = best.index[best.index.isin(repeats["confirms"])]
-    values = repeats.loc[repeats["confirms"] == repeated[0], "pruned_val_accuracy"].tolist() if len(repeated) else []
-    return GroupBest(
-        group,
-        len(trials),
-        label_row(number, row),
-        row["pruned_val_accuracy"],
-        len(values),
-        mean(values) if values else None,
-        mean_margin(values) if len(values) > 1 else None,
-    )
+    repeated: RepeatedBest | None = None
+    for original, its in iterate_rows(best[best.index.isin(repeats["confirms"])].head(1)):
+        values = repeats.loc[repeats["confirms"] == original, "pruned_val_accuracy"].tolist()
+        repeated = RepeatedBest(label_row(original, its), len(values), mean(values), mean_margin(values))
+    return GroupBest(group, len(trials), label_row(number, row), row["pruned_val_accuracy"], repeated)
 
 
 def _write_title(amounts: Sequence[tuple[str, Sequence[GroupBest]]], what: str) -> str:
@@ -154,20 +156,27 @@ def _draw_figure(info: BestOfEachInfo, *, by_family: bool) -> go.Figure:
     for panel, (_, bests) in enumerate(info.amounts, start=1):
         for place, one in enumerate(reversed(bests)):
             colour = trial_colour(one.best) if by_family else FAMILY_COLOURS["exponential"]
-            symbol = control_symbol(one.best)
-            common = {"y": [place], "mode": "markers", "showlegend": False, "customdata": [one.best.number]}
-            hover = {"hovertext": [hover_text(_describe(one))], "hovertemplate": "%{hovertext}<extra></extra>"}
-            marker = {"size": 9, "symbol": symbol, "line": {"color": colour, "width": 2}}
-            drawn.add_scatter(row=panel, col=1, x=[one.accuracy], marker={**marker, "color": HOLLOW}, **common, **hover)
-            if one.mean is not None:
+            common = {"y": [place], "mode": "markers", "showlegend": False}
+            common |= {"hovertext": [hover_text(_describe(one))], "hovertemplate": "%{hovertext}<extra></extra>"}
+            marker = {"size": 9, "symbol": control_symbol(one.best), "line": {"color": colour, "width": 2}}
+            drawn.add_scatter(
+                row=panel,
+                col=1,
+                x=[one.accuracy],
+                marker={**marker, "color": HOLLOW},
+                customdata=[one.best.number],
+                **common,
+            )
+            if one.repeated is not None:
+                margin = None if math.isnan(one.repeated.margin) else one.repeated.margin
                 drawn.add_scatter(
                     row=panel,
                     col=1,
-                    x=[one.mean],
-                    error_x={"array": [one.margin], "color": colour, "thickness": 1.5, "width": 5},
+                    x=[one.repeated.mean],
+                    error_x={"array": [margin], "color": colour, "thickness": 1.5, "width": 5},
                     marker={**marker, "color": colour},
+                    customdata=[one.repeated.trial.number],
                     **common,
-                    **hover,
                 )
         drawn.update_yaxes(
             row=panel,
@@ -183,10 +192,13 @@ def _draw_figure(info: BestOfEachInfo, *, by_family: bool) -> go.Figure:
 
 
 def _describe(one: GroupBest) -> tuple[str, ...]:
-    interval = "" if one.margin is None else f" ± {format_percent(one.margin)}"
-    repeats = "" if one.mean is None else f"{format_percent(one.mean)}{interval} over {format_count(one.seeds, 'seed')}"
+    repeats = ""
+    if again := one.repeated:
+        interval = "" if math.isnan(again.margin) else f" ± {format_percent(again.margin)}"
+        repeats = f"{format_percent(again.mean)}{interval} over {format_count(again.seeds, 'seed')}"
+        repeats = f"{'' if again.trial == one.best else f'{again.trial.text}, '}repeated: {repeats}"
     return (
         f"{one.group}: the best of {format_count(one.tried, 'trial')}",
         f"{one.best.text}, {format_percent(one.accuracy)} of the validation images",
-        repeats and f"repeated: {repeats}",
+        repeats,
     )

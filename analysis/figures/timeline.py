@@ -49,7 +49,7 @@ def timeline_info(experiment: Experiment) -> TimelineInfo:
         return TimelineInfo("No trial has been started yet, so there is nothing to show.")
     started, finished = trials["started"], trials["finished"]
     # In microseconds, as the times are: nanoseconds reach to the year 2262 only, and a record can say more.
-    took = pd.to_timedelta(trials["seconds"].clip(0, 1e8), unit="s").dt.as_unit("us")
+    took = pd.to_timedelta(trials["seconds"].fillna(0).clip(0, 1e8), unit="s").dt.as_unit("us")
     ran = started + took
     last = pd.concat([ran, finished]).max()
     ends = finished.where(finished >= started, ran).mask(trials["state"] == "running", last)

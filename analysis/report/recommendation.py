@@ -80,7 +80,8 @@ def _write_recommendation(experiment: Experiment, number: int, cuts: list[float]
     control = "" if label.control is None else ", a control"
     missing = [] if isinstance(row["measured_on"], str) else ["speed and size have not been measured"]
     headline = "; ".join([", ".join(tile.phrase for tile in tiles if tile.phrase), *missing])
-    runs = f"mean of {format_count(row['seeds'], 'repeat')} with other seeds" if row["seeds"] else ""
+    seeds = row["seeds"] if pd.isna(row["test_accuracy"]) else row["test_seeds"]  # some may not have been tested
+    runs = f"mean of {format_count(seeds, 'repeat')} with other seeds" if seeds else ""
     pairs = [describe_fade(one) for one in compare_with_twins(experiment.trials) if one.number == number]
     device = f"measured on {shorten_text(row['measured_on'])}" if isinstance(row["measured_on"], str) else ""
     folder = ExperimentFolder(experiment.path)

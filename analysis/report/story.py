@@ -8,7 +8,7 @@ from analysis.columns import iterate_rows, number_of
 from analysis.experiment import Experiment
 from analysis.labels import select_kinds, spell
 from analysis.text import format_count, format_percent, format_share, join_words, shorten_text
-from records.driver import format_command
+from records.driver import format_command, read_driver
 from records.experiment import DataRecord, ExperimentFolder
 
 _DATA = {"digits": "scikit-learn's handwritten digits", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
@@ -56,6 +56,9 @@ def tell_standing(experiment: Experiment) -> str:
     trials_planned = number_of(experiment.settings.get("search"), "trials")
     planned = int(trials_planned) if trials_planned > 0 else 0
     missing = max(0, planned - len(select_kinds(trials, "searched")))
+    driver = read_driver(ExperimentFolder(experiment.path))
+    if driver is not None and driver.searched:
+        missing = 0  # trials whose records cannot be read, or for which the space had nothing new
     running, failed = int(states.get("running", 0)), int(states.get("failed", 0))
     have = "has" if missing == 1 else "have"
     parts = [f"{format_count(running, 'trial', 'has', 'have')} not finished"] if running else []

@@ -19,7 +19,7 @@ from analysis.tables.trials import build_trials_table, read_records
 from analysis.text import printable
 from records.dense import read_dense_record
 from records.driver import DEFAULT_STORAGE
-from records.experiment import ExperimentFolder, ExperimentRecord
+from records.experiment import ExperimentFolder, ExperimentRecord, experiment_names
 from records.measurement import Measurement
 from records.trial import TrialFolder, TrialRecord
 
@@ -56,17 +56,17 @@ def find_path(experiment: AnyPath, storage: AnyPath = DEFAULT_STORAGE) -> Path:
 
     A text without a slash is a name if `storage` has such an experiment.
     """
-    path, folder = _expand_home(experiment), _expand_home(storage)
-    if isinstance(experiment, str) and path.name == experiment and not _is_experiment(path):
-        return folder / path if _is_experiment(folder / path) or not path.exists() else path
-    return path
+    path, folder = expand_home(experiment), expand_home(storage)
+    is_name = isinstance(experiment, str) and path.name == experiment
+    return folder / path if is_name and (_is_experiment(folder / path) or not path.exists()) else path
 
 
 def _is_experiment(path: Path) -> bool:
     return os.path.lexists(ExperimentFolder(path).record_path)
 
 
-def _expand_home(path: AnyPath) -> Path:
+def expand_home(path: AnyPath) -> Path:
+    """The path, with ~ as the home folder."""
     return Path(os.path.expanduser(path))  # noqa: PTH111  # Path's own fails where there is no home
 
 
@@ -132,7 +132,7 @@ def _read_experiment_record(folder: ExperimentFolder) -> ExperimentRecord:
     except ValueError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
-        names = ", ".join(sorted(path.parent.name for path in folder.path.glob("*/experiment.json")))
+        names = ", ".join(experiment_names(folder.path))
         hint = f"choose one of those in it: {printable(names)}" if names else "`alphaprune run` makes one"
         raise ValueError(
             f"{str(folder.path)!r} holds no experiment: there is no experiment.json in it; {hint}"

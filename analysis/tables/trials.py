@@ -132,9 +132,8 @@ def _find_last_rows(numbers: Sequence[int], epochs: pa.Table) -> dict[str, npt.N
         last[name] = np.full(len(numbers), np.nan)
         last[name][counts > 0] = epochs[name].to_numpy()[ends[counts > 0] - 1]
     trial = np.repeat(np.arange(len(numbers)), counts)
-    seconds = np.nan_to_num(epochs["epoch_seconds"].to_numpy())
-    # Of rows without a cost, which are older, the sum is not known.
-    costs = epochs["training_cost"].to_numpy()
+    # Of rows without seconds or without a cost, the sums are not known.
+    seconds, costs = epochs["epoch_seconds"].to_numpy(), epochs["training_cost"].to_numpy()
     return last | {
         "seconds": np.bincount(trial, seconds, len(numbers)),
         "training_cost": np.bincount(trial, costs, len(numbers)),

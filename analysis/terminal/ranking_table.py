@@ -58,7 +58,7 @@ class _RankingTable:
             table.add_row(
                 str(row.rank) if row.rank else "",
                 shrinkable_text(row.label),
-                *(texts[index] for column in columns for _, texts in column.parts),
+                *(Text(texts[index]) for column in columns for _, texts in column.parts),  # no markup
                 "★" if row.on_front else "",
                 style={"dense": "dim", "control": "yellow"}.get(row.kind, "bold" if row.on_front else None),
                 end_section=row.kind == "dense" or index - 1 in ends,
@@ -98,9 +98,11 @@ class _RankingTable:
         if has_fronts:
             lines.append("blank lines separate fronts, each the Pareto front without those above it")
         repeats = pd.concat([frame["seeds"], frame["test_seeds"]])  # some may not have been measured
-        if (repeats > 0).any():
-            seeds = _count_seeds(repeats)
+        if (repeats > 1).any():
+            seeds = _count_seeds(repeats[repeats > 1])
             lines.append(f"±: standard deviation over {seeds}, whose mean is shown; without ±: a single run")
+        elif (repeats > 0).any():
+            lines.append("acc. of a trial that was repeated is that of its repeat, with another seed")
         budgets = [budget for budget in reversed(BUDGETS) if f"twin_{budget}_difference" in shown]
         if budgets:
             equal = join_words([f"equal {budget}" for budget in budgets])

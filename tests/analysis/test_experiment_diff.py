@@ -122,6 +122,14 @@ def test_accuracies_on_other_data_do_not_compare(two: Two) -> None:
     assert "The data differ, so the accuracies cannot be compared." in repr(found(two))
 
 
+def test_the_same_data_in_another_place_are_the_same(two: Two) -> None:
+    ours, _ = two
+    ours.folder.write_record(replace(ours.folder.read_record(), data=replace(DATA, name="/elsewhere/cifar10")))
+    text = repr(found(two))
+    assert "/elsewhere/cifar10" in text
+    assert "cannot be compared" not in text
+
+
 def test_an_experiment_does_not_differ_from_itself(builder: ExperimentBuilder) -> None:
     builder.add_trial(0)
     experiment = analysis.load(builder.path)

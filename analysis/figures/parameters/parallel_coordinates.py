@@ -29,6 +29,7 @@ from analysis.figures.style import (
     sentence_figure,
 )
 from analysis.labels import TrialLabel, label_row, select_kinds, spell
+from analysis.rank.ranking import fronts
 from analysis.text import format_count, format_percent
 
 MOST_LINES = 500
@@ -73,13 +74,12 @@ def parallel_coordinates_info(experiment: Experiment) -> ParallelCoordinatesInfo
     accuracies = trials["pruned_val_accuracy"].tolist()
     axes.append(_number_axis("MACs cut", trials["mac_sparsity"].tolist(), 1, True))
     axes.append(_number_axis("validation accuracy", accuracies, 2, True))
-    order = trials.sort_values(["mac_sparsity", "pruned_val_accuracy"], ascending=False)["pruned_val_accuracy"]
-    front = order[order > order.cummax().shift(fill_value=-math.inf)].index
-    on_front = set(front.tolist())
+    costs = -trials[["mac_sparsity", "pruned_val_accuracy"]].to_numpy(float)
+    on_front = set(trials.index[fronts(costs) == 0].tolist())
     kept = [place for place, number in enumerate(trials.index) if number in on_front]
     drawn = thin_out(len(trials), MOST_LINES, kept)
     labels = tuple(label_row(number, row) for number, row in iterate_rows(trials.iloc[drawn]))
-    thick = f"{format_count(len(front), 'trial')} on their Pareto front thicker"
+    thick = f"{format_count(len(on_front), 'trial')} on their Pareto front thicker"
     title = (
         f"Parameters of {format_count(len(trials), 'complete trial')} of the search, coloured by accuracy; the {thick}."
     )

@@ -178,6 +178,18 @@ def test_the_title_counts_places_on_the_front(synthetic: ExperimentBuilder) -> N
     )
 
 
+def test_trials_in_the_same_place_share_the_front_as_in_the_ranking(synthetic: ExperimentBuilder) -> None:
+    trials = pd.DataFrame({"pruned_val_accuracy": [0.9, 0.9], "mac_sparsity": [0.75, 0.75], "macs": [9, 9]})
+    synthetic.add_control("one_shot")
+    synthetic.add_searched(families=("cosine",))
+    experiment = synthetic.load()
+    experiment = replace(experiment, trials=experiment.trials.assign(**trials))
+    info = accuracy_against_macs_info(experiment)
+    assert info.front == (0, 1)
+    assert experiment.ranked["on_front"].all()
+    assert "hold 1 of the 2 places" in info.title
+
+
 def test_the_title_of_a_front_of_one(synthetic: ExperimentBuilder) -> None:
     synthetic.add_control("one_shot")
     assert accuracy_against_macs_info(synthetic.load()).title.startswith("Only 0 one-shot (control) is on the Pareto")

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pandas as pd
@@ -44,9 +45,14 @@ def test_each_family_has_its_best_its_trials_and_its_repeats(compared: Experimen
     cosine, control = at_75["cosine"], at_75["one-shot (control)"]
     assert (cosine.tried, cosine.best.number, cosine.accuracy) == (3, 2, 0.91)
     # Of 0.89, 0.90 and 0.91: s = 0.01, and Student's t is 4.303.
-    assert (cosine.seeds, cosine.mean, cosine.margin) == (3, pytest.approx(0.9), pytest.approx(0.02484, abs=1e-5))
-    assert (control.tried, control.seeds, control.mean, control.margin) == (1, 1, 0.88, None)
-    assert (at_75["one-shot"].tried, at_75["one-shot"].seeds, at_75["one-shot"].mean) == (1, 0, None)
+    again = cosine.repeated
+    assert again is not None
+    assert again.trial.number == 3  # not the best
+    assert (again.seeds, again.mean, again.margin) == (3, pytest.approx(0.9), pytest.approx(0.02484, abs=1e-5))
+    assert control.repeated is not None
+    assert (control.tried, control.repeated.seeds, control.repeated.mean) == (1, 1, 0.88)
+    assert math.isnan(control.repeated.margin)
+    assert (at_75["one-shot"].tried, at_75["one-shot"].repeated) == (1, None)
     assert found["90% fewer MACs"]["cosine"].accuracy == 0.8
 
 
@@ -67,6 +73,8 @@ def test_the_drawing_has_a_row_for_each_family_with_its_trials_counted(compared:
     assert figure.layout.yaxis2.ticktext == ("cosine (1)",)
     marks = [(trace.x[0], trace.customdata[0], trace.error_x.array) for trace in figure.data]
     assert (0.91, 2, None) in marks
+    (repeated,) = [trace for trace in figure.data if trace.x[0] == pytest.approx(0.9) and trace.customdata[0] == 3]
+    assert "3 cosine" in repeated.hovertext[0].replace("<br>", " ")
     assert len(marks) == 6
     assert len(best_of_each_policy(compared).data) >= 2
 

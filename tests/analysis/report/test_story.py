@@ -1,10 +1,12 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from experiments import ExperimentBuilder
 
 from analysis import Experiment
 from analysis.report.story import tell_seeds, tell_standing, tell_story, tell_subject
+from records.driver import FILE_NAME, DriverRecord
+from records.files import write_json
 from records.trial import State
 from trainable.config import trial_config
 
@@ -91,6 +93,20 @@ def test_how_it_stands(untrained: ExperimentBuilder, planned: int, states: list[
     for state in states:
         untrained.add_searched(0.9, state=state)
     assert tell_standing(untrained.load()) == text
+
+
+def test_a_search_that_has_ended_with_fewer_trials_has_finished(untrained: ExperimentBuilder) -> None:
+    """The space had nothing new left, or records of trials cannot be read."""
+    settings = untrained.folder.read_record().settings
+    settings["search"]["trials"] = 4
+    untrained.change_settings(settings)
+    untrained.add_searched(0.9)
+    assert "3 of 4 planned trials have not started" in tell_standing(untrained.load())
+    driver = DriverRecord(
+        host="n1", pid=7, user="me", command="resume", searched=True, ended="2026-01-02T03:04:05+00:00"
+    )
+    write_json(untrained.path / FILE_NAME, asdict(driver))
+    assert tell_standing(untrained.load()) == ""
 
 
 @pytest.mark.parametrize(
