@@ -80,7 +80,7 @@ class ExperimentFolder:
         """
         folder = cls(storage / name)
         if not os.path.lexists(folder.record_path):
-            names = sorted(path.parent.name for path in storage.glob("*/experiment.json"))
+            names = experiment_names(storage)
             there = f"it holds: {', '.join(names)}" if names else "it holds none yet; `alphaprune run` makes one"
             raise ValueError(f"{str(storage)!r} holds no experiment {name!r}; {there}")
         folder.check_format()
@@ -149,3 +149,8 @@ class ExperimentFolder:
         """The folders of all trials, in numerical order; raises ValueError as `trial_names` does."""
         for name in self.trial_names():
             yield TrialFolder(self.trials_path / name)
+
+
+def experiment_names(storage: Path) -> list[str]:
+    """The names of the experiments in `storage`, sorted. Folders with a dot are being created or removed."""
+    return sorted(path.parent.name for path in storage.glob("*/experiment.json") if path.parent.name[0] != ".")

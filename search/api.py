@@ -15,8 +15,8 @@ from rich.console import Console
 
 import analysis
 from analysis.experiment import Experiment
-from analysis.tables.loader import AnyPath, find_path
-from records.driver import DEFAULT_STORAGE
+from analysis.tables.loader import AnyPath, expand_home, find_path
+from records.driver import DEFAULT_STORAGE, format_options
 from records.experiment import ExperimentFolder
 from search.console_log import logging_to_console
 from search.interruption import Interruption
@@ -94,7 +94,7 @@ def run(
     named = name_settings(trials, _text(data), width, concurrency, gpus_per_trial)
     resolved = resolve_settings(values, (), {**named, **_plain_values(settings)})
     place = SearchPlace(local, address, tensorboard, concurrency, gpus_per_trial, on_end=on_end)
-    folder = find_free_folder(Path(storage), label, name)
+    folder = find_free_folder(expand_home(storage), label, name)
     with _showing_progress(progress) as console:
         announce_folder(folder, name or Path(label).stem)
         start_search(resolved, folder, place, preset=label, console=console, callbacks=callbacks)
@@ -234,7 +234,8 @@ def measure(
     folder = find_experiment(experiment, storage)
     selection = TrialSelection(top, everything, again=True)
     with _showing_progress(progress):
-        measure_experiment(folder, RayBackend(address), selection, data=_text(data))
+        options = format_options(address=address, data=_text(data), top=top, all=everything)
+        measure_experiment(folder, RayBackend(address), selection, data=_text(data), options=options)
     return analysis.load(folder.path)
 
 
@@ -261,8 +262,9 @@ def export(
     from trainable.network.export import export_network
 
     trial = find_complete_trial(find_experiment(experiment, storage), number)
-    export_network(trial.model_path, Path(to), format)
-    return Path(to)
+    path = expand_home(to)
+    export_network(trial.model_path, path, format)
+    return path
 
 
 def check(preset: AnyPath | Settings, *, samples: int = 100, seed: int = 0, **settings: Any) -> "SpaceSamples":

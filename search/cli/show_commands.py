@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from records.driver import DEFAULT_STORAGE, format_options, read_driver_state
-from records.experiment import ExperimentFolder
+from records.experiment import ExperimentFolder, experiment_names
 from search.cli.app import (
     MovedData,
     Name,
@@ -144,7 +144,7 @@ def list_experiments(
     from analysis.status import to_json
     from analysis.terminal.experiment_list import experiment_list
 
-    names = sorted(path.parent.name for path in storage.glob("*/experiment.json"))
+    names = experiment_names(storage)
     found = []
     for name in names:
         with suppress(typer.Exit):  # it cannot be read, which has been logged

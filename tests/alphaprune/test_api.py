@@ -67,15 +67,17 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def searched(preset: Path, storage: Path) -> tuple[alphaprune.Experiment, Recorder]:
     """A search of one control and two trials, of which the callback saw everything."""
     recorder = Recorder()
-    experiment = alphaprune.run(
-        preset,
-        storage=storage,
-        trials=2,
-        local=True,
-        callbacks=[recorder],
-        progress=False,
-        **{"controls.kinds": ["one_shot"], "trial.epochs": 2, "trial.alpha_fraction": 0.5},
-    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("HOME", str(storage.parent))
+        experiment = alphaprune.run(
+            preset,
+            storage=f"~/{storage.name}",
+            trials=2,
+            local=True,
+            callbacks=[recorder],
+            progress=False,
+            **{"controls.kinds": ["one_shot"], "trial.epochs": 2, "trial.alpha_fraction": 0.5},
+        )
     return experiment, recorder
 
 

@@ -144,7 +144,7 @@ def test_trials_that_cannot_be_listed_are_not_taken_for_no_trials(tmp_path: Path
 def test_find_says_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no experiment 'mine'; it holds none yet; `alphaprune run` makes one"):
         ExperimentFolder.find(tmp_path, "mine")
-    for name in ("zebra", "ant"):
+    for name in ("zebra", "ant", ".ant.0123abcd"):  # the last is being created or removed
         (tmp_path / name).mkdir()
         write_json(ExperimentFolder(tmp_path / name).record_path, {})
     (tmp_path / "no-experiment").mkdir()
