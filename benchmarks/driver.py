@@ -99,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--workers", type=int, default=32)
+    parser.add_argument("--workers", type=int, default=32, help="fewer than --trials")
     options = parser.parse_args()
     optimizer = {"batch_size": 32}
     settings = resolve_settings(
@@ -127,7 +127,7 @@ def show(reports: list[tuple[float, float, int]], options: argparse.Namespace) -
     for at, _, number in reports:
         first.setdefault(number, at)
     starts = sorted(first.values())
-    # All workers are there, and something is left to hand out.
+    # From the last worker's first report on, and while something is left to hand out.
     began, ended = starts[options.workers - 1], starts[-1]
     during = [report for report in reports if began <= report[0] <= ended]
     seconds = ended - began

@@ -4,8 +4,9 @@
 
 Kendall's tau between what a trial shows once it has spent a share of its training compute and its accuracy at the end,
 over the trials of benchmarks/trials.parquet (trial_table.py) that cut as much, with 95% intervals by bootstrap. Below
-it how far some of the trials are from their repeats with another seed (repeat_trials.py), and the tau of all trials
-with repeats that are as far from them (normally distributed): no signal can be expected to do better.
+it how far some of the trials are from their repeats with another seed (repeat_trials.py), and the tau that two runs of
+all trials, with different seeds, would have if that is what a seed does (normally distributed). A curve is of the same
+run as what it is compared with, so it may tell more than another run does.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from repeat_trials import REPEATS
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import kendalltau
+from scipy.stats import chi2, kendalltau
 from trial_table import RecordedTrial, TrialTable
 
 from records.epoch import EpochRow
@@ -49,6 +50,18 @@ def describe_tau(first: Sequence[float], second: Sequence[float]) -> str:
     return f"{kendalltau(*pairs).statistic:.2f} ({low:.2f} to {high:.2f})"
 
 
+def repeats_tau(accuracies: npt.NDArray[np.float64], apart: float) -> float:
+    """The mean tau of two runs of all trials, two runs of one being `apart` in the root mean square.
+
+    accuracies: of one run each. What a seed adds to their variance is taken away from them first.
+    """
+    rng, of_seed = np.random.default_rng(0), apart**2 / 2
+    shrunk = np.sqrt(max(0.0, 1 - of_seed / accuracies.var(ddof=1)))
+    true = accuracies.mean() + shrunk * (accuracies - accuracies.mean())
+    runs = rng.normal(0, np.sqrt(of_seed), (SAMPLES, 2, len(true))) + true
+    return float(np.mean([kendalltau(*pair).statistic for pair in runs]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
@@ -64,16 +77,16 @@ def main() -> None:
     again = {(each.experiment, each.number): each.accuracy for each in TrialTable.read(REPEATS).trials}
     pairs = [(each.accuracy, again[key]) for each in table.trials if (key := (each.experiment, each.number)) in again]
     apart = float(np.sqrt(np.mean([(first - second) ** 2 for first, second in pairs])))
-    console.print(f"{len(pairs)} trials and their repeats: {apart * 100:.2f} points apart (root mean square)")
-    rng = np.random.default_rng(0)
+    # The sum of n squares of normal differences, over their variance, is of chi-squared with n degrees of freedom.
+    low, high = (apart * np.sqrt(len(pairs) / chi2.ppf(share, len(pairs))) for share in (0.975, 0.025))
+    console.print(
+        f"{len(pairs)} trials and their repeats: {apart * 100:.2f} points apart "
+        f"(root mean square; 95%: {low * 100:.2f} to {high * 100:.2f})"
+    )
     for amount in table.amounts:
-        accuracies = [trial.accuracy for trial in table.trials if trial.amount == amount]
-        taus = [
-            kendalltau(accuracies, accuracies + rng.normal(0, apart, len(accuracies))).statistic for _ in range(SAMPLES)
-        ]
-        console.print(
-            f"{amount:.0%} cut: repeats of all trials that are as far apart have a tau of {np.mean(taus):.2f}"
-        )
+        accuracies = np.array([trial.accuracy for trial in table.trials if trial.amount == amount])
+        tau, *ends = (f"{repeats_tau(accuracies, each):.2f}" for each in (apart, high, low))
+        console.print(f"{amount:.0%} cut: two runs of all trials would have a tau of {tau} ({' to '.join(ends)})")
 
 
 if __name__ == "__main__":

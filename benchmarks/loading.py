@@ -196,9 +196,11 @@ def time_loading(storage: Path, trials: int, epochs: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, help="of each trial (default: 10)")
     arguments = parser.parse_args()
-    sizes = [(arguments.trials, arguments.epochs)] if arguments.trials else list(TARGETS)
+    if arguments.epochs and not arguments.trials:
+        parser.error("--epochs needs --trials")
+    sizes = [(arguments.trials, arguments.epochs or 10)] if arguments.trials else list(TARGETS)
     os.fsync = lambda descriptor: None  # type: ignore[assignment]  # nothing made here needs to last
     for trials, epochs in sizes:
         table = Table("analysis.load", "ms", "target", "us per trial", title=f"{trials:,} trials of {epochs} epochs")

@@ -515,9 +515,11 @@ Made by `python benchmarks/screening.py table` from screening.parquet. What a re
 screening.py. Test accuracy in percent on the 10,000 test images of CIFAR-10; VGG16, trained on 8,000 images, on a CPU.
 
 `cost`: of training, in epochs of the dense network. ±: half of the 95% interval over the seeds (Student's t), of the
-mean or of the paired differences over the seeds that both have; a single seed has none. `twin`: the same recipe without
-a fade. `old`: the alpha recipe that was the default before this table, `today_epochs`. Bold: the interval does not hold
-0. Of as many differences as there are here, a few do so by chance.
+mean or of the paired differences over the seeds that both have; a single seed has none. They are the seeds of the
+trials: all start from one dense network, or, where the recipe changes its training, from one of its own. `cost` does
+not hold what that saves or adds: the dense networks of the `unannealed` recipes are trained for 4 epochs less. `twin`:
+the same recipe without a fade. `old`: the alpha recipe that was the default before this table, `today_epochs`. Bold:
+the interval does not hold 0. Of as many differences as there are here, a few do so by chance.
 """
 
 
@@ -561,14 +563,14 @@ def format_mean(values: "pd.Series[float]") -> str:
     known = values.dropna().tolist()
     if not known:
         return ""
-    margin = f" ± {mean_margin(known):.2f}" if len(known) > 1 else ""
+    margin = "" if math.isnan(mean_margin(known)) else f" ± {mean_margin(known):.2f}"
     return f"{mean(known):.2f}{margin}"
 
 
 def format_difference(values: "pd.Series[float]") -> str:
     """In bold if the interval does not hold 0."""
     known, text = values.dropna().tolist(), format_mean(values)
-    return f"**{text}**" if len(known) > 1 and abs(mean(known)) > mean_margin(known) else text
+    return f"**{text}**" if known and abs(mean(known)) > mean_margin(known) else text
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@
 Each searcher draws trials from the shipped space and is told their curves, epoch by epoch, as `workers` of them train
 at once; the trials are those of benchmarks/trials.parquet (trial_table.py). Nothing is trained, so a search takes a
 second. Compute is counted in epochs of the dense network. A searcher has found the best once a trial that it has run to
-its end is within half a point of the most accurate of the table that cut as much. What is printed are the medians of
-what they had spent by then, with quartiles, and how often they got there at all: a trial that was stopped does not come
-back.
+its end is within half a point of the most accurate of the table that cut as much. Each search is for one amount, and
+ours has the accuracy as its only objective then, unlike the shipped presets, which search several amounts for accuracy
+and MACs at once. What is printed are the medians of what they had spent by then, with quartiles, and how often they got
+there at all: a trial that was stopped does not come back.
 
 The peers are used as their documentation shows: Ray Tune's OptunaSearch with its ASHAScheduler, Optuna with its
 MedianPruner and its HyperbandPruner, and Syne Tune's ASHA, which is left out where it is not installed (pip install

@@ -104,7 +104,8 @@ class TrialTable:
         """With the trials of these experiments, too, in the place of earlier ones with the same name and number.
 
         Raises:
-            ValueError: if an experiment has other data or another recipe of the dense network than the table.
+            ValueError: if an experiment has other data, another recipe of the dense network or of the trials than the
+                table, or has not drawn its trials at random, or may have stopped some.
         """
         trials = {(trial.experiment, trial.number): trial for trial in self.trials}
         for folder in folders:
@@ -112,9 +113,13 @@ class TrialTable:
             for section, mine, its in (
                 ("data", self.settings.data, replace(added.settings.data, source=self.settings.data.source)),
                 ("dense", self.settings.dense, added.settings.dense),
+                ("trial", self.settings.trial, added.settings.trial),
             ):
                 if mine != its:
                     raise ValueError(f"{folder} must have the [{section}] of the table: {mine}, not {its}")
+            search = added.settings.search
+            if search.sampler != "random" or search.early_stopping.enabled:
+                raise ValueError(f"{folder} must have drawn its trials at random, and have stopped none early")
             trials |= {(trial.experiment, trial.number): trial for trial in added.trials}
         return replace(self, trials=tuple(trials.values())).keep_suggested()
 
@@ -208,7 +213,11 @@ def _is_of(space: SpaceFunction, settings: Settings, trial: RecordedTrial) -> bo
         space(fixed, settings.trial)
     except ValueError:
         return False
-    return fixed.params == trial.params
+    # FixedTrial only warns of numbers that are out of their range.
+    return fixed.params == trial.params and all(
+        distribution._contains(distribution.to_internal_repr(fixed.params[name]))
+        for name, distribution in fixed.distributions.items()
+    )
 
 
 _SCHEMA = pa.schema(

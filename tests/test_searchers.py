@@ -68,6 +68,25 @@ def test_experiments_on_other_data_are_refused(table: TrialTable, tmp_path: Path
         table.add_experiments([built.path])
 
 
+def test_what_a_narrower_range_would_not_suggest_is_left_out(table: TrialTable) -> None:
+    trial = table.trials[0]
+    outside = replace(trial, params={**trial.params, "lr.peak": 0.9})
+    assert "lr.peak" in trial.params
+    with pytest.warns(UserWarning, match="out of the range"):
+        kept = replace(table, trials=(*table.trials, outside)).keep_suggested()
+    assert kept.trials == table.trials
+
+
+@pytest.mark.parametrize(
+    "search", [{"sampler": "tpe"}, {"sampler": "random", "early_stopping": {"enabled": True}}], ids=["tpe", "stopping"]
+)
+def test_trials_that_were_chosen_are_refused(table: TrialTable, search: dict[str, object], tmp_path: Path) -> None:
+    built = ExperimentBuilder(tmp_path / "more")
+    built.change_settings({**as_settings_json(table.settings), "search": search})
+    with pytest.raises(ValueError, match="at random"):
+        table.add_experiments([built.path])
+
+
 def test_a_trial_is_nearest_to_its_own_parameters(table: TrialTable) -> None:
     pool = create_pools(table, [AMOUNT])[AMOUNT]
     nearest = [pool.rank(trial.params)[0] for trial in pool.trials]
