@@ -80,6 +80,14 @@ SETTINGS = _SETTINGS.format(
 RAY_HEAD = {"include_dashboard": False, "_system_config": {"health_check_period_ms": 1000}}
 
 
+ALPHAPRUNE = ("-m", "alphaprune")
+# A driver that is seen to be alive at once, and not only after five seconds.
+BEATING_OFTEN = (
+    "-c",
+    "from search.setup import driver_lock; driver_lock.BEAT_SECONDS = 0.1; from search.cli import main; main()",
+)
+
+
 def alphaprune(*arguments: object, code: int = 0) -> Result:
     """`alphaprune ARGUMENTS` in this process, which must end with `code`."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -87,11 +95,11 @@ def alphaprune(*arguments: object, code: int = 0) -> Result:
     return result
 
 
-def start(*arguments: object, log: Path) -> "subprocess.Popen[bytes]":
+def start(*arguments: object, log: Path, program: Sequence[str] = ALPHAPRUNE) -> "subprocess.Popen[bytes]":
     """`alphaprune ARGUMENTS` in a process group of its own, its output appended to `log`."""
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "alphaprune", *map(str, arguments)],
+            [sys.executable, *program, *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

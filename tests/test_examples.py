@@ -81,7 +81,8 @@ def own_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_ones_own_network_is_searched_measured_exported_and_loaded(own_network: Path) -> None:
-    less = ("--trials", "2", "--set", "dense.epochs=3", "--set", "trial.epochs=3", "--set", "controls.amounts=[0.5]")
+    smaller = ("data.images=500", "dense.epochs=3", "trial.epochs=3", "controls.kinds=[]")
+    less = ("--trials", "2", *(f"--set={each}" for each in smaller))
     planned = run_command("run", "search.toml", "--name", "mine", *less, folder=own_network)
     assert "importing the network my_network:my_network from" in planned
     assert "never cut: 3.squeeze: no batch normalisation comes after it" in planned
