@@ -7,10 +7,11 @@ handlers would not do: Python drops them in some places (fork hooks), and they a
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -144,10 +145,30 @@ def _silence() -> None:
 def _kill_children() -> None:
     """Kills what this process has started: a cluster would take a minute to notice that its driver is gone."""
     processes = psutil.Process().children(recursive=True)[::-1]
-    # Ray ends this process, with exit code 1, as soon as it misses one of its own, so these come last.
-    for process in sorted(processes, key=_is_watched_by_ray):
+    # Ray ends this process, with exit code 1, as soon as it misses one of these, and they end as soon as they miss one
+    # of the others. So they are stopped first, and killed when this process has ended.
+    watched = [process for process in processes if _is_watched_by_ray(process)]
+    for process in watched:
         with suppress(psutil.NoSuchProcess):
-            process.kill()
+            process.suspend()
+    if watched:
+        _kill_afterwards([process.pid for process in watched])
+    for process in processes:
+        if process not in watched:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def _kill_afterwards(pids: Sequence[int]) -> None:
+    """Kills processes as soon as this one has ended."""
+    subprocess.Popen(
+        # What it reads ends with this process, which holds the other end of the pipe.
+        ["/bin/sh", "-c", 'read -r _; kill -KILL "$@"', "sh", *map(str, pids)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _is_watched_by_ray(process: psutil.Process) -> bool:
