@@ -7,6 +7,7 @@ what was cut and its curves. Trials that the space would no longer suggest are l
 same data and have drawn their trials at random, with a seed of their own, and stopped none:
 
     alphaprune run cifar10-small --name NAME --trials 400 --data FOLDER --set search.seed=SEED \
+        --set data.images=6000 --set data.validation_fraction=0.33334 \
         --set search.sampler=random --set search.early_stopping.enabled=false --set 'controls.kinds=[]' \
         --set 'space.options.amounts=[0.75,0.9]' --set results.measure=false --set results.report=false
 """
