@@ -131,7 +131,8 @@ def resume(
                 each = backend.trial_resources(settings.resources)
                 search = _Search(settings, folder, backend, space, loaded, each, observers)
                 snapshot = Snapshot.read(folder)
-                if find_dense_source(settings, folder, snapshot, loaded) is None:
+                # Looking for the dense network reads it, which announce does once more.
+                if settings.dense.weights and find_dense_source(settings, folder, snapshot, loaded) is None:
                     check_weights(settings, loaded.classes)
                 failed = [trial for trial in snapshot.trials if trial.record.state == "failed"] if retry_failed else []
                 reopened = [replace(trial, record=replace(trial.record, state="running")) for trial in failed]
