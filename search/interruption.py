@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -45,7 +45,7 @@ _last_words: list[Callable[[Interruption], None]] = []
 def allow_interruption(time_budget: float | None = None) -> Iterator[None]:
     """Inside this context, a signal (ENDING), an expired time budget or `interrupt` ends the process.
 
-    Another thread says the last words, kills the child processes and ends the process; the main thread continues until
+    Another thread says the last words and ends the process and its children; the main thread continues until
     then, or it could hold a lock that the last words need. A second signal ends the process immediately.
 
     Args:
@@ -131,7 +131,8 @@ def _end(interruption: Interruption) -> NoReturn:
         sys.stdout.flush()
     finally:
         _silence()
-        _kill_children()
+        with suppress(OSError, psutil.Error):  # the process ends, even if no other can be started
+            _kill_children_afterwards()
         os._exit(interruption.code)
 
 
@@ -142,39 +143,24 @@ def _silence() -> None:
         os.dup2(nowhere, number)
 
 
-def _kill_children() -> None:
-    """Kills what this process has started: a cluster would take a minute to notice that its driver is gone."""
-    processes = psutil.Process().children(recursive=True)[::-1]
-    # Ray ends this process, with exit code 1, as soon as it misses one of these, and they end as soon as they miss one
-    # of the others. So they are stopped first, and killed when this process has ended.
-    watched = [process for process in processes if _is_watched_by_ray(process)]
-    for process in watched:
-        with suppress(psutil.NoSuchProcess):
-            process.suspend()
-    if watched:
-        _kill_afterwards([process.pid for process in watched])
-    for process in processes:
-        if process not in watched:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+def _kill_children_afterwards() -> None:
+    """Kills what this process has started as soon as it has ended: a cluster would take a minute to notice that.
 
-
-def _kill_afterwards(pids: Sequence[int]) -> None:
-    """Kills processes as soon as this one has ended."""
-    subprocess.Popen(
-        # What it reads ends with this process, which holds the other end of the pipe.
-        ["/bin/sh", "-c", 'read -r _; kill -KILL "$@"', "sh", *map(str, pids)],
+    Not before: Ray ends this process with exit code 1 if it misses one of its own, and while this process joins a
+    cluster, no other thread runs until the cluster has answered.
+    """
+    killer = subprocess.Popen(
+        # The second line never comes: what it reads ends with this process, which holds the other end of the pipe.
+        ["/bin/sh", "-c", "read -r pids; read -r _; kill -KILL $pids"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        text=True,
     )
-
-
-def _is_watched_by_ray(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return process.name() in ("raylet", "gcs_server")
-    return False
+    pids = [process.pid for process in psutil.Process().children(recursive=True) if process.pid != killer.pid]
+    assert killer.stdin is not None
+    print(*pids, file=killer.stdin, flush=True)
 
 
 @contextmanager

@@ -1,10 +1,8 @@
 """What ends a process early, wherever it hits it. Real signals, in processes of their own."""
 
-import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from searches import alive, wait_for
@@ -136,43 +134,23 @@ with allow_interruption():
         wait_for(lambda pid=pid: not alive(int(pid)), what="its end")  # type: ignore[misc]
 
 
-def test_what_ray_watches_ends_after_the_process(tmp_path: Path) -> None:
-    """Ray ends a process with exit code 1 that has lost its raylet, which ends if it has lost one of its own.
+def test_what_the_process_waits_for_ends_after_it() -> None:
+    """Ray, written in C++, ends a process that misses one of Ray's own, and lets no other thread run while it waits."""
+    ran = ended("""
+import ctypes
 
-    As on a busy machine, the processes are killed slowly.
-    """
-    sleep = shutil.which("sleep")
-    assert sleep is not None
-    for name in ("raylet", "gcs_server"):
-        shutil.copy(sleep, tmp_path / name)
-    ran = ended(f"""
-watched = [subprocess.Popen([f"{tmp_path}/{{name}}", "60"]) for name in ("raylet", "gcs_server")]
-others = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
-print(*[process.pid for process in watched], flush=True)
-
-import psutil
-
-kill = psutil.Process.kill
-psutil.Process.kill = lambda process: (kill(process), time.sleep(0.3))
-
-def end_with(process, whom):
-    process.wait()
-    whom()
-
-def end_watched():
-    for process in watched:
-        process.send_signal(signal.SIGTERM)  # which does nothing to those that are stopped
-
-for process in watched:
-    threading.Thread(target=end_with, args=(process, lambda: os._exit(1)), daemon=True).start()
-for process in others:
-    threading.Thread(target=end_with, args=(process, end_watched), daemon=True).start()
+others = [subprocess.Popen(["sleep", "60"]) for _ in range(10)]
+answering = subprocess.Popen(["sh", "-c", "while sleep 0.5; do echo here; done"], stdout=subprocess.PIPE)
+print(answering.pid, *[other.pid for other in others], flush=True)
+read_and_let_no_thread_run = ctypes.PyDLL(None).read
 with allow_interruption():
     hit()
-    time.sleep(60)
+    while read_and_let_no_thread_run(answering.stdout.fileno(), ctypes.create_string_buffer(5), 5):
+        pass
+    os._exit(1)
 """)
     assert ran.returncode == 143
-    wait_for(lambda: not any(alive(int(pid)) for pid in ran.stdout.split()), seconds=10, what="the end of Ray's")
+    wait_for(lambda: not any(alive(int(pid)) for pid in ran.stdout.split()), seconds=10, what="the end of the others")
 
 
 def test_a_second_signal_ends_the_process_immediately() -> None:
