@@ -167,13 +167,14 @@ def main() -> None:
     parser.add_argument("--data", default="cifar10", help="CIFAR-10 as alphaprune takes it")
     parser.add_argument("--minutes", type=float, default=25, help="of each search")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--first-round", type=int, default=0, help="its number, which is also its seed")
     parser.add_argument("--amount", type=float, default=0.9, help="fraction of the multiply-accumulates that is cut")
     parser.add_argument("--set", dest="options", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--accuracies", type=float, nargs="+", default=[0.6, 0.64, 0.66, 0.68, 0.7])
     options = parser.parse_args()
     wanted = options.accuracies
     page = Table("round", "", "complete trials", "best accuracy", *(f"minutes to {each:.0%}" for each in wanted))
-    for number in range(options.rounds):
+    for number in range(options.first_round, options.first_round + options.rounds):
         found = {
             name: search(options.data, options.options, options.amount, number, options.minutes)
             # Every other round the other way round.

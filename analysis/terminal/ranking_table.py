@@ -110,6 +110,8 @@ class _RankingTable:
             if frame["pairs"].max() > 1:
                 seeds = _count_seeds(frame["pairs"])
                 noise = f"here ± is the 95% interval over {seeds}, and a smaller difference is within noise"
+                if any(_has_unknown_margin(frame, budget) for budget in budgets):
+                    noise += "; -: unknown, as of a single pair or of pairs that differ equally"
             lines.append(f"vs twin: points above the same trial without a fade, at {equal}; {noise}")
         if "training_cost" in shown:
             lines.append("train. cost: multiply-accumulates of the training, in epochs of the dense network")
@@ -127,6 +129,12 @@ class _RankingTable:
             names = ", ".join(" ".join(filter(None, column.short_heading)) for column in left_out)
             lines.append(f"left out: {names}; they are shown in a wider window, in CSV and in JSON")
         return lines
+
+
+def _has_unknown_margin(frame: pd.DataFrame, budget: str) -> bool:
+    """Whether a trial that was repeated has twins whose difference has no interval."""
+    known = frame[f"twin_{budget}_difference"].notna() & (frame["seeds"] > 1)
+    return bool((known & frame[f"twin_{budget}_margin"].isna()).any())
 
 
 def _count_seeds(counts: "pd.Series[int]") -> str:
