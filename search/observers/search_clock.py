@@ -41,22 +41,29 @@ class SearchClock:
                 self._ended.add(trial.number)
         self._unread = len(snapshot.numbers) - len(snapshot.trials)
         self._planned = planned
-        self._began = now()
+        self._began = 0.0  # when the first epoch of a trial did
         self._pace: Pace | None = None
 
     def dense_epoch_done(self, row: DenseEpochRow) -> None:
         """An epoch of the dense network is done."""
         self._dense_seconds.append(row.epoch_seconds)
         self._dense_left = self._dense_epochs - row.epoch
-        self._began = self._now()
 
     def epoch_done(self, number: int, row: EpochRow) -> None:
         """An epoch of a trial is done."""
+        cost = compute_epoch_cost(row.phase, row.mac_sparsity)
         if self._pace is None:
-            seconds, hardware = self.epoch_seconds, self._workload.hardware
-            self._pace = Pace(None if seconds is None else seconds * hardware.slowdown, hardware.concurrency)
+            # Before it, processes were started and modules imported, which may take longer than many an epoch.
+            self._began = self._now() - (row.epoch_seconds or 0.0)
+            self._pace = Pace(self._expect_pace(cost, row.epoch_seconds), self._workload.hardware.concurrency)
         self._done[number] = row.epoch
-        self._pace.count_epoch(compute_epoch_cost(row.phase, row.mac_sparsity), self._now() - self._began)
+        self._pace.count_epoch(cost, self._now() - self._began)
+
+    def _expect_pace(self, cost: float, seconds: float | None) -> float | None:
+        """Seconds for a cost of 1: by the dense network or, if its time is unknown, by a trial's first epoch."""
+        if self.epoch_seconds is not None:
+            return self.epoch_seconds * self._workload.hardware.slowdown
+        return None if seconds is None else seconds / cost
 
     def trial_ended(self, number: int) -> None:
         """A trial ended, whether or not it has run all its epochs."""

@@ -65,7 +65,7 @@ def test_it_counts_what_is_left_trial_by_trial() -> None:
     left = []
     for epoch in range(1, 5):
         now.seconds += 5  # as expected
-        clock.epoch_done(0, make_row(epoch, phase="retrain", mac_sparsity=2 / 3))
+        clock.epoch_done(0, make_row(epoch, phase="retrain", mac_sparsity=2 / 3, epoch_seconds=5))
         estimate = clock.estimate()
         assert estimate is not None
         left.append(estimate.trial_seconds)
@@ -84,11 +84,24 @@ def test_a_trial_that_is_slower_than_expected_makes_the_rest_take_longer() -> No
     assert clock.estimate() is None  # from another device: nothing is known
     for epoch in range(1, 5):
         now.seconds += 20
-        clock.epoch_done(0, make_row(epoch, phase="retrain", mac_sparsity=2 / 3))
+        clock.epoch_done(0, make_row(epoch, phase="retrain", mac_sparsity=2 / 3, epoch_seconds=20))
     clock.trial_ended(0)
     estimate = clock.estimate()
     assert estimate is not None
     assert estimate.trial_seconds == pytest.approx(49 * 3 * 40)
+
+
+@pytest.mark.parametrize("dense_epochs", [0, 1])
+def test_the_start_of_the_first_trial_is_not_taken_for_its_epoch(dense_epochs: int) -> None:
+    now = Clock()
+    clock = create_clock(now, dense_epochs=dense_epochs, planned=50)
+    if dense_epochs:
+        clock.dense_epoch_done(dense_row(1, 10))
+    now.seconds += 60
+    clock.epoch_done(0, make_row(1, phase="retrain", mac_sparsity=2 / 3, epoch_seconds=5))
+    estimate = clock.estimate()
+    assert estimate is not None
+    assert estimate.trial_seconds == pytest.approx(3 * 5 + 49 * 3 * 10)
 
 
 def test_trials_that_wait_for_their_turn_do_not_run_at_once(tmp_path: Path) -> None:
