@@ -27,7 +27,7 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 
 bench: .venv/installed-dev
-	set -e; for each in training inference overhead driver startup loading; do \
+	set -e; for each in training inference overhead driver startup loading searchers early_signal; do \
 	    $(BIN)/python benchmarks/$$each.py; done
 
 docs: .venv/installed-dev

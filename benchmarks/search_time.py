@@ -1,6 +1,7 @@
 """How long a search takes to reach an accuracy: alphaprune's, and Ray Tune's with the same trainable, but masked.
 
-    python benchmarks/search_time.py --data FOLDER [--minutes 25] [--rounds 2] [--amount 0.9]
+    python benchmarks/search_time.py --data FOLDER [--minutes 25] [--rounds 2] [--first-round 0]
+                                     [--amount 0.9] [--accuracies 0.6 ...] [--set SECTION.KEY=VALUE]
 
 Both search the space of cifar10-small for trials that cut as much, on all CPUs of this machine, with one CPU for each
 trial, until the time is over; the dense network is trained first, and its time counts. `tune` is tune.Tuner as its
@@ -127,7 +128,7 @@ def run_tune(data: str, options: Sequence[str], amount: float, seed: int, minute
     with tempfile.TemporaryDirectory() as folder:
         images = alphaprune.load_data(settings.data)
         alphaprune.train_dense(settings.dense, images, Path(folder) / "dense", threads=count_cpus())
-        ray.init(address="local", include_dashboard=False, log_to_driver=False)
+        ray.init(address="local", num_cpus=count_cpus(), include_dashboard=False, log_to_driver=False)
         try:
             results = tune.Tuner(
                 tune.with_parameters(MaskedAlphaPruning, data=images, dense=f"{folder}/dense"),

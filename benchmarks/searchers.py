@@ -8,7 +8,8 @@ second. Compute is counted in epochs of the dense network. A searcher has found 
 its end is within half a point of the most accurate of the table that cut as much. Each search is for one amount, and
 ours has the accuracy as its only objective then, unlike the shipped presets, which search several amounts for accuracy
 and MACs at once. What is printed are the medians of what they had spent by then, with quartiles, and how often they got
-there at all: a trial that was stopped does not come back.
+there at all: a trial that was stopped does not come back. The first row is the least that a searcher could have spent
+that knew the table: the cost of the cheapest of the best trials, times the workers, which all train meanwhile.
 
 The peers are used as their documentation shows: Ray Tune's OptunaSearch with its ASHAScheduler, Optuna with its
 MedianPruner and its HyperbandPruner, and Syne Tune's ASHA, which is left out where it is not installed (pip install
@@ -38,7 +39,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FixedTrial, TrialState
 from rich.console import Console
 from rich.table import Table
-from trial_table import Pool, TrialTable, create_pools
+from trial_table import Pool, RecordedTrial, TrialTable, create_pools
 
 from records.epoch import EpochRow
 from search.sampling.early_stopping import SuccessiveHalving
@@ -297,15 +298,30 @@ def play(searcher: Searcher, pools: Mapping[float, Pool], *, workers: int) -> It
             yield Found(spent, trial.amount, trial.accuracy)
 
 
+def is_among_best(trial: Found | RecordedTrial, pool: Pool) -> bool:
+    """Whether a trial is within MARGIN of the best of its amount."""
+    return trial.accuracy >= pool.best - MARGIN - 1e-9
+
+
+def least_spent(pool: Pool, workers: int) -> float:
+    """What a search would have spent that begins with the cheapest of the best; the other workers train meanwhile."""
+    return workers * min(trial.cost[-1] for trial in pool.trials if is_among_best(trial, pool))
+
+
 def spend_until_best(found: Iterable[Found], pools: Mapping[float, Pool]) -> dict[float, float]:
     """What had been spent when a trial within MARGIN of its amount's best ended; infinite if none did."""
     spent = dict.fromkeys(pools, math.inf)
     for each in found:
-        if each.accuracy >= pools[each.amount].best - MARGIN - 1e-9:
+        if is_among_best(each, pools[each.amount]):
             spent[each.amount] = min(spent[each.amount], each.spent)
             if all(map(math.isfinite, spent.values())):
                 break
     return spent
+
+
+def create_univariate_tpe(seed: int) -> optuna.samplers.BaseSampler:
+    """TPE that models each parameter on its own, as Optuna's does by default."""
+    return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
 
 SEARCHERS: dict[str, Callable[[Task, int], Searcher]] = {
@@ -317,6 +333,8 @@ SEARCHERS: dict[str, Callable[[Task, int], Searcher]] = {
     "Tune, OptunaSearch, ASHA": Tune,
     "alphaprune": Alphaprune,
     "alphaprune, random": partial(Alphaprune, sampler="random"),
+    "alphaprune, GP": partial(Alphaprune, sampler="gp"),
+    "alphaprune, TPE of single parameters": partial(Alphaprune, sampler="searchers:create_univariate_tpe"),
     "alphaprune, early stopping": partial(Alphaprune, early_stopping={"enabled": True}),
     "the same from a tenth on": partial(Alphaprune, early_stopping={"enabled": True, "first": 0.1, "reduction": 3.0}),
 }
@@ -369,6 +387,8 @@ def main() -> None:
     table, console = TrialTable.read(), Console(width=100)
     amounts = table.amounts
     page = Table("", *(f"{amount:.0%}" for amount in amounts), "found", title="compute until the best is found")
+    pools = create_pools(table, amounts)
+    page.add_row("least", *(f"{least_spent(pools[amount], options.workers):.0f}" for amount in amounts), "")
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes to come, which would otherwise take each other's CPUs
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, context, _set_up, (options.workers,)) as pool:
