@@ -248,3 +248,23 @@ class Dropping(nn.Module):
 
 def build_dropping(classes: int) -> Dropping:
     return Dropping(classes)
+
+
+class Unusual(nn.Module):
+    """A frozen layer, one that starts at 0, a parameter called as ours is, and a tensor that no state dict has."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.first, self.second = ConvNorm(3, 8, stride=4).requires_grad_(False), ConvNorm(8, 8)
+        self.alpha = nn.Parameter(torch.ones(()))
+        self.means = torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)
+        self.classifier = nn.Linear(8, classes)
+        nn.init.zeros_(self.classifier.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = torch.relu(self.second(torch.relu(self.first(images - self.means.to(images)))))
+        return self.alpha * self.classifier(maps.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def build_unusual(classes: int) -> Unusual:
+    return Unusual(classes)

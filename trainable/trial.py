@@ -272,22 +272,24 @@ class Trial:
         rows are the state's; the schedule from here on, the optimizer and its learning rate are this config's.
 
         Raises:
-            ValueError: if the state's network or epochs do not fit this config.
+            ValueError: if the state's network or epochs do not fit this config; the trial is as before then.
         """
         own = trial_config(state["config"]) == self.config
         if not own:
             _check_clonable(trial_config(state["config"]), self.config, state, self._steps)
-        self.epoch, cut = state["epoch"], state["cut"]
-        self.rows = [EpochRow.from_values(row, epoch) for epoch, row in enumerate(state["rows"], start=1)]
-        self.cut = None if cut is None else Cut(**{**cut, "widths": tuple(cut["widths"])})
-        self.masks = [mask.cpu() for mask in state["masks"]]  # as choose_masks makes them
+        rows = [EpochRow.from_values(row, epoch) for epoch, row in enumerate(state["rows"], start=1)]
+        masks = [mask.cpu() for mask in state["masks"]]  # as choose_masks makes them
         # Earlier versions kept alpha among the tensors of a gated network, which each batch sets anyway.
-        tensors = {name: tensor.clone() for name, tensor in state["network"].items() if name != "alpha"}
-        if self.cut is not None:
-            self.network = place_on(replace_tensors(self._dense, tensors), self.device)
+        added = {"alpha"} - self._dense.state_dict().keys()
+        tensors = {name: tensor.clone() for name, tensor in state["network"].items() if name not in added}
+        if state["cut"] is None:
+            gated = GatedNetwork(self._dense, self.layout, masks, self.config.pruning.gate)
+            gated.network.load_state_dict(tensors)
+            self.network, self.cut = gated, None
         else:
-            self.network = GatedNetwork(self._dense, self.layout, self.masks, self.config.pruning.gate)
-            self._inner_network.load_state_dict(tensors)
+            self.network = place_on(replace_tensors(self._dense, tensors), self.device)
+            self.cut = Cut(**{**state["cut"], "widths": tuple(state["cut"]["widths"])})
+        self.epoch, self.rows, self.masks = state["epoch"], rows, masks
         self._start_phase()
         if own:
             self._optimizer.load_state_dict(state["optimizer"])

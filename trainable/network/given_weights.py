@@ -20,7 +20,7 @@ from trainable.network.placement import place_on
 from trainable.network.weights import MOST_TENSOR_BYTES
 
 # Keys that training scripts keep the state dict under, and what DistributedDataParallel puts before each name.
-WRAPPERS = ("state_dict", "model_state_dict", "model")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
 PREFIX = "module."
 # Names of a mismatch that are told.
 SHOWN = 3
@@ -40,10 +40,12 @@ def load_given_weights(architecture: Architecture, path: str) -> nn.Module:
             objects other than tensors are not read.
 
     Raises:
-        ValueError: if the file cannot be read, or its names and shapes are not the network's.
+        ValueError: if the file cannot be read, its names and shapes are not the network's, or a number is not finite.
     """
     network = architecture.create(seed=0)
     wanted, given = network.state_dict(), _read_state(path)
+    if not any(name.startswith(PREFIX) for name in wanted):
+        given = {name.removeprefix(PREFIX): tensor for name, tensor in given.items()}
     for name, tensor in wanted.items():
         if name.endswith("num_batches_tracked"):  # not there in networks of long ago, and of no effect here
             given.setdefault(name, tensor)
@@ -54,6 +56,8 @@ def load_given_weights(architecture: Architecture, path: str) -> nn.Module:
             f"dense.weights must be those of network {architecture.name!r} at width {architecture.width} with "
             f"{architecture.classes} classes, but in {path!r} {'; '.join(problems[:SHOWN])}{more}"
         )
+    if broken := next((name for name, each in given.items() if not each.isfinite().all()), None):
+        raise ValueError(f"dense.weights must be finite, but in {path!r} {broken} is not; train the network again")
     network.load_state_dict(given)
     return place_on(network, torch.device("cpu"))
 
@@ -83,9 +87,12 @@ def _read_state(path: str) -> dict[str, Tensor]:
         if isinstance(inner := state.get(wrapper), Mapping):
             state = dict(inner)
             break
-    tensors = {str(name).removeprefix(PREFIX): tensor for name, tensor in state.items()}
+    tensors = {str(name): tensor for name, tensor in state.items()}
     if other := next((name for name, each in tensors.items() if not isinstance(each, Tensor)), None):
-        raise ValueError(f"dense.weights must be a state dict, but {other} in {path!r} is not a tensor")
+        raise ValueError(
+            f"dense.weights must be a state dict, or have one under {', '.join(WRAPPERS[:-1])} or {WRAPPERS[-1]}, but "
+            f"{other} in {path!r} is not a tensor"
+        )
     return tensors
 
 

@@ -62,7 +62,9 @@ def _find_layout_of(name: str, classes: int, width: float, image_size: int, argu
         torch.manual_seed(0)
         network = architecture.build().to("cpu", torch.float64).eval()
         _check_tensors(name, network)
-        _draw_norms(network)
+        _draw_constants(network)
+        for parameter in network.parameters():
+            parameter.requires_grad_(parameter.is_floating_point())  # or the graph would not see what is frozen
         images = torch.rand(_IMAGES, 3, image_size, image_size, dtype=torch.float64)
         _check_output(architecture, network, images)
         candidates = _list_candidates(name, network, images)
@@ -112,12 +114,16 @@ def _check_output(architecture: Architecture, network: nn.Module, images: Tensor
         raise ValueError(f"network {architecture.name!r} must return logits of shape {wanted}, but returned {got}")
 
 
-def _draw_norms(network: nn.Module) -> None:
-    """Random scales and shifts, so that nothing cancels out; as drawn from the global generator."""
+def _draw_constants(network: nn.Module) -> None:
+    """Random numbers for parameters whose elements are all equal, so that nothing cancels out or is multiplied by 0;
+    as drawn from the global generator."""
     for norm in _list_norms(network):
         for tensor, bounds in ((norm.weight, (0.5, 1.5)), (norm.bias, (-0.5, 0.5))):
             if tensor is not None:
                 nn.init.uniform_(tensor, *bounds)
+    for parameter in network.parameters():
+        if parameter.is_floating_point() and parameter.numel() and (parameter == parameter.flatten()[0]).all():
+            nn.init.uniform_(parameter, 0.5, 1.5)
 
 
 def _set_statistics(network: nn.Module, images: Tensor) -> None:

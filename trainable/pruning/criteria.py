@@ -64,6 +64,9 @@ def _score_by_taylor(network: nn.Module, layout: Layout, batches: Iterable[tuple
     members = list(layout.list_members("normalisation"))
     norms = {layer.name: cast(nn.BatchNorm2d, network.get_submodule(layer.name)) for _, layer, _ in members}
     affine = [parameter for norm in norms.values() for parameter in (norm.weight, norm.bias)]
+    frozen = [parameter for parameter in affine if not parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
     device = affine[0].device
     totals = [torch.zeros(width, device=device) for width in layout.widths]
     training = network.training
@@ -83,4 +86,6 @@ def _score_by_taylor(network: nn.Module, layout: Layout, batches: Iterable[tuple
         for total, change in zip(totals, changes, strict=True):
             total += weight * reduce(add, change) ** 2
     network.train(training)
+    for parameter in frozen:
+        parameter.requires_grad_(False)
     return [total.cpu() for total in totals]

@@ -29,6 +29,8 @@ class GatedBatchNorm2d(nn.BatchNorm2d):
     def __init__(self, norm: nn.BatchNorm2d, mask: Tensor, alpha: Tensor, *, gate_output: bool) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum, device=norm.weight.device)
         self.load_state_dict(norm.state_dict())
+        self.weight.requires_grad_(norm.weight.requires_grad)
+        self.bias.requires_grad_(norm.bias.requires_grad)
         self.register_buffer("kept", mask.to(self.weight))
         self.register_buffer("doomed_weight", norm.weight.detach() * (1 - self.kept))
         self.register_buffer("doomed_bias", norm.bias.detach() * (1 - self.kept))

@@ -145,6 +145,11 @@ def test_a_width_among_the_arguments_is_taken_as_it_is() -> None:
         ("own_network:fails", {}, "could not be built: RuntimeError: no such luck \\(classes=7\\)"),
         ("own_network:returns_text", {}, "must be a torch.nn.Module, but the function returned 'a network'"),
         ("own_network:torchvisions", {"arguments": {"depth": 1}}, "could not be built: TypeError: .*'depth'"),
+        (
+            "own_network:build",
+            {"arguments": {"classes": 9}},
+            "must not have 'classes', which the data .* got 9; remove",
+        ),
         ("no_such_module:build", {}, "No module named 'no_such_module'"),
         ("vgg17", {}, "must be one of vgg11, .*or package.module:function, but got 'vgg17'; the nearest is 'vgg1"),
         ("", {}, "must be one of vgg11"),

@@ -26,6 +26,10 @@ def as_saved_by_ddp(state: State, path: Path) -> None:
     torch.save({"epoch": 3, "state_dict": {f"module.{name}": each for name, each in state.items()}}, path)
 
 
+def as_saved_with_accuracy(state: State, path: Path) -> None:
+    torch.save({"net": state, "acc": 93.1, "epoch": 3}, path)
+
+
 def without_counters(state: State, path: Path) -> None:
     torch.save({name: each for name, each in state.items() if "num_batches" not in name}, path)
 
@@ -37,6 +41,7 @@ def without_counters(state: State, path: Path) -> None:
         ("a.pt", torch.save),
         ("b.pth", as_saved_by_ddp),
         ("c.pt", without_counters),
+        ("d.pth", as_saved_with_accuracy),
     ],
 )
 def test_what_people_save_is_read(
@@ -62,6 +67,7 @@ def test_what_people_save_is_read(
             "classifier.bias has shape [10], not [7]",
         ),
         (lambda state: state.update(lr=0.1), "lr in"),
+        (lambda state: state.update({"classifier.bias": torch.full([7], torch.nan)}), "classifier.bias is not"),
     ],
 )
 def test_a_mismatch_is_named(state: State, tmp_path: Path, change: Callable[[State], object], said: str) -> None:
@@ -77,6 +83,28 @@ def test_of_many_differences_the_first_are_named(tmp_path: Path) -> None:
     torch.save(Architecture("resnet32", 7, 0.25).create(0).state_dict(), tmp_path / "a.pt")
     with pytest.raises(ValueError, match=r"and \d+ more$"):
         load_given_weights(RESNET, str(tmp_path / "a.pt"))
+
+
+def test_a_network_may_have_the_prefix_of_ddp_itself(tmp_path: Path, write_module: Callable[[str, str], None]) -> None:
+    write_module(
+        "wrapping_network",
+        """
+from torch import nn
+
+class Wrapping(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.module = nn.Linear(3, classes)
+
+def build(classes):
+    return Wrapping(classes)
+""",
+    )
+    architecture = Architecture("wrapping_network:build", 7)
+    state = architecture.create(seed=4).state_dict()
+    torch.save(state, tmp_path / "a.pt")
+    loaded = load_given_weights(architecture, str(tmp_path / "a.pt")).state_dict()
+    assert torch.equal(loaded["module.weight"], state["module.weight"])
 
 
 class Harmful:

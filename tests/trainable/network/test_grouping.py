@@ -221,6 +221,21 @@ def test_what_comes_after_a_layer_decides(inner: str, reason: str, write: Callab
     check_cut(architecture)
 
 
+def test_a_network_that_starts_at_0_is_tried_with_other_weights(write: Callable[[str], Architecture]) -> None:
+    """As a classifier or a branch may start, whose output no cut changes then."""
+    layout = find_layout(
+        write(
+            """
+def build(classes):
+    network = Plain(classes, nn.Sigmoid())
+    nn.init.zeros_(network.classifier.weight)
+    return network
+"""
+        )
+    )
+    assert layout.whole == (f"first.0: {MOVED}",)
+
+
 # A layer that cannot be cut: what it is, and the reason.
 FIRST: dict[str, tuple[str, str]] = {
     "no norm": ("nn.Conv2d(3, 6, 1)", "no batch normalisation comes after it"),
