@@ -33,9 +33,10 @@ from trainable.data.batches import DeviceSplit
 from trainable.data.dataset import Data
 from trainable.device import default_device, device_name, prepare_device, seed_layers
 from trainable.errors import DivergedError, TrialError
+from trainable.function_import import hash_module
 from trainable.graphed_step import create_step
 from trainable.measurement.machine_lock import training_allowed
-from trainable.network.architecture import Architecture
+from trainable.network.architecture import NETWORKS, Architecture
 from trainable.network.given_weights import hash_weights, load_given_weights
 from trainable.network.grouping import find_layout
 from trainable.network.layout import FILE_NAME as LAYOUT_NAME
@@ -63,13 +64,15 @@ def dense_hash(config: DenseConfig, fingerprint: str, network: NetworkConfig = V
     """The hash by which a dense network is found again: 16 hex digits of data, network and recipe.
 
     Raises:
-        ValueError: if its weights are given, and their file cannot be read.
+        ValueError: if its weights are given, and their file cannot be read, or if its module cannot be imported.
     """
     values = as_json(config)
     given = values.pop("weights")
     recipe = [{"width": config.width, "weights": hash_weights(given)} if given else values, fingerprint]
     if network != VGG16:  # so that those of earlier versions, which had only one, are still found
         recipe.append(as_json(network))
+    if network.name not in NETWORKS:
+        recipe.append(hash_module("network", network.name))  # whose code may be edited
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
 
 

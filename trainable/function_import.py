@@ -1,5 +1,6 @@
 """Imports the functions that settings name, `package.module:function`; refuses what cannot be in one line."""
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -51,6 +52,14 @@ def import_function(kind: str, name: str) -> Callable[..., Any]:
     if not callable(function):
         raise ValueError(f"{kind} {name!r} must be a function, but is {function!r} in {where}; name a function")
     return function
+
+
+def hash_module(kind: str, name: str) -> str:
+    """A digest of the source of the module that has the function; the arguments are those of `import_function`."""
+    module = _import_module(kind, name.partition(":")[0], name)
+    with suppress(OSError, TypeError):
+        return hashlib.sha256(Path(module.__file__ or "").read_bytes()).hexdigest()
+    return ""  # built in
 
 
 def is_function_name(name: str) -> bool:

@@ -9,7 +9,9 @@ from records.experiment import ExperimentFolder
 from search.settings import Settings
 from search.snapshot import Snapshot
 from trainable.data.dataset import Data
-from trainable.dense import copy_dense, dense_hash, find_dense, load_dense
+from trainable.dense import DenseNetwork, copy_dense, dense_hash, find_dense, load_dense
+from trainable.network.architecture import NETWORKS
+from trainable.network.grouping import find_layout
 
 log = logging.getLogger("alphaprune")
 
@@ -19,13 +21,23 @@ def find_dense_source(settings: Settings, folder: ExperimentFolder, snapshot: Sn
 
     Raises:
         ValueError: if the experiment's own is damaged, or is missing although trials have started from it: it must not
-            be replaced unasked.
+            be replaced unasked. Also if the user's code no longer builds it.
     """
     has_started = any(trial.record.attempt for trial in snapshot.trials)
     if has_started or os.path.lexists(folder.dense_path / FILE_NAME):
-        load_dense(folder.dense_path)
+        _check_unedited(folder, load_dense(folder.dense_path))
         return folder.dense_path
     return find_dense(folder.path.parent, dense_hash(settings.dense, data.fingerprint, settings.network))
+
+
+def _check_unedited(folder: ExperimentFolder, dense: DenseNetwork) -> None:
+    """Raises ValueError if the user's code builds another network now than the one that has been trained."""
+    name = dense.architecture.name
+    if name not in NETWORKS and find_layout(dense.architecture) != dense.layout:
+        raise ValueError(
+            f"network {name!r} must build the network in {folder.dense_path}, but its layers are others now; undo the "
+            "change, or start another experiment"
+        )
 
 
 def count_dense_epochs(settings: Settings, folder: ExperimentFolder, source: Path | None) -> int:
