@@ -9,7 +9,7 @@ from search.preset_files import list_presets, read_preset
 from search.settings import Settings, as_settings_json, resolve_settings
 
 
-@pytest.mark.parametrize("preset", ["quickstart", "cifar10", "cifar10-small"])
+@pytest.mark.parametrize("preset", ["quickstart", "cifar10", "cifar10-small", "resnet20-small", "resnet56-cifar10"])
 def test_shipped_presets_resolve_and_come_back_from_json(preset: str) -> None:
     assert preset in list_presets()
     settings = resolve_settings(read_preset(preset))

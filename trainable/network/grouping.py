@@ -3,6 +3,7 @@
 import copy
 import json
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -100,18 +101,22 @@ def _check_tensors(name: str, network: nn.Module) -> None:
 
 
 def _check_output(architecture: Architecture, network: nn.Module, images: Tensor) -> None:
-    try:
-        with torch.no_grad():
-            logits = network(images)
-    except Exception as error:
-        raise ValueError(
-            f"network {architecture.name!r} must take images of shape {list(images.shape)}, but raised "
-            f"{describe_error(error)}"
-        ) from error
+    """Raises ValueError if it does not give logits, of which some networks give more while they train."""
     wanted = [_IMAGES, architecture.classes]
-    if not isinstance(logits, Tensor) or list(logits.shape) != wanted:
-        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"network {architecture.name!r} must return logits of shape {wanted}, but returned {got}")
+    for mode, each in (("", network), (" in training mode", copy.deepcopy(network).train())):
+        try:
+            with torch.no_grad():
+                logits = each(images)
+        except Exception as error:
+            raise ValueError(
+                f"network {architecture.name!r} must take images of shape {list(images.shape)} in double precision, "
+                f"but raised {describe_error(error)}{mode}"
+            ) from error
+        if not isinstance(logits, Tensor) or list(logits.shape) != wanted:
+            got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(
+                f"network {architecture.name!r} must return logits of shape {wanted}, but returned {got}{mode}"
+            )
 
 
 def _draw_constants(network: nn.Module) -> None:
@@ -206,7 +211,15 @@ def _list_candidates(name: str, network: nn.Module, images: Tensor) -> list[_Can
     found = [_read_group(group, modules, order) for group in groups]
     # What nothing reads is the output; where a module was refused, it may be that which reads.
     read = [each for each in found if each.is_read or each.refusal]
-    return sorted(read, key=lambda each: order[each.name])
+    return list(_name_apart(sorted(read, key=lambda each: order[each.name])))
+
+
+def _name_apart(candidates: Iterable[_Candidate]) -> Iterator[_Candidate]:
+    """The candidates, of which several may be of one layer: where a sum has channels of its own with several others."""
+    found: Counter[str] = Counter()
+    for each in candidates:
+        found[each.name] += 1
+        yield each if found[each.name] == 1 else each._replace(name=f"{each.name} ({found[each.name]})")
 
 
 @contextmanager
@@ -258,8 +271,10 @@ def _refuse_module(name: str, module: nn.Module) -> str:
     kind = type(module).__name__
     match module:
         case nn.BatchNorm2d():
-            if type(module) is not nn.BatchNorm2d or module.weight is None or module.bias is None:
-                return f"{name} is of the class {kind}, or without scale and shift, which is not supported"
+            if type(module) is not nn.BatchNorm2d:
+                return f"{name} is of the class {kind}, which is not supported"
+            if module.weight is None or module.bias is None:
+                return f"{name} has no scale and shift"
             if module.running_mean is None or module.momentum is None:
                 return f"{name} keeps no moving averages"
         case nn.Conv2d():
@@ -284,12 +299,11 @@ def _try_cuts(
     def list_accepted() -> list[_Candidate]:
         return [each for each in candidates if not refused[each.name]]
 
-    if list_accepted() and not _is_exact(network, images, layers, list_accepted()):
+    if list_accepted() and _explain_failure(network, images, layers, list_accepted()):
         for each in list_accepted():
-            if not _is_exact(network, images, layers, [each]):
-                refused[each.name] = "what reads it still gets something where its batch normalisation is 0"
+            refused[each.name] = _explain_failure(network, images, layers, [each])
         # Groups that can be cut one by one, but not together: none is known, so none is looked for.
-        if list_accepted() and not _is_exact(network, images, layers, list_accepted()):
+        if list_accepted() and _explain_failure(network, images, layers, list_accepted()):
             for each in list_accepted():
                 refused[each.name] = "it cannot be cut together with the other groups"
     return list_accepted(), [f"{name}: {reason}" for name, reason in refused.items() if reason]
@@ -308,9 +322,11 @@ def _refuse_members(network: nn.Module, candidate: _Candidate) -> str:
     return ""
 
 
-def _is_exact(network: nn.Module, images: Tensor, layers: Sequence[Layer], candidates: Sequence[_Candidate]) -> bool:
-    """Whether the output is the same where random channels of all candidates are 0 after their batch normalisations,
-    and where they have been removed."""
+def _explain_failure(
+    network: nn.Module, images: Tensor, layers: Sequence[Layer], candidates: Sequence[_Candidate]
+) -> str:
+    """Why a cut of all candidates fails; empty if the output is the same where random channels of all are 0 after their
+    batch normalisations, and where they have been removed."""
     groups = tuple(Group(each.name, each.width) for each in candidates)
     layout = Layout(groups, _assign_groups(layers, candidates))
     masks = [_draw_mask(width) for width in layout.widths]
@@ -326,9 +342,11 @@ def _is_exact(network: nn.Module, images: Tensor, layers: Sequence[Layer], candi
             _set_statistics(gated, images)
             pruned = replace_tensors(gated, layout.select(gated.state_dict(), masks))
             expected, got = gated(images), pruned(images)
-    except Exception:  # sizes that no longer fit
-        return False
-    return bool((expected - got).abs().max() <= TOLERANCE * expected.abs().max())
+    except Exception as error:  # sizes that no longer fit, as of a view with fixed numbers
+        return f"without some of its channels, the network raises {describe_error(error)}"
+    if (expected - got).abs().max() <= TOLERANCE * expected.abs().max():
+        return ""
+    return "what reads it still gets something where its batch normalisation is 0"
 
 
 def _draw_mask(width: int) -> Tensor:
