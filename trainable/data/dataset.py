@@ -125,6 +125,11 @@ def _count_classes(source: str, training: LabelArray, test: LabelArray) -> int:
                 f"labels must be 0 or more, but {name} of {source!r} has label={labels.min()} in row {labels.argmin()} "
                 "(from 0); remove the images that have no label"
             )
+    if training.min() > 0:
+        raise ValueError(
+            f"labels must begin with 0, but the lowest of the {len(training)} in train of {source!r} is "
+            f"label={training.min()}; subtract {training.min()} from all"
+        )
     classes = int(training.max()) + 1
     if not 2 <= classes <= len(training):
         raise ValueError(

@@ -19,7 +19,10 @@ def report_unused(place: Path) -> None:
 def suggest_use(place: Path) -> str:
     """What to do with such a split in a folder without test images; nothing if there is none."""
     names = _list_names(place)
-    return f"; rename {names[0]} if it is to be the test split: {_RULE}" if names else ""
+    if not names:
+        return ""
+    which = f"{names[0]} if it is" if len(names) == 1 else f"{', '.join(names[:2])} … if they are"
+    return f"; rename {which} to be the test split: {_RULE}"
 
 
 def _list_names(place: Path) -> list[str]:

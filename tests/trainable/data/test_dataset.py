@@ -123,6 +123,8 @@ def test_labels_out_of_range(folder: Path) -> None:
     for labels in ([0, 0, 0], [0, 1, 1000000]):
         write_parquet(folder / "train.parquet", [image] * 3, labels)
         assert f"the highest of the 3 in train of {str(folder)!r} is label={max(labels)};" in refused(folder)
+    write_parquet(folder / "train.parquet", [image] * 4, [1, 2, 1, 2])
+    assert refused(folder).endswith("is label=1; subtract 1 from all")
 
 
 def test_importing_is_light() -> None:

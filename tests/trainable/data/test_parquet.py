@@ -326,3 +326,11 @@ def test_a_validation_split_is_not_used_and_that_is_said_once(
     assert caplog.messages == [f"{folder} does not use {name}: {rule}"]
     (folder / "test.parquet").unlink()
     assert refused(folder).endswith(f"test.parquet is missing; rename {name} if it is to be the test split: {rule}")
+
+
+def test_all_parts_of_a_validation_split_are_to_be_renamed(folder: Path) -> None:
+    for part in range(3):
+        (folder / f"val-{part:05}-of-00003.parquet").mkdir()
+    (folder / "test.parquet").unlink()
+    names = "val-00000-of-00003.parquet, val-00001-of-00003.parquet …"
+    assert f"; rename {names} if they are to be the test split: " in refused(folder)
