@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from sysconfig import get_path
 from typing import Any
@@ -16,14 +16,15 @@ from search.backends.base import Node
 from search.backends.ray.watch import watch_cluster
 from search.interruption import keep_signals
 from trainable.cpus import count_cpus, memory_bytes
+from trainable.data.size import MOST_MEMORY
 from trainable.function_import import FOLDER_VARIABLE, user_folder
 from trainable.measurement.machine_lock import WAIT_VARIABLE, longest_wait_seconds
 
 # ray.init keeps trying for 13 minutes if nobody answers.
 ADDRESS_SECONDS = 5
-# The object store holds little but the data; it takes only what is put into it. Ray refuses less than the least, and
-# more than the most where /dev/shm is small.
-STORE_FRACTION, LEAST_STORE_BYTES, MOST_STORE_BYTES = 0.3, 80_000_000, 9_000_000_000
+# The object store holds one copy of the images, the driver the other. Ray refuses less than the least, and more than
+# the most where /dev/shm has less room.
+LEAST_STORE_BYTES, MOST_STORE_BYTES = 80_000_000, 9_000_000_000
 
 # Read by ray here and in the processes it starts: plain output, no logger files, each row as it comes, no usage report.
 # Trials start in parallel, not one after another: the searcher decides how many run at once (_TrialSearcher.suggest).
@@ -75,13 +76,27 @@ def connect(address: str | None) -> Iterator[None]:
 
 def _start_cluster() -> None:
     """Starts a cluster that has what this process may use; raises ValueError if that fails."""
-    # Ray's own choice depends on what others use at the moment, and may be less than its minimum.
-    store = max(LEAST_STORE_BYTES, min(MOST_STORE_BYTES, int(STORE_FRACTION * memory_bytes())))
     try:
         with unset_environment(_OTHER_CLUSTERS):
-            _init_ray(address="local", include_dashboard=False, num_cpus=count_cpus(), object_store_memory=store)
+            _init_ray(
+                address="local",
+                include_dashboard=False,
+                num_cpus=count_cpus(),
+                object_store_memory=choose_store_bytes(),
+            )
     except Exception as error:
         raise ValueError(f"Ray must be able to start on this machine, but {_explain_start(error)}") from error
+
+
+def choose_store_bytes() -> int:
+    """The size of the object store, which takes only what is put into it: enough for all images that fit into memory.
+
+    Ray's own choice depends on what others use at the moment, and may be less than its minimum.
+    """
+    shared = 0
+    with suppress(OSError):
+        shared = psutil.disk_usage("/dev/shm").free
+    return max(LEAST_STORE_BYTES, min(int(MOST_MEMORY / 2 * memory_bytes()), max(MOST_STORE_BYTES, int(0.95 * shared))))
 
 
 def _join_cluster(address: str) -> None:

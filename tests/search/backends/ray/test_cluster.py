@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from searches import run
 
 from search.backends.ray import cluster
+from trainable.data import size
 
 
 def refuse(address: str, says: str) -> None:
@@ -22,6 +24,22 @@ def refuse(address: str, says: str) -> None:
         pass
     assert "--address must be" in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("gigabytes", [0.1, 4, 24, 500])
+def test_images_that_fit_into_memory_fit_into_the_object_store(
+    gigabytes: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = int(gigabytes * 1e9)
+    for module in (cluster, size):
+        monkeypatch.setattr(module, "memory_bytes", lambda: memory)
+    usage = psutil.disk_usage("/dev/shm")._replace(free=memory // 2)
+    monkeypatch.setattr(psutil, "disk_usage", lambda path: usage)
+    images = size.DataSize(10, train=int(0.399 * memory / 3 / 32**2), validation=0, test=0)
+    size.check_memory(images, copies=2)
+    assert images.bytes <= cluster.choose_store_bytes()
+    monkeypatch.setattr(psutil, "disk_usage", lambda path: usage._replace(free=0))
+    assert cluster.choose_store_bytes() <= 9e9  # Ray would refuse more than 10
 
 
 @contextmanager
