@@ -124,7 +124,11 @@ def plan_search(
 
 def _list_whole(whole: Sequence[str]) -> list[str]:
     lines = [f"never cut: {each}" for each in whole[:MOST_WHOLE]]
-    return lines + ([f"never cut: {len(whole) - MOST_WHOLE} more"] if len(whole) > MOST_WHOLE else [])
+    return lines + (
+        [f"never cut: {len(whole) - MOST_WHOLE} more (dense/dense.json will name all)"]
+        if len(whole) > MOST_WHOLE
+        else []
+    )
 
 
 def check_disk(plan: SearchPlan, storage: Path, *, there_bytes: int = 0) -> None:

@@ -81,15 +81,21 @@ class Architecture:
             given.setdefault("width", self.width)
         elif self.width != 1:
             raise ValueError(
-                f"dense.width must be 1 for network {self.name!r}, which takes no `width`, but got {self.width}"
+                f"dense.width must be 1 for network {self.name!r}, which takes no `width`, but got {self.width}; "
+                "set it to 1, or add the parameter"
             )
         try:
             network = function(**given)
         except Exception as error:
             shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
-            raise ValueError(f"network {self.name!r} could not be built: {describe_error(error)} ({shown})") from error
+            raise ValueError(
+                f"network {self.name!r} could not be built: {describe_error(error)} ({shown}); "
+                "fix the function, or network.arguments"
+            ) from error
         if not isinstance(network, nn.Module):
-            raise ValueError(f"network {self.name!r} must be a torch.nn.Module, but the function returned {network!r}")
+            raise ValueError(
+                f"network {self.name!r} must be a torch.nn.Module, but the function returned {network!r}; return it"
+            )
         return network
 
     def build_shell(self) -> nn.Module:

@@ -54,7 +54,8 @@ def load_given_weights(architecture: Architecture, path: str) -> nn.Module:
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise ValueError(
             f"dense.weights must be those of network {architecture.name!r} at width {architecture.width} with "
-            f"{architecture.classes} classes, but in {path!r} {'; '.join(problems[:SHOWN])}{more}"
+            f"{architecture.classes} classes, but in {path!r} {'; '.join(problems[:SHOWN])}{more} "
+            "(network and dense.width must be those that were trained)"
         )
     if broken := next((name for name, each in given.items() if not each.isfinite().all()), None):
         raise ValueError(f"dense.weights must be finite, but in {path!r} {broken} is not; train the network again")
@@ -81,7 +82,7 @@ def _read_state(path: str) -> dict[str, Tensor]:
         reason = " ".join(str(error).split()).split(". ")[0]
         raise ValueError(
             "dense.weights must be a safetensors file or a state dict that torch.save wrote, but "
-            f"{path!r} is not: {reason}"
+            f"{path!r} is not: {reason}; save network.state_dict()"
         ) from error
     for wrapper in WRAPPERS:
         if isinstance(inner := state.get(wrapper), Mapping):
@@ -91,7 +92,7 @@ def _read_state(path: str) -> dict[str, Tensor]:
     if other := next((name for name, each in tensors.items() if not isinstance(each, Tensor)), None):
         raise ValueError(
             f"dense.weights must be a state dict, or have one under {', '.join(WRAPPERS[:-1])} or {WRAPPERS[-1]}, but "
-            f"{other} in {path!r} is not a tensor"
+            f"{other} in {path!r} is not a tensor; save network.state_dict()"
         )
     return tensors
 

@@ -72,7 +72,10 @@ def _find_layout_of(name: str, classes: int, width: float, image_size: int, argu
         layers, counted = _list_layers(network, images)
         accepted, refused = _try_cuts(network, images, layers, candidates)
     if not accepted:
-        raise ValueError(f"network {name!r} has no channels that can be cut: {'; '.join(refused) or 'no convolutions'}")
+        raise ValueError(
+            f"network {name!r} must have channels that can be cut, but has none: "
+            f"{'; '.join(refused) or 'no convolutions'}; docs/networks.md says what can be cut"
+        )
     groups = tuple(Group(each.name, each.width) for each in accepted)
     return Layout(groups, _assign_groups(layers, accepted), tuple(refused), *counted)
 
@@ -110,12 +113,13 @@ def _check_output(architecture: Architecture, network: nn.Module, images: Tensor
         except Exception as error:
             raise ValueError(
                 f"network {architecture.name!r} must take images of shape {list(images.shape)} in double precision, "
-                f"but raised {describe_error(error)}{mode}"
+                f"but raised {describe_error(error)}{mode}; fix the network, or data.image_size"
             ) from error
         if not isinstance(logits, Tensor) or list(logits.shape) != wanted:
             got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(
-                f"network {architecture.name!r} must return logits of shape {wanted}, but returned {got}{mode}"
+                f"network {architecture.name!r} must return logits of shape {wanted}, but returned {got}{mode}; "
+                "return these alone"
             )
 
 
@@ -206,7 +210,8 @@ def _list_candidates(name: str, network: nn.Module, images: Tensor) -> list[_Can
             groups = [list(group) for group in graph.get_all_groups(root_module_types=roots)]
     except Exception as error:
         raise ValueError(
-            f"network {name!r} could not be traced: torch_pruning's dependency graph raised {describe_error(error)}"
+            f"network {name!r} must be one that torch_pruning's dependency graph can trace, but that raised "
+            f"{describe_error(error)}; write that part of the network in another way"
         ) from error
     found = [_read_group(group, modules, order) for group in groups]
     # What nothing reads is the output; where a module was refused, it may be that which reads.

@@ -126,7 +126,7 @@ def test_what_is_never_cut_is_listed(count: int, lines: int) -> None:
     listed = str(replace(planned(settings()), whole=whole)).splitlines()[4:]
     assert len(listed) == lines
     assert listed[:5] == [f"never cut: {each}" for each in whole[:5]]
-    assert listed[5:] == ([f"never cut: {count - 5} more"] if count > 5 else [])
+    assert listed[5:] == ([f"never cut: {count - 5} more (dense/dense.json will name all)"] if count > 5 else [])
 
 
 def test_what_is_never_cut_is_that_of_the_network() -> None:
