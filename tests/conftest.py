@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from trainable.measurement import machine_lock
@@ -15,6 +16,12 @@ from trainable.measurement import machine_lock
 # test does not let run, and an epoch of a small dense network would take ten times as long. Read when torch is
 # imported, here and in the processes that tests start.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machine")
 
 # The processes that tests start and send signals to inherit what is ignored, such as SIGHUP under nohup.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -60,7 +60,7 @@ def check(trial: optuna.Trial, config: TrialConfig) -> None:
     epochs=st.integers(2, 300),
     epochs_per_alpha=st.one_of(st.integers(1, 20), st.sampled_from([0, 0.1, 0.5])),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_every_sample_is_a_sensible_trial(seed: int, epochs: int, epochs_per_alpha: float) -> None:
     length = max(epochs, math.ceil(2 * epochs_per_alpha))
     base = TrialConfig(epochs=length, alpha_fraction=0.6, epochs_per_alpha=epochs_per_alpha)

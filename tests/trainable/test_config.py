@@ -102,7 +102,6 @@ CONFIG = st.builds(
 
 
 @given(CONFIG)
-@settings(deadline=None)
 def test_a_record_gives_the_config_back(config: TrialConfig) -> None:
     again = trial_config(json.loads(json.dumps(as_json(config), allow_nan=False)))
     assert again == config
@@ -112,7 +111,6 @@ def test_a_record_gives_the_config_back(config: TrialConfig) -> None:
 
 
 @given(CONFIG)
-@settings(deadline=None)
 def test_the_phases_share_the_epochs(config: TrialConfig) -> None:
     alphas, every = config.list_alphas(1), int(config.epochs_per_alpha)
     assert len(alphas) + config.retrain_epochs == config.epochs
@@ -244,7 +242,7 @@ def test_an_alpha_phase_without_a_stage_is_refused(values: dict[str, Any]) -> No
     assert TrialConfig(**values, alpha=OneShot()).list_alphas(1) == ()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_a_branch_ends_the_stage_it_begins_in_and_leaves_an_epoch_to_retrain(data: st.DataObject) -> None:
     epochs, each = data.draw(st.integers(2, 60)), data.draw(st.integers(1, 8))
@@ -279,7 +277,7 @@ def test_a_branch_from_the_middle_of_a_stage() -> None:
     assert dataclasses.replace(branch, epochs_per_alpha=5).list_alphas(1) == (0.75, 0.75, 0.5, 0.5, 0.5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     epochs=st.integers(2, 60),
     steps=st.integers(1, 70),

@@ -23,7 +23,7 @@ from trainable.schedules.alpha import AlphaSchedule
 TAG = re.compile(r"<(?!br>)")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.text())
 def test_no_text_can_be_markup(text: str) -> None:
     assert not TAG.search(literal_text(text))

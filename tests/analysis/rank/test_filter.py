@@ -171,7 +171,7 @@ words = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(words, max_size=12).map(" ".join) | st.text(max_size=30))
 def test_any_text_is_a_condition_or_a_value_error(condition: str) -> None:
     try:

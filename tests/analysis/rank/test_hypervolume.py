@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -38,7 +38,6 @@ def dominated(costs: Any, reference: Any) -> float:
     return float(sizes[(costs <= corners[..., None, :]).all(axis=-1).any(axis=-1)].sum())
 
 
-@settings(deadline=None)
 @given(fractions)
 def test_it_is_the_volume_of_what_is_dominated(points: Any) -> None:
     frame = trials(*points)
@@ -47,7 +46,6 @@ def test_it_is_the_volume_of_what_is_dominated(points: Any) -> None:
     assert hypervolume(frame, ("pruned_val_accuracy", "macs")) == pytest.approx(1000 * expected, abs=1e-6)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10).flatmap(lambda n: arrays(np.float64, (n, 3), elements=st.floats(0, 1))))
 def test_it_is_that_of_three_objectives_too(points: Any) -> None:
     frame = trials(*points[:, :2], batch1_latency_ms=points[:, 2])
@@ -55,7 +53,6 @@ def test_it_is_that_of_three_objectives_too(points: Any) -> None:
     assert found == pytest.approx(dominated(points * [-1, -1, 1], np.array([0, 0, 1.5])))
 
 
-@settings(deadline=None)
 @given(fractions)
 def test_it_is_the_mean_over_all_sparsities_of_the_best_accuracy(points: Any) -> None:
     edges = np.array(sorted({0.0, *points[:, 1], 1.0}))

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 from experiments import ExperimentBuilder, make_light_measurement, make_trials, write_measurement
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.columns import PAIR_COLUMNS
@@ -114,7 +114,6 @@ def test_a_ranking_has_the_pairs_and_no_row_for_a_twin() -> None:
 accuracies = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8)
 
 
-@settings(deadline=None)
 @given(accuracies)
 def test_it_is_a_paired_t_test(pairs: list[tuple[float, float]]) -> None:
     ours, theirs = np.array(pairs).T

@@ -7,7 +7,7 @@ import optuna
 import pandas as pd
 import pytest
 from experiments import ExperimentBuilder
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -42,7 +42,6 @@ def peeled(costs: Any) -> list[float]:
     return result
 
 
-@settings(deadline=None)
 @given(points)
 def test_fronts_are_those_of_the_definition(costs: Any) -> None:
     np.testing.assert_array_equal(fronts(costs), peeled(costs))
@@ -84,7 +83,6 @@ def distances(costs: Any) -> list[float]:
     return result
 
 
-@settings(deadline=None)
 @given(st.integers(2, 3).flatmap(lambda k: arrays(np.float64, (9, k), elements=st.floats(-5, 5), unique=True)))
 def test_crowding_is_that_of_the_definition(costs: Any) -> None:
     front = fronts(costs)

@@ -233,7 +233,7 @@ def test_a_one_shot_trial_of_the_search_is_no_alpha_schedule() -> None:
 accuracies = st.floats(0, 1)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(accuracies, st.sampled_from([0.5, 0.75, 0.9])), min_size=1, max_size=4),
     st.lists(st.tuples(accuracies, st.sampled_from([0.5, 0.75, 0.9])), min_size=1, max_size=4),
@@ -305,7 +305,7 @@ def test_of_several_trials_the_best_by_its_own_run_is_judged_by_its_pairs() -> N
 pairs_of = st.lists(st.tuples(accuracies, accuracies), min_size=1, max_size=5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(pairs_of, pairs_of)
 def test_words_on_fading_agree_with_the_interval(compute: Any, epochs: Any) -> None:
     seeds = max(len(compute), len(epochs))

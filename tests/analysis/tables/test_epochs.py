@@ -59,7 +59,7 @@ def batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("batches")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.lists(contents_of_rows, max_size=4), max_size=5), st.data())
 def test_whatever_the_damage_the_rows_are_those_that_the_trials_read(
     tmp_path_factory: pytest.TempPathFactory, trials: list[list[dict[str, Any]]], data: st.DataObject
@@ -75,7 +75,7 @@ def test_whatever_the_damage_the_rows_are_those_that_the_trials_read(
 
 
 @pytest.mark.usefixtures("batches")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(contents_of_rows, min_size=1, max_size=3), st.permutations(range(4)), st.integers(0, 4))
 def test_lines_that_are_lost_doubled_or_out_of_order_end_a_file(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], order: list[int], count: int

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from experiments import ExperimentBuilder
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import analysis
@@ -39,7 +39,6 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-@settings(deadline=None)
 @given(configs)
 def test_every_leaf_of_every_configuration_is_in_its_column(configs: list[dict[str, Any]]) -> None:
     table = build_config_table(configs, RESERVED)

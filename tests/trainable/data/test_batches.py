@@ -95,7 +95,7 @@ def test_the_draw_depends_on_seed_and_epoch_alone(data: Data) -> None:
 
 
 @given(st.integers(1, 60), st.integers(2, 70))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_batches_are_of_about_equal_size(make_data: Callable[..., Data], count: int, batch_size: int) -> None:
     data = make_data(train=count, validation=1)
     images = DeviceSplit(data.train, data, CPU)
@@ -107,7 +107,7 @@ def test_batches_are_of_about_equal_size(make_data: Callable[..., Data], count: 
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.none() | st.integers(1, 80))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_plain_batches_are_the_first_images_in_order(
     make_data: Callable[..., Data], count: int, batch_size: int, most: int | None
 ) -> None:

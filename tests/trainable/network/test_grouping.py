@@ -53,7 +53,7 @@ def check_cut(architecture: Architecture, *, seed: int = 0, share: float = 0.5) 
 
 
 @given(mixed_networks(), st.integers(0, 999), st.sampled_from([0.0, 0.3, 0.7]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_is_removed_was_0_and_what_is_left_costs_what_is_counted(
     architecture: Architecture, seed: int, share: float
 ) -> None:
@@ -68,7 +68,7 @@ SUMS, CONCATENATIONS = (
 
 # Of these, only the first layer of squeeze-and-excitation cannot be cut: it has no batch normalisation.
 @given(mixed_networks(SUMS) | mixed_networks(CONCATENATIONS))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_all_that_has_a_norm_is_cut(architecture: Architecture) -> None:
     layout = find_layout(architecture)
     kinds = [kind for kind, *_ in architecture.arguments["blocks"]]

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
     st.integers(4, 9),
     st.integers(0, 99),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_strided_1x1_convolution_computes_what_the_plain_one_does(
     inputs: int, outputs: int, stride: Any, padding: Any, bias: bool, size: int, seed: int
 ) -> None:

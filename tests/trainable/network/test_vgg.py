@@ -27,7 +27,7 @@ FULL = Architecture("vgg16", 10)
 
 
 @given(WIDTHS, st.integers(2, 12))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_costs_are_what_torch_counts(widths: list[int], classes: int) -> None:
     network, layout = build_vgg16(widths, classes).eval(), find_vgg16_layout(widths, classes)
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_widths_scale_and_never_vanish(width: float, first_and_last: tuple[int, 
 
 
 @given(WIDTHS)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_a_layout_knows_the_widths_of_the_network(widths: list[int]) -> None:
     """What these tests take for the layout of a VGG16 of other widths is the one that is found."""
     network = build_vgg16(widths, 7)

@@ -59,7 +59,7 @@ def chosen(scores: list[Tensor], pruning: PruningConfig) -> list[Tensor]:
 
 
 @given(score_lists(), PRUNING)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_at_least_the_amount_is_cut_and_no_layer_is_emptied(scores: list[Tensor], pruning: PruningConfig) -> None:
     masks = chosen(scores, pruning)
     widths = widths_of(masks)
@@ -73,7 +73,7 @@ def test_at_least_the_amount_is_cut_and_no_layer_is_emptied(scores: list[Tensor]
 
 
 @given(score_lists(), PRUNING)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_least_important_of_a_layer_go_first(scores: list[Tensor], pruning: PruningConfig) -> None:
     for mask, layer in zip(chosen(scores, pruning), scores, strict=True):
         if not mask.all():
@@ -81,7 +81,7 @@ def test_the_least_important_of_a_layer_go_first(scores: list[Tensor], pruning: 
 
 
 @given(score_lists(), PRUNING)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_wider_choice_reaches_the_amount(scores: list[Tensor], pruning: PruningConfig) -> None:
     """Of all widths that the scope and round_to allow, listed slowly, the widest that reach the amount are chosen."""
     dense, layout = [len(layer) for layer in scores], layout_of(scores)
@@ -108,7 +108,7 @@ def test_no_wider_choice_reaches_the_amount(scores: list[Tensor], pruning: Pruni
 
 
 @given(score_lists(), PRUNING)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_cannot_be_reached_is_refused_and_what_the_message_offers_can(
     scores: list[Tensor], pruning: PruningConfig
 ) -> None:

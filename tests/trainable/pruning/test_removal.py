@@ -62,7 +62,7 @@ def images(count: int = 8) -> Tensor:
 
 
 @given(gated_networks())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_smaller_network_gives_the_same_output(gated: GatedNetwork) -> None:
     pruned = remove_channels(gated)
     assert list_widths(pruned) == widths_of(gated.masks)
@@ -71,7 +71,7 @@ def test_the_smaller_network_gives_the_same_output(gated: GatedNetwork) -> None:
 
 
 @given(gated_networks(), st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_layer_gives_the_kept_channels_and_the_doomed_are_0(gated: GatedNetwork, training: bool) -> None:
     """Also with the batch's own statistics, which training uses."""
     gated.set_alpha(0)
@@ -92,7 +92,7 @@ def test_every_layer_gives_the_kept_channels_and_the_doomed_are_0(gated: GatedNe
 
 
 @given(gated_networks())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_nothing_is_shared_and_the_gated_network_stays_as_it_is(gated: GatedNetwork) -> None:
     before = {name: tensor.clone() for name, tensor in gated.state_dict().items()}
     pruned = remove_channels(gated)
@@ -106,7 +106,7 @@ def test_nothing_is_shared_and_the_gated_network_stays_as_it_is(gated: GatedNetw
 
 
 @given(gated_networks())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_its_tensors_are_laid_out_as_those_of_a_checkpoint(gated: GatedNetwork) -> None:
     """With one channel, strides may be this or that, and the last bits of a convolution depend on them."""
     pruned = remove_channels(gated)
@@ -178,7 +178,7 @@ def test_gamma_and_beta_have_to_go_together(scaled: tuple[str, ...], same: bool)
 
 
 @given(gated_networks("conv_weight"))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_with_conv_weight_the_kept_weights_are_still_copied(gated: GatedNetwork) -> None:
     pruned = remove_channels(gated)
     inputs = torch.ones(3, dtype=torch.bool)

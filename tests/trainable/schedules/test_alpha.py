@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trainable.schedules.alpha import (
@@ -126,7 +126,6 @@ def test_later_segments_fall_from_where_the_previous_one_ended() -> None:
 
 
 @given(STRETCHED, st.integers(1, MANY) | st.sampled_from([1, 2, MANY]))
-@settings(deadline=None)
 def test_a_stretched_family_falls_from_1_to_0_in_all_its_stages(schedule: Schedule, count: int) -> None:
     alphas = schedule.stage_alphas(count)
     assert len(alphas) == count
@@ -134,7 +133,6 @@ def test_a_stretched_family_falls_from_1_to_0_in_all_its_stages(schedule: Schedu
 
 
 @given(MULTIPLICATIVE, st.integers(1, MANY))
-@settings(deadline=None)
 def test_multiplicative_falls_by_its_rate_and_not_below_its_least(schedule: Multiplicative, count: int) -> None:
     alphas = schedule.stage_alphas(count)
     assert 1 <= len(alphas) <= count
@@ -145,7 +143,6 @@ def test_multiplicative_falls_by_its_rate_and_not_below_its_least(schedule: Mult
 
 @given(piecewise(), st.integers(1, 200))
 @example(Piecewise((Segment("multiplicative", 0.1, 0.001),)), 10)
-@settings(deadline=None)
 def test_piecewise_falls_through_the_end_of_each_segment(schedule: Piecewise, count: int) -> None:
     alphas = schedule.stage_alphas(MANY)
     assert len(alphas) <= MANY
@@ -162,7 +159,6 @@ def test_piecewise_falls_through_the_end_of_each_segment(schedule: Piecewise, co
     st.floats(0, 1) | st.sampled_from([1e-300, 1e-16, 1 - 2**-53]),
     st.floats(0, 1),
 )
-@settings(deadline=None)
 def test_the_curve_starts_at_1_never_rises_and_ends_at_0(schedule: Schedule, u: float, v: float) -> None:
     assert schedule.alpha_at(0.0) == 1
     assert schedule.alpha_at(1.0) == 0
@@ -172,7 +168,6 @@ def test_the_curve_starts_at_1_never_rises_and_ends_at_0(schedule: Schedule, u: 
 
 
 @given(st.floats(1, 8), st.floats(1, 50), st.floats(0, 1))
-@settings(deadline=None)
 def test_the_curves_are_the_formulas_as_the_method_writes_them(k: float, d: float, u: float) -> None:
     exact_u, exact_k, exact_d = Decimal(u), Decimal(k), Decimal(d)
     exponential = ((-exact_k * exact_u).exp() - (-exact_k).exp()) / (1 - (-exact_k).exp())
@@ -201,7 +196,6 @@ def test_unscaled_time_based_has_the_fatter_tail(family: str, stages: int) -> No
 
 
 @given(st.floats(0.01, 8))
-@settings(deadline=None)
 def test_unscaled_an_exponential_is_multiplicative(k: float) -> None:
     exponential = Piecewise((Segment("exponential", k, 1e-3),))
     multiplicative = Piecewise((Segment("multiplicative", math.exp(-k), 1e-3),))

@@ -102,7 +102,6 @@ def test_cosine_restarts_after_a_warm_up() -> None:
 
 
 @given(cycles=st.integers(1, 5), factor=st.integers(1, 3), epochs=st.integers(1, 40), steps=st.integers(1, 30))
-@settings(deadline=None)
 def test_the_last_of_the_cycles_ends_with_the_phase(cycles: int, factor: int, epochs: int, steps: int) -> None:
     policy = CosineRestarts(peak=1, cycles=cycles, period_factor=factor, warmup_epochs=0)
     rates = Phase(policy, epochs, steps).run(epochs=epochs)
@@ -169,7 +168,7 @@ def test_the_shortest_phases_have_rates(policy: LRPolicy, epochs: int, steps: in
 @given(
     st.sampled_from(POLICIES), st.integers(1, 8), st.integers(1, 9), st.lists(st.floats(0, 1), min_size=8, max_size=8)
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_rates_stay_between_0_and_the_peak(policy: LRPolicy, epochs: int, steps: int, seen: list[float]) -> None:
     rates = Phase(policy, epochs, steps).run(seen, seen, epochs)
     peak = max(policy.rates) if isinstance(policy, StagnationRestart) else policy.peak
