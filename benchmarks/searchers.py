@@ -8,8 +8,8 @@ second. Compute is counted in epochs of the dense network. A searcher has found 
 its end is within half a point of the most accurate of the table that cut as much. Each search is for one amount, and
 ours has the accuracy as its only objective then, unlike the shipped presets, which search several amounts for accuracy
 and MACs at once. What is printed are the medians of what they had spent by then, with quartiles, and how often they got
-there at all: a trial that was stopped does not come back. The first row is the least that a searcher could have spent
-that knew the table: the cost of the cheapest of the best trials, times the workers, which all train meanwhile.
+there at all: a trial that was stopped does not come back. The first row is the least that any searcher can spend: the
+cost of the cheapest of the best trials, times the number of workers, since all of them train until it ends.
 
 The peers are used as their documentation shows: Ray Tune's OptunaSearch with its ASHAScheduler, Optuna with its
 MedianPruner and its HyperbandPruner, and Syne Tune's ASHA, which is left out where it is not installed (pip install
@@ -304,7 +304,7 @@ def is_among_best(trial: Found | RecordedTrial, pool: Pool) -> bool:
 
 
 def least_spent(pool: Pool, workers: int) -> float:
-    """What a search would have spent that begins with the cheapest of the best; the other workers train meanwhile."""
+    """The least that a search can spend: it starts the cheapest of the best trials first, and all workers are busy."""
     return workers * min(trial.cost[-1] for trial in pool.trials if is_among_best(trial, pool))
 
 

@@ -57,9 +57,8 @@ def import_function(kind: str, name: str) -> Callable[..., Any]:
 def hash_module(kind: str, name: str) -> str:
     """A digest of the source of the module that has the function; the arguments are those of `import_function`."""
     module = _import_module(kind, name.partition(":")[0], name)
-    with suppress(OSError, TypeError):
-        return hashlib.sha256(Path(module.__file__ or "").read_bytes()).hexdigest()
-    return ""  # built in
+    file = getattr(module, "__file__", None)  # built-in modules have none
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
 def is_function_name(name: str) -> bool:

@@ -111,7 +111,7 @@ class _RankingTable:
                 seeds = _count_seeds(frame["pairs"])
                 noise = f"here ± is the 95% interval over {seeds}, and a smaller difference is within noise"
                 if any(_has_unknown_margin(frame, budget) for budget in budgets):
-                    noise += "; -: unknown, as of a single pair or of pairs that differ equally"
+                    noise += "; -: unknown, from a single pair or from equal differences"
             lines.append(f"vs twin: points above the same trial without a fade, at {equal}; {noise}")
         if "training_cost" in shown:
             lines.append("train. cost: multiply-accumulates of the training, in epochs of the dense network")
